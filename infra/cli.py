@@ -1,0 +1,185 @@
+"""The `olo` command line. Errors are one line on stderr and exit code 2."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Final, NoReturn
+
+import typer
+from confluent_kafka import KafkaException
+from rich.console import Console
+from rich.table import Table
+
+from infra import dead_letters, tokens
+from infra.doctor import report
+from infra.kafka import create_topics
+from infra.platform import Platform, PlatformError
+from infra.settings import Environment, Settings, SettingsError, load
+from schemas.export import documents, problems
+from schemas.topics import SUBSCRIPTIONS, topics
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Olo: a live video-chat back end as a stream of events.")
+letters_app = typer.Typer(no_args_is_help=True, help="Records that no decider could take.")
+schemas_app = typer.Typer(no_args_is_help=True, help="The schemas for others.")
+prove_app = typer.Typer(no_args_is_help=True, help="Proofs on a platform of their own.")
+app.add_typer(prove_app, name="prove")
+app.add_typer(letters_app, name="dead-letters")
+app.add_typer(schemas_app, name="schemas")
+EXPORTED: Final = Path(__file__).parent.parent / "schemas" / "exported"
+console = Console(highlight=False)
+
+
+def fail(text: str) -> NoReturn:
+    """One line on stderr, exit code 2."""
+    print(f"olo: {text}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def settings_here() -> Settings:
+    """The settings; what `olo up` started is found by its endpoints file."""
+    settings = load()
+    file = settings.home / "endpoints.json"
+    if file.is_file():
+        found = json.loads(file.read_text())
+        settings = settings.model_copy(
+            update={
+                "brokers": settings.brokers or found["brokers"],
+                "clickhouse_url": settings.clickhouse_url or found["clickhouse"],
+            }
+        )
+    return settings
+
+
+@app.command()
+def up() -> None:
+    """Start the whole platform here, and keep it alive until Ctrl-C."""
+    settings = load()
+    Platform(settings, console).up()
+
+
+@app.command()
+def token(
+    user: Annotated[str, typer.Option(help="the user's id")],
+    role: Annotated[str, typer.Option(help="user, streamer, agency, support or admin")] = "user",
+    hours: Annotated[int, typer.Option(help="how long it is valid")] = 24,
+) -> None:
+    """Make a development token (an unsigned Firebase ID token)."""
+    settings = load()
+    if settings.env is Environment.PRODUCTION:
+        fail("OLO_ENV: production takes only tokens that Firebase has signed")
+    print(tokens.token(settings.firebase_project, user, role, lives_s=hours * 3600))
+
+
+@app.command()
+def doctor() -> None:
+    """Look at everything that Olo needs; each problem comes with the command that mends it."""
+    wrong = report(settings_here(), console.print)
+    if wrong:
+        fail(f"{wrong} problem(s); the commands above mend them")
+    console.print("all is well")
+
+
+@app.command(name="topics")
+def show_topics(
+    create: Annotated[bool, typer.Option("--create", help="create the topics that the broker lacks")] = False,
+) -> None:
+    """The map of the log: every topic, its key, what it carries, and who else hears its facts."""
+    if create:
+        made = create_topics(_connected(), topics())
+        console.print(f"created: {', '.join(made) or 'nothing, all were there'}")
+        return
+    table = Table("topic", "key", "partitions", "kept", "messages", "also goes to")
+    for topic in topics():
+        kept = "last a key" if topic.compacted else f"{topic.retention_s // 86_400} days"
+        heard = [
+            f"{s.fact.__name__} -> {s.topic}"
+            for s in SUBSCRIPTIONS
+            if topic.name.endswith(".events") and s.fact in topic.messages
+        ]
+        names = ", ".join(message.__name__ for message in topic.messages)
+        table.add_row(topic.name, topic.key, str(topic.partitions), kept, names, "\n".join(heard))
+    console.print(table)
+
+
+@letters_app.command(name="list")
+def list_letters() -> None:
+    """All dead letters, oldest first."""
+    table = Table("place", "at", "cause", "error")
+    for letter in dead_letters.letters(_connected()):
+        table.add_row(letter.id, f"{letter.at:%Y-%m-%d %H:%M:%S}", letter.cause, letter.error)
+    console.print(table if table.row_count else "no dead letters")
+
+
+@letters_app.command()
+def show(place: Annotated[str, typer.Argument(help="<topic>/<partition>/<offset>")]) -> None:
+    """One dead letter with its original bytes."""
+    letter = dead_letters.find(_connected(), place)
+    console.print(f"{letter.cause}: {letter.error}")
+    console.print(f"key   {letter.key!r}")
+    console.print(f"value {letter.value!r}")
+
+
+@letters_app.command()
+def redrive(place: Annotated[str, typer.Argument(help="<topic>/<partition>/<offset>")]) -> None:
+    """Put a letter's record into its inbox once more, after the cause was mended."""
+    at = dead_letters.redrive(_connected(), place)
+    console.print(f"written again as {'/'.join(map(str, at))}")
+
+
+@letters_app.command()
+def skip(place: Annotated[str, typer.Argument(help="<topic>/<partition>/<offset>")]) -> None:
+    """Put aside a record that a worker stops at: it becomes a dead letter when the flow starts again."""
+    value = dead_letters.skip(_connected(), place)
+    console.print(f"will be skipped at the flow's next start: {value[:200]!r}")
+
+
+@schemas_app.command()
+def export(
+    force: Annotated[bool, typer.Option("--force", help="write even what breaks readers of the old schemas")] = False,
+) -> None:
+    """Write JSON Schema and AsyncAPI into schemas/exported; refuses a change that is not backward compatible."""
+    new = documents()
+    old = {file.name: json.loads(file.read_text()) for file in EXPORTED.glob("*.json")}
+    broken = problems(old, new)
+    if broken and not force:
+        fail("not backward compatible: " + "; ".join(broken))
+    EXPORTED.mkdir(exist_ok=True)
+    for name in old.keys() - new.keys():
+        (EXPORTED / name).unlink()
+    for name, document in new.items():
+        (EXPORTED / name).write_text(json.dumps(document, indent=1) + "\n")
+    console.print(f"{len(new)} documents in {EXPORTED}")
+
+
+@prove_app.command()
+def money(
+    kills: Annotated[int, typer.Option(help="kill -9 so many times; the broker is killed once more")] = 18,
+    clients: Annotated[int, typer.Option(help="HTTP clients at once")] = 24,
+    seed: Annotated[int, typer.Option(help="which processes are killed when")] = 1,
+) -> None:
+    """Kill money, store, serving and broker at random under load, then audit everything to the coin."""
+    from infra.proofs.money import Plan, prove
+
+    if prove(Plan(kills=kills, clients=clients, seed=seed), lambda line: console.print(line, soft_wrap=True)):
+        raise SystemExit(1)
+
+
+def _connected() -> Settings:
+    settings = settings_here()
+    if not settings.brokers:
+        fail("no broker is running here; start one with `make up`, or set OLO_BROKERS")
+    return settings
+
+
+def main() -> None:
+    """The entry point: known errors are one line, exit code 2."""
+    try:
+        app()
+    except (SettingsError, PlatformError, dead_letters.NoSuchPlaceError) as error:
+        fail(" ".join(str(error).split()))
+    except (KafkaException, TimeoutError) as error:
+        fail(f"the broker does not do that: {error}; see `olo doctor`")
+
+
+if __name__ == "__main__":
+    main()

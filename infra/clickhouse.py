@@ -1,0 +1,64 @@
+"""ClickHouse: the client, and the tables as the files in `schemas/tables` want them.
+
+Migrations go forward only: a missing table is made, a missing column is added (its default fills the old rows); a column of
+another type, or one that the files do not know, is an error that names it.
+"""
+
+import re
+from typing import Any
+
+import clickhouse_connect
+from clickhouse_connect.driver.client import Client
+
+from schemas.tables import TABLES, ddl
+
+# Point reads take milliseconds and batches a second: a half-minute means that the server is gone or stuck.
+TIMEOUT_S = 30
+
+
+def connect(url: str) -> Client:
+    """A client for `http(s)://user:password@host:port/database`."""
+    settings: dict[str, Any] = {"connect_timeout": 5, "send_receive_timeout": TIMEOUT_S, "autogenerate_session_id": False}
+    return clickhouse_connect.get_client(dsn=url, **settings)
+
+
+def migrate(url: str) -> list[str]:
+    """Make the tables what the files want; what was changed, a line each. Errors: ValueError for what cannot be changed."""
+    client = connect(url)
+    try:
+        return [line for table in TABLES for line in _migrate(client, table)]
+    finally:
+        client.close()
+
+
+def _migrate(client: Client, table: str) -> list[str]:
+    there = _columns(client, table)
+    if not there:
+        client.command(ddl(table))
+        return [f"table {table} made"]
+    # The engine itself reads the file: a table of that shape, emptied of meaning, tells the wanted columns.
+    wanted_name = f"wanted_{table}"
+    client.command(f"DROP TABLE IF EXISTS {wanted_name}")
+    client.command(re.sub(rf"EXISTS {table}\b", f"EXISTS {wanted_name}", ddl(table), count=1))
+    wanted = _columns(client, wanted_name)
+    client.command(f"DROP TABLE {wanted_name}")
+    changed = []
+    for name, (type_, default) in wanted.items():
+        if name not in there:
+            client.command(f"ALTER TABLE {table} ADD COLUMN {name} {type_} {default}")
+            changed.append(f"column {table}.{name} added")
+        elif there[name][0] != type_:
+            raise ValueError(f"column {table}.{name} is {there[name][0]}, {type_} is wanted; make a new table and backfill it")
+    unknown = there.keys() - wanted.keys()
+    if unknown:
+        raise ValueError(f"{table} has columns that schemas/tables/{table}.sql lacks: {sorted(unknown)}")
+    return changed
+
+
+def _columns(client: Client, table: str) -> dict[str, tuple[str, str]]:
+    found = client.query(
+        "SELECT name, type, concat(default_kind, ' ', default_expression) FROM system.columns"
+        " WHERE database = currentDatabase() AND table = {table:String} ORDER BY position",
+        parameters={"table": table},
+    )
+    return {name: (type_, default) for name, type_, default in found.result_rows}

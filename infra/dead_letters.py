@@ -1,0 +1,99 @@
+"""Dead letters: list, show, redrive into the topic they came from, or skip a record that a worker stops at.
+
+A letter's place is "<topic>/<partition>/<offset>". Redriving writes the original key and bytes to the original partition again.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+
+from infra.kafka import TIMEOUT_S, quiet, read_topic, reader
+from infra.settings import Settings
+from schemas.codec import decoder_of
+from schemas.dead_letters import DeadLetter
+from schemas.topics import DEAD_LETTERS, SKIPS, topics
+
+
+class NoSuchPlaceError(ValueError):
+    """There is no letter or record at that place."""
+
+
+class Place(NamedTuple):
+    """Where a record stands."""
+
+    topic: str
+    partition: int
+    offset: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Place":
+        """Read "<topic>/<partition>/<offset>". Errors: NoSuchPlaceError."""
+        parts = text.rsplit("/", 2)
+        if len(parts) != 3 or not parts[1].isdecimal() or not parts[2].isdecimal():
+            raise NoSuchPlaceError(f"{text!r} is no place; a place is <topic>/<partition>/<offset>, such as account.inbox/3/17")
+        return cls(parts[0], int(parts[1]), int(parts[2]))
+
+
+def letters(settings: Settings) -> Iterator[DeadLetter]:
+    """All dead letters, oldest first."""
+    decode = decoder_of((DeadLetter,))
+    for message in read_topic(settings, DEAD_LETTERS.name):
+        letter: Any = decode(message.value())
+        yield letter
+
+
+def find(settings: Settings, place: str) -> DeadLetter:
+    """The last letter of a place. Errors: NoSuchPlaceError."""
+    wanted = Place.parse(place)
+    found = [letter for letter in letters(settings) if (letter.topic, letter.partition, letter.offset) == wanted]
+    if not found:
+        raise NoSuchPlaceError(f"there is no dead letter of {place}; `olo dead-letters list` shows all")
+    return found[-1]
+
+
+def redrive(settings: Settings, place: str) -> Place:
+    """Put a letter's record into its topic once more; where it stands now. Errors: NoSuchPlaceError, KafkaException."""
+    letter = find(settings, place)
+    return _produce(settings, letter.topic, letter.key, letter.value, letter.partition)
+
+
+def skip(settings: Settings, place: str) -> bytes:
+    """Have the flows put a record aside at their next start; its bytes. Errors: NoSuchPlaceError."""
+    wanted = Place.parse(place)
+    if wanted.topic not in {topic.name for topic in topics() if topic.name.endswith(".inbox")}:
+        raise NoSuchPlaceError(f"{wanted.topic!r} is no inbox; only records of an inbox can be skipped")
+    consumer = reader(settings, {"enable.partition.eof": True})
+    try:
+        value = _value_at(consumer, wanted)
+    finally:
+        consumer.close()
+    _produce(settings, SKIPS.name, place.encode(), datetime.now().astimezone().isoformat().encode(), 0)
+    return value
+
+
+def _value_at(consumer: Consumer, place: Place) -> bytes:
+    low, end = consumer.get_watermark_offsets(TopicPartition(place.topic, place.partition), TIMEOUT_S)
+    if low <= place.offset < end:
+        consumer.assign([TopicPartition(place.topic, place.partition, place.offset)])
+        message = consumer.poll(TIMEOUT_S)
+        if message is not None and message.error() is None and message.offset() == place.offset:
+            return message.value() or b""
+    raise NoSuchPlaceError(f"there is no record at {'/'.join(map(str, place))}; the partition has {low} to {end - 1}")
+
+
+def _produce(settings: Settings, topic: str, key: bytes, value: bytes, partition: int) -> Place:
+    placed: list[Any] = []
+
+    def delivered(error: Any, message: Any) -> None:
+        if error is not None:
+            raise KafkaException(error)
+        placed.append(message)
+
+    producer = Producer(quiet(settings, **{"enable.idempotence": True, "message.timeout.ms": 10_000}))
+    producer.produce(topic, value, key, partition, on_delivery=delivered)
+    producer.flush(TIMEOUT_S)
+    if not placed:
+        raise TimeoutError(f"the broker did not take the record for {topic}; see `olo doctor`")
+    return Place(topic, partition, placed[0].offset())

@@ -1,0 +1,156 @@
+"""`olo doctor`: looks at everything that Olo needs, and names the command that mends each problem."""
+
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple
+
+import httpx
+from clickhouse_connect.driver.exceptions import Error
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from infra.clickhouse import connect
+from infra.kafka import TIMEOUT_S, end_offsets, quiet, reader
+from infra.settings import EMULATOR_VARIABLE, Environment, Settings
+from schemas.topics import ENTITIES, LIVE, MONEY, topics
+
+FREE_GB: Final = 5
+# A flow that decides and is this far behind answers nobody in time; a store that is so far behind shows analysts the past.
+LAG_RECORDS: Final = {"money": 5_000, "live": 5_000, "store": 200_000}
+READS: Final = {"money": MONEY, "live": LIVE, "store": ENTITIES}
+
+
+class Finding(NamedTuple):
+    """One thing looked at: fine or not, what was seen, and what mends it."""
+
+    what: str
+    fine: bool
+    seen: str
+    mend: str = ""
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Every finding, as it is made."""
+    yield _python()
+    yield _disk(settings)
+    yield _production(settings)
+    yield _port(settings)
+    broker = _broker(settings)
+    yield broker
+    if broker.fine:
+        yield _topics(settings)
+        for group in LAG_RECORDS:
+            yield _lag(settings, group)
+    yield _clickhouse(settings)
+    yield _http(settings)
+
+
+def _python() -> Finding:
+    version = ".".join(map(str, sys.version_info[:3]))
+    fine = (3, 11) <= sys.version_info[:2] <= (3, 12)
+    return Finding("Python", fine, version, "make clean && make PYTHON=python3.11 up")
+
+
+def _disk(settings: Settings) -> Finding:
+    folder = settings.home if settings.home.exists() else settings.home.absolute().parent
+    free_gb = shutil.disk_usage(folder).free / 1e9
+    return Finding("disk", free_gb >= FREE_GB, f"{free_gb:.0f} GB free at {folder}", "OLO_HOME=/a/larger/disk make up")
+
+
+def _production(settings: Settings) -> Finding:
+    emulated = bool(os.environ.get(EMULATOR_VARIABLE))
+    fine = settings.env is Environment.DEVELOPMENT or not emulated
+    return Finding("environment", fine, settings.env, f"unset {EMULATOR_VARIABLE}")
+
+
+def _running(settings: Settings) -> bool:
+    return (settings.home / "endpoints.json").is_file()
+
+
+def _port(settings: Settings) -> Finding:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        taken = probe.connect_ex((settings.http_host, settings.http_port)) == 0
+    state = "in use by this Olo" if taken and _running(settings) else "in use by another program" if taken else "free"
+    fine = not taken or _running(settings)
+    return Finding(f"port {settings.http_port}", fine, state, f"OLO_HTTP_PORT={settings.http_port + 1} make up")
+
+
+def _broker(settings: Settings) -> Finding:
+    if not settings.brokers:
+        return Finding("broker", False, "not running", "make up")
+    try:
+        consumer = Consumer(quiet(settings, **{"group.id": "olo-doctor"}))
+        found = consumer.list_topics(timeout=5)
+        consumer.close()
+    except KafkaException as error:
+        return Finding("broker", False, f"{settings.brokers} does not answer ({error.args[0].name()})", "make up")
+    return Finding("broker", True, f"{len(found.brokers)} node(s) at {settings.brokers}")
+
+
+def _topics(settings: Settings) -> Finding:
+    consumer = reader(settings)
+    there = consumer.list_topics(timeout=TIMEOUT_S).topics
+    consumer.close()
+    wrong = [t.name for t in topics() if t.name not in there or len(there[t.name].partitions) != t.partitions]
+    seen = f"{len(topics())} as the map has them" if not wrong else f"missing or of other partitions: {', '.join(wrong)}"
+    return Finding("topics", not wrong, seen, "olo topics --create")
+
+
+def lag_of(settings: Settings, group: str) -> int | None:
+    """Records of the inboxes that `group` has not taken yet; None when the broker does not say in time."""
+    consumer = Consumer(quiet(settings, **{"group.id": group, "isolation.level": "read_committed"}))
+    try:
+        behind = 0
+        for entity in READS[group]:
+            parts = [TopicPartition(entity.inbox, p) for p in range(entity.partitions)]
+            ends = end_offsets(consumer, entity.inbox, range(entity.partitions))
+            for part in consumer.committed(parts, 5):
+                behind += max(0, ends[part.partition] - max(part.offset, 0))
+        return behind
+    except KafkaException:
+        return None
+    finally:
+        consumer.close()
+
+
+def _lag(settings: Settings, group: str) -> Finding:
+    behind = lag_of(settings, group)
+    if behind is None:
+        return Finding(f"{group} lag", False, "unknown: a transaction hangs or the broker is slow", "olo doctor")
+    fine = behind <= LAG_RECORDS[group]
+    processes = {"money": settings.money_processes, "live": settings.live_processes}
+    more = f"OLO_{group.upper()}_PROCESSES={processes[group] + 1} make up" if group in processes else "make up"
+    return Finding(f"{group} lag", fine, f"{behind:,} records", more)
+
+
+def _clickhouse(settings: Settings) -> Finding:
+    if not settings.clickhouse_url:
+        return Finding("ClickHouse", False, "not running", "make up")
+    where = settings.clickhouse_url.rpartition("@")[2]
+    try:
+        version = connect(settings.clickhouse_url).server_version
+    except (Error, OSError) as error:
+        return Finding("ClickHouse", False, f"{where} does not answer ({type(error).__name__})", "make up")
+    return Finding("ClickHouse", True, f"{version} at {where}")
+
+
+def _http(settings: Settings) -> Finding:
+    url = f"http://{settings.http_host}:{settings.http_port}"
+    try:
+        answer = httpx.get(f"{url}/readyz", timeout=5)
+    except httpx.HTTPError as error:
+        return Finding("HTTP", False, f"{url} does not answer ({type(error).__name__})", "make up")
+    return Finding("HTTP", answer.status_code == 200, f"{url} answers {answer.status_code}", "make up")
+
+
+def report(settings: Settings, tell: Callable[[str], None]) -> int:
+    """Tell all findings; how many are not fine."""
+    wrong = 0
+    for finding in examine(settings):
+        wrong += not finding.fine
+        mark = "[green]ok[/]  " if finding.fine else "[red]no[/]  "
+        tell(f"{mark}{finding.what:<14} {finding.seen}" + ("" if finding.fine else f"\n      mend: [bold]{finding.mend}[/]"))
+    return wrong

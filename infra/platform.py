@@ -1,0 +1,306 @@
+"""`olo up`: the whole platform on one machine, a step at a time, and the file that tells where everything is.
+
+`$OLO_HOME/endpoints.json`: {"http", "brokers", "clickhouse", "children": [{"role", "pid", "url", "log"}]}; written anew, in one
+piece, whenever a child starts or dies. Errors: `PlatformError`, one line that says what to do.
+"""
+
+import fcntl
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import IO, Any, Final
+
+import httpx
+from rich.console import Console
+from rich.table import Table
+
+from infra import broker
+from infra.settings import EMULATOR_VARIABLE, Environment, Settings
+from infra.supervisor import Child, Supervisor
+
+READY_S: Final = 90.0
+
+
+class PlatformError(Exception):
+    """The platform cannot start; the text says why and what to do."""
+
+
+class Platform:
+    """Everything that `olo up` starts, in order; `up` blocks until a signal."""
+
+    def __init__(self, settings: Settings, console: Console) -> None:
+        self.settings = settings
+        self.home = settings.home.absolute()
+        self.console = console
+        self.brokers = settings.brokers
+        self.clickhouse = settings.clickhouse_url
+        self.http = ""
+        self.ports = _Ports(self.home / "ports.json")
+        self.supervisor = Supervisor(lambda line: console.print(f"[yellow]olo:[/] {line}"), self.write_endpoints)
+
+    # --- what it is made of ----------------------------------------------------------------------------------------------
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What children need to know beyond the settings of this process."""
+        found = {
+            "OLO_BROKERS": self.brokers,
+            "OLO_CLICKHOUSE_URL": self.clickhouse,
+            "OLO_HOME": str(self.home),
+            "PYTHONUNBUFFERED": "1",
+        }
+        if self.settings.env is Environment.DEVELOPMENT:
+            found[EMULATOR_VARIABLE] = os.environ.get(EMULATOR_VARIABLE, "127.0.0.1:9099")
+        return found
+
+    def child(self, role: str, command: list[str], url: str = "", *, foundation: bool = False) -> Child:
+        """Start a child under a role, its log named after it."""
+        log = self.home / "logs" / f"{role}.log"
+        return self.supervisor.add(Child(role, command, log, url, self.environment, foundation))
+
+    def start_broker(self, tell: Callable[[str], None]) -> None:
+        """The embedded broker, unless `OLO_BROKERS` names one."""
+        if self.settings.brokers:
+            return
+        port = self.ports.of("broker")
+        command = broker.prepare(self.home / "kafka", port, self.ports.of("controller"), tell)
+        self.brokers = f"127.0.0.1:{port}"
+        child = self.child("broker", command, self.brokers, foundation=True)
+        tell("waiting for the broker ...")
+        self.supervisor.wait_until(child, lambda: _answers(port), READY_S)
+
+    def create_topics(self, _: Callable[[str], None]) -> None:
+        """Whatever the map of topics has and the broker lacks."""
+        from infra.kafka import create_topics
+        from schemas.topics import topics
+
+        connected = self.settings.model_copy(update={"brokers": self.brokers})
+        deadline = time.monotonic() + READY_S
+        while True:
+            try:
+                create_topics(connected, topics())
+                return
+            except Exception as error:
+                if time.monotonic() > deadline or self.settings.brokers:
+                    raise PlatformError(f"OLO_BROKERS: no broker answers at {self.brokers}: {error}") from error
+                time.sleep(0.2)
+
+    def launch(self, _: Callable[[str], None]) -> None:
+        """Whatever needs the log alone starts at once, side by side; later steps wait for each."""
+        self.launch_warehouse()
+        for name, processes in self.flows.items():
+            for slot in range(processes):
+                self._start_flow(name, slot)
+        for slot in range(self.settings.serving_processes):
+            port = (self.settings.http_port or self.ports.of("serving-0")) if slot == 0 else self.ports.of(f"serving-{slot}")
+            url = f"http://{self.settings.http_host}:{port}"
+            self.http = self.http or url
+            command = [sys.executable, "-m", "serving", "--host", self.settings.http_host, "--port", str(port)]
+            self.child(f"serving-{slot}", command, url)
+
+    def launch_warehouse(self) -> None:
+        """The embedded ClickHouse engine, unless `OLO_CLICKHOUSE_URL` names a server."""
+        if self.settings.clickhouse_url:
+            return
+        port = self.ports.of("warehouse")
+        self.clickhouse = f"http://127.0.0.1:{port}"
+        folder = str(self.home / "clickhouse")
+        command = [sys.executable, "-m", "infra.warehouse", folder, str(port)]
+        self.child("warehouse", command, self.clickhouse, foundation=True)
+
+    @property
+    def flows(self) -> dict[str, int]:
+        """The flows that decide, and how many processes each has."""
+        return {"money": self.settings.money_processes, "live": self.settings.live_processes}
+
+    def _start_flow(self, name: str, slot: int) -> None:
+        port = self.ports.of(f"{name}-{slot}")
+        command = [sys.executable, "-m", f"pipelines.flows.{name}", "--slot", str(slot), "--metrics-port", str(port)]
+        self.child(f"{name}-{slot}", command, f"http://127.0.0.1:{port}/metrics")
+
+    def start_warehouse(self, tell: Callable[[str], None]) -> None:
+        """Wait for ClickHouse and make the tables."""
+        from infra.clickhouse import migrate
+
+        if not self.settings.clickhouse_url:
+            tell("waiting for the warehouse ...")
+            self._wait("warehouse", lambda _: _ok(f"{self.clickhouse}/ping"))
+        try:
+            migrate(self.clickhouse)
+        except Exception as error:
+            raise PlatformError(f"OLO_CLICKHOUSE_URL: the tables cannot be made at {self.clickhouse}: {error}") from error
+
+    def start_store(self, _: Callable[[str], None]) -> None:
+        """The flow that writes the tables."""
+        self._start_flow("store", 0)
+
+    def _wait(self, role: str, ready: Callable[[Child], bool]) -> None:
+        for child in [c for c in self.supervisor.children if c.role.rpartition("-")[0] == role or c.role == role]:
+            self.supervisor.wait_until(child, partial(ready, child), READY_S)
+
+    def wait_for_flows(self, tell: Callable[[str], None]) -> None:
+        """Each flow's process has its share of the log."""
+        for name in (*self.flows, "store"):
+            tell(f"waiting for {name} ...")
+            self._wait(name, partial(_has_share, name))
+
+    def wait_for_serving(self, tell: Callable[[str], None]) -> None:
+        """The HTTP processes answer; the first one has the port that people know."""
+        tell("waiting for the HTTP side ...")
+        self._wait("serving", lambda child: _ok(f"{child.url}/readyz"))
+
+    # --- up --------------------------------------------------------------------------------------------------------------
+
+    def steps(self) -> Iterator[tuple[str, Callable[[Callable[[str], None]], None]]]:
+        """The steps of `up`, in order."""
+        yield "broker", self.start_broker
+        yield "topics", self.create_topics
+        yield "processes", self.launch
+        yield "warehouse", self.start_warehouse
+        yield "store", self.start_store
+        yield "flows", self.wait_for_flows
+        yield "HTTP", self.wait_for_serving
+
+    def up(self) -> None:
+        """Start everything, tell where it is, keep it alive until SIGINT or SIGTERM. Errors: PlatformError."""
+        with _only_one(self.home):
+            self._port_is_free()
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, lambda *_: setattr(self.supervisor, "stopping", True))
+            began = time.monotonic()
+            try:
+                for name, step in self.steps():
+                    self._step(name, step)
+                self._tell_where(time.monotonic() - began)
+                while not self.supervisor.stopping:
+                    self.supervisor.tend()
+                    time.sleep(0.05)
+            except KeyboardInterrupt:
+                pass
+            except RuntimeError as error:
+                raise PlatformError(str(error)) from error
+            finally:
+                self.console.print("olo: stopping ...")
+                self.supervisor.stop()
+                (self.home / "endpoints.json").unlink(missing_ok=True)
+
+    def _step(self, name: str, step: Callable[[Callable[[str], None]], None]) -> None:
+        began = time.monotonic()
+        with self.console.status(f"{name} ...") as status:
+
+            def tell(line: str) -> None:
+                status.update(f"{name}: {line}")
+                if not self.console.is_terminal:
+                    self.console.print(f"  {name}: {line}")
+
+            step(tell)
+        self.console.print(f"  [green]ok[/] {name:<12} {time.monotonic() - began:5.1f} s")
+
+    def _port_is_free(self) -> None:
+        host, port = self.settings.http_host, self.settings.http_port
+        if port and _answers(port):
+            raise PlatformError(f"port {port} on {host} is taken; set OLO_HTTP_PORT to a free one (0: any)")
+
+    def write_endpoints(self) -> None:
+        """Where everything is, in one piece."""
+        children = [{"role": c.role, "pid": c.pid, "url": c.url, "log": str(c.log)} for c in self.supervisor.children]
+        found = {"http": self.http, "brokers": self.brokers, "clickhouse": self.clickhouse, "pid": os.getpid()}
+        _replace(self.home / "endpoints.json", found | {"children": children})
+
+    def _tell_where(self, took: float) -> None:
+        self.write_endpoints()
+        table = Table(title=f"Olo is ready ({took:.1f} s)", title_justify="left")
+        table.add_column("what")
+        table.add_column("where", no_wrap=True)
+        for what, where in (
+            ("HTTP API", f"{self.http}/v1"),
+            ("API documents", f"{self.http}/docs"),
+            ("feed (SSE)", f"{self.http}/v1/feed"),
+            ("Kafka", self.brokers),
+            ("ClickHouse", self.clickhouse),
+            ("logs", str(self.home / "logs")),
+        ):
+            table.add_row(what, where)
+        self.console.print(table)
+        self.console.print("ready; Ctrl-C stops everything, the data stays. Next: [bold].venv/bin/olo token --user ann[/]")
+
+
+class _Ports:
+    """Free ports, remembered: a second start uses the same ones where it can, so that bookmarks stay right."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._known: dict[str, int] = json.loads(file.read_text()) if file.is_file() else {}
+
+    def of(self, role: str) -> int:
+        port = self._known.get(role, 0)
+        if not port or _answers(port):
+            port = free_port(set(self._known.values()))
+        self._known[role] = port
+        _replace(self._file, self._known)
+        return port
+
+
+def free_port(taken: set[int]) -> int:
+    """A port that nobody listens on, and that is not among `taken`."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+        if port not in taken:
+            return port
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(0.5)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _get(url: str) -> httpx.Response | None:
+    try:
+        return httpx.get(url, timeout=2)
+    except httpx.HTTPError:
+        return None
+
+
+def _ok(url: str) -> bool:
+    found = _get(url)
+    return found is not None and found.status_code == 200
+
+
+def _has_share(flow: str, child: Child) -> bool:
+    return _assigned(child.url, flow)
+
+
+def _assigned(url: str, flow: str) -> bool:
+    found = _get(url)
+    line = f'olo_assigned_partitions{{flow="{flow}"}} '
+    return found is not None and any(
+        float(text.removeprefix(line)) > 0 for text in found.text.splitlines() if text.startswith(line)
+    )
+
+
+def _replace(file: Path, content: Any) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    new = file.with_suffix(".new")
+    new.write_text(json.dumps(content, indent=1))
+    new.replace(file)
+
+
+@contextmanager
+def _only_one(home: Path) -> Iterator[IO[str]]:
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise PlatformError(f"Olo runs already in {home}; stop it first, or set OLO_HOME to another folder") from None
+        yield lock

@@ -1,0 +1,105 @@
+"""A second, naive ledger: dicts, one `if` after another, no sharing with `pipelines.balance`.
+
+It folds the records of `account.inbox` in the log's order and says which entries and refusals must have come out.
+"""
+
+from datetime import datetime
+from typing import Any
+
+Json = dict[str, Any]
+LIMIT = 10**15
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+class NaiveLedger:
+    """All accounts; `apply` one inbox message, get the facts it must lead to (as dicts of the fields that matter)."""
+
+    def __init__(self) -> None:
+        self.accounts: dict[str, Json] = {}
+
+    def apply(self, message: Json) -> list[Json]:
+        if message["type"] == "Wake":
+            return self._wake(message)
+        name = message["account"]
+        account = self.accounts.get(name)
+        if message["type"] == "OpenAccount":
+            if account is not None:
+                return []
+            account = self.accounts[name] = {"seq": 0, "balance": 0, "held": 0, "frozen": False, "holds": {}}
+            return [self._entry(name, "open")]
+        why = self._refusal(account, message)
+        if why is not None:
+            return [{"account": name, "refusal": why[0], "shortfall_coins": why[1]}]
+        assert account is not None
+        return [getattr(self, "_" + message["type"].lower())(name, account, message)]
+
+    def _refusal(self, account: Json | None, message: Json) -> tuple[str, int] | None:
+        kind, coins = message["type"], message.get("coins", 0)
+        if account is None:
+            return "account_unknown", 0
+        if account["frozen"] and kind in ("Transfer", "Hold"):
+            return "account_frozen", 0
+        if kind in ("Transfer", "Hold") and message["to"] == message["account"]:
+            return "same_account", 0
+        if kind == "Credit" and not message.get("returned") and account["balance"] + coins > LIMIT:
+            return "balance_limit", 0
+        holds = account["holds"]
+        if kind in ("Post", "Void") and message["hold"] not in holds:
+            return "hold_unknown", 0
+        if kind == "Hold" and message["hold"] in holds:
+            return "hold_exists", 0
+        if kind == "Hold" and _time(message["expires_at"]) <= _time(message["at"]):
+            return "hold_expires_in_past", 0
+        if kind == "Post" and coins > holds[message["hold"]]["coins"]:
+            return "hold_exceeded", 0
+        if kind == "Hold" and len(holds) == 64:
+            return "too_many_holds", 0
+        free = account["balance"] - account["held"]
+        if kind in ("Transfer", "Hold") and coins > free:
+            return "insufficient_coins", coins - free
+        return None
+
+    def _entry(self, name: str, kind: str, coins: int = 0, held: int = 0, **more: str) -> Json:
+        account = self.accounts[name]
+        account["seq"] += 1
+        account["balance"] += coins
+        account["held"] += held
+        now = {"seq": account["seq"], "balance_coins": account["balance"], "held_coins": account["held"]}
+        return {"account": name, "kind": kind, "coins": coins, "held_change_coins": held, **now, **more}
+
+    def _credit(self, name: str, _: Json, message: Json) -> Json:
+        kind = "return" if message.get("returned") else "credit"
+        return self._entry(name, kind, message["coins"], counterparty=message["counterparty"])
+
+    def _transfer(self, name: str, _: Json, message: Json) -> Json:
+        return self._entry(name, "debit", -message["coins"], counterparty=message["to"])
+
+    def _hold(self, name: str, account: Json, message: Json) -> Json:
+        account["holds"][message["hold"]] = message
+        return self._entry(name, "hold", 0, message["coins"], counterparty=message["to"], hold=message["hold"])
+
+    def _end(self, name: str, kind: str, hold: str, coins: int = 0) -> Json:
+        ended = self.accounts[name]["holds"].pop(hold)
+        return self._entry(name, kind, -coins, -ended["coins"], counterparty=ended["to"], hold=hold)
+
+    def _post(self, name: str, _: Json, message: Json) -> Json:
+        return self._end(name, "post", message["hold"], message["coins"])
+
+    def _void(self, name: str, _: Json, message: Json) -> Json:
+        return self._end(name, "void", message["hold"])
+
+    def _freeze(self, name: str, account: Json, _: Json) -> Json:
+        account["frozen"] = True
+        return self._entry(name, "freeze")
+
+    def _unfreeze(self, name: str, account: Json, _: Json) -> Json:
+        account["frozen"] = False
+        return self._entry(name, "unfreeze")
+
+    def _wake(self, message: Json) -> list[Json]:
+        holds = self.accounts.get(message["key"], {"holds": {}})["holds"]
+        ended = [hold for hold, held in holds.items() if _time(held["expires_at"]) <= _time(message["at"])]
+        return [self._end(message["key"], "expire", hold) for hold in ended]

@@ -1,0 +1,93 @@
+"""Settings: typed, from the environment (`OLO_...`) and one TOML file (`olo.toml`, or the one that `OLO_CONFIG` names).
+
+The environment wins over the file. `load` raises `SettingsError`, one line a problem, each naming the variable to mend.
+"""
+
+import os
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+EMULATOR_VARIABLE = "FIREBASE_AUTH_EMULATOR_HOST"
+
+
+class Environment(StrEnum):
+    """Where this runs; production refuses everything that is only meant for development."""
+
+    DEVELOPMENT = "development"
+    PRODUCTION = "production"
+
+
+class SettingsError(Exception):
+    """The settings are wrong; the text says which and how to mend it."""
+
+
+class Settings(BaseSettings):
+    """All settings. An empty `brokers` or `clickhouse_url` means: embed it."""
+
+    model_config = SettingsConfigDict(env_prefix="OLO_", extra="forbid", frozen=True)
+
+    env: Environment = Environment.DEVELOPMENT
+    home: Path = Path(".olo")
+    http_host: str = "127.0.0.1"
+    http_port: int = Field(8080, ge=0, le=65535, description="0: any free one")
+    money_processes: int = Field(1, ge=1, le=64)
+    live_processes: int = Field(1, ge=1, le=64)
+    serving_processes: int = Field(1, ge=1, le=64)
+
+    brokers: str = Field("", description="host:port,host:port of a Kafka-protocol broker")
+    kafka_security_protocol: str = Field("PLAINTEXT", pattern="^(PLAINTEXT|SSL|SASL_PLAINTEXT|SASL_SSL)$")
+    kafka_sasl_mechanism: str = Field("SCRAM-SHA-256", pattern="^(PLAIN|SCRAM-SHA-256|SCRAM-SHA-512)$")
+    kafka_username: str = ""
+    kafka_password: str = Field("", repr=False)
+    kafka_ca: str = Field("", description="a PEM file with the broker's certificate authority")
+    replication_factor: int = Field(1, ge=1, le=5)
+
+    clickhouse_url: str = Field("", description="http(s)://user:password@host:port/database")
+    firebase_project: str = "demo-olo"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        *_: PydanticBaseSettingsSource,
+        **__: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment first, then the file."""
+        file = TomlConfigSettingsSource(settings_cls, os.environ.get("OLO_CONFIG", "olo.toml"))
+        return init_settings, env_settings, file
+
+    @cached_property
+    def kafka(self) -> dict[str, Any]:
+        """librdkafka's connection properties."""
+        conf: dict[str, Any] = {"bootstrap.servers": self.brokers, "security.protocol": self.kafka_security_protocol}
+        if self.kafka_security_protocol.startswith("SASL"):
+            conf |= {
+                "sasl.mechanism": self.kafka_sasl_mechanism,
+                "sasl.username": self.kafka_username,
+                "sasl.password": self.kafka_password,
+            }
+        return conf | ({"ssl.ca.location": self.kafka_ca} if self.kafka_ca else {})
+
+
+def load(**given: Any) -> Settings:
+    """The settings of this process. Errors: SettingsError."""
+    config = os.environ.get("OLO_CONFIG")
+    if config and not Path(config).is_file():
+        raise SettingsError(f"OLO_CONFIG: there is no file {config!r}")
+    try:
+        settings = Settings(**given)
+    except ValidationError as error:
+        problems = [f"OLO_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}, found {e['input']!r}" for e in error.errors()]
+        raise SettingsError("; ".join(problems)) from None
+    except ValueError as error:  # the file is no TOML
+        raise SettingsError(f"{config or 'olo.toml'}: {error}") from None
+    if settings.env is Environment.PRODUCTION and os.environ.get(EMULATOR_VARIABLE):
+        raise SettingsError(f"{EMULATOR_VARIABLE}: with it anybody can forge a token; production refuses to start; unset it")
+    return settings

@@ -1,0 +1,147 @@
+"""The supervisor: starts children, says so, restarts the ones that die, stops them all cleanly.
+
+A child that dies is started again in the same slot at once (its transactional id fences what it left open); one that dies again
+and again waits longer each time, up to BACKOFF_S. Children die with the supervisor, even when it is killed.
+"""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+# A crash loop must not eat the machine, yet a slot that is back within 5 s needs short waits.
+BACKOFF_S: Final = (0.0, 0.2, 0.5, 1.0, 2.0, 3.0)
+# A child that has lived this long is taken for healthy: the next death starts the waits anew.
+HEALTHY_S: Final = 20.0
+STOP_S: Final = 20.0
+PR_SET_PDEATHSIG: Final = 1
+
+Tell = Callable[[str], None]
+
+
+@dataclass
+class Child:
+    """One process to keep alive: its role ("money-0"), command, URL if it has one, and how it is doing."""
+
+    role: str
+    command: list[str]
+    log: Path
+    url: str = ""
+    environment: dict[str, str] = field(default_factory=dict)
+    # The last to be stopped: what others need in order to end cleanly.
+    foundation: bool = False
+    process: subprocess.Popen[bytes] | None = None
+    started_at: float = 0.0
+    deaths: int = 0
+    start_at: float = 0.0
+
+    @property
+    def pid(self) -> int | None:
+        """The process id while it runs."""
+        return self.process.pid if self.process and self.process.poll() is None else None
+
+    def start(self) -> None:
+        """Start the process, its output going to its log."""
+        self.started_at = time.monotonic()
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=os.environ | self.environment,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 - the supervisor has one thread
+                start_new_session=True,
+            )
+
+    def last_words(self) -> str:
+        """The last line of its log: usually why it died."""
+        with self.log.open("rb") as log:
+            log.seek(0, os.SEEK_END)
+            log.seek(max(0, log.tell() - 2_000))
+            lines = [line for line in log.read().decode(errors="replace").splitlines() if line.strip()]
+        return lines[-1][:200] if lines else ""
+
+
+def _die_with_parent() -> None:
+    """In the child. Linux: the kernel ends it when the supervisor has died; elsewhere an orphan has to be ended by hand."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+class Supervisor:
+    """Keeps children alive until it is told to stop."""
+
+    def __init__(self, tell: Tell, changed: Callable[[], None]) -> None:
+        self.children: list[Child] = []
+        self._tell = tell
+        self._changed = changed
+        self.stopping = False
+
+    def add(self, child: Child) -> Child:
+        """Start a child and keep it."""
+        child.log.parent.mkdir(parents=True, exist_ok=True)
+        child.start()
+        self.children.append(child)
+        self._changed()
+        return child
+
+    def wait_until(self, child: Child, ready: Callable[[], bool], limit_s: float) -> None:
+        """Wait until `ready`; errors: RuntimeError when the child keeps dying or `limit_s` is over."""
+        deadline = time.monotonic() + limit_s
+        while not ready():
+            self.tend()
+            if self.stopping:
+                raise KeyboardInterrupt
+            if child.deaths > len(BACKOFF_S) or time.monotonic() > deadline:
+                raise RuntimeError(f"{child.role} does not come up: {child.last_words()} (see {child.log})")
+            time.sleep(0.05)
+
+    def tend(self) -> None:
+        """Start again what has died; call it often."""
+        moment = time.monotonic()
+        for child in self.children:
+            if child.process is None or child.process.poll() is None or self.stopping:
+                continue
+            if not child.start_at:
+                self._died(child, moment)
+            if moment >= child.start_at:
+                child.start_at = 0.0
+                child.start()
+                self._tell(f"{child.role} is started again, pid {child.pid}")
+                self._changed()
+
+    def _died(self, child: Child, moment: float) -> None:
+        assert child.process is not None
+        child.deaths = 1 if moment - child.started_at > HEALTHY_S else child.deaths + 1
+        wait = BACKOFF_S[min(child.deaths, len(BACKOFF_S)) - 1]
+        child.start_at = moment + wait
+        code = child.process.returncode
+        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}: {child.last_words()}"
+        self._tell(f"{child.role} {how}; starting it again {f'in {wait} s' if wait else 'at once'}")
+        self._changed()
+
+    def stop(self) -> None:
+        """End all children: the ones that need others first, the foundations last; kill what will not end."""
+        self.stopping = True
+        for foundation in (False, True):
+            group = [child for child in self.children if child.foundation is foundation and child.pid]
+            for child in group:
+                assert child.process is not None
+                child.process.terminate()
+            deadline = time.monotonic() + STOP_S
+            for child in group:
+                assert child.process is not None
+                try:
+                    child.process.wait(max(0.1, deadline - time.monotonic()))
+                except subprocess.TimeoutExpired:
+                    self._tell(f"{child.role} does not end; killing it")
+                    child.process.kill()
+                    child.process.wait()
+        self._changed()

@@ -1,0 +1,1 @@
+"""What is decided: one pure module per stem; `flows` are the processes, `runtime` is what runs them."""

@@ -1,0 +1,311 @@
+"""The ledger: `account`, keyed by account id; double entry, event-sourced.
+
+State: balance, held, seq, standing holds (`schemas.balance.Account`); no state: the account is unknown.
+Laws, tested by `tests/test_balance.py` and, independently, by the auditor of `infra.proofs.auditor`:
+- an entry's seq is the last one's plus 1; its balance and held are the last ones' plus its changes; its time never goes back;
+- 0 <= held <= balance, always; held is the sum of the standing holds;
+- coins leave one account only to enter another, or to or from outside: debits to accounts equal credits from accounts once
+  the log is quiet. A credit leg that the payee refuses comes back to the payer as a `return` entry, which nothing refuses;
+- every command is answered by exactly one entry or one refusal, whose `cause` it is (opening an open account, a stale
+  wake: by none).
+Refusals, in order of precedence: see `schemas.balance.Refusal`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from schemas.balance import (
+    Account,
+    AccountInbox,
+    AccountRefused,
+    Credit,
+    EntryKind,
+    EntryRecorded,
+    Freeze,
+    Hold,
+    OpenAccount,
+    Post,
+    Reason,
+    Refusal,
+    StandingHold,
+    Transfer,
+    Unfreeze,
+    Void,
+    is_outside,
+)
+from schemas.base import MAX_BALANCE_COINS, AccountId, Message, Wake, derived_id
+
+# A call holds one checkpoint ahead and a gift holds nothing: a few would do; 64 keeps a state below 16 KB whatever happens.
+MAX_HOLDS: Final = 64
+
+Decision = tuple[Account | None, Sequence[Message]]
+
+
+def decide(account: Account | None, message: AccountInbox) -> Decision:
+    """Decide one message of an account's inbox: the new state (the same object: unchanged) and what to tell."""
+    match message:
+        case Wake():
+            return _expire(account, message)
+        case OpenAccount():
+            return _open(account, message)
+    refusal = refusal_of(account, message)
+    if account is None or refusal is not None:
+        return account, _refuse(account, message, refusal or Refusal.ACCOUNT_UNKNOWN)
+    match message:
+        case Credit():
+            return _credit(account, message)
+        case Transfer():
+            return _transfer(account, message)
+        case Hold():
+            return _hold(account, message)
+        case Post():
+            return _post(account, message)
+        case Void():
+            return _void(account, message)
+        case Freeze() | Unfreeze():
+            return _freeze(account, message)
+
+
+def refusal_of(account: Account | None, message: AccountInbox) -> Refusal | None:
+    """The first guard that the message fails, or None."""
+    if account is None:
+        return Refusal.ACCOUNT_UNKNOWN
+    match message:
+        case Credit():
+            over = account.balance_coins + message.coins > MAX_BALANCE_COINS
+            return Refusal.BALANCE_LIMIT if over and not message.returned else None
+        case Transfer() | Hold() if account.frozen:
+            return Refusal.ACCOUNT_FROZEN
+        case Transfer() | Hold() if message.to == message.account:
+            return Refusal.SAME_ACCOUNT
+        case Post() | Void() if _standing(account, message.hold) is None:
+            return Refusal.HOLD_UNKNOWN
+        case Hold() if _standing(account, message.hold) is not None:
+            return Refusal.HOLD_EXISTS
+        case Hold() if message.expires_at <= message.at:
+            return Refusal.HOLD_EXPIRES_IN_PAST
+        case Post() if (standing := _standing(account, message.hold)) and message.coins > standing.coins:
+            return Refusal.HOLD_EXCEEDED
+        case Hold() if len(account.holds) >= MAX_HOLDS:
+            return Refusal.TOO_MANY_HOLDS
+        case Transfer() | Hold() if message.coins > account.available_coins:
+            return Refusal.INSUFFICIENT_COINS
+    return None
+
+
+def _standing(account: Account, hold: str) -> StandingHold | None:
+    return next((standing for standing in account.holds if standing.hold == hold), None)
+
+
+def _without(account: Account, hold: StandingHold) -> tuple[StandingHold, ...]:
+    return tuple(standing for standing in account.holds if standing is not hold)
+
+
+def _record(
+    account: Account,
+    message: AccountInbox,
+    kind: EntryKind,
+    *,
+    account_id: AccountId,
+    coins: int = 0,
+    held_change_coins: int = 0,
+    holds: tuple[StandingHold, ...] | None = None,
+    frozen: bool | None = None,
+    ordinal: int = 0,
+    why: Mapping[str, str],
+) -> tuple[Account, EntryRecorded]:
+    """The next entry and the state after it: the only place where an account changes."""
+    after = Account(
+        account.seq + 1,
+        message.at if message.at > account.at else account.at,
+        account.balance_coins + coins,
+        account.held_coins + held_change_coins,
+        account.frozen if frozen is None else frozen,
+        account.holds if holds is None else holds,
+    )
+    entry = EntryRecorded(
+        id=derived_id(message.id, ordinal),
+        at=after.at,
+        cause=message.id,
+        account=account_id,
+        seq=after.seq,
+        kind=kind,
+        balance_coins=after.balance_coins,
+        held_coins=after.held_coins,
+        coins=coins,
+        held_change_coins=held_change_coins,
+        **why,
+    )
+    return after, entry
+
+
+def _open(account: Account | None, message: OpenAccount) -> Decision:
+    if account is not None:
+        return account, ()
+    after, entry = _record(Account(0, message.at), message, EntryKind.OPEN, account_id=message.account, why={})
+    return after, (entry,)
+
+
+def _credit(account: Account, message: Credit) -> Decision:
+    after, entry = _record(
+        account,
+        message,
+        EntryKind.RETURN if message.returned else EntryKind.CREDIT,
+        account_id=message.account,
+        coins=message.coins,
+        why=_told(message, message.counterparty),
+    )
+    return after, (entry,)
+
+
+def _transfer(account: Account, message: Transfer) -> Decision:
+    after, entry = _record(
+        account,
+        message,
+        EntryKind.DEBIT,
+        account_id=message.account,
+        coins=-message.coins,
+        why=_told(message, message.to),
+    )
+    return after, (entry, *_credit_leg(entry))
+
+
+def _told(message: Credit | Transfer, counterparty: str) -> dict[str, str]:
+    return {
+        "counterparty": counterparty,
+        "reason": message.reason,
+        "ref": message.ref,
+        "transfer": message.transfer,
+    }
+
+
+def _credit_leg(debit: EntryRecorded) -> tuple[Message, ...]:
+    """The other half of a debit; an outside party has no account that could be credited."""
+    if is_outside(debit.counterparty) or not debit.coins:
+        return ()
+    leg = Credit(
+        id=derived_id(debit.cause, "credit"),
+        at=debit.at,
+        account=AccountId(debit.counterparty),
+        counterparty=debit.account,
+        coins=-debit.coins,
+        reason=Reason(debit.reason),
+        ref=debit.ref,
+        transfer=debit.transfer,
+    )
+    return (leg,)
+
+
+def _hold(account: Account, message: Hold) -> Decision:
+    standing = StandingHold(message.hold, message.to, message.coins, message.reason, message.expires_at, message.ref)
+    after, entry = _record(
+        account,
+        message,
+        EntryKind.HOLD,
+        account_id=message.account,
+        held_change_coins=message.coins,
+        holds=(*account.holds, standing),
+        why=_why(standing),
+    )
+    return after, (entry,)
+
+
+def _post(account: Account, message: Post) -> Decision:
+    standing = _standing(account, message.hold)
+    assert standing is not None  # guarded
+    after, entry = _record(
+        account,
+        message,
+        EntryKind.POST,
+        account_id=message.account,
+        coins=-message.coins,
+        held_change_coins=-standing.coins,
+        holds=_without(account, standing),
+        why=_why(standing),
+    )
+    return after, (entry, *_credit_leg(entry))
+
+
+def _void(account: Account, message: Void) -> Decision:
+    standing = _standing(account, message.hold)
+    assert standing is not None  # guarded
+    after, entry = _release(account, message, standing, account_id=message.account)
+    return after, (entry,)
+
+
+def _expire(account: Account | None, message: Wake) -> Decision:
+    entries: list[Message] = []
+    if account is not None:
+        for standing in account.holds:
+            if standing.expires_at <= message.at:
+                account, entry = _release(account, message, standing, account_id=AccountId(message.key), ordinal=len(entries))
+                entries.append(entry)
+    return account, entries
+
+
+def _release(
+    account: Account, message: Void | Wake, standing: StandingHold, *, account_id: AccountId, ordinal: int = 0
+) -> tuple[Account, EntryRecorded]:
+    return _record(
+        account,
+        message,
+        EntryKind.VOID if isinstance(message, Void) else EntryKind.EXPIRE,
+        account_id=account_id,
+        held_change_coins=-standing.coins,
+        holds=_without(account, standing),
+        ordinal=ordinal,
+        why=_why(standing),
+    )
+
+
+def _why(standing: StandingHold) -> dict[str, str]:
+    return {"counterparty": standing.to, "reason": standing.reason, "ref": standing.ref, "hold": standing.hold}
+
+
+def _freeze(account: Account, message: Freeze | Unfreeze) -> Decision:
+    freezes = isinstance(message, Freeze)
+    after, entry = _record(
+        account,
+        message,
+        EntryKind.FREEZE if freezes else EntryKind.UNFREEZE,
+        account_id=message.account,
+        frozen=freezes,
+        why={"reason": message.reason, "ref": message.ref},
+    )
+    return after, (entry,)
+
+
+def _refuse(account: Account | None, message: AccountInbox, refusal: Refusal) -> tuple[Message, ...]:
+    """The refusal; and the coins of a refused credit leg go back to where they came from."""
+    assert not isinstance(message, OpenAccount | Wake)  # neither is ever refused
+    coins = getattr(message, "coins", 0)
+    short = refusal is Refusal.INSUFFICIENT_COINS and account is not None
+    refused = AccountRefused(
+        id=derived_id(message.id, 0),
+        at=message.at,
+        cause=message.id,
+        account=message.account,
+        command=type(message).__name__,
+        refusal=refusal,
+        shortfall_coins=coins - account.available_coins if short and account else 0,
+        coins=coins,
+        counterparty=getattr(message, "counterparty", "") or getattr(message, "to", ""),
+        hold=getattr(message, "hold", ""),
+        ref=getattr(message, "ref", ""),
+        transfer=getattr(message, "transfer", ""),
+        reason=getattr(message, "reason", ""),
+    )
+    if not isinstance(message, Credit) or is_outside(message.counterparty) or message.returned:
+        return (refused,)
+    back = Credit(
+        id=derived_id(message.id, "return"),
+        at=message.at,
+        account=message.counterparty,
+        counterparty=message.account,
+        coins=message.coins,
+        reason=message.reason,
+        ref=message.ref,
+        transfer=message.transfer,
+        returned=True,
+    )
+    return refused, back

@@ -1,0 +1,400 @@
+"""A bill, keyed by call id: what a call costs the payer and earns the other side, second by second.
+
+State: the pinned tariff, which checkpoints of either side were asked for, the hold on the payer's next one, the receipt so far
+(`schemas.billing.Bill`); forgotten a day after it was closed. The next checkpoint is held before it begins; when it begins the
+hold is posted and the one after it is held. If a hold is refused the call is cut at that checkpoint, unless coins come before.
+Laws: a closed bill's coins are those of `schemas.billing_rating` for the call's length, by event time, however late the wakes
+were; what was paid beyond the end comes back; every hold is posted or voided; every step of the receipt is one ledger entry.
+The ledger's answers are known by the ids that the bill gave: "<call>/hold/<number>/<try>", "<call>/post/<number>", ...
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from msgspec.structs import replace
+
+from schemas.balance import AccountRefused, Credit, EntryKind, EntryRecorded, Hold, Post, Reason, Transfer, Void
+from schemas.balance import coins_account as coins
+from schemas.balance import earnings_account as earnings
+from schemas.base import HoldId, Message, MessageId, Wake, derived_id
+from schemas.billing import (
+    CALLS,
+    Bill,
+    BillClosed,
+    BillInbox,
+    BillOpened,
+    BillRefused,
+    BillStepped,
+    CreditLow,
+    EndBill,
+    HoldStatus,
+    OpenBill,
+    ReceiptStep,
+    StartBill,
+    StepKind,
+)
+from schemas.billing_rating import Checkpoint, Side
+from schemas.video import EndCall, EndReason
+
+REMEMBERED_FOR: Final = timedelta(days=1)
+# A hold outlives the longest outage after which a call is still billed; the bill itself frees it long before.
+HOLD_LIVES: Final = timedelta(hours=12)
+# When coins run low the hold is tried again so often, and a last time so long before the cut.
+RETRY_EVERY: Final = timedelta(seconds=10)
+LAST_TRY: Final = timedelta(seconds=2)
+
+Decision = tuple[Bill | None, Sequence[Message]]
+
+
+def decide(bill: Bill | None, message: BillInbox) -> Decision:
+    """Decide one message of a bill's inbox."""
+    if bill is None:
+        return _open(message) if isinstance(message, OpenBill) else (None, ())
+    if isinstance(message, Wake) and bill.closed:
+        return (None, ()) if bill.forget_at and bill.forget_at <= message.at else (bill, ())
+    if bill.closed or isinstance(message, OpenBill):
+        return bill, ()
+    work = Work(bill, message)
+    match message:
+        case StartBill():
+            work.bill = replace(bill, connected_at=message.at)
+        case EndBill():
+            work.bill = replace(bill, ended_at=message.at)
+        case EntryRecorded():
+            work.recorded(message)
+        case AccountRefused():
+            work.refused(message)
+    work.go_on()
+    return work.bill, work.told
+
+
+def _open(message: OpenBill) -> Decision:
+    bill = Bill(message.kind, message.payer, message.earner, message.tariff, MessageId(message.id))
+    work = Work(bill, message)
+    work.hold()
+    if work.bill.hold is not HoldStatus.ASKED:
+        work.opened()
+    return work.bill, work.told
+
+
+def _call_of(message: BillInbox) -> str:
+    match message:
+        case Wake():
+            return message.key
+        case EntryRecorded() | AccountRefused():
+            return message.ref
+    return message.call
+
+
+class Work:
+    """One decision on a bill: `bill` as it becomes, and what is `told`."""
+
+    def __init__(self, bill: Bill, message: BillInbox) -> None:
+        self.bill = bill
+        self.message = message
+        self.call = _call_of(message)
+        self.told: list[Message] = []
+
+    # --- the payer's next checkpoint -------------------------------------------------------------------------------------
+
+    @property
+    def next(self) -> Checkpoint | None:
+        """The payer's next checkpoint."""
+        return self.bill.tariff.payer.at(self.bill.paid)
+
+    def hold(self) -> None:
+        """Ask the ledger to hold the next checkpoint; a free one needs no coins."""
+        checkpoint, bill = self.next, self.bill
+        if checkpoint is None or not checkpoint.coins:
+            self.bill = replace(bill, hold=HoldStatus.NONE if checkpoint is None else HoldStatus.STANDING, tries=0)
+            return
+        at = self.message.at
+        command = Hold(
+            id=f"{self.call}/hold/{bill.paid}/{bill.tries}",
+            at=at,
+            account=coins(bill.payer),
+            hold=HoldId(f"{self.call}/{bill.paid}"),
+            to=CALLS,
+            coins=checkpoint.coins,
+            reason=Reason.CALL,
+            expires_at=max(at, bill.due_at(bill.tariff.payer, bill.paid) or at) + HOLD_LIVES,
+            ref=self.call,
+        )
+        self.ask(command)
+        self.bill = replace(self.bill, hold=HoldStatus.ASKED, tries=bill.tries + 1, retry_at=None)
+
+    def ask(self, command: Message) -> None:
+        """Tell the ledger something that it will answer."""
+        self.told.append(command)
+        self.bill = replace(self.bill, open_answers=self.bill.open_answers + 1)
+
+    def post(self) -> None:
+        """The next checkpoint begins: take what is held for it."""
+        checkpoint, bill = self.next, self.bill
+        assert checkpoint is not None
+        if checkpoint.coins:
+            self.ask(
+                Post(
+                    id=f"{self.call}/post/{bill.paid}",
+                    at=self._due(bill.tariff.payer, bill.paid),
+                    account=coins(bill.payer),
+                    hold=HoldId(f"{self.call}/{bill.paid}"),
+                    coins=checkpoint.coins,
+                    reason=Reason.CALL,
+                    ref=self.call,
+                )
+            )
+        self.bill = replace(self.bill, paid=bill.paid + 1, hold=HoldStatus.NONE, tries=0, retry_at=None)
+
+    def _due(self, side: Side, number: int) -> datetime:
+        due = self.bill.due_at(side, number)
+        assert due is not None
+        return due
+
+    # --- the ledger's answers --------------------------------------------------------------------------------------------
+
+    def recorded(self, entry: EntryRecorded) -> None:
+        """The ledger did what it was asked."""
+        if entry.kind is EntryKind.EXPIRE and self.bill.hold is HoldStatus.STANDING:
+            self.bill = replace(self.bill, hold=HoldStatus.REFUSED)
+            return
+        what, number = self._asked(entry.cause)
+        match what:
+            case "hold":
+                self.bill = replace(self.bill, hold=HoldStatus.STANDING)
+                if self.bill.connected_at is None and self.bill.ended_at is None:
+                    self.opened()
+            case "post":
+                self._step(StepKind.PAID, number, -entry.coins, entry.id)
+                self._stepped(number, entry)
+            case "earn":
+                self._step(StepKind.EARNED, number, entry.coins, entry.id)
+            case "refund":
+                self._step(StepKind.REFUNDED, number, entry.coins, entry.id)
+            case "reclaim":
+                self._step(StepKind.RECLAIMED, number, -entry.coins, entry.id)
+
+    def refused(self, refusal: AccountRefused) -> None:
+        """The ledger did not."""
+        what, number = self._asked(refusal.cause)
+        kinds = {"post": StepKind.PAID, "earn": StepKind.EARNED, "refund": StepKind.REFUNDED, "reclaim": StepKind.RECLAIMED}
+        if what == "hold":
+            self._hold_refused(refusal)
+        elif what in kinds:
+            self._step(kinds[what], number, 0, "", refusal.refusal)
+
+    def _asked(self, cause: str) -> tuple[str, int]:
+        """What an answer answers: "hold" and the checkpoint's number; nothing: it is not for this bill."""
+        parts = cause.removeprefix(f"{self.call}/").split("/")
+        if not cause.startswith(f"{self.call}/") or len(parts) < 2:
+            return "", 0
+        self.bill = replace(self.bill, open_answers=self.bill.open_answers - 1)
+        return parts[0], int(parts[1])
+
+    def _hold_refused(self, refusal: AccountRefused) -> None:
+        bill = replace(self.bill, hold=HoldStatus.REFUSED)
+        self.bill = bill
+        if bill.connected_at is None:
+            if bill.ended_at is None:
+                self._tell(BillRefused, bill.opened_by, payer=bill.payer, refusal=refusal.refusal,
+                           shortfall_coins=refusal.shortfall_coins)  # fmt: skip
+            self.bill = replace(bill, closed=True, forget_at=refusal.at + REMEMBERED_FOR)
+            return
+        if bill.ended_at is not None:
+            return
+        cut_at = self._due(bill.tariff.payer, bill.paid)
+        left = cut_at - refusal.at
+        if left > LAST_TRY:
+            self.bill = replace(bill, retry_at=min(refusal.at + RETRY_EVERY, cut_at - LAST_TRY))
+        if bill.tries == 1:
+            self._tell(CreditLow, payer=bill.payer, earner=bill.earner, cut_at=cut_at, seconds_left=left.total_seconds(),
+                       shortfall_coins=refusal.shortfall_coins)  # fmt: skip
+
+    def _step(self, kind: StepKind, number: int, moved: int, entry: str, refusal: str = "") -> None:
+        side = self.bill.tariff.payer if kind in (StepKind.PAID, StepKind.REFUNDED) else self.bill.tariff.earner
+        checkpoint = side.at(number)
+        assert checkpoint is not None
+        step = ReceiptStep(kind, number, checkpoint.after_s, moved, entry, refusal)
+        self.bill = replace(self.bill, steps=(*self.bill.steps, step))
+
+    def _stepped(self, number: int, entry: EntryRecorded) -> None:
+        """Tell both how far they are and how long the coins last."""
+        bill = self.bill
+        assert bill.connected_at is not None
+        after_s = bill.steps[-1].after_s
+        available = entry.balance_coins - entry.held_coins
+        if bill.hold in (HoldStatus.ASKED, HoldStatus.STANDING) and self.next is not None and bill.paid > number + 1:
+            available = 0  # a late answer: newer ones follow
+        lasts_s = bill.tariff.payer.lasts_s(number + 1, available)
+        self._tell(
+            BillStepped,
+            payer=bill.payer,
+            earner=bill.earner,
+            number=number,
+            after_s=after_s,
+            coins=bill.steps[-1].coins,
+            paid_coins=sum(step.coins for step in bill.steps if step.kind is StepKind.PAID),
+            seconds_left=None if lasts_s is None else max(0, lasts_s - after_s),
+        )
+
+    def opened(self) -> None:
+        """The call may ring."""
+        self._tell(BillOpened, self.bill.opened_by, payer=self.bill.payer, earner=self.bill.earner)
+
+    def _tell(self, type_: Callable[..., Message], cause: str = "", **what: object) -> None:
+        self.told.append(
+            type_(
+                id=derived_id(self.message.id, f"bill{len(self.told)}"), at=self.message.at,
+                cause=cause or self.message.id, call=self.call, **what,
+            )
+        )  # fmt: skip
+
+    # --- time ------------------------------------------------------------------------------------------------------------
+
+    def go_on(self) -> None:
+        """Do what is due: while the call runs up to now, after its end up to its end."""
+        bill = self.bill
+        if bill.closed:
+            return
+        if bill.ended_at is not None:
+            self._settle(bill.ended_at)
+        elif bill.connected_at is not None:
+            self._run(self.message.at)
+
+    def _run(self, at: datetime) -> None:
+        """Bill every checkpoint up to `at`, in the order of time, the payer first. Waits where an answer is missing."""
+        while not self.bill.cut:
+            bill = self.bill
+            pays, earns = bill.due_at(bill.tariff.payer, bill.paid), bill.due_at(bill.tariff.earner, bill.earned)
+            if bill.hold is HoldStatus.NONE and pays is not None:
+                self.hold()
+            elif pays is not None and pays <= at and (earns is None or pays <= earns):
+                if bill.hold is HoldStatus.STANDING:
+                    self.post()
+                elif bill.hold is HoldStatus.REFUSED:
+                    self._cut(pays)
+                else:
+                    return
+            elif earns is not None and earns <= at:
+                self._earn()
+            else:
+                break
+        if self.bill.hold is HoldStatus.REFUSED and self.bill.retry_at is not None and self.bill.retry_at <= at:
+            self.hold()
+
+    def _cut(self, at: datetime) -> None:
+        self.told.append(
+            EndCall(
+                id=f"{self.call}/cut", at=at, call=self.call, reason=EndReason.OUT_OF_COINS, by=self.bill.payer
+            )
+        )  # fmt: skip
+        self.bill = replace(self.bill, cut=True, retry_at=None)
+
+    def _earn(self) -> None:
+        bill = self.bill
+        checkpoint = bill.tariff.earner.at(bill.earned)
+        assert checkpoint is not None
+        if checkpoint.coins:
+            self.ask(
+                Credit(
+                    id=f"{self.call}/earn/{bill.earned}",
+                    at=self._due(bill.tariff.earner, bill.earned),
+                    account=earnings(bill.earner),
+                    counterparty=CALLS,
+                    coins=checkpoint.coins,
+                    reason=Reason.CALL,
+                    ref=self.call,
+                )
+            )
+        self.bill = replace(self.bill, earned=bill.earned + 1)
+
+    def _settle(self, ended_at: datetime) -> None:
+        """The call is over: bring both sides to what its length says, then close."""
+        length = ended_at - self.bill.connected_at if self.bill.connected_at else None
+        due_paid = self.bill.tariff.payer.count(length) if length is not None else 0
+        due_earned = self.bill.tariff.earner.count(length) if length is not None else 0
+        if self.bill.paid > due_paid and self.bill.hold is not HoldStatus.ASKED:
+            self._give_back(due_paid, ended_at)
+        if self.bill.earned > due_earned:
+            self._reclaim(due_earned, ended_at)
+        while self.bill.paid < due_paid and self.bill.hold in (HoldStatus.STANDING, HoldStatus.NONE):
+            if self.bill.hold is HoldStatus.STANDING:
+                self.post()
+            else:
+                self.hold()
+        if self.bill.paid < due_paid:  # the earner's part waits for it
+            if self.bill.hold is HoldStatus.REFUSED:
+                # the coins ran out while nobody looked: by its own time the call was over there, for both sides
+                self.bill = replace(self.bill, ended_at=self._due(self.bill.tariff.payer, self.bill.paid), hold=HoldStatus.NONE)
+                self.go_on()
+            return
+        while self.bill.earned < due_earned:
+            self._earn()
+        if self.bill.hold is HoldStatus.STANDING and self.bill.paid >= due_paid:
+            self._void()
+        if not self.bill.open_answers:
+            self._close(length or timedelta())
+
+    def _void(self) -> None:
+        checkpoint, bill = self.next, self.bill
+        if checkpoint is not None and checkpoint.coins:
+            self.ask(
+                Void(
+                    id=f"{self.call}/void/{bill.paid}",
+                    at=self.message.at,
+                    account=coins(bill.payer),
+                    hold=HoldId(f"{self.call}/{bill.paid}"),
+                    reason=Reason.CALL,
+                    ref=self.call,
+                )
+            )
+        self.bill = replace(self.bill, hold=HoldStatus.NONE)
+
+    def _give_back(self, due: int, at: datetime) -> None:
+        payer, paid = self.bill.tariff.payer, self.bill.paid
+        if self.bill.hold is HoldStatus.STANDING:
+            self._void()
+        back = payer.coins(paid) - payer.coins(due)
+        if back:
+            self.ask(
+                Credit(
+                    id=f"{self.call}/refund/{due}", at=at, account=coins(self.bill.payer), counterparty=CALLS, coins=back,
+                    reason=Reason.CALL, ref=self.call,
+                )
+            )  # fmt: skip
+        self.bill = replace(self.bill, paid=due)
+
+    def _reclaim(self, due: int, at: datetime) -> None:
+        earner = self.bill.tariff.earner
+        back = earner.coins(self.bill.earned) - earner.coins(due)
+        if back:
+            self.ask(
+                Transfer(
+                    id=f"{self.call}/reclaim/{due}", at=at, account=earnings(self.bill.earner), to=CALLS, coins=back,
+                    reason=Reason.CALL, ref=self.call,
+                )
+            )  # fmt: skip
+        self.bill = replace(self.bill, earned=due)
+
+    def _close(self, length: timedelta) -> None:
+        bill = self.bill
+        sums = {kind: sum(step.coins for step in bill.steps if step.kind is kind) for kind in StepKind}
+        self._tell(
+            BillClosed,
+            kind=bill.kind,
+            payer=bill.payer,
+            earner=bill.earner,
+            tariff=bill.tariff.tariff,
+            version=bill.tariff.version,
+            duration_s=length.total_seconds(),
+            paid_coins=sums[StepKind.PAID] - sums[StepKind.REFUNDED],
+            earned_coins=sums[StepKind.EARNED] - sums[StepKind.RECLAIMED],
+            steps=bill.steps,
+            connected_at=bill.connected_at,
+        )
+        self.bill = replace(
+            bill,
+            closed=True,
+            forget_at=max(self.message.at, bill.ended_at or bill.connected_at or self.message.at) + REMEMBERED_FOR,
+        )

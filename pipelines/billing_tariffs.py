@@ -1,0 +1,132 @@
+"""The tariff book: one entity, so that versions have one order and ties are seen.
+
+State: of each tariff the versions in force or scheduled (`schemas.billing.TariffBook`); before the first word the shipped ones.
+A call is for the tariff whose rule fits it and says most; two rules that could fit the same call and say equally much are
+refused when the second one is published. A call pins the version in force when it asks.
+Refusals, in order of precedence: `invalid_tariff`, `effective_in_past`, `too_many_tariffs`, `overlapping_rules`.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from schemas.base import Message, Wake, derived_id
+from schemas.billing import (
+    MAX_TARIFFS,
+    MAX_VERSIONS,
+    SHIPPED,
+    PublishTariff,
+    Rule,
+    SelectTariff,
+    Tariff,
+    TariffBook,
+    TariffPublished,
+    TariffRefusal,
+    TariffRefused,
+    TariffSelected,
+    TariffsInbox,
+)
+from schemas.billing_rating import problems_of
+
+# A clock that is a little off must not refuse "now".
+PAST: Final = timedelta(seconds=60)
+
+Decision = tuple[TariffBook | None, Sequence[Message]]
+
+
+def decide(book: TariffBook | None, message: TariffsInbox) -> Decision:
+    """Decide one message of the book's inbox."""
+    known = book or TariffBook({tariff.tariff: (tariff,) for tariff in SHIPPED})
+    match message:
+        case Wake():
+            return book, ()
+        case SelectTariff():
+            selected = TariffSelected(
+                id=derived_id(message.id, 0),
+                at=message.at,
+                cause=message.id,
+                book=message.book,
+                call=message.call,
+                tariff=select(known, message),
+            )
+            return book, (selected,)
+        case PublishTariff():
+            return _publish(known, message)
+
+
+def in_force(versions: Iterable[Tariff], at: datetime) -> Tariff | None:
+    """The version of a tariff that holds at a time; None: it begins later."""
+    begun = [tariff for tariff in versions if tariff.effective_from <= at]
+    return max(begun, key=lambda tariff: (tariff.effective_from, tariff.version), default=None)
+
+
+def fits(rule: Rule, call: SelectTariff) -> bool:
+    """Whether a tariff is for a call."""
+    return (
+        rule.kind in (None, call.kind)
+        and rule.payer_role in (None, call.payer_role)
+        and rule.earner_role in (None, call.earner_role)
+        and rule.country in ("", call.country)
+        and (not rule.tag or rule.tag in call.tags)
+    )
+
+
+def weight(rule: Rule) -> int:
+    """How much a rule says: the more, the more specific."""
+    return sum(bool(part) for part in (rule.kind, rule.payer_role, rule.earner_role, rule.country, rule.tag))
+
+
+def overlap(one: Rule, other: Rule) -> bool:
+    """Whether some call fits both. A payer may have several tags, so different tags overlap."""
+    pairs = (
+        (one.kind, other.kind), (one.payer_role, other.payer_role), (one.earner_role, other.earner_role),
+        (one.country, other.country),
+    )  # fmt: skip
+    return all(not left or not right or left == right for left, right in pairs)
+
+
+def select(book: TariffBook, call: SelectTariff) -> Tariff | None:
+    """The tariff of a call: of those in force that fit, the one that says most."""
+    candidates = (in_force(versions, call.at) for versions in book.versions.values())
+    return max((t for t in candidates if t and fits(t.rule, call)), key=lambda t: weight(t.rule), default=None)
+
+
+def _publish(book: TariffBook, message: PublishTariff) -> Decision:
+    effective_from = message.effective_from or message.at
+    versions = book.versions.get(message.tariff, ())
+    refusal = refusal_of(book, message)
+    if refusal is not None:
+        why, detail = refusal
+        refused = TariffRefused(
+            id=derived_id(message.id, 0), at=message.at, cause=message.id, book=message.book, refusal=why, detail=detail
+        )  # fmt: skip
+        return book, (refused,)
+    number = max((tariff.version for tariff in versions), default=0) + 1
+    tariff = Tariff(
+        message.tariff, number, message.rule, message.payer, message.earner, max(effective_from, message.at), message.name
+    )  # fmt: skip
+    now = in_force(versions, message.at)
+    kept = [t for t in versions if t is now or t.effective_from > message.at][-(MAX_VERSIONS - 1) :]
+    published = TariffPublished(
+        id=derived_id(message.id, 0), at=message.at, cause=message.id, book=message.book, tariff=tariff, by=message.by
+    )  # fmt: skip
+    return TariffBook({**book.versions, message.tariff: (*kept, tariff)}), (published,)
+
+
+def refusal_of(book: TariffBook, message: PublishTariff) -> tuple[TariffRefusal, str] | None:
+    """The first guard that a new version fails, with the words for it; or None."""
+    problems = [*problems_of(message.payer, "payer"), *problems_of(message.earner, "earner")]
+    if problems:
+        return TariffRefusal.INVALID_TARIFF, "; ".join(problems)
+    if message.effective_from and message.effective_from < message.at - PAST:
+        return TariffRefusal.EFFECTIVE_IN_PAST, "effective_from lies in the past; calls that were billed stay billed"
+    if message.tariff not in book.versions and len(book.versions) >= MAX_TARIFFS:
+        return TariffRefusal.TOO_MANY_TARIFFS, f"there are {MAX_TARIFFS} tariffs already"
+    for name, versions in book.versions.items():
+        for other in versions if name != message.tariff else ():
+            if weight(other.rule) == weight(message.rule) and overlap(other.rule, message.rule):
+                return TariffRefusal.OVERLAPPING_RULES, (
+                    f"a call could fit this rule and that of {name} (version {other.version}), and both say equally much; "
+                    "make one of them say more"
+                )
+    return None

@@ -1,0 +1,1 @@
+"""The processes: each module is one, started with `python -m`."""

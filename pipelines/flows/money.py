@@ -1,0 +1,27 @@
+"""The money flow: transfers and accounts, decided exactly once.
+
+`python -m pipelines.flows.money --slot N --metrics-port P`; start more slots to share the partitions.
+"""
+
+from infra.settings import Settings
+from pipelines import balance, transfer
+from pipelines.flows.process import arguments, start
+from pipelines.runtime.core import Core, Decider
+from pipelines.runtime.worker import Worker
+from schemas import topics
+
+NAME = "money"
+
+DECIDERS = (
+    Decider(topics.TRANSFER, transfer.decide),
+    Decider(topics.ACCOUNT, balance.decide),
+)
+
+
+def build(slot: int, settings: Settings) -> Worker:
+    """A worker of this flow, connected."""
+    return Worker(NAME, slot, Core(DECIDERS), settings)
+
+
+if __name__ == "__main__":
+    start(NAME, build, arguments())

@@ -1,0 +1,40 @@
+"""What every flow's process does at its start: arguments, log, metrics, and one clear line when it cannot go on."""
+
+import argparse
+import logging
+import sys
+import time
+from collections.abc import Callable
+
+from infra.settings import Settings, SettingsError, load
+from pipelines.runtime import metrics
+from pipelines.runtime.flow import Steps, run
+
+
+def arguments() -> argparse.Namespace:
+    """`--slot` (which of the flow's processes this is) and `--metrics-port` (0: none)."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--slot", type=int, default=0)
+    parser.add_argument("--metrics-port", type=int, default=0)
+    return parser.parse_args()
+
+
+def start(name: str, build: Callable[[int, Settings], Steps], given: argparse.Namespace) -> None:
+    """Build the flow's steps and run them until told to stop."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    log = logging.getLogger(f"olo.{name}")
+    try:
+        settings = load()
+    except SettingsError as error:
+        sys.exit(f"{name}: {error}")
+    if given.metrics_port:
+        metrics.serve(given.metrics_port)
+    began = time.monotonic()
+    try:
+        steps = build(given.slot, settings)
+        log.info("slot %d connected in %.2f s", given.slot, time.monotonic() - began)
+        run(name, steps)
+    except Exception as error:
+        log.exception("slot %d stops", given.slot)
+        cause = error.__cause__ or error
+        sys.exit(f"{name}: {type(cause).__name__}: {cause}")

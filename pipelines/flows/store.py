@@ -1,0 +1,255 @@
+"""The store flow: the log into ClickHouse, each record once. The only writer of the warehouse.
+
+A batch is one insert into `log`: one part, there whole or not at all. So the table is the checkpoint: at an assignment, and
+after an insert that failed or timed out, the store first waits until no insert of its own is running any more, then asks for
+max(offset) of each partition and goes on behind it. Typed tables are projections: each is filled from `log` by INSERT SELECT
+over the range that it lacks, and asks for its own max(offset) at the start, so that a new table, or one that missed a batch,
+catches up by itself.
+"""
+
+import logging
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Final
+
+import pyarrow as pa
+from clickhouse_connect.driver.exceptions import Error
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from infra.clickhouse import connect
+from infra.kafka import member
+from infra.settings import Settings
+from pipelines.flows.process import arguments, start
+from pipelines.runtime import metrics
+from pipelines.runtime.lag import Lag
+from schemas.tables import LOG, PROJECTIONS, TABLES, Projection
+from schemas.topics import DEAD_LETTERS, ENTITIES
+
+log = logging.getLogger("olo.store")
+
+NAME: Final = "store"
+TOPICS: Final = (*(topic for e in ENTITIES for topic in (e.inbox, e.events)), DEAD_LETTERS.name)
+
+# Large inserts make few parts; 50,000 rows of 300 bytes stay far below the size at which an insert is split into two parts.
+BATCH_RECORDS: Final = 50_000
+# Two inserts a second at most, however few records come: ClickHouse merges that with ease, and money keeps the processor.
+POLL_S: Final = 0.5
+# Rows that a projection that lags behind catches up at a time: below the engine's million rows a part, so each step is atomic.
+CATCH_UP_ROWS: Final = 500_000
+# The consumer must poll again within a minute; by then the process ends and the supervisor's next one tries again.
+RETRY_S: Final = 40.0
+
+SCHEMA: Final = pa.schema(
+    [
+        ("topic", pa.string()),
+        ("partition", pa.uint16()),
+        ("offset", pa.uint64()),
+        ("key", pa.binary()),
+        ("logged_at", pa.timestamp("ms")),
+        ("value", pa.binary()),
+    ]
+)
+COLUMNS: Final = [field.name for field in SCHEMA]
+
+Place = tuple[str, int]
+
+
+def _places(rows: pa.Table) -> list[tuple[Place, int, int]]:
+    """Each partition in the rows, with its lowest and highest offset."""
+    found = rows.group_by(["topic", "partition"]).aggregate([("offset", "min"), ("offset", "max")]).to_pylist()
+    return [((row["topic"], row["partition"]), row["offset_min"], row["offset_max"]) for row in found]
+
+
+def _behind(rows: pa.Table, stored: dict[Place, int]) -> pa.Table:
+    """The rows that lie behind what is stored."""
+    places = zip(*(rows[name].to_pylist() for name in COLUMNS[:3]), strict=True)
+    return rows.filter(pa.array([offset > stored.get((topic, p), -1) for topic, p, offset in places], pa.bool_()))
+
+
+class Store:
+    """The flow's steps: `poll` records, `decide` (shape them as Arrow), `commit` (insert, project)."""
+
+    def __init__(self, slot: int, settings: Settings) -> None:
+        self._client = connect(settings.clickhouse_url)
+        self._inserter = ThreadPoolExecutor(1, "insert")
+        self._inserting: Future[None] | None = None
+        self._stored: dict[Place, int] = {}
+        self._projected: dict[tuple[str, int], int] = {}
+        conf = {
+            "max.poll.interval.ms": 60_000,
+            "queued.min.messages": 200_000,
+            # the broker gathers what comes: two answers a second instead of one a transaction
+            "fetch.min.bytes": 65_536,
+            "fetch.wait.max.ms": 500,
+        }
+        self._consumer = member(settings, NAME, slot, conf)
+        self._lag = Lag(NAME, self._consumer)
+        self._consumer.subscribe(list(TOPICS), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked)
+
+    # --- partitions ----------------------------------------------------------------------------------------------------
+
+    def _assigned(self, consumer: Consumer, parts: list[TopicPartition]) -> None:
+        self._settle()
+        self._wait_for_own_inserts(time.monotonic() + RETRY_S)
+        stored = self._checkpoints()
+        for part in parts:
+            place = (part.topic, part.partition)
+            self._stored[place] = stored.get(place, -1)
+            part.offset = self._stored[place] + 1
+        for projection in PROJECTIONS:
+            mine = {part.partition for part in parts if part.topic == projection.topic}
+            done = self._projected_to(projection)
+            self._projected |= {(projection.table, partition): done.get(partition, -1) for partition in mine}
+            self._project(projection, mine)
+        consumer.assign(parts)
+        metrics.PARTITIONS.labels(NAME).set(len(self._stored))
+        log.info("%d partitions assigned, %d records are stored already", len(parts), len(stored))
+
+    def _revoked(self, consumer: Consumer, parts: list[TopicPartition]) -> None:
+        self._settle()
+        for part in parts:
+            self._stored.pop((part.topic, part.partition), None)
+        consumer.unassign()
+
+    def _checkpoints(self) -> dict[Place, int]:
+        found = self._client.query(f"SELECT topic, partition, max(offset) FROM {LOG} GROUP BY topic, partition")
+        return {(topic, partition): offset for topic, partition, offset in found.result_rows}
+
+    def _projected_to(self, projection: Projection) -> dict[int, int]:
+        found = self._client.query(f"SELECT partition, max(offset) FROM {projection.table} GROUP BY partition")
+        return dict(found.result_rows)
+
+    def _wait_for_own_inserts(self, deadline: float) -> None:
+        """An insert that a dead or timed-out store had sent may still be running: its rows must be counted."""
+        mine = "|".join(TABLES)
+        question = f"SELECT count() FROM system.processes WHERE match(query, '^\\\\s*INSERT INTO ({mine})\\\\b')"
+        while self._client.query(question).result_rows[0][0]:
+            if time.monotonic() > deadline:
+                raise TimeoutError("an insert of an earlier store is still running in ClickHouse")
+            time.sleep(0.1)
+
+    # --- steps -----------------------------------------------------------------------------------------------------------
+
+    def poll(self) -> list[Message] | None:
+        """The next records, or None. Errors: KafkaException, those of an insert that has ended."""
+        if self._inserting is not None and self._inserting.done():
+            self._settle()
+        messages = self._consumer.consume(BATCH_RECORDS, POLL_S)
+        self._lag.publish([(place, offset + 1) for place, offset in self._stored.copy().items()])
+        good = []
+        for message in messages:
+            error = message.error()
+            if error is None:
+                good.append(message)
+            elif not error.retriable() and error.code() != KafkaError._PARTITION_EOF:
+                raise KafkaException(error)
+        return good or None
+
+    def decide(self, messages: list[Message]) -> pa.Table:
+        """The records that are not stored yet, as rows of `log`."""
+        self._lag.took(messages[-1])
+        columns: list[list[Any]] = [
+            list(map(Message.topic, messages)),
+            list(map(Message.partition, messages)),
+            list(map(Message.offset, messages)),
+            list(map(Message.key, messages)),
+            [at_ms for _, at_ms in map(Message.timestamp, messages)],
+            list(map(Message.value, messages)),
+        ]
+        arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)]
+        rows = pa.Table.from_arrays(arrays, schema=SCHEMA)
+        # A partition that was given up and got back within one read is read twice.
+        again = any(low <= self._stored.get(place, -1) for place, low, _ in _places(rows))
+        return _behind(rows, self._stored) if again else rows
+
+    def commit(self, rows: pa.Table) -> None:
+        """Insert the rows while the next ones are read: one insert at a time. Errors: those of the insert before."""
+        self._settle()
+        self._inserting = self._inserter.submit(self._write, rows)
+
+    def _settle(self) -> None:
+        """Wait for the insert under way. Errors: its own."""
+        inserting, self._inserting = self._inserting, None
+        if inserting is not None:
+            inserting.result()
+
+    def _write(self, rows: pa.Table) -> None:
+        """Insert the rows, whatever it takes, then bring the projections up to them. Errors: the last one, after RETRY_S."""
+        began = time.monotonic()
+        deadline = began + RETRY_S
+        while True:
+            try:
+                if rows.num_rows:
+                    self._insert(rows)
+                self._take_note(rows)
+                for projection in PROJECTIONS:
+                    self._project(projection, {p for table, p in self._projected if table == projection.table})
+                break
+            except (Error, OSError) as error:
+                if time.monotonic() > deadline:
+                    raise
+                log.warning("an insert failed, asking what is there: %s", str(error)[:200])
+                time.sleep(0.5)
+                rows = self._missing(rows, deadline)
+        metrics.COMMIT.labels(NAME).observe(time.monotonic() - began)
+        metrics.BATCH.labels(NAME).observe(rows.num_rows)
+        metrics.WRITTEN.labels(NAME).inc(rows.num_rows)
+        metrics.mark_working(NAME)
+        # The broker's copy of the position is for people who look at the group's lag; nothing reads it here.
+        self._consumer.commit(
+            offsets=[TopicPartition(topic, p, offset + 1) for (topic, p), offset in self._stored.items() if offset >= 0],
+            asynchronous=True,
+        )
+
+    def _insert(self, rows: pa.Table) -> None:
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, rows.schema) as stream:
+            stream.write_table(rows)
+        self._client.raw_insert(LOG, COLUMNS, sink.getvalue().to_pybytes(), fmt="ArrowStream")
+
+    def _take_note(self, rows: pa.Table) -> None:
+        for place, _, high in _places(rows):
+            self._stored[place] = max(high, self._stored.get(place, -1))
+
+    def _missing(self, rows: pa.Table, deadline: float) -> pa.Table:
+        """The rows that did not get there, once nothing is on its way any more."""
+        try:
+            self._wait_for_own_inserts(deadline)
+            stored = self._checkpoints()
+            for projection in PROJECTIONS:  # one of them may be the insert that got through after all
+                for partition, offset in self._projected_to(projection).items():
+                    at = (projection.table, partition)
+                    self._projected[at] = max(offset, self._projected.get(at, -1))
+        except (Error, OSError) as error:
+            log.warning("ClickHouse does not answer yet: %s", str(error)[:200])
+            return rows
+        return _behind(rows, stored)
+
+    def _project(self, projection: Projection, partitions: set[int]) -> None:
+        """Fill a typed table up to what `log` holds, a bounded number of rows at a time."""
+        while True:
+            ranges, goals = [], {}
+            left = CATCH_UP_ROWS
+            for partition in sorted(partitions):
+                done = self._projected[projection.table, partition]
+                goal = min(self._stored.get((projection.topic, partition), -1), done + left)
+                if goal > done:
+                    left -= goal - done
+                    goals[projection.table, partition] = goal
+                    ranges.append(f"(partition = {partition} AND offset > {done} AND offset <= {goal})")
+            if not ranges:
+                return
+            # FINAL: should `log` ever hold a place twice, the projection must not.
+            select = projection.select.replace("FROM log", "FROM log FINAL") + f" AND ({' OR '.join(ranges)})"
+            self._client.command(f"INSERT INTO {projection.table} {select}")
+            self._projected |= goals
+
+    def close(self) -> None:
+        """Leave: what was read and not inserted is read again by the next one."""
+        self._settle()
+        self._consumer.close()
+        self._client.close()
+
+
+if __name__ == "__main__":
+    start(NAME, Store, arguments())

@@ -1,0 +1,46 @@
+"""How far a consumer is behind, in records and in seconds, from what the client already knows: no call to the broker."""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Final
+
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaException, Message, TopicPartition
+
+from pipelines.runtime import metrics
+
+EVERY_S: Final = 1.0
+
+
+class Lag:
+    """Publishes the lag of one consumer, once a second at most."""
+
+    def __init__(self, flow: str, consumer: Consumer) -> None:
+        self._flow = flow
+        self._consumer = consumer
+        self._next = 0.0
+        self._taken_at: dict[str, float] = {}
+
+    def took(self, message: Message) -> None:
+        """The last message of a batch, whose time stands for the batch."""
+        kind, at_ms = message.timestamp()
+        if kind != TIMESTAMP_NOT_AVAILABLE:
+            self._taken_at[message.topic()] = at_ms / 1000
+
+    def publish(self, positions: Iterable[tuple[tuple[str, int], int]]) -> None:
+        """Set the gauges from where the consumer will read next."""
+        moment = time.monotonic()
+        if moment < self._next:
+            return
+        self._next = moment + EVERY_S
+        behind: defaultdict[str, int] = defaultdict(int)
+        for (topic, partition), position in positions:
+            try:
+                _, end = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)
+            except KafkaException:
+                continue
+            behind[topic] += max(0, end - position)
+        for topic, records in behind.items():
+            age = time.time() - self._taken_at.get(topic, time.time())
+            metrics.LAG_RECORDS.labels(self._flow, topic).set(records)
+            metrics.LAG_SECONDS.labels(self._flow, topic).set(age if records else 0.0)

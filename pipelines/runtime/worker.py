@@ -1,0 +1,237 @@
+"""The Kafka worker: one consumer-group member and one transactional producer around a `Core`; each batch is one transaction.
+
+What makes it exactly once (each point was seen to matter under kill -9):
+- one fixed slot name a process is both `group.instance.id` and `transactional.id`: a restart fences its own dead incarnation
+  and gets its partitions back without waiting for the session to run out;
+- offsets are committed inside the transaction with the consumer's group metadata, so that a zombie is fenced;
+- decisions stay in the batch's overlay until the commit has returned;
+- `committed()` of a read_committed consumer, then the changelog's high watermark (read_uncommitted), then a read up to it: a
+  transaction that is still open is waited for, never overlooked;
+- any failed transaction ends the process: about a second, and nothing to reason about. The supervisor starts the slot again.
+"""
+
+import logging
+import time
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+
+from infra.kafka import end_offsets, member, partitions_of, quiet, read_to_end, read_topic, reader
+from infra.settings import Settings
+from pipelines.runtime import metrics
+from pipelines.runtime.core import Batch, Core, Lane
+from pipelines.runtime.lag import Lag
+from schemas.topics import SKIPS
+
+log = logging.getLogger("olo.worker")
+
+# 20,000 records a transaction reach the peak rate (500: half of it) and still commit within a fraction of a second.
+BATCH_RECORDS: Final = 20_000
+# How long to wait for a first record. It wakes at once when one comes; idle, it costs 2 % of a core.
+POLL_S: Final = 0.02
+# The broker aborts what a process that never came back left open.
+TRANSACTION_MS: Final = 10_000
+# No step of a transaction takes this long unless the broker is away. A worker that waits on would hold up the group's
+# rebalance, and with it everybody's partitions: it ends, and its next start finds the broker.
+STEP_S: Final = 6.0
+# How long the group waits for a member that does not come to a rebalance; a restore of millions of entities must fit in.
+REBALANCE_MS: Final = 30_000
+# A restore waits for transactions that are still open; one that hangs longer than this is a broker in trouble.
+RESTORE_S: Final = 25.0
+
+
+class Stuck(Exception):  # noqa: N818 - reads as what it is
+    """The broker did not do its part in time: this process ends, the next one tries again."""
+
+
+class Worker:
+    """Owns a core's partitions: `poll`, decide with a `Batch`, `commit`."""
+
+    def __init__(self, flow: str, slot: int, core: Core, settings: Settings) -> None:
+        self.flow = flow
+        self.core = core
+        self.settings = settings
+        name = f"{flow}-{slot}"
+        self._producer = Producer(self._producing(name))
+        self._producer.init_transactions(2 * STEP_S)
+        core.skips = _skips(settings)
+        more = {"max.poll.interval.ms": REBALANCE_MS, "queued.min.messages": 100_000}
+        self._consumer = member(settings, flow, slot, more)
+        self._kept: dict[tuple[str, int], Lane] = {}
+        self._lag = Lag(flow, self._consumer)
+        self._consumer.subscribe(
+            sorted(core.deciders), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked
+        )
+
+    def _producing(self, name: str) -> dict[str, Any]:
+        return quiet(
+            self.settings,
+            **{
+                "transactional.id": name,
+                "transaction.timeout.ms": TRANSACTION_MS,
+                "linger.ms": 1,
+                # back-to-back small transactions meet CONCURRENT_TRANSACTIONS while the broker ends the last one (some 5 ms);
+                # the default wait of 100 ms would be the p99
+                "retry.backoff.ms": 1,
+                "retry.backoff.max.ms": 10,
+                "compression.type": "lz4",
+                "batch.num.messages": 10_000,
+                "queue.buffering.max.messages": 2_000_000,
+            },
+        )
+
+    # --- partitions come and go ----------------------------------------------------------------------------------------
+
+    def _assigned(self, consumer: Consumer, parts: list[TopicPartition]) -> None:
+        began = time.monotonic()
+        committed = consumer.committed(parts, 2 * STEP_S) if parts else []
+        for part in committed:
+            if part.error:
+                raise KafkaException(part.error)
+            part.offset = max(part.offset, 0)
+        if missing := [part for part in committed if not self._take_up(part)]:
+            self._restore(missing)
+        self._kept.clear()
+        consumer.assign(committed)
+        self._count()
+        took = time.monotonic() - began
+        metrics.RESTORE.labels(self.flow).observe(took)
+        log.info("%s: %d partitions assigned, %d restored, in %.2f s", self.flow, len(parts), len(missing), took)
+
+    def _take_up(self, part: TopicPartition) -> bool:
+        """Go on with a lane that was given up in this rebalance and came back. Nobody decided in between: the position, which
+        every decision moves, still stands where this worker left it."""
+        lane = self._kept.get((part.topic, part.partition))
+        if lane is None or lane.position != part.offset:
+            return False
+        self.core.reopen(lane)
+        return True
+
+    def _revoked(self, consumer: Consumer, parts: list[TopicPartition]) -> None:
+        for part in parts:
+            if lane := self.core.close(part.topic, part.partition):
+                self._kept[part.topic, part.partition] = lane
+        consumer.unassign()
+        self._count()
+        log.info("%s: %d partitions given up", self.flow, len(parts))
+
+    def _count(self) -> None:
+        metrics.PARTITIONS.labels(self.flow).set(len(self.core.lanes))
+        metrics.RESTORED.labels(self.flow).set(sum(len(lane.states) for lane in self.core.lanes.values()))
+
+    def _restore(self, parts: list[TopicPartition]) -> None:
+        deadline = time.monotonic() + RESTORE_S
+
+        for part in parts:
+            self.core.open(part.topic, part.partition).position = part.offset
+
+        def stuck() -> None:
+            if time.monotonic() > deadline:
+                raise Stuck(f"{self.flow}: the changelog could not be read within {RESTORE_S:.0f} s")
+
+        watermarks = reader(self.settings, committed=False)
+        states = reader(self.settings, {"enable.partition.eof": True, "queued.max.messages.kbytes": 16_384})
+        try:
+            ends: dict[tuple[str, int], int] = {}
+            for topic in {part.topic for part in parts}:
+                changelog = self.core.deciders[topic].entity.changelog
+                mine = [part.partition for part in parts if part.topic == topic]
+                ends |= {(changelog, p): end for p, end in end_offsets(watermarks, changelog, mine).items()}
+            starts = [TopicPartition(topic, partition, 0) for topic, partition in ends]
+            for message in read_to_end(states, starts, ends, stuck):
+                self.core.restore(message.topic(), message.partition(), message.key(), message.value())
+        finally:
+            states.close()
+            watermarks.close()
+        for part in parts:
+            self.core.restored(self.core.lanes[part.topic, part.partition])
+
+    # --- one batch, one transaction --------------------------------------------------------------------------------------
+
+    def poll(self) -> list[Message] | None:
+        """The next records, or an empty list when wakes are due, or None. Waits at most POLL_S. Errors: KafkaException."""
+        wait = POLL_S
+        wake = self.core.next_wake()
+        if wake is not None:
+            wait = min(wait, max(0.0, (wake - datetime.now(UTC)).total_seconds()))
+        first = self._consumer.poll(wait)
+        self._lag.publish((place, lane.position) for place, lane in self.core.lanes.items())
+        if first is None:
+            return [] if wake is not None and wake <= datetime.now(UTC) else None
+        messages = [first, *self._consumer.consume(BATCH_RECORDS - 1, 0)]
+        for message in messages:
+            if message.error() is not None:
+                messages = [m for m in messages if m.error() is None or self._raise(m.error())]
+                break
+        return messages or None
+
+    @staticmethod
+    def _raise(error: KafkaError) -> bool:
+        if error.retriable() or error.code() == KafkaError._PARTITION_EOF:
+            return False
+        raise KafkaException(error)
+
+    def decide(self, messages: list[Message]) -> Batch:
+        """Decide the records. Errors: DeciderError, TooManyDeadLettersError."""
+        batch = Batch(self.core)
+        batch.wake(datetime.now(UTC))
+        take, lanes = batch.take, self.core.lanes
+        place: tuple[str, int] | None = None
+        lane = None
+        for message in messages:
+            found = (message.topic(), message.partition())
+            if found != place:
+                place, lane = found, lanes.get(found)
+            # Not due: the partition was given up since the fetch (another worker has it), or given up and got back.
+            if lane is not None and (offset := message.offset()) >= lane.position:
+                take(lane, offset, message.key() or b"", message.value() or b"")
+        if messages:
+            self._lag.took(messages[-1])
+        return batch
+
+    def commit(self, batch: Batch) -> None:
+        """Write a batch and its positions in one transaction, then make it the state. Errors: KafkaException, final."""
+        began = time.monotonic()
+        producer, produce = self._producer, self._producer.produce
+        outputs = batch.seal()
+        positions = batch.positions
+        if not outputs and not positions:
+            return
+        producer.begin_transaction()
+        for topic, partition, key, value in outputs:
+            produce(topic, value, key, partition)
+        # What is flushed first need not be waited for inside send_offsets, whose retries are slower (p90 114 ms -> 1 ms).
+        if left := producer.flush(STEP_S):
+            raise Stuck(f"{self.flow}: the broker has not taken {left} records within {STEP_S:.0f} s")
+        if positions:
+            offsets = [TopicPartition(topic, p, offset) for (topic, p), offset in positions.items()]
+            producer.send_offsets_to_transaction(offsets, self._consumer.consumer_group_metadata(), STEP_S)
+        producer.commit_transaction(STEP_S)
+        batch.merge()
+        self._measure(batch, len(outputs), time.monotonic() - began)
+
+    def _measure(self, batch: Batch, written: int, took: float) -> None:
+        metrics.COMMIT.labels(self.flow).observe(took)
+        metrics.BATCH.labels(self.flow).observe(batch.decided + batch.dead)
+        metrics.DECIDED.labels(self.flow).inc(batch.decided)
+        metrics.DEAD.labels(self.flow).inc(batch.dead)
+        metrics.WRITTEN.labels(self.flow).inc(written)
+        metrics.mark_working(self.flow)
+
+    def close(self) -> None:
+        """Leave cleanly: nothing is in flight, since a batch is committed before the next poll."""
+        self._consumer.close()
+
+
+def _skips(settings: Settings) -> set[tuple[str, int, int]]:
+    """The records that an operator set aside with `olo dead-letters skip`."""
+    plain = reader(settings, committed=False)
+    try:
+        known = partitions_of(plain, SKIPS.name)
+    finally:
+        plain.close()
+    if not known:
+        return set()
+    places = (message.key().decode().rsplit("/", 2) for message in read_topic(settings, SKIPS.name))
+    return {(topic, int(partition), int(offset)) for topic, partition, offset in places}

@@ -1,0 +1,173 @@
+"""A transfer: one request to move coins, done once; keyed by the transfer's id, which the client's idempotency key gives.
+
+State: the request, who waits for its outcome, the outcome (`schemas.balance.TransferState`); forgotten a day after it began.
+It asks the payer's account (`Transfer`) or, when coins come from outside, the payee's (`Credit`), and hears the entries and
+refusals that carry its id. A payee that refuses sends the coins back; then the outcome waits for the `return` entry.
+Laws: every request gets one answer (settled, repeated or conflicted); coins are asked for once; the outcome never changes.
+Refusals: `idempotency_key_reused` (other contents under the same id), `in_progress` (too many repeats wait already).
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from msgspec.structs import replace
+
+from schemas.balance import (
+    AccountRefused,
+    Credit,
+    EntryKind,
+    EntryRecorded,
+    PlaceTransfer,
+    Refusal,
+    Transfer,
+    TransferConflicted,
+    TransferInbox,
+    TransferOutcome,
+    TransferRepeated,
+    TransferSettled,
+    TransferState,
+    TransferStatus,
+    is_outside,
+)
+from schemas.base import AccountId, Message, MessageId, TransferId, Wake, derived_id
+
+# A client retries for minutes; a day leaves room for a phone that was off. Documented with `Idempotency-Key`.
+REMEMBERED_FOR: Final = timedelta(days=1)
+# Repeats that wait while the first is decided (some 30 ms): more is a client gone wild.
+MAX_ASKED: Final = 16
+
+Decision = tuple[TransferState | None, Sequence[Message]]
+
+
+def decide(state: TransferState | None, message: TransferInbox) -> Decision:
+    """Decide one message of a transfer's inbox."""
+    match message:
+        case PlaceTransfer():
+            return _begin(message) if state is None else _again(state, message)
+        case _ if state is None:
+            return None, ()  # forgotten long ago
+        case Wake():
+            return _forget(state, message)
+        case _ if state.outcome is not None:
+            return state, ()
+        case EntryRecorded():
+            return _entry(state, message)
+        case AccountRefused():
+            return _refused(state, message)
+
+
+def _begin(message: PlaceTransfer) -> Decision:
+    state = TransferState(
+        message.payer,
+        message.payee,
+        message.coins,
+        message.reason,
+        message.at + REMEMBERED_FOR,
+        message.ref,
+        message.by,
+        (MessageId(message.id),),
+    )
+    leg: Message
+    if not is_outside(message.payer):
+        leg = Transfer(
+            id=derived_id(message.id, "debit"),
+            at=message.at,
+            account=message.payer,
+            to=message.payee,
+            coins=message.coins,
+            reason=message.reason,
+            ref=message.ref,
+            transfer=message.transfer,
+        )
+    elif not is_outside(message.payee):
+        leg = Credit(
+            id=derived_id(message.id, "credit"),
+            at=message.at,
+            account=message.payee,
+            counterparty=message.payer,
+            coins=message.coins,
+            reason=message.reason,
+            ref=message.ref,
+            transfer=message.transfer,
+        )
+    else:
+        outcome = TransferOutcome(TransferStatus.REFUSED, Refusal.ACCOUNT_UNKNOWN, message.payee)
+        return _settle(state, message.transfer, message, outcome)
+    return state, (leg,)
+
+
+def _again(state: TransferState, message: PlaceTransfer) -> Decision:
+    asked = (message.payer, message.payee, message.coins, message.reason, message.ref)
+    if asked != (state.payer, state.payee, state.coins, state.reason, state.ref):
+        return state, (_conflict(message, Refusal.IDEMPOTENCY_KEY_REUSED),)
+    if state.outcome is not None:
+        return state, (_answer(TransferRepeated, state, (message.transfer, message.at, message.id)),)
+    if message.id in state.asked:
+        return state, ()
+    if len(state.asked) >= MAX_ASKED:
+        return state, (_conflict(message, Refusal.IN_PROGRESS),)
+    return replace(state, asked=(*state.asked, MessageId(message.id))), ()
+
+
+def _conflict(message: PlaceTransfer, refusal: Refusal) -> TransferConflicted:
+    return TransferConflicted(
+        id=derived_id(message.id, "conflict"),
+        at=message.at,
+        cause=message.id,
+        transfer=message.transfer,
+        refusal=refusal,
+    )
+
+
+def _entry(state: TransferState, entry: EntryRecorded) -> Decision:
+    """A leg was booked: the credit ends a transfer, so does a debit to outside, so does the return of refused coins."""
+    done = TransferOutcome(TransferStatus.COMPLETED)
+    transfer = TransferId(entry.transfer)
+    if entry.kind is EntryKind.CREDIT or (entry.kind is EntryKind.DEBIT and is_outside(state.payee)):
+        return _settle(state, transfer, entry, done)
+    if entry.kind is EntryKind.RETURN and state.refused is not None:
+        return _settle(state, transfer, entry, state.refused)
+    return state, ()
+
+
+def _refused(state: TransferState, refused: AccountRefused) -> Decision:
+    outcome = TransferOutcome(TransferStatus.REFUSED, refused.refusal, refused.account, refused.shortfall_coins)
+    if refused.account == state.payer or is_outside(state.payer):
+        return _settle(state, TransferId(refused.transfer), refused, outcome)
+    return replace(state, refused=outcome), ()  # the coins are on their way back
+
+
+def _settle(state: TransferState, transfer: TransferId, message: Message, outcome: TransferOutcome) -> Decision:
+    first, *others = state.asked
+    settled = replace(state, asked=(), outcome=outcome)
+    answers = [_answer(TransferSettled, settled, (transfer, message.at, first))]
+    answers += [_answer(TransferRepeated, settled, (transfer, message.at, other)) for other in others]
+    return settled, answers
+
+
+def _answer(
+    kind: type[TransferSettled] | type[TransferRepeated], state: TransferState, told: tuple[TransferId, datetime, str]
+) -> Message:
+    transfer, at, cause = told
+    assert state.outcome is not None
+    return kind(
+        id=derived_id(cause, "repeated" if kind is TransferRepeated else "settled"),
+        at=at,
+        cause=cause,
+        transfer=transfer,
+        payer=AccountId(state.payer),
+        payee=AccountId(state.payee),
+        coins=state.coins,
+        outcome=state.outcome,
+        reason=state.reason,
+        ref=state.ref,
+    )
+
+
+def _forget(state: TransferState, message: Wake) -> Decision:
+    if message.at < state.forget_at:
+        return state, ()
+    if state.outcome is None:  # its legs are late, by a day; keep it until they are there
+        return replace(state, forget_at=message.at + REMEMBERED_FOR), ()
+    return None, ()

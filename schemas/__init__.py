@@ -1,0 +1,1 @@
+"""What is true: the messages, states, topics and tables of the whole platform."""

@@ -1,0 +1,330 @@
+"""The ledger's messages and states: `account` (one owner's coins) and `transfer` (one request to move coins).
+
+An account id is "<owner>/coins" or "<owner>/earnings". A counterparty that starts with "@" ("@promotions") stands outside the
+ledger: it has no entity, no balance and no limit, so nothing that everybody pays or is paid by becomes a hot entity.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+from msgspec import Meta
+
+from schemas.base import (
+    AccountId,
+    Coins,
+    Fact,
+    HoldId,
+    Message,
+    MessageId,
+    Ref,
+    State,
+    Time,
+    TransferId,
+    UserId,
+    Wake,
+)
+
+ACCOUNT_ID_PATTERN = r"^[^/@\s][^/\s]{0,127}/(coins|earnings)$"
+OUTSIDE_PATTERN = r"^@[a-z][a-z0-9_.-]{0,63}$"
+PARTY_PATTERN = r"^([^/@\s][^/\s]{0,127}/(coins|earnings)|@[a-z][a-z0-9_.-]{0,63})$"
+
+# Serving checks the patterns; on the log only the lengths are checked, since a pattern costs more than the rest of a decode.
+Account_ = Annotated[AccountId, Meta(min_length=3, max_length=140, description="<owner>/coins or <owner>/earnings")]
+Party = Annotated[AccountId, Meta(min_length=2, max_length=140, description="an account, or an outside party: @promotions")]
+
+
+def coins_account(owner: str) -> AccountId:
+    """The account that holds what `owner` bought or was granted."""
+    return AccountId(f"{owner}/coins")
+
+
+def earnings_account(owner: str) -> AccountId:
+    """The account that holds what `owner` earned."""
+    return AccountId(f"{owner}/earnings")
+
+
+def owner_of(account: str) -> UserId:
+    """The user whose account it is."""
+    return UserId(account.rpartition("/")[0])
+
+
+def is_outside(party: str) -> bool:
+    """Whether `party` stands outside the ledger."""
+    return party.startswith("@")
+
+
+class Reason(StrEnum):
+    """Why coins moved. Members are only ever added."""
+
+    GRANT = "grant"
+    TRANSFER = "transfer"
+    PURCHASE = "purchase"
+    CALL = "call"
+    GIFT = "gift"
+    REFUND = "refund"
+    PAYOUT = "payout"
+    ADJUSTMENT = "adjustment"
+    PENALTY = "penalty"
+
+
+class EntryKind(StrEnum):
+    """What an entry did to the account: `coins` is the change of the balance, `held_change_coins` of what is held."""
+
+    OPEN = "open"
+    CREDIT = "credit"
+    DEBIT = "debit"
+    RETURN = "return"
+    HOLD = "hold"
+    POST = "post"
+    VOID = "void"
+    EXPIRE = "expire"
+    FREEZE = "freeze"
+    UNFREEZE = "unfreeze"
+
+
+class Refusal(StrEnum):
+    """Why the ledger refused, in order of precedence."""
+
+    ACCOUNT_UNKNOWN = "account_unknown"
+    ACCOUNT_FROZEN = "account_frozen"
+    SAME_ACCOUNT = "same_account"
+    BALANCE_LIMIT = "balance_limit"
+    HOLD_UNKNOWN = "hold_unknown"
+    HOLD_EXISTS = "hold_exists"
+    HOLD_EXPIRES_IN_PAST = "hold_expires_in_past"
+    HOLD_EXCEEDED = "hold_exceeded"
+    TOO_MANY_HOLDS = "too_many_holds"
+    INSUFFICIENT_COINS = "insufficient_coins"
+    # of transfers only
+    IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
+    IN_PROGRESS = "in_progress"
+
+
+# --- the account's inbox ---------------------------------------------------------------------------------------------------
+
+
+class _ToAccount(Message, frozen=True, gc=False, kw_only=True, tag=True, omit_defaults=True):
+    account: Account_
+
+
+class OpenAccount(_ToAccount, frozen=True, gc=False, kw_only=True, tag=True, omit_defaults=True):
+    """Open the account; open already: nothing happens."""
+
+
+class Credit(_ToAccount, frozen=True, gc=False, kw_only=True, tag=True, omit_defaults=True):
+    """Put coins in: from outside, or as the second leg of a transfer. `returned`: coins that came back to their payer."""
+
+    counterparty: Party
+    coins: Coins
+    reason: Reason
+    ref: Ref = ""
+    transfer: str = ""
+    returned: bool = False
+
+
+class Transfer(_ToAccount, frozen=True, gc=False, kw_only=True, tag=True, omit_defaults=True):
+    """Take coins out and, if `to` is an account, credit them there."""
+
+    to: Party
+    coins: Coins
+    reason: Reason
+    ref: Ref = ""
+    transfer: str = ""
+
+
+class Hold(_ToAccount, frozen=True, gc=False, kw_only=True, tag=True, omit_defaults=True):
+    """Reserve coins for `to` until they are posted, voided or `expires_at` comes."""
+
+    hold: HoldId
+    to: Party
+    coins: Coins
+    reason: Reason
+    expires_at: Time
+    ref: Ref = ""
+
+
+class Post(_ToAccount, frozen=True, gc=False, kw_only=True, tag=True, omit_defaults=True):
+    """Pay `coins` of a hold (all of it or a part) to its payee; the rest is free again. `reason` and `ref`: for a refusal."""
+
+    hold: HoldId
+    coins: Coins
+    reason: str = ""
+    ref: Ref = ""
+
+
+class Void(_ToAccount, frozen=True, gc=False, kw_only=True, tag=True, omit_defaults=True):
+    """Free a hold; nothing is paid. `reason` and `ref`: for a refusal."""
+
+    hold: HoldId
+    reason: str = ""
+    ref: Ref = ""
+
+
+class Freeze(_ToAccount, frozen=True, gc=False, kw_only=True, tag=True, omit_defaults=True):
+    """Let nothing new go out: transfers and holds are refused, credits and the holds that stand go on."""
+
+    reason: Reason = Reason.ADJUSTMENT
+    ref: Ref = ""
+
+
+class Unfreeze(_ToAccount, frozen=True, gc=False, kw_only=True, tag=True, omit_defaults=True):
+    """End a freeze."""
+
+    reason: Reason = Reason.ADJUSTMENT
+    ref: Ref = ""
+
+
+AccountInbox = OpenAccount | Credit | Transfer | Hold | Post | Void | Freeze | Unfreeze | Wake
+
+
+# --- what an account tells ---------------------------------------------------------------------------------------------------
+
+
+class EntryRecorded(Fact, frozen=True, gc=False, kw_only=True, tag=True, omit_defaults=True):
+    """One line of the account's book. `seq` counts from 1 without a gap; balance and held are those after the entry."""
+
+    account: Account_
+    seq: int
+    kind: EntryKind
+    balance_coins: int
+    held_coins: int
+    coins: int = 0
+    held_change_coins: int = 0
+    counterparty: str = ""
+    reason: str = ""
+    ref: str = ""
+    hold: str = ""
+    transfer: str = ""
+
+
+class AccountRefused(Fact, frozen=True, gc=False, kw_only=True, tag=True, omit_defaults=True):
+    """The account did not do what `command` asked. `shortfall_coins`: how many coins more it would have taken."""
+
+    account: Account_
+    command: str
+    refusal: Refusal
+    shortfall_coins: int = 0
+    coins: int = 0
+    counterparty: str = ""
+    hold: str = ""
+    ref: str = ""
+    transfer: str = ""
+    reason: str = ""
+
+
+AccountEvents = EntryRecorded | AccountRefused
+
+
+class StandingHold(State, frozen=True, gc=False, omit_defaults=True):
+    """A hold that is neither posted, voided nor expired."""
+
+    hold: HoldId
+    to: str
+    coins: int
+    reason: Reason
+    expires_at: Time
+    ref: str = ""
+
+
+class Account(State, frozen=True, gc=False, omit_defaults=True):
+    """An account: `seq` of its last entry, `at` that entry's time. Available coins are balance less held."""
+
+    seq: int
+    at: Time
+    balance_coins: int = 0
+    held_coins: int = 0
+    frozen: bool = False
+    holds: tuple[StandingHold, ...] = ()
+
+    @property
+    def available_coins(self) -> int:
+        """What can be spent or held."""
+        return self.balance_coins - self.held_coins
+
+    @property
+    def wake_at(self) -> datetime | None:
+        """When the first hold expires."""
+        return min(hold.expires_at for hold in self.holds) if self.holds else None
+
+
+# --- transfers ---------------------------------------------------------------------------------------------------------------
+
+
+class PlaceTransfer(Message, frozen=True, gc=False, kw_only=True, tag=True, omit_defaults=True):
+    """Ask for a transfer, once: a second request with the same `transfer` gets the first one's outcome."""
+
+    transfer: TransferId
+    payer: Party
+    payee: Party
+    coins: Coins
+    reason: Reason
+    ref: Ref = ""
+    by: str = ""
+
+
+TransferInbox = PlaceTransfer | EntryRecorded | AccountRefused | Wake
+
+
+class TransferStatus(StrEnum):
+    """How a transfer ended."""
+
+    COMPLETED = "completed"
+    REFUSED = "refused"
+
+
+class TransferOutcome(State, frozen=True, gc=False, omit_defaults=True):
+    """The one outcome of a transfer. When an account refused: which, why, and how many coins were short."""
+
+    status: TransferStatus
+    refusal: Refusal | None = None
+    account: str = ""
+    shortfall_coins: int = 0
+
+
+class _OfTransfer(Fact, frozen=True, gc=False, kw_only=True, tag=True, omit_defaults=True):
+    transfer: TransferId
+    payer: Party
+    payee: Party
+    coins: int
+    outcome: TransferOutcome
+    reason: Reason = Reason.TRANSFER
+    ref: str = ""
+
+
+class TransferSettled(_OfTransfer, frozen=True, gc=False, kw_only=True, tag=True, omit_defaults=True):
+    """The transfer ended; this is said once."""
+
+
+class TransferRepeated(_OfTransfer, frozen=True, gc=False, kw_only=True, tag=True, omit_defaults=True):
+    """The answer to one more request for a transfer: the outcome that it already had."""
+
+
+class TransferConflicted(Fact, frozen=True, gc=False, kw_only=True, tag=True, omit_defaults=True):
+    """A request was not taken: its id belongs to a transfer of other contents, or too many repeats are waiting."""
+
+    transfer: TransferId
+    refusal: Refusal
+
+
+TransferEvents = TransferSettled | TransferRepeated | TransferConflicted
+
+
+class TransferState(State, frozen=True, gc=False, omit_defaults=True):
+    """A transfer under way or done. `asked`: the requests that wait for the outcome. Forgotten at `forget_at`."""
+
+    payer: str
+    payee: str
+    coins: int
+    reason: Reason
+    forget_at: Time
+    ref: str = ""
+    by: str = ""
+    asked: tuple[MessageId, ...] = ()
+    refused: TransferOutcome | None = None
+    outcome: TransferOutcome | None = None
+
+    @property
+    def wake_at(self) -> datetime | None:
+        """When it may be forgotten."""
+        return self.forget_at

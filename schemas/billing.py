@@ -1,0 +1,297 @@
+"""Billing's messages and states: `tariffs` (the book of prices) and `bill` (one call's money).
+
+The book is one entity: which tariff applies is decided in one place, at one time, and a tie can be seen. A call asks for its
+tariff once and keeps that version, whatever is published later. The payer pays to, and the earner is paid by, the outside party
+`@calls`: the difference is the platform's margin.
+"""
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Annotated, Final
+
+from msgspec import Meta
+
+from schemas.balance import AccountRefused, EntryRecorded
+from schemas.base import AccountId, Fact, Id, Message, MessageId, State, Time, UserId, Wake
+from schemas.billing_rating import Checkpoint, Side
+from schemas.user import Role, Short, User_
+
+CallId = Annotated[str, Meta(min_length=1, max_length=128)]
+
+CALLS: Final = AccountId("@calls")
+BOOK: Final = "calls"
+# Of each tariff so many versions stay in the state: what is in force, and what is scheduled. The log keeps them all.
+MAX_VERSIONS: Final = 16
+MAX_TARIFFS: Final = 500
+
+
+class CallKind(StrEnum):
+    """What kind of call."""
+
+    DIRECT = "direct"
+    ROULETTE = "roulette"
+    CLIP = "clip"
+
+
+class Rule(State, frozen=True):
+    """Which calls a tariff is for; what is left out fits every call. `country` and `tag` are the payer's."""
+
+    kind: CallKind | None = None
+    payer_role: Role | None = None
+    earner_role: Role | None = None
+    country: Short = ""
+    tag: Short = ""
+
+
+class Tariff(State, frozen=True):
+    """One version of a tariff: for which calls, and what each side pays or earns."""
+
+    tariff: Id
+    version: int
+    rule: Rule
+    payer: Side
+    earner: Side
+    effective_from: Time
+    name: Short = ""
+
+
+class TariffRefusal(StrEnum):
+    """Why a tariff was not published, in order of precedence."""
+
+    INVALID_TARIFF = "invalid_tariff"
+    EFFECTIVE_IN_PAST = "effective_in_past"
+    TOO_MANY_TARIFFS = "too_many_tariffs"
+    OVERLAPPING_RULES = "overlapping_rules"
+
+
+# --- tariffs ----------------------------------------------------------------------------------------------------------------
+
+
+class PublishTariff(Message, frozen=True, kw_only=True):
+    """A new version of a tariff, in force from `effective_from` (None: at once)."""
+
+    book: str
+    tariff: Id
+    rule: Rule
+    payer: Side
+    earner: Side
+    effective_from: Time | None = None
+    name: Short = ""
+    by: str = ""
+
+
+class SelectTariff(Message, frozen=True, kw_only=True):
+    """A call asks which tariff it runs under, as of `at`."""
+
+    book: str
+    call: CallId
+    kind: CallKind
+    payer_role: Role
+    earner_role: Role
+    country: Short = ""
+    tags: tuple[str, ...] = ()
+
+
+class TariffPublished(Fact, frozen=True, kw_only=True):
+    """The version is in the book."""
+
+    book: str
+    tariff: Tariff
+    by: str = ""
+
+
+class TariffRefused(Fact, frozen=True, kw_only=True):
+    """The version is not in the book; `detail` says why in words."""
+
+    book: str
+    refusal: TariffRefusal
+    detail: str
+
+
+class TariffSelected(Fact, frozen=True, kw_only=True):
+    """The tariff of a call; None: none is for such calls."""
+
+    book: str
+    call: CallId
+    tariff: Tariff | None = None
+
+
+class TariffBook(State, frozen=True):
+    """The versions in force or scheduled, by tariff, oldest first."""
+
+    versions: dict[str, tuple[Tariff, ...]]
+
+
+TariffsInbox = PublishTariff | SelectTariff | Wake
+
+_SHIPPED_FROM: Final = datetime.fromisoformat("2020-01-01T00:00:00+00:00")
+_PAYER: Final = Side((Checkpoint(0, 9), Checkpoint(20, 60), Checkpoint(60, 60)), 60, 60)
+_EARNER: Final = Side((Checkpoint(20, 30), Checkpoint(60, 30)), 60, 30)
+# What Olo ships with: every call has a tariff, and roulette between a user and a streamer its own.
+SHIPPED: Final = (
+    Tariff("standard", 1, Rule(), Side((Checkpoint(0, 60),), 60, 60), Side((Checkpoint(0, 30),), 60, 30), _SHIPPED_FROM),
+    Tariff("roulette", 1, Rule(CallKind.ROULETTE, Role.USER, Role.STREAMER), _PAYER, _EARNER, _SHIPPED_FROM),
+    Tariff("clip", 1, Rule(CallKind.CLIP), Side((Checkpoint(0, 10),), 30, 10), Side((Checkpoint(0, 4),), 30, 4), _SHIPPED_FROM),
+)
+
+
+# --- bill -------------------------------------------------------------------------------------------------------------------
+
+
+class OpenBill(Message, frozen=True, kw_only=True):
+    """A call is about to ring: hold the payer's first checkpoint."""
+
+    call: CallId
+    kind: CallKind
+    payer: User_
+    earner: User_
+    tariff: Tariff
+
+
+class StartBill(Message, frozen=True, kw_only=True):
+    """The call connected at `at`: the clock runs."""
+
+    call: CallId
+
+
+class EndBill(Message, frozen=True, kw_only=True):
+    """The call ended at `at`, connected or not."""
+
+    call: CallId
+
+
+class BillOpened(Fact, frozen=True, kw_only=True):
+    """The first checkpoint is held: the call may ring."""
+
+    call: CallId
+    payer: UserId
+    earner: UserId
+
+
+class BillRefused(Fact, frozen=True, kw_only=True):
+    """The first checkpoint could not be held."""
+
+    call: CallId
+    payer: UserId
+    refusal: str
+    shortfall_coins: int = 0
+
+
+class BillStepped(Fact, frozen=True, kw_only=True):
+    """The payer has paid a checkpoint. `seconds_left`: how long the payer's coins last from `at`; None: to the end."""
+
+    call: CallId
+    payer: UserId
+    earner: UserId
+    number: int
+    after_s: int
+    coins: int
+    paid_coins: int
+    seconds_left: int | None = None
+
+
+class CreditLow(Fact, frozen=True, kw_only=True):
+    """The next checkpoint cannot be held: the call is cut at `cut_at`, unless coins come before."""
+
+    call: CallId
+    payer: UserId
+    earner: UserId
+    cut_at: Time
+    seconds_left: float
+    shortfall_coins: int = 0
+
+
+class StepKind(StrEnum):
+    """A line of the receipt."""
+
+    PAID = "paid"
+    EARNED = "earned"
+    REFUNDED = "refunded"
+    RECLAIMED = "reclaimed"
+
+
+class ReceiptStep(State, frozen=True):
+    """One movement of coins: which checkpoint, and the ledger's entry; no entry: the account refused (`refusal`)."""
+
+    kind: StepKind
+    number: int
+    after_s: int
+    coins: int
+    entry: str = ""
+    refusal: str = ""
+
+
+class BillClosed(Fact, frozen=True, kw_only=True):
+    """The receipt. Coins are net of what came back; `duration_s` is the time that was billed."""
+
+    call: CallId
+    kind: CallKind
+    payer: UserId
+    earner: UserId
+    tariff: str
+    version: int
+    duration_s: float
+    paid_coins: int
+    earned_coins: int
+    steps: tuple[ReceiptStep, ...] = ()
+    connected_at: Time | None = None
+
+
+BILL_FACTS: Final = (BillOpened, BillRefused, BillStepped, CreditLow, BillClosed)
+BillInbox = OpenBill | StartBill | EndBill | EntryRecorded | AccountRefused | Wake
+
+
+class HoldStatus(StrEnum):
+    """Where the payer's next checkpoint stands."""
+
+    NONE = "none"
+    ASKED = "asked"
+    STANDING = "standing"
+    REFUSED = "refused"
+
+
+class Bill(State, frozen=True):
+    """A call's bill. `paid` and `earned` count checkpoints that were asked for; `hold` is about checkpoint number `paid`.
+
+    `open_answers`: how many answers of the ledger are awaited. Closed bills are forgotten at `forget_at`."""
+
+    kind: CallKind
+    payer: UserId
+    earner: UserId
+    tariff: Tariff
+    opened_by: MessageId
+    hold: HoldStatus = HoldStatus.NONE
+    tries: int = 0
+    retry_at: Time | None = None
+    connected_at: Time | None = None
+    ended_at: Time | None = None
+    paid: int = 0
+    earned: int = 0
+    cut: bool = False
+    open_answers: int = 0
+    steps: tuple[ReceiptStep, ...] = ()
+    closed: bool = False
+    forget_at: Time | None = None
+
+    def due_at(self, side: Side, number: int) -> datetime | None:
+        """When a checkpoint is reached; None: never, or not yet connected."""
+        checkpoint = side.at(number)
+        if checkpoint is None or self.connected_at is None:
+            return None
+        return self.connected_at + timedelta(seconds=checkpoint.after_s)
+
+    @property
+    def wake_at(self) -> datetime | None:
+        """The next checkpoint of either side, or the next try to hold; nothing while an answer decides what comes next."""
+        if self.closed:
+            return self.forget_at
+        if self.connected_at is None or self.ended_at is not None:
+            return None
+        pays, earns = self.due_at(self.tariff.payer, self.paid), self.due_at(self.tariff.earner, self.earned)
+        if self.cut:
+            return None
+        times = [pays, earns, self.retry_at]
+        if self.hold not in (HoldStatus.STANDING, HoldStatus.REFUSED):
+            # The answer brings the payer's next wake. An earlier wake for the same time would be spent by then.
+            times = [earns] if pays is None or (earns is not None and earns < pays) else []
+        return min((at for at in times if at is not None), default=None)

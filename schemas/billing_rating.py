@@ -1,0 +1,104 @@
+"""Rating: what a call costs and earns, as a pure function of tariff and length. Used by the bill, by preview and backtest.
+
+A side of a tariff is a list of checkpoints (after seconds, coins), then a step that repeats behind the last one. A checkpoint
+counts when the call gets past it: `after_s` < length; one at 0 counts as soon as the call connects, however short it is. So a
+call that is cut at a checkpoint does not pay it, and rating has no rounding: lengths are exact to the microsecond.
+
+Laws (tests/test_rating.py): equals a naive second implementation; never falls as time passes; pieces add up to the whole.
+"""
+
+from datetime import timedelta
+from typing import Annotated, Final
+
+from msgspec import Meta, Struct
+
+# A call is ended at this length; so a bill has an end, and a state a size.
+MAX_CALL_S: Final = 6 * 3600
+MAX_CHECKPOINTS: Final = 50
+MAX_STEP_COINS: Final = 1_000_000
+
+Seconds = Annotated[int, Meta(ge=0, le=MAX_CALL_S)]
+StepCoins = Annotated[int, Meta(ge=0, le=MAX_STEP_COINS)]
+
+
+class Checkpoint(Struct, frozen=True, gc=False):
+    """`coins` are due once the call is longer than `after_s`."""
+
+    after_s: Seconds
+    coins: StepCoins
+
+
+class Side(Struct, frozen=True, gc=False, omit_defaults=True):
+    """What one side pays or earns: the checkpoints, then `step_coins` every `step_s` behind the last one (0: no more)."""
+
+    checkpoints: tuple[Checkpoint, ...] = ()
+    step_s: Seconds = 0
+    step_coins: StepCoins = 0
+
+    @property
+    def last_s(self) -> int:
+        """When the repeating step begins to count."""
+        return self.checkpoints[-1].after_s if self.checkpoints else 0
+
+    def at(self, number: int) -> Checkpoint | None:
+        """The checkpoint of that number, from 0; None: there are no more."""
+        listed = len(self.checkpoints)
+        if number < listed:
+            return self.checkpoints[number]
+        if not self.step_s:
+            return None
+        return Checkpoint(self.last_s + (number - listed + 1) * self.step_s, self.step_coins)
+
+    def count(self, length: timedelta) -> int:
+        """How many checkpoints a call of this length has passed."""
+        listed = sum(1 for c in self.checkpoints if not c.after_s or timedelta(seconds=c.after_s) < length)
+        if listed < len(self.checkpoints) or not self.step_s:
+            return listed
+        beyond = length - timedelta(seconds=self.last_s)
+        # the steps strictly before the end: a step that falls on it does not count
+        return listed + max(0, -(-beyond // timedelta(seconds=self.step_s)) - 1)
+
+    def coins(self, passed: int) -> int:
+        """The sum of the first `passed` checkpoints."""
+        listed = self.checkpoints[:passed]
+        return sum(c.coins for c in listed) + (passed - len(listed)) * self.step_coins
+
+    def total(self, length: timedelta) -> int:
+        """What a call of this length costs or earns, coins."""
+        return self.coins(self.count(length))
+
+    def lasts_s(self, covered: int, coins: int) -> int | None:
+        """How long the call can last, seconds from its start, when the checkpoints before number `covered` are paid for and
+        `coins` are left; None: as long as a call may."""
+        while (following := self.at(covered)) is not None and following.after_s < MAX_CALL_S:
+            if covered >= len(self.checkpoints):
+                if not self.step_coins:
+                    return None
+                more = self.at(covered + coins // self.step_coins)
+                assert more is not None
+                return more.after_s if more.after_s < MAX_CALL_S else None
+            if following.coins > coins:
+                return following.after_s
+            coins -= following.coins
+            covered += 1
+        return None
+
+
+def problems_of(side: Side, name: str) -> list[str]:
+    """What is wrong with a side, in words; nothing: it can be used."""
+    found = []
+    if len(side.checkpoints) > MAX_CHECKPOINTS:
+        found.append(f"{name}: more than {MAX_CHECKPOINTS} checkpoints")
+    if any(later.after_s <= sooner.after_s for sooner, later in zip(side.checkpoints, side.checkpoints[1:], strict=False)):
+        found.append(f"{name}: each checkpoint must be later than the one before")
+    if any(c.coins < 0 or c.after_s < 0 for c in side.checkpoints) or side.step_coins < 0 or side.step_s < 0:
+        found.append(f"{name}: coins and seconds cannot be negative")
+    if side.step_coins and not side.step_s:
+        found.append(f"{name}: step_coins needs step_s, the seconds after which the step repeats")
+    if 0 < side.step_s < MIN_STEP_S:
+        found.append(f"{name}: step_s must be {MIN_STEP_S} seconds or more")
+    return found
+
+
+# Each step is a hold and a post in the ledger: a step a second would be a load, not a price.
+MIN_STEP_S: Final = 5

@@ -1,0 +1,219 @@
+"""The block list: `blocks` (whom one user blocked) and `record` (who blocked one user, and what came of it).
+
+What follows from blocks is data: a rule names a reason, how many different people within which time, and what then. The rules
+in force travel in the block's own message, so that a replay decides the same.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Final
+
+from msgspec import Meta
+
+from schemas.balance import EntryRecorded
+from schemas.base import Fact, Id, Message, State, Time, UserId, Wake
+from schemas.user import Role, User_, UserSignedUp
+
+PENALTIES: Final = "@penalties"
+# A person blocks dozens, and a troll hundreds; the line knows them all by heart.
+MAX_BLOCKS: Final = 2_000
+MAX_RULES: Final = 20
+
+
+class BlockReason(StrEnum):
+    """Why somebody was blocked. Members are only ever added."""
+
+    NOT_INTERESTED = "not_interested"
+    HARASSMENT = "harassment"
+    INDECENCY = "indecency"
+    SPAM = "spam"
+    UNDERAGE = "underage"
+    OTHER = "other"
+
+
+class BlockRefusal(StrEnum):
+    """Why a block was refused, in order of precedence."""
+
+    SAME_USER = "same_user"
+    TOO_MANY_BLOCKS = "too_many_blocks"
+    NOT_BLOCKED = "not_blocked"
+    REVIEW_UNKNOWN = "review_unknown"
+
+
+class Consequence(StrEnum):
+    """What follows."""
+
+    PENALTY = "penalty"
+    BAN = "ban"
+
+
+class BlockRule(State, frozen=True):
+    """`blocks` different people blocked somebody of `role` for `reason` within `window_s`: then `then`.
+
+    A penalty takes `coins` from the earnings; a ban lasts `ban_s` (0: for good)."""
+
+    rule: Id
+    reason: BlockReason
+    blocks: Annotated[int, Meta(ge=1, le=1_000)]
+    window_s: Annotated[int, Meta(ge=60, le=366 * 86_400)]
+    then: Consequence
+    role: Role | None = None
+    coins: int = 0
+    ban_s: int = 0
+
+
+SHIPPED_RULES: Final = (
+    BlockRule("indecency", BlockReason.INDECENCY, 3, 86_400, Consequence.PENALTY, Role.STREAMER, coins=100),
+    BlockRule("harassment", BlockReason.HARASSMENT, 5, 7 * 86_400, Consequence.BAN),
+)
+
+_Rules = Annotated[tuple[BlockRule, ...], Meta(max_length=MAX_RULES)]
+
+
+class BlockUser(Message, frozen=True, kw_only=True):
+    """`user` blocks `peer`."""
+
+    user: User_
+    peer: User_
+    reason: BlockReason
+    rules: _Rules = ()
+
+
+class UnblockUser(Message, frozen=True, kw_only=True):
+    """`user` takes the block back; what it counted stays counted."""
+
+    user: User_
+    peer: User_
+
+
+class UserBlocked(Fact, frozen=True, kw_only=True):
+    """The block stands (told again when its reason changes)."""
+
+    user: UserId
+    peer: UserId
+    reason: BlockReason
+    rules: _Rules = ()
+
+
+class UserUnblocked(Fact, frozen=True, kw_only=True):
+    """The block is gone."""
+
+    user: UserId
+    peer: UserId
+
+
+class BlockRefused(Fact, frozen=True, kw_only=True):
+    """Nothing was changed."""
+
+    user: UserId
+    peer: UserId
+    refusal: BlockRefusal
+
+
+class Blocks(State, frozen=True):
+    """Whom a user has blocked, and why."""
+
+    peers: dict[str, BlockReason]
+
+
+# --- the record of the blocked ----------------------------------------------------------------------------------------------
+
+
+class CountBlock(Message, frozen=True, kw_only=True):
+    """`by` has blocked `user`: count it, and see what follows."""
+
+    user: User_
+    by: User_
+    reason: BlockReason
+    rules: _Rules = ()
+
+
+class PublishRules(Message, frozen=True, kw_only=True):
+    """The rules from now on."""
+
+    rulebook: str
+    rules: _Rules
+    by: str = ""
+
+
+class RulesPublished(Fact, frozen=True, kw_only=True):
+    """The rules are these."""
+
+    rulebook: str
+    rules: _Rules
+    by: str = ""
+
+
+class Review(Message, frozen=True, kw_only=True):
+    """A person looked at a consequence: it stands, or it is taken back (the coins returned, the ban lifted)."""
+
+    user: User_
+    case: Id
+    upheld: bool
+    by: str
+
+
+class ConsequenceDrawn(Fact, frozen=True, kw_only=True):
+    """A rule fired; it waits for a review."""
+
+    user: UserId
+    case: Id
+    rule: BlockRule
+    by: tuple[str, ...]
+
+
+class ConsequenceReviewed(Fact, frozen=True, kw_only=True):
+    """The review's outcome."""
+
+    user: UserId
+    case: Id
+    upheld: bool
+    reviewer: str
+
+
+class ReviewRefused(Fact, frozen=True, kw_only=True):
+    """There is no such case that waits for a review."""
+
+    user: UserId
+    case: Id
+    refusal: BlockRefusal
+
+
+class Counted(State, frozen=True):
+    """One block that counts."""
+
+    by: str
+    reason: BlockReason
+    at: Time
+
+
+class Case(State, frozen=True):
+    """A consequence: the rule that fired, and whether it was upheld (None: not reviewed yet)."""
+
+    case: str
+    rule: BlockRule
+    at: Time
+    by: tuple[str, ...]
+    upheld: bool | None = None
+    taken_coins: int = 0
+
+
+class Record(State, frozen=True):
+    """Who blocked this user, newest last (bounded), and what came of it."""
+
+    role: Role | None = None
+    counted: tuple[Counted, ...] = ()
+    cases: tuple[Case, ...] = ()
+
+
+class Rulebook(State, frozen=True):
+    """The rules in force."""
+
+    rules: tuple[BlockRule, ...]
+
+
+RULEBOOK: Final = "blocks"
+BLOCKS_FACTS: Final = (UserBlocked, UserUnblocked, BlockRefused)
+RECORD_FACTS: Final = (ConsequenceDrawn, ConsequenceReviewed, ReviewRefused)
+BlocksInbox = BlockUser | UnblockUser | Wake
+RecordInbox = CountBlock | Review | UserSignedUp | EntryRecorded | Wake
+RulebookInbox = PublishRules | Wake

@@ -1,0 +1,166 @@
+"""The gift's messages and states: `gift` (one gift, once) and `gift_item` (one thing in the catalogue)."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Final
+
+from msgspec import Meta
+
+from schemas.balance import AccountRefused, EntryRecorded
+from schemas.base import MAX_COINS, AccountId, Coins, Fact, Id, Message, MessageId, State, Time, UserId, Wake
+from schemas.user import Short, User_
+from schemas.video_line import GiftAdmitted
+
+GIFTS: Final = AccountId("@gifts")
+Url = Annotated[str, Meta(max_length=1024)]
+Share = Annotated[int, Meta(ge=0, le=MAX_COINS, description="what the streamer gets of the price, whole coins")]
+
+
+class GiftRefusal(StrEnum):
+    """Why a gift was not given, in order of precedence."""
+
+    SAME_USER = "same_user"
+    GIFT_UNKNOWN = "gift_unknown"
+    GIFT_INACTIVE = "gift_inactive"
+    SHARE_ABOVE_PRICE = "share_above_price"
+    RECEIVER_UNKNOWN = "receiver_unknown"
+    RECEIVER_BANNED = "receiver_banned"
+    BLOCKED = "blocked"
+    INSUFFICIENT_COINS = "insufficient_coins"
+    ACCOUNT_UNKNOWN = "account_unknown"
+    ACCOUNT_FROZEN = "account_frozen"
+    IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
+
+
+# --- the catalogue ----------------------------------------------------------------------------------------------------------
+
+
+class PutGiftItem(Message, frozen=True, kw_only=True):
+    """The catalogue's entry `item` is like this from now on."""
+
+    item: Id
+    price_coins: Coins
+    share_coins: Share
+    name: Short = ""
+    picture_url: Url = ""
+    active: bool = True
+    by: str = ""
+
+
+class PriceGift(Message, frozen=True, kw_only=True):
+    """A gift asks what it costs."""
+
+    item: Id
+    gift: Id
+
+
+class GiftItemPut(Fact, frozen=True, kw_only=True):
+    """The catalogue's entry is like this."""
+
+    item: Id
+    price_coins: int
+    share_coins: int
+    name: str = ""
+    picture_url: str = ""
+    active: bool = True
+    by: str = ""
+
+
+class GiftItemRefused(Fact, frozen=True, kw_only=True):
+    """The entry was not taken."""
+
+    item: Id
+    refusal: GiftRefusal
+
+
+class GiftPriced(Fact, frozen=True, kw_only=True):
+    """What a gift costs, or why it cannot be given."""
+
+    item: Id
+    gift: Id
+    price_coins: int = 0
+    share_coins: int = 0
+    refusal: GiftRefusal | None = None
+
+
+class GiftItem(State, frozen=True):
+    """One thing in the catalogue."""
+
+    price_coins: int
+    share_coins: int
+    name: str = ""
+    picture_url: str = ""
+    active: bool = True
+
+
+# --- a gift -----------------------------------------------------------------------------------------------------------------
+
+
+class SendGift(Message, frozen=True, kw_only=True):
+    """`sender` gives `receiver` an item, now and then during a call."""
+
+    gift: Id
+    sender: User_
+    receiver: User_
+    item: Id
+    call: str = ""
+
+
+class _OfGift(Fact, frozen=True, kw_only=True):
+    gift: Id
+    sender: UserId
+    receiver: UserId
+    item: str
+    call: str = ""
+
+
+class GiftSent(_OfGift, frozen=True, kw_only=True):
+    """Paid and credited: both are shown it."""
+
+    price_coins: int
+    share_coins: int
+
+
+class GiftRefused(_OfGift, frozen=True, kw_only=True):
+    """Not given; nothing was paid."""
+
+    refusal: GiftRefusal
+    shortfall_coins: int = 0
+
+
+class GiftRepeated(_OfGift, frozen=True, kw_only=True):
+    """The same request again: its outcome. No refusal and no price: it is under way."""
+
+    price_coins: int = 0
+    share_coins: int = 0
+    refusal: GiftRefusal | None = None
+    shortfall_coins: int = 0
+
+
+GIFT_FACTS: Final = (GiftSent, GiftRefused, GiftRepeated)
+
+
+class Gift(State, frozen=True):
+    """A gift under way or done. Forgotten at `forget_at`."""
+
+    sender: UserId
+    receiver: UserId
+    item: str
+    asked: MessageId
+    forget_at: Time
+    call: str = ""
+    admitted: bool = False
+    price_coins: int = 0
+    share_coins: int = 0
+    refusal: GiftRefusal | None = None
+    shortfall_coins: int = 0
+    sent: bool = False
+
+    @property
+    def wake_at(self) -> datetime | None:
+        """When it may be forgotten."""
+        return self.forget_at
+
+
+GiftInbox = SendGift | GiftAdmitted | GiftPriced | EntryRecorded | AccountRefused | Wake
+GiftItemInbox = PutGiftItem | PriceGift | Wake

@@ -1,0 +1,271 @@
+"""The one map of the log: every entity, topic, key, retention and subscription.
+
+An *entity* has three topics: `<entity>.inbox` (its only input), `<entity>.events` (its facts) and `<entity>.state` (compacted).
+A *subscription* copies a fact into another topic, keyed its own way, in the same transaction: into an inbox, where the entity
+then decides on it, or into `feed`, which phones are shown. Keys are UTF-8; a record stands in partition
+`crc32(key) % partitions` (librdkafka's `consistent` partitioner), the same in all topics of one key, so that state and inbox
+always meet in one worker.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from operator import attrgetter
+from typing import Any, Final
+from zlib import crc32
+
+from msgspec import Struct
+
+from schemas import balance, billing, blocklist, gift, user, video, video_line
+from schemas.base import Fact, Message, State, Wake
+from schemas.dead_letters import DeadLetter
+
+DAY_S: Final = 86_400
+# How far a flow can be scaled out, and what a small transaction costs: librdkafka sends a request a partition, 1 ms each on the
+# embedded broker. Four keep a lone command at a quarter of what eight take, and 4 x 90,000 decisions/s is room enough. A
+# deployment that wants more changes this before its first start: afterwards keys would move.
+PARTITIONS: Final = 4
+# Phones resume a feed within a week; facts are kept a month on the broker and for good in ClickHouse.
+FEED_RETENTION_S: Final = 7 * DAY_S
+EVENTS_RETENTION_S: Final = 30 * DAY_S
+
+
+class Topic(Struct, frozen=True):
+    """A topic: `messages` are the types that it carries, `key` says in words what its records are keyed by."""
+
+    name: str
+    key: str
+    messages: tuple[type[Message] | type[State], ...]
+    partitions: int = PARTITIONS
+    compacted: bool = False
+    retention_s: int = EVENTS_RETENTION_S
+
+
+class Entity(Struct, frozen=True):
+    """A decided thing: its name, the message attribute that is its key, and the types of its three topics."""
+
+    name: str
+    key: str
+    commands: tuple[type[Message], ...]
+    facts: tuple[type[Fact], ...]
+    state: type[State]
+    partitions: int = PARTITIONS
+
+    @property
+    def inbox(self) -> str:
+        """The only input."""
+        return f"{self.name}.inbox"
+
+    @property
+    def events(self) -> str:
+        """The facts."""
+        return f"{self.name}.events"
+
+    @property
+    def changelog(self) -> str:
+        """The compacted states."""
+        return f"{self.name}.state"
+
+    @property
+    def hears(self) -> tuple[type[Message], ...]:
+        """Every type that its inbox takes: commands, subscribed facts and wakes."""
+        heard = tuple(s.fact for s in SUBSCRIPTIONS if s.topic == self.inbox)
+        return (*self.commands, *heard, Wake)
+
+
+class Subscription(Struct, frozen=True):
+    """`fact` is also put into `topic`, under the key that `key` gives; an empty key: this one is of no concern there."""
+
+    fact: type[Fact]
+    topic: str
+    key: Callable[[Any], str]
+    why: str
+
+
+ACCOUNT: Final = Entity(
+    "account",
+    "account",
+    (
+        balance.OpenAccount,
+        balance.Credit,
+        balance.Transfer,
+        balance.Hold,
+        balance.Post,
+        balance.Void,
+        balance.Freeze,
+        balance.Unfreeze,
+    ),
+    (balance.EntryRecorded, balance.AccountRefused),
+    balance.Account,
+)
+TRANSFER: Final = Entity(
+    "transfer",
+    "transfer",
+    (balance.PlaceTransfer,),
+    (balance.TransferSettled, balance.TransferRepeated, balance.TransferConflicted),
+    balance.TransferState,
+)
+USER: Final = Entity(
+    "user",
+    "user",
+    (user.SignUp, user.OpenSession, user.Beat, user.CloseSession, user.Ban, user.Unban),
+    user.USER_FACTS,
+    user.User,
+)
+CALL: Final = Entity(
+    "call",
+    "call",
+    (video.PlaceCall, video.AcceptCall, video.DeclineCall, video.HangUp, video.BeatCall, video.EndCall),
+    video.CALL_FACTS,
+    video.Call,
+)
+LINE: Final = Entity(
+    "line",
+    "user",
+    (
+        video_line.SeizeLine,
+        video_line.ReleaseLine,
+        video_line.JoinRoulette,
+        video_line.LeaveRoulette,
+        video_line.Bar,
+        video_line.Unbar,
+        video_line.AdmitGift,
+    ),
+    video_line.LINE_FACTS,
+    video_line.Line,
+)
+POOL: Final = Entity("pool", "pool", (video_line.EnterPool, video_line.QuitPool), (video_line.Matched,), video_line.Pool)
+CLIP: Final = Entity("clip", "clip", (video.OfferClip, video.PlayClip), (video.ClipOffered, video.ClipRefused), video.Clip)
+TARIFFS: Final = Entity(
+    "tariffs",
+    "book",
+    (billing.PublishTariff, billing.SelectTariff),
+    (billing.TariffPublished, billing.TariffRefused, billing.TariffSelected),
+    billing.TariffBook,
+)
+BILL: Final = Entity("bill", "call", (billing.OpenBill, billing.StartBill, billing.EndBill), billing.BILL_FACTS, billing.Bill)
+GIFT: Final = Entity("gift", "gift", (gift.SendGift,), gift.GIFT_FACTS, gift.Gift)
+GIFT_ITEM: Final = Entity(
+    "gift_item",
+    "item",
+    (gift.PutGiftItem, gift.PriceGift),
+    (gift.GiftItemPut, gift.GiftItemRefused, gift.GiftPriced),
+    gift.GiftItem,
+)
+BLOCKS: Final = Entity("blocks", "user", (blocklist.BlockUser, blocklist.UnblockUser), blocklist.BLOCKS_FACTS, blocklist.Blocks)
+RECORD: Final = Entity("record", "user", (blocklist.CountBlock, blocklist.Review), blocklist.RECORD_FACTS, blocklist.Record)
+RULEBOOK: Final = Entity("rulebook", "rulebook", (blocklist.PublishRules,), (blocklist.RulesPublished,), blocklist.Rulebook)
+MONEY: Final = (ACCOUNT, TRANSFER)
+LIVE: Final = (USER, LINE, CALL, POOL, CLIP, TARIFFS, BILL, GIFT, GIFT_ITEM, BLOCKS, RECORD, RULEBOOK)
+ENTITIES: Final = (*MONEY, *LIVE)
+
+SHOWN_TO_BOTH: Final = (video.CallRinging, video.CallConnected, video.CallEnded)
+BILL_SHOWN: Final = (billing.BillStepped, billing.CreditLow, billing.BillClosed)
+SHOWN: Final = (
+    balance.EntryRecorded,
+    *SHOWN_TO_BOTH,
+    *BILL_SHOWN,
+    gift.GiftSent,
+    video_line.RouletteJoined,
+    video_line.RouletteLeft,
+    user.UserBanned,
+    blocklist.ConsequenceDrawn,
+)
+FEED: Final = Topic("feed", "user id", SHOWN, retention_s=FEED_RETENTION_S)
+DEAD_LETTERS: Final = Topic("dead_letters", "<topic>/<partition>/<offset>", (DeadLetter,), partitions=1)
+SKIPS: Final = Topic("skips", "<topic>/<partition>/<offset>", (), partitions=1, compacted=True)
+
+
+def _paid_for(reason: balance.Reason) -> Callable[[Any], str]:
+    """The key of a ledger's fact that belongs to a call or a gift: it carries its id as `ref`."""
+    return lambda fact: fact.ref if fact.reason == reason else ""
+
+
+def _both(fact: type[Fact], one: str, other: str, why: str) -> tuple[Subscription, Subscription]:
+    return Subscription(fact, FEED.name, attrgetter(one), why), Subscription(fact, FEED.name, attrgetter(other), why)
+
+
+SUBSCRIPTIONS: Final = (
+    Subscription(
+        balance.EntryRecorded, FEED.name, lambda entry: balance.owner_of(entry.account), "the phone shows the balance"
+    ),
+    Subscription(balance.EntryRecorded, TRANSFER.inbox, attrgetter("transfer"), "a transfer follows its legs"),
+    Subscription(balance.AccountRefused, TRANSFER.inbox, attrgetter("transfer"), "a transfer hears why not"),
+    Subscription(balance.EntryRecorded, BILL.inbox, _paid_for(balance.Reason.CALL), "a bill follows its coins"),
+    Subscription(balance.AccountRefused, BILL.inbox, _paid_for(balance.Reason.CALL), "a bill hears that coins ran out"),
+    Subscription(balance.EntryRecorded, GIFT.inbox, _paid_for(balance.Reason.GIFT), "a gift follows its coins"),
+    Subscription(balance.AccountRefused, GIFT.inbox, _paid_for(balance.Reason.GIFT), "a gift hears why not"),
+    Subscription(user.UserSignedUp, LINE.inbox, attrgetter("user"), "who has signed up can be called"),
+    Subscription(user.CameOnline, LINE.inbox, attrgetter("user"), "who is online can be called"),
+    Subscription(user.WentOffline, LINE.inbox, attrgetter("user"), "who is offline cannot"),
+    Subscription(user.UserBanned, LINE.inbox, attrgetter("user"), "a ban ends calls"),
+    Subscription(user.UserUnbanned, LINE.inbox, attrgetter("user"), "a ban is over"),
+    Subscription(user.UserSignedUp, RECORD.inbox, attrgetter("user"), "rules look at the role"),
+    Subscription(
+        balance.EntryRecorded,
+        RECORD.inbox,
+        lambda entry: balance.owner_of(entry.account) if entry.reason == balance.Reason.PENALTY else "",
+        "a penalty that was paid can be given back",
+    ),
+    Subscription(user.UserBanned, FEED.name, attrgetter("user"), "the phone is told"),
+    Subscription(video_line.LineSeized, CALL.inbox, attrgetter("call"), "a call has a line"),
+    Subscription(video_line.LineRefused, CALL.inbox, attrgetter("call"), "a call hears why not"),
+    Subscription(video_line.GiftAdmitted, GIFT.inbox, attrgetter("gift"), "a gift may be sent"),
+    Subscription(video_line.RouletteJoined, FEED.name, attrgetter("user"), "the phone shows that it waits"),
+    Subscription(video_line.RouletteLeft, FEED.name, attrgetter("user"), "the phone shows that it waits no more"),
+    Subscription(billing.TariffSelected, CALL.inbox, attrgetter("call"), "a call pins its tariff"),
+    Subscription(billing.BillOpened, CALL.inbox, attrgetter("call"), "the first checkpoint is held: it may ring"),
+    Subscription(billing.BillRefused, CALL.inbox, attrgetter("call"), "too few coins: it does not ring"),
+    Subscription(gift.GiftPriced, GIFT.inbox, attrgetter("gift"), "a gift knows its price"),
+    Subscription(blocklist.ConsequenceDrawn, FEED.name, attrgetter("user"), "the phone is told"),
+    *(s for fact in SHOWN_TO_BOTH for s in _both(fact, "caller", "callee", "both phones show the call")),
+    *(s for fact in BILL_SHOWN for s in _both(fact, "payer", "earner", "both phones show the bill")),
+    *_both(gift.GiftSent, "sender", "receiver", "both phones show the gift"),
+)
+
+
+def topics() -> tuple[Topic, ...]:
+    """Every topic, in the order in which they are created."""
+    found: list[Topic] = []
+    for entity in ENTITIES:
+        key = f"{entity.name} id"
+        found += [
+            Topic(entity.inbox, key, entity.hears, entity.partitions),
+            Topic(entity.events, key, entity.facts, entity.partitions),
+            Topic(entity.changelog, key, (entity.state,), entity.partitions, compacted=True),
+        ]
+    return (*found, FEED, DEAD_LETTERS, SKIPS)
+
+
+def partition_of(key: bytes, partitions: int) -> int:
+    """The partition that a key belongs to; equals librdkafka's `consistent` partitioner."""
+    return crc32(key) % partitions
+
+
+class Route(Struct, frozen=True):
+    """Where a message goes: a topic, the key in it, and how many partitions that topic has."""
+
+    topic: str
+    key: Callable[[Any], str]
+    partitions: int
+
+
+@cache
+def routes() -> dict[type[Message], tuple[Route, ...]]:
+    """All ways of every message type: commands to their inbox, facts to their events topic and their subscriptions."""
+    table: dict[type[Message], tuple[Route, ...]] = {}
+    partitions = {topic.name: topic.partitions for topic in topics()}
+    for entity in ENTITIES:
+        for command in entity.commands:
+            table[command] = (Route(entity.inbox, attrgetter(entity.key), entity.partitions),)
+        for fact in entity.facts:
+            heard = (Route(s.topic, s.key, partitions[s.topic]) for s in SUBSCRIPTIONS if s.fact is fact)
+            table[fact] = (Route(entity.events, attrgetter(entity.key), entity.partitions), *heard)
+    return table
+
+
+def inbox_keys(entity: Entity) -> dict[type[Message], Callable[[Any], str]]:
+    """For each type that `entity` hears: the key under which a record of that type must stand in its inbox."""
+    keys: dict[type[Message], Callable[[Any], str]] = {command: attrgetter(entity.key) for command in entity.commands}
+    keys.update({s.fact: s.key for s in SUBSCRIPTIONS if s.topic == entity.inbox})
+    keys[Wake] = attrgetter("key")
+    return keys

@@ -1,0 +1,248 @@
+"""The user's messages and state: who has signed up, which phones are open, who is online, who is banned."""
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Annotated, Final
+
+from msgspec import Meta
+
+from schemas.base import Fact, Id, Message, State, Time, UserId, Wake
+
+# Firebase allows 1-128 characters; "/" and "@" are kept for account ids.
+USER_ID_PATTERN = r"^[^/@\s][^/\s]{0,127}$"
+User_ = Annotated[UserId, Meta(min_length=1, max_length=128)]
+Short = Annotated[str, Meta(max_length=64)]
+PushToken = Annotated[str, Meta(max_length=512)]
+
+# A phone beats every BEAT_EVERY_S; one that has not for OFFLINE_AFTER_S is gone: three beats may be lost on a bad line.
+BEAT_EVERY_S: Final = 10
+OFFLINE_AFTER: Final = timedelta(seconds=45)
+
+
+class Role(StrEnum):
+    """A token's role (a Firebase custom claim)."""
+
+    USER = "user"
+    STREAMER = "streamer"
+    AGENCY = "agency"
+    SUPPORT = "support"
+    ADMIN = "admin"
+
+
+class UserRefusal(StrEnum):
+    """Why a user's command was refused, in order of precedence."""
+
+    USER_UNKNOWN = "user_unknown"
+    ALREADY_SIGNED_UP = "already_signed_up"
+    BANNED = "banned"
+    SESSION_UNKNOWN = "session_unknown"
+    NOT_BANNED = "not_banned"
+
+
+class CloseReason(StrEnum):
+    """Why a session ended."""
+
+    LOGGED_OUT = "logged_out"
+    TIMED_OUT = "timed_out"
+    BANNED = "banned"
+    REPLACED = "replaced"
+
+
+# --- the user's inbox -------------------------------------------------------------------------------------------------------
+
+
+class SignUp(Message, frozen=True, kw_only=True):
+    """A verified token's user wants to be known. `request` is the client's idempotency key, or empty."""
+
+    user: User_
+    role: Role
+    request: str = ""
+    platform: Short = ""
+    locale: Short = ""
+    app_version: Short = ""
+    country: Short = ""
+
+
+class OpenSession(Message, frozen=True, kw_only=True):
+    """A phone logs in: it is a session until it logs out or falls silent. The same device again replaces its old session."""
+
+    user: User_
+    session: Id
+    device: Short
+    platform: Short = ""
+    app_version: Short = ""
+    locale: Short = ""
+    push_token: PushToken = ""
+    voip_token: PushToken = ""
+
+
+class Beat(Message, frozen=True, kw_only=True):
+    """A session is alive."""
+
+    user: User_
+    session: Id
+
+
+class CloseSession(Message, frozen=True, kw_only=True):
+    """A phone logs out."""
+
+    user: User_
+    session: Id
+
+
+class Ban(Message, frozen=True, kw_only=True):
+    """Close everything that the user has open and let nothing new begin, until `until` (None: for good)."""
+
+    user: User_
+    reason: Short
+    by: str
+    until: Time | None = None
+
+
+class Unban(Message, frozen=True, kw_only=True):
+    """End a ban."""
+
+    user: User_
+    by: str
+
+
+UserInbox = SignUp | OpenSession | Beat | CloseSession | Ban | Unban | Wake
+
+
+# --- what a user tells ------------------------------------------------------------------------------------------------------
+
+
+class UserSignedUp(Fact, frozen=True, kw_only=True):
+    """The user is known from `at` on."""
+
+    user: User_
+    role: Role
+    platform: str = ""
+    locale: str = ""
+    app_version: str = ""
+    country: str = ""
+
+
+class SignUpRepeated(Fact, frozen=True, kw_only=True):
+    """The same request came again: it has been done before, at `signed_up_at`."""
+
+    user: User_
+    role: Role
+    signed_up_at: Time
+
+
+class UserRefused(Fact, frozen=True, kw_only=True):
+    """The user's command was refused."""
+
+    user: User_
+    refusal: UserRefusal
+
+
+class SessionOpened(Fact, frozen=True, kw_only=True):
+    """A session begins."""
+
+    user: User_
+    session: Id
+    device: str
+    platform: str = ""
+    app_version: str = ""
+
+
+class SessionClosed(Fact, frozen=True, kw_only=True):
+    """A session ended; `open_s` is how long it lasted."""
+
+    user: User_
+    session: Id
+    reason: CloseReason
+    open_s: float
+
+
+class CameOnline(Fact, frozen=True, kw_only=True):
+    """The first of the user's sessions opened."""
+
+    user: User_
+
+
+class WentOffline(Fact, frozen=True, kw_only=True):
+    """The last of the user's sessions ended; `online_s` is how long the user was online."""
+
+    user: User_
+    online_s: float
+
+
+class UserBanned(Fact, frozen=True, kw_only=True):
+    """The user is banned until `until` (None: for good)."""
+
+    user: User_
+    reason: str
+    by: str
+    until: Time | None = None
+
+
+class UserUnbanned(Fact, frozen=True, kw_only=True):
+    """The ban ended: lifted (`by`), or over (`by` is empty)."""
+
+    user: User_
+    by: str = ""
+
+
+USER_FACTS: Final = (
+    UserSignedUp,
+    SignUpRepeated,
+    UserRefused,
+    SessionOpened,
+    SessionClosed,
+    CameOnline,
+    WentOffline,
+    UserBanned,
+    UserUnbanned,
+)
+
+
+# --- state ------------------------------------------------------------------------------------------------------------------
+
+
+class Session(State, frozen=True):
+    """An open session: the phone, and its last beat."""
+
+    session: str
+    device: str
+    opened_at: Time
+    beat_at: Time
+    platform: str = ""
+    push_token: str = ""
+    voip_token: str = ""
+
+    @property
+    def silent_at(self) -> datetime:
+        """When it counts as gone unless it beats again."""
+        return self.beat_at + OFFLINE_AFTER
+
+
+class BanState(State, frozen=True):
+    """A standing ban."""
+
+    reason: str
+    by: str
+    at: Time
+    until: Time | None = None
+
+
+class User(State, frozen=True):
+    """A known user; online while there are sessions."""
+
+    role: Role
+    signed_up_at: Time
+    request: Id = "-"
+    country: str = ""
+    online_since: Time | None = None
+    sessions: tuple[Session, ...] = ()
+    ban: BanState | None = None
+
+    @property
+    def wake_at(self) -> datetime | None:
+        """When a session falls silent or a ban is over."""
+        times = [session.silent_at for session in self.sessions]
+        if self.ban and self.ban.until:
+            times.append(self.ban.until)
+        return min(times) if times else None

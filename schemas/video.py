@@ -1,0 +1,289 @@
+"""Video: `call` (one call) and `clip` (prerecorded video), messages and states. Lines and roulette: `schemas.video_line`.
+
+Who pays: of a user and a streamer the user, whoever called; of two alike the caller. The other side earns.
+"""
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Annotated, Final
+
+from msgspec import Meta
+
+from schemas.base import Fact, Id, Message, MessageId, State, Time, UserId, Wake
+from schemas.billing import BillOpened, BillRefused, CallId, CallKind, Tariff, TariffSelected
+from schemas.billing_rating import MAX_CALL_S
+from schemas.user import Role, Short, User_
+from schemas.video_line import LineRefused, LineSeized
+
+Url = Annotated[str, Meta(max_length=1024)]
+
+RING_TIMEOUT: Final = timedelta(seconds=30)
+# Roulette rings shorter: both are waiting with the phone in their hand.
+ROULETTE_TIMEOUT: Final = timedelta(seconds=10)
+# The phones of a call beat every five seconds; four lost beats are a lost line.
+CALL_BEAT_EVERY_S: Final = 5
+PEER_LOST_AFTER: Final = timedelta(seconds=20)
+
+
+class CallRefusal(StrEnum):
+    """Why a call did not come about, or a command to it was refused, in order of precedence."""
+
+    CALL_UNKNOWN = "call_unknown"
+    NOT_IN_CALL = "not_in_call"
+    CALL_ENDED = "call_ended"
+    NOT_RINGING = "not_ringing"
+    NOT_CALLEE = "not_callee"
+    SAME_USER = "same_user"
+    CALLER_UNKNOWN = "caller_unknown"
+    CALLER_BANNED = "caller_banned"
+    CALLER_BUSY = "caller_busy"
+    CALLER_OFFLINE = "caller_offline"
+    BLOCKED = "blocked"
+    CALLEE_UNKNOWN = "callee_unknown"
+    CALLEE_BANNED = "callee_banned"
+    CALLEE_OFFLINE = "callee_offline"
+    CALLEE_BUSY = "callee_busy"
+    NO_TARIFF = "no_tariff"
+    INSUFFICIENT_COINS = "insufficient_coins"
+    CLIP_UNKNOWN = "clip_unknown"
+
+
+class EndReason(StrEnum):
+    """Why a call ended."""
+
+    HUNG_UP = "hung_up"
+    DECLINED = "declined"
+    CANCELLED = "cancelled"
+    UNANSWERED = "unanswered"
+    PEER_LOST = "peer_lost"
+    OUT_OF_COINS = "out_of_coins"
+    BLOCKED = "blocked"
+    BANNED = "banned"
+    CLIP_OVER = "clip_over"
+    TOO_LONG = "too_long"
+
+
+class CallStatus(StrEnum):
+    """Where a call stands."""
+
+    PLACING = "placing"
+    RINGING = "ringing"
+    CONNECTED = "connected"
+    ENDED = "ended"
+
+
+# --- call -------------------------------------------------------------------------------------------------------------------
+
+
+class PlaceCall(Message, frozen=True, kw_only=True):
+    """`caller` wants to talk to `callee` (of a clip: to watch what `callee` recorded, `clip`)."""
+
+    call: CallId
+    caller: User_
+    callee: User_
+    kind: CallKind
+    caller_role: Role
+    callee_role: Role
+    country: Short = ""
+    tags: tuple[str, ...] = ()
+    clip: str = ""
+    clip_s: int = 0
+
+
+class _ToCall(Message, frozen=True, kw_only=True):
+    call: CallId
+
+
+class AcceptCall(_ToCall, frozen=True, kw_only=True):
+    """The callee takes the call."""
+
+    by: User_
+
+
+class DeclineCall(_ToCall, frozen=True, kw_only=True):
+    """The callee does not want the call."""
+
+    by: User_
+
+
+class HangUp(_ToCall, frozen=True, kw_only=True):
+    """One of both ends the call, or the caller gives up before it is taken."""
+
+    by: User_
+
+
+class BeatCall(_ToCall, frozen=True, kw_only=True):
+    """One of both is still there."""
+
+    by: User_
+
+
+class EndCall(_ToCall, frozen=True, kw_only=True):
+    """Somebody else ends the call: the bill at a checkpoint, a block, a ban. It ends at `at`, not later than now."""
+
+    reason: EndReason
+    by: str = ""
+
+
+class _OfCall(Fact, frozen=True, kw_only=True):
+    call: CallId
+    caller: UserId
+    callee: UserId
+    kind: CallKind
+
+
+class CallRinging(_OfCall, frozen=True, kw_only=True):
+    """Both lines are taken, the first checkpoint is held, the callee's phone rings until `until`."""
+
+    until: Time
+
+
+class CallRefused(_OfCall, frozen=True, kw_only=True):
+    """The call did not come about. `shortfall_coins`: how many coins more the first checkpoint takes."""
+
+    refusal: CallRefusal
+    shortfall_coins: int = 0
+
+
+class CallConnected(_OfCall, frozen=True, kw_only=True):
+    """They talk; what is billed begins at `at`."""
+
+
+class CallEnded(_OfCall, frozen=True, kw_only=True):
+    """The call ended at `at`. `duration_s` is the time that they talked, `connected` whether they did at all."""
+
+    reason: EndReason
+    by: str = ""
+    connected: bool = False
+    duration_s: float = 0.0
+
+
+class CallCommandRefused(Fact, frozen=True, kw_only=True):
+    """A command to the call was refused."""
+
+    call: CallId
+    refusal: CallRefusal
+
+
+class CallRepeated(Fact, frozen=True, kw_only=True):
+    """A command came again that has been done before: the call stands like this."""
+
+    call: CallId
+    status: CallStatus
+    refusal: CallRefusal | None = None
+    shortfall_coins: int = 0
+
+
+CALL_FACTS: Final = (CallRinging, CallRefused, CallConnected, CallEnded, CallCommandRefused, CallRepeated)
+
+
+class Call(State, frozen=True):
+    """A call. `seized`: whose lines it has; `waiting`: whose answers it waits for. Forgotten a day after its end."""
+
+    caller: UserId
+    callee: UserId
+    kind: CallKind
+    status: CallStatus
+    placed_by: MessageId
+    placed_at: Time
+    caller_role: Role = Role.USER
+    callee_role: Role = Role.STREAMER
+    clip: str = ""
+    clip_s: int = 0
+    waiting: tuple[str, ...] = ()
+    seized: tuple[UserId, ...] = ()
+    tariff: Tariff | None = None
+    billed: bool = False
+    refusal: CallRefusal | None = None
+    shortfall_coins: int = 0
+    ring_until: Time | None = None
+    connected_at: Time | None = None
+    caller_beat_at: Time | None = None
+    callee_beat_at: Time | None = None
+    ended_at: Time | None = None
+    reason: EndReason | None = None
+    forget_at: Time | None = None
+
+    @property
+    def over_at(self) -> datetime | None:
+        """When a clip is over, or the longest call."""
+        if self.connected_at is None:
+            return None
+        return self.connected_at + timedelta(seconds=self.clip_s or MAX_CALL_S)
+
+    @property
+    def lost_at(self) -> datetime | None:
+        """When the side that has been silent longer counts as lost. Nobody rings back to a clip: only its viewer beats."""
+        if self.caller_beat_at is None or self.callee_beat_at is None:
+            return None
+        first = self.caller_beat_at if self.clip else min(self.caller_beat_at, self.callee_beat_at)
+        return first + PEER_LOST_AFTER
+
+    @property
+    def wake_at(self) -> datetime | None:
+        """When something happens by itself."""
+        if self.forget_at is not None:
+            return self.forget_at
+        if self.status is CallStatus.RINGING:
+            return self.ring_until
+        times = [at for at in (self.lost_at, self.over_at) if at is not None]
+        return min(times) if times else None
+
+
+# --- clip -------------------------------------------------------------------------------------------------------------------
+
+
+class OfferClip(Message, frozen=True, kw_only=True):
+    """A streamer offers a recorded video, or changes the offer; `active` False withdraws it."""
+
+    clip: Id
+    streamer: User_
+    title: Short
+    url: Url
+    duration_s: Annotated[int, Meta(ge=1, le=3 * 3600)]
+    active: bool = True
+
+
+class PlayClip(Message, frozen=True, kw_only=True):
+    """A user wants to watch a clip: a priced call without a callee."""
+
+    clip: Id
+    call: CallId
+    viewer: User_
+    viewer_role: Role
+    country: Short = ""
+
+
+class ClipOffered(Fact, frozen=True, kw_only=True):
+    """The clip is there like this."""
+
+    clip: Id
+    streamer: User_
+    title: str
+    url: str
+    duration_s: int
+    active: bool
+
+
+class ClipRefused(Fact, frozen=True, kw_only=True):
+    """The clip is another streamer's, unknown, or withdrawn."""
+
+    clip: Id
+    refusal: CallRefusal
+
+
+class Clip(State, frozen=True):
+    """A streamer's recorded video."""
+
+    streamer: UserId
+    title: str
+    url: str
+    duration_s: int
+    active: bool = True
+
+
+CallInbox = (
+    PlaceCall | AcceptCall | DeclineCall | HangUp | BeatCall | EndCall | LineSeized | LineRefused | TariffSelected | BillOpened
+    | BillRefused | Wake
+)  # fmt: skip
+ClipInbox = OfferClip | PlayClip | Wake

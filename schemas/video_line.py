@@ -1,0 +1,190 @@
+"""Video: `line` (one user's only line: can this user be called?) and `pool` (roulette), messages and states."""
+
+from enum import StrEnum
+from typing import Final
+
+from schemas.base import Fact, Id, Message, State, Time, UserId, Wake
+from schemas.billing import CallId
+from schemas.user import CameOnline, Role, User_, UserBanned, UserSignedUp, UserUnbanned, WentOffline
+
+# Blocks a line knows by heart; a person with more blocks than that is in no roulette.
+MAX_BARRED: Final = 5_000
+ROULETTE: Final = "roulette"
+
+
+class LineRefusal(StrEnum):
+    """Why a line cannot be taken, in order of precedence."""
+
+    UNKNOWN = "unknown"
+    BANNED = "banned"
+    BLOCKED = "blocked"
+    OFFLINE = "offline"
+    BUSY = "busy"
+    WAITING = "waiting"
+    NOT_WAITING = "not_waiting"
+
+
+# --- line -------------------------------------------------------------------------------------------------------------------
+
+
+class _ToLine(Message, frozen=True, kw_only=True):
+    user: User_
+
+
+class SeizeLine(_ToLine, frozen=True, kw_only=True):
+    """A call wants the line, for a talk with `peer` (of a clip: none)."""
+
+    call: CallId
+    peer: str
+    online: bool = True
+
+
+class ReleaseLine(_ToLine, frozen=True, kw_only=True):
+    """The call does not need the line any more; `again`: the user goes on looking for a partner in roulette."""
+
+    call: CallId
+    again: bool = False
+
+
+class JoinRoulette(_ToLine, frozen=True, kw_only=True):
+    """The user waits for a partner."""
+
+
+class LeaveRoulette(_ToLine, frozen=True, kw_only=True):
+    """The user does not wait any more."""
+
+
+class Bar(_ToLine, frozen=True, kw_only=True):
+    """One of the two has blocked the other: no calls between them; one that runs ends."""
+
+    peer: User_
+
+
+class Unbar(_ToLine, frozen=True, kw_only=True):
+    """Neither blocks the other any more in this direction."""
+
+    peer: User_
+
+
+class AdmitGift(_ToLine, frozen=True, kw_only=True):
+    """May `peer` send this user a gift? Answered by GiftAdmitted."""
+
+    gift: Id
+    peer: User_
+
+
+class LineSeized(Fact, frozen=True, kw_only=True):
+    """The line is the call's."""
+
+    user: User_
+    call: CallId
+
+
+class LineRefused(Fact, frozen=True, kw_only=True):
+    """The line is not to be had."""
+
+    user: User_
+    call: str
+    refusal: LineRefusal
+
+
+class LineFreed(Fact, frozen=True, kw_only=True):
+    """The user can be called again."""
+
+    user: User_
+    call: CallId
+
+
+class RouletteJoined(Fact, frozen=True, kw_only=True):
+    """The user waits for a partner since `at`."""
+
+    user: User_
+
+
+class RouletteLeft(Fact, frozen=True, kw_only=True):
+    """The user does not wait any more."""
+
+    user: User_
+
+
+class GiftAdmitted(Fact, frozen=True, kw_only=True):
+    """The answer to AdmitGift: None, or why not."""
+
+    user: User_
+    gift: Id
+    refusal: LineRefusal | None = None
+
+
+LINE_FACTS: Final = (LineSeized, LineRefused, LineFreed, RouletteJoined, RouletteLeft, GiftAdmitted)
+
+
+class Line(State, frozen=True):
+    """What decides whether a user can be called: known, banned, online, in which call, barred from whom (once a block)."""
+
+    role: Role | None = None
+    country: str = ""
+    banned: bool = False
+    online: bool = False
+    call: str = ""
+    peer: str = ""
+    waiting_since: Time | None = None
+    last_partner: str = ""
+    barred: tuple[str, ...] = ()
+
+
+# --- pool -------------------------------------------------------------------------------------------------------------------
+
+
+class EnterPool(Message, frozen=True, kw_only=True):
+    """A line puts its user into the pool, or brings what the pool knows of the user up to date."""
+
+    pool: str
+    user: User_
+    role: Role
+    since: Time
+    country: str = ""
+    barred: tuple[str, ...] = ()
+    last_partner: str = ""
+
+
+class QuitPool(Message, frozen=True, kw_only=True):
+    """A line takes its user out."""
+
+    pool: str
+    user: User_
+
+
+class Matched(Fact, frozen=True, kw_only=True):
+    """The pool brought two together; their call rings next. `waited_s`: how long the one who had waited longer did."""
+
+    pool: str
+    call: CallId
+    user: UserId
+    streamer: UserId
+    waited_s: float
+
+
+class Waiting(State, frozen=True):
+    """Somebody who waits."""
+
+    user: UserId
+    role: Role
+    since: Time
+    country: str = ""
+    barred: tuple[str, ...] = ()
+    last_partner: str = ""
+
+
+class Pool(State, frozen=True):
+    """Who waits, longest first, and how many pairs were made."""
+
+    users: tuple[Waiting, ...] = ()
+    streamers: tuple[Waiting, ...] = ()
+    matches: int = 0
+
+
+LineInbox = (
+    SeizeLine | ReleaseLine | JoinRoulette | LeaveRoulette | Bar | Unbar | AdmitGift | UserSignedUp | CameOnline | WentOffline
+    | UserBanned | UserUnbanned | Wake
+)  # fmt: skip
+PoolInbox = EnterPool | QuitPool | Wake

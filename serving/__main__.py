@@ -1,0 +1,45 @@
+"""`python -m serving --host H --port P`: one serving process, until SIGTERM or SIGINT."""
+
+import argparse
+import logging
+import socket
+import sys
+from typing import Any
+
+import uvicorn
+
+from infra.settings import SettingsError, load
+from serving.app import build
+from serving.feed import Hub
+
+
+class Server(uvicorn.Server):
+    """Lets go of the streams first: they would hold up the end until their token runs out."""
+
+    def __init__(self, config: uvicorn.Config, hub: Hub) -> None:
+        super().__init__(config)
+        self._hub = hub
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._hub.close()
+        await super().shutdown(sockets)
+
+
+def main() -> None:
+    """Serve until told to stop."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, required=True)
+    given = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    try:
+        settings = load()
+    except SettingsError as error:
+        sys.exit(f"serving: {error}")
+    _, front, hub = build(settings)
+    options: dict[str, Any] = {"log_level": "warning", "access_log": False, "timeout_graceful_shutdown": 3, "backlog": 4096}
+    Server(uvicorn.Config(front, host=given.host, port=given.port, **options), hub).run()
+
+
+if __name__ == "__main__":
+    main()

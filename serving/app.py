@@ -1,0 +1,143 @@
+"""The HTTP application: FastAPI for questions and commands, the feed's hub beside it, health, readiness and metrics.
+
+`build` gives the ASGI application. The feed stands in front of FastAPI's middleware, since it is the one route that thousands
+hold open; its description is put into the OpenAPI document by hand.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import cache
+from typing import Any, Final
+
+from clickhouse_connect.driver.client import Client
+from fastapi import FastAPI, Request, Response
+from fastapi.openapi.utils import get_openapi
+from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
+
+from infra.clickhouse import connect
+from infra.settings import Settings
+from serving import balance, billing, blocklist, gift, transfer, user, video
+from serving.auth import Authenticator
+from serving.commands import Commands, views_of
+from serving.feed import Hub
+from serving.presence import Presence
+from serving.problems import install, responses, unavailable
+from serving.stream import FeedEndpoint
+from serving.views import Tail, Views
+
+# The log is polled ten times a second; three seconds without a poll is a thread that hangs.
+TAIL_S: Final = 3.0
+
+REQUESTS = Counter("olo_http_requests", "Requests answered", ["route", "method", "status"])
+SECONDS = Histogram("olo_http_seconds", "From request to answer", ["route"], buckets=(0.005, 0.01, 0.02, 0.05, 0.1, 0.3, 1, 3))
+
+FEED_DOCUMENT: Final[dict[str, Any]] = {
+    "get": {
+        "tags": ["feed"],
+        "summary": "Everything that the phone is to be shown, live (server-sent events)",
+        "description": "`id:` is the cursor, `event:` the message's type, `data:` its JSON. Resume with `Last-Event-ID`.",
+        "operationId": "feed",
+        "security": [{"Bearer": []}],
+        "parameters": [
+            {"name": "Last-Event-ID", "in": "header", "required": False, "schema": {"type": "string"}},
+            {"name": "cursor", "in": "query", "required": False, "schema": {"type": "string"}},
+        ],
+        "responses": {
+            "200": {"description": "A stream without an end", "content": {"text/event-stream": {}}},
+            **{
+                str(status): {k: v for k, v in r.items() if k != "model"} for status, r in responses(400, 401, 403, 503).items()
+            },
+        },
+    }
+}
+
+
+def build(settings: Settings) -> tuple[FastAPI, Any, Hub]:
+    """The FastAPI application, the ASGI application in front of it, and the hub (to be closed at the end)."""
+    hub = Hub()
+    views = Views(hub)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        loop = asyncio.get_running_loop()
+        app.state.tail = Tail(settings, views, loop)
+        app.state.commands = Commands(settings, views, loop)
+        presence = Presence(views, app.state.commands)
+        timers = [asyncio.create_task(timer) for timer in (hub.ping(), presence.run())]
+        yield
+        for timer in timers:
+            timer.cancel()
+        await asyncio.to_thread(app.state.commands.stop)
+        await asyncio.to_thread(app.state.tail.stop)
+
+    app = FastAPI(title="Olo", version="1", lifespan=lifespan, redoc_url=None)
+    app.state.views = views
+    app.state.authenticator = Authenticator(settings)
+    app.state.clickhouse = _clickhouse(settings)
+    install(app)
+    for part in (user, balance, transfer, video, billing, gift, blocklist):
+        app.include_router(part.router)
+    _add_health(app)
+    _add_metrics(app)
+    app.openapi = cache(lambda: _document(app))  # type: ignore[method-assign]
+    feed = FeedEndpoint(hub, app.state.authenticator, settings)
+
+    async def front(scope: Any, receive: Any, send: Any) -> None:
+        endpoint = feed if scope["type"] == "http" and scope["path"] == "/v1/feed" and views.ready else app
+        await endpoint(scope, receive, send)
+
+    return app, front, hub
+
+
+def _clickhouse(settings: Settings) -> Callable[[], Client]:
+    @cache
+    def client() -> Client:
+        return connect(settings.clickhouse_url)
+
+    return client
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    document = get_openapi(title=app.title, version=app.version, routes=app.routes, description=__doc__)
+    document["paths"]["/v1/feed"] = FEED_DOCUMENT
+    document["components"]["securitySchemes"] = {"Bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
+    document["security"] = [{"Bearer": []}]
+    return document
+
+
+def _add_health(app: FastAPI) -> None:
+    @app.get("/healthz", include_in_schema=False)
+    async def healthz() -> dict[str, str]:
+        """The process lives."""
+        return {"status": "ok"}
+
+    @app.get("/readyz", include_in_schema=False)
+    async def readyz(request: Request) -> dict[str, Any]:
+        """The views are there and the log is being followed."""
+        views = views_of(request)
+        if time.monotonic() - request.app.state.tail.heard_at > TAIL_S:
+            raise unavailable("log_unreachable", "the log is not being followed")
+        return {"status": "ready", "accounts": len(views.balances)}
+
+    @app.get("/v1/feed", include_in_schema=False)
+    async def not_yet(request: Request) -> None:
+        """Only reached while the views are not there, which is what it answers: the hub answers otherwise."""
+        views_of(request)
+
+
+def _add_metrics(app: FastAPI) -> None:
+    @app.get("/metrics", include_in_schema=False)
+    async def metrics() -> Response:
+        """Prometheus metrics of this process."""
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    @app.middleware("http")
+    async def measure(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        began = time.perf_counter()
+        response = await call_next(request)
+        route = getattr(request.scope.get("route"), "path", "unknown")
+        REQUESTS.labels(route, request.method, response.status_code).inc()
+        SECONDS.labels(route).observe(time.perf_counter() - began)
+        return response

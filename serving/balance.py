@@ -1,0 +1,158 @@
+"""Balances and entries: `GET /v1/balance` (live, from the view; or as of a time) and `GET /v1/balance/entries` (paged).
+
+What is live comes from memory and carries the cursor from which `GET /v1/feed` goes on without a gap. What is past comes from
+ClickHouse, which follows the log within a second.
+"""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, Literal
+
+from clickhouse_connect.driver.exceptions import Error
+from fastapi import APIRouter, Query, Request
+from pydantic import AwareDatetime, BaseModel, Field
+
+from schemas.balance import Refusal
+from schemas.user import USER_ID_PATTERN, Role
+from serving.auth import Caller, SignedIn
+from serving.commands import views_of
+from serving.problems import Problem, responses, unavailable
+
+router = APIRouter(tags=["balance"])
+
+# What DateTime64(6) holds; a time outside of it is before or after all entries anyway.
+EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
+
+COLUMNS: Final = (
+    "seq, kind, at, coins, held_change_coins, balance_coins, held_coins, counterparty, reason, ref, hold, transfer, id, cause"
+)
+AT: Final = f"""SELECT {COLUMNS} FROM balance_entries FINAL
+WHERE account = {{account:String}} AND at <= fromUnixTimestamp64Micro({{at:Int64}}, 'UTC') ORDER BY seq DESC LIMIT 1"""
+PAGE: Final = f"""SELECT {COLUMNS} FROM balance_entries FINAL
+WHERE account = {{account:String}} AND seq < {{before:UInt64}} ORDER BY seq DESC LIMIT {{limit:UInt32}}"""
+
+Book = Annotated[Literal["coins", "earnings"], Query(description="what was bought or granted, or what was earned")]
+Of = Annotated[
+    str | None, Query(pattern=USER_ID_PATTERN, description="another user's account: for the roles support and admin")
+]
+
+
+class BalanceAnswer(BaseModel):
+    """An account: `seq` and `as_of` are those of its last entry; `cursor`: where the feed goes on (live answers only)."""
+
+    account: str
+    balance_coins: int
+    held_coins: int
+    available_coins: int
+    seq: int
+    as_of: datetime
+    cursor: str | None = None
+
+
+class Entry(BaseModel):
+    """One line of the book; `coins` is the change of the balance."""
+
+    seq: int
+    kind: str
+    at: datetime
+    coins: int
+    held_change_coins: int
+    balance_coins: int
+    held_coins: int
+    counterparty: str
+    reason: str
+    ref: str
+    hold: str
+    transfer: str
+    id: str
+    cause: str
+
+
+class EntriesAnswer(BaseModel):
+    """A page, newest first; `next_before` is the `before` of the next page, or null at the end."""
+
+    account: str
+    entries: list[Entry]
+    next_before: int | None = Field(description="null: these were the first entries")
+
+
+@router.get("/v1/balance", response_model=BalanceAnswer, responses=responses(401, 403, 404, 422, 503))
+async def balance(
+    caller: SignedIn, request: Request, book: Book = "coins", user: Of = None, at: AwareDatetime | None = None
+) -> Any:
+    """The balance now, or as it was `at` a time."""
+    account = _account(caller, book, user)
+    if at is not None:
+        return await _balance_at(request, account, at)
+    views = views_of(request)
+    known = views.balances.get(account)
+    if known is None:
+        raise _unknown(account)
+    return BalanceAnswer(
+        account=account,
+        balance_coins=known.balance_coins,
+        held_coins=known.held_coins,
+        available_coins=known.balance_coins - known.held_coins,
+        seq=known.seq,
+        as_of=known.at,
+        cursor=views.hub.cursor(account.rpartition("/")[0]),
+    )
+
+
+@router.get("/v1/balance/entries", response_model=EntriesAnswer, responses=responses(401, 403, 404, 422, 503))
+async def entries(
+    caller: SignedIn,
+    request: Request,
+    *,
+    book: Book = "coins",
+    user: Of = None,
+    before: Annotated[int | None, Query(ge=1, le=2**62, description="only entries with a lower seq")] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+) -> Any:
+    """The account's entries, newest first."""
+    account = _account(caller, book, user)
+    rows = await _ask(request, PAGE, {"account": account, "before": before or 2**62, "limit": limit})
+    if not rows and account not in views_of(request).balances:
+        raise _unknown(account)
+    page = [Entry(**row) for row in rows]
+    more = len(page) == limit and page[-1].seq > 1
+    return EntriesAnswer(account=account, entries=page, next_before=page[-1].seq if more else None)
+
+
+async def _balance_at(request: Request, account: str, at: datetime) -> BalanceAnswer:
+    bounded = min(max(at.astimezone(UTC) if EARLIEST < at < LATEST else at, EARLIEST), LATEST)
+    rows = await _ask(request, AT, {"account": account, "at": round(bounded.timestamp() * 1_000_000)})
+    if not rows:
+        raise Problem(404, "no_entry_yet", f"{account} had no entry at that time, or it has not reached the warehouse yet")
+    row = rows[0]
+    return BalanceAnswer(
+        account=account,
+        balance_coins=row["balance_coins"],
+        held_coins=row["held_coins"],
+        available_coins=row["balance_coins"] - row["held_coins"],
+        seq=row["seq"],
+        as_of=row["at"].replace(tzinfo=UTC),
+    )
+
+
+async def _ask(request: Request, question: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    def ask() -> list[dict[str, Any]]:
+        found = request.app.state.clickhouse().query(question, parameters=parameters)
+        rows = [dict(zip(found.column_names, row, strict=True)) for row in found.result_rows]
+        return [row | {"at": row["at"].replace(tzinfo=UTC)} for row in rows]
+
+    try:
+        return await asyncio.to_thread(ask)
+    except (Error, OSError) as error:
+        raise unavailable("warehouse_unreachable", "ClickHouse does not answer; try again soon") from error
+
+
+def _account(caller: Caller, book: str, user: str | None) -> str:
+    if user is not None and user != caller.user and caller.role not in (Role.ADMIN, Role.SUPPORT):
+        raise Problem(403, "forbidden", "another user's account takes the role support or admin")
+    return f"{user or caller.user}/{book}"
+
+
+def _unknown(account: str) -> Problem:
+    return Problem(404, Refusal.ACCOUNT_UNKNOWN, f"there is no account {account}; sign up first: POST /v1/users")

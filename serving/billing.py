@@ -1,0 +1,235 @@
+"""Tariffs and receipts: `PUT /v1/admin/tariffs/{id}`, `GET /v1/admin/tariffs`, a preview, `GET /v1/calls/{id}/receipt`."""
+
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Final
+
+import msgspec
+from fastapi import APIRouter, Path, Request
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from schemas.base import new_id, now
+from schemas.billing import BOOK, SHIPPED, CallKind, PublishTariff, Rule, StepKind, Tariff, TariffPublished, TariffRefused
+from schemas.billing_rating import MAX_CALL_S, MAX_CHECKPOINTS, MAX_STEP_COINS, Checkpoint, Side, problems_of
+from schemas.topics import BILL, TARIFFS
+from schemas.user import Role
+from serving.auth import Admin, SignedIn
+from serving.commands import commands_of, views_of
+from serving.problems import Problem, responses
+from serving.video import Name, call_of
+
+router = APIRouter(tags=["billing"])
+
+# A preview's table: so many rows show an hour's call without drowning its reader.
+MAX_PREVIEW_ROWS: Final = 200
+
+StepCoins = Annotated[int, Field(strict=True, ge=0, le=MAX_STEP_COINS)]
+StepSeconds = Annotated[int, Field(strict=True, ge=0, le=MAX_CALL_S)]
+Word = Annotated[str, Field(max_length=64, pattern=r"^[^\x00-\x1f]*$")]
+
+
+class CheckpointBody(BaseModel):
+    """`coins` are due once the call is longer than `after_s`; at 0: as soon as it connects."""
+
+    model_config = ConfigDict(extra="forbid")
+    after_s: StepSeconds
+    coins: StepCoins
+
+
+class SideBody(BaseModel):
+    """What one side pays or earns: checkpoints, then `step_coins` every `step_s` behind the last one."""
+
+    model_config = ConfigDict(extra="forbid")
+    checkpoints: Annotated[list[CheckpointBody], Field(max_length=MAX_CHECKPOINTS)] = []
+    step_s: StepSeconds = 0
+    step_coins: StepCoins = 0
+
+    def side(self) -> Side:
+        """As the log has it."""
+        return Side(tuple(Checkpoint(c.after_s, c.coins) for c in self.checkpoints), self.step_s, self.step_coins)
+
+
+class RuleBody(BaseModel):
+    """Which calls a tariff is for; what is left out fits every call. The rule that says most wins."""
+
+    model_config = ConfigDict(extra="forbid")
+    kind: CallKind | None = None
+    payer_role: Role | None = None
+    earner_role: Role | None = None
+    country: Word = ""
+    tag: Word = ""
+
+
+class TariffBody(BaseModel):
+    """A new version of a tariff, in force at once or from a time on."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "example": {
+                "rule": {"kind": "roulette", "payer_role": "user", "earner_role": "streamer"},
+                "payer": {
+                    "checkpoints": [{"after_s": 0, "coins": 9}, {"after_s": 20, "coins": 60}, {"after_s": 60, "coins": 60}],
+                    "step_s": 60, "step_coins": 60,
+                },
+                "earner": {
+                    "checkpoints": [{"after_s": 20, "coins": 30}, {"after_s": 60, "coins": 30}], "step_s": 60, "step_coins": 30,
+                },
+            }
+        },
+    )  # fmt: skip
+    rule: RuleBody
+    payer: SideBody
+    earner: SideBody
+    effective_from: AwareDatetime | None = None
+    name: Word = ""
+
+
+class TariffAnswer(TariffBody):
+    """A version of a tariff."""
+
+    tariff: str
+    version: int
+
+
+class PreviewBody(BaseModel):
+    """What to preview: both sides, up to a length."""
+
+    model_config = ConfigDict(extra="forbid")
+    payer: SideBody
+    earner: SideBody
+    up_to_s: Annotated[int, Field(strict=True, ge=1, le=MAX_CALL_S)] = 600
+
+
+class PreviewRow(BaseModel):
+    """From this second on (0: from the connection), the totals are these."""
+
+    after_s: int
+    payer_coins: int
+    earner_coins: int
+    margin_coins: int
+
+
+class PreviewAnswer(BaseModel):
+    """The rows where something changes; and the curve, as points (seconds, payer, earner) of a step function."""
+
+    rows: list[PreviewRow]
+    curve: list[tuple[int, int, int]]
+
+
+class ReceiptStep(BaseModel):
+    """One movement of coins, and the ledger's entry."""
+
+    kind: StepKind
+    number: int
+    after_s: int
+    coins: int
+    entry: str
+    refusal: str = ""
+
+
+class ReceiptAnswer(BaseModel):
+    """A call's receipt: what each side paid or earned, step by step. While the call runs: so far."""
+
+    call: str
+    kind: str
+    tariff: str
+    version: int
+    payer: str
+    earner: str
+    connected_at: datetime | None
+    ended_at: datetime | None
+    closed: bool
+    paid_coins: int
+    earned_coins: int
+    steps: list[ReceiptStep]
+
+
+TARIFF_PROBLEMS: Final = responses(400, 401, 403, 409, 422, 503)
+
+
+@router.put("/v1/admin/tariffs/{tariff}", response_model=TariffAnswer, responses={202: {}, **TARIFF_PROBLEMS})
+async def publish(
+    tariff: Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")],
+    body: TariffBody,
+    caller: Admin,
+    request: Request,
+) -> Any:
+    """Publish a new version. Calls that run keep theirs; calls that begin from `effective_from` on have the new one."""
+    command = PublishTariff(
+        id=new_id(),
+        at=now(),
+        book=BOOK,
+        tariff=tariff,
+        rule=Rule(**body.rule.model_dump()),
+        payer=body.payer.side(),
+        earner=body.earner.side(),
+        effective_from=body.effective_from,
+        name=body.name,
+        by=caller.user,
+    )
+    fact = await commands_of(request).ask(command)
+    if isinstance(fact, TariffRefused):
+        status = 422 if fact.refusal in ("invalid_tariff", "effective_in_past") else 409
+        raise Problem(status, fact.refusal, fact.detail)
+    if not isinstance(fact, TariffPublished):
+        raise Problem(503, "not_decided", "not decided yet; look at GET /v1/admin/tariffs", headers={"Retry-After": "2"})
+    return _shown(fact.tariff)
+
+
+@router.get("/v1/admin/tariffs", response_model=list[TariffAnswer], responses=responses(401, 403, 503))
+async def tariffs(_: Admin, request: Request) -> Any:
+    """The versions in force and scheduled."""
+    book = views_of(request).of(TARIFFS).get(BOOK)
+    versions = [tariff for versions in book.versions.values() for tariff in versions] if book else SHIPPED
+    return [_shown(tariff) for tariff in versions]
+
+
+def _shown(tariff: Tariff) -> TariffAnswer:
+    return TariffAnswer(**msgspec.to_builtins(tariff))
+
+
+@router.post("/v1/admin/tariffs/preview", response_model=PreviewAnswer, responses=responses(400, 401, 403, 422))
+async def preview(body: PreviewBody, _: Admin) -> Any:
+    """What a tariff would cost and pay, by length, before it is published."""
+    payer, earner = body.payer.side(), body.earner.side()
+    problems = [*problems_of(payer, "payer"), *problems_of(earner, "earner")]
+    if problems:
+        raise Problem(422, "invalid_tariff", "; ".join(problems))
+    changes = sorted({0, *_times(payer, body.up_to_s), *_times(earner, body.up_to_s)})[:MAX_PREVIEW_ROWS]
+    rows = []
+    for second in changes:
+        length = timedelta(seconds=second, microseconds=1)
+        pays, earns = payer.total(length), earner.total(length)
+        rows.append(PreviewRow(after_s=second, payer_coins=pays, earner_coins=earns, margin_coins=pays - earns))
+    return PreviewAnswer(rows=rows, curve=[(row.after_s, row.payer_coins, row.earner_coins) for row in rows])
+
+
+def _times(side: Side, up_to_s: int) -> list[int]:
+    found: list[int] = []
+    while (checkpoint := side.at(len(found))) is not None and checkpoint.after_s <= up_to_s and len(found) < MAX_PREVIEW_ROWS:
+        found.append(checkpoint.after_s)
+    return found
+
+
+@router.get("/v1/calls/{call}/receipt", response_model=ReceiptAnswer, responses=responses(401, 403, 404, 422, 503))
+async def receipt(call: Name, caller: SignedIn, request: Request) -> Any:
+    """Both sides of a call's bill, to those who were in it, until a day after its end."""
+    call_of(request, call, caller)
+    bill = views_of(request).of(BILL).get(call)
+    if bill is None:
+        raise Problem(404, "no_bill", "the call has no bill: it never came to ring")
+    sums = {kind: sum(step.coins for step in bill.steps if step.kind is kind) for kind in StepKind}
+    return ReceiptAnswer(
+        call=call,
+        kind=bill.kind,
+        tariff=bill.tariff.tariff,
+        version=bill.tariff.version,
+        payer=bill.payer,
+        earner=bill.earner,
+        connected_at=bill.connected_at,
+        ended_at=bill.ended_at,
+        closed=bill.closed,
+        paid_coins=sums[StepKind.PAID] - sums[StepKind.REFUNDED],
+        earned_coins=sums[StepKind.EARNED] - sums[StepKind.RECLAIMED],
+        steps=[ReceiptStep(**msgspec.structs.asdict(step)) for step in bill.steps],
+    )

@@ -1,0 +1,191 @@
+"""Blocks: `PUT`, `DELETE /v1/blocks/{user}`, `GET /v1/blocks`; what follows: rules as data, and reviews by a person."""
+
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+import msgspec
+from fastapi import APIRouter, Path, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from schemas.base import UserId, new_id, now
+from schemas.blocklist import (
+    MAX_RULES,
+    RULEBOOK,
+    SHIPPED_RULES,
+    BlockReason,
+    BlockRefusal,
+    BlockRefused,
+    BlockRule,
+    BlockUser,
+    Consequence,
+    PublishRules,
+    Review,
+    ReviewRefused,
+    UnblockUser,
+)
+from schemas.topics import BLOCKS, RECORD
+from schemas.topics import RULEBOOK as RULES
+from schemas.user import USER_ID_PATTERN, Role
+from serving.auth import Admin, SignedIn
+from serving.commands import commands_of, views_of
+from serving.problems import Problem, responses
+from serving.views import Views
+
+router = APIRouter(tags=["blocks"])
+
+REFUSED: Final = {
+    BlockRefusal.SAME_USER: (409, "you cannot block yourself"),
+    BlockRefusal.TOO_MANY_BLOCKS: (409, "you have blocked as many people as one can; take some back first"),
+    BlockRefusal.NOT_BLOCKED: (404, "you have not blocked this user"),
+    BlockRefusal.REVIEW_UNKNOWN: (404, "there is no such case that waits for a review; see GET /v1/admin/reviews"),
+}
+UserInPath = Annotated[str, Path(pattern=USER_ID_PATTERN)]
+
+
+class BlockBody(BaseModel):
+    """Why."""
+
+    model_config = ConfigDict(extra="forbid")
+    reason: BlockReason
+
+
+class BlockAnswer(BaseModel):
+    """A standing block."""
+
+    user: str
+    reason: BlockReason
+
+
+class RuleBody(BaseModel):
+    """`blocks` different people blocked somebody of `role` for `reason` within `window_s`: a penalty (`coins`), or a ban
+    (`ban_s`; 0: for good)."""
+
+    model_config = ConfigDict(extra="forbid")
+    rule: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")]
+    reason: BlockReason
+    blocks: Annotated[int, Field(strict=True, ge=1, le=1_000)]
+    window_s: Annotated[int, Field(strict=True, ge=60, le=366 * 86_400)]
+    then: Consequence
+    role: Role | None = None
+    coins: Annotated[int, Field(strict=True, ge=0, le=1_000_000)] = 0
+    ban_s: Annotated[int, Field(strict=True, ge=0, le=10 * 366 * 86_400)] = 0
+
+
+class RulesBody(BaseModel):
+    """All rules, from now on."""
+
+    model_config = ConfigDict(extra="forbid")
+    rules: Annotated[list[RuleBody], Field(max_length=MAX_RULES)]
+
+
+class CaseAnswer(BaseModel):
+    """What followed from blocks; `upheld` null: it waits for a review."""
+
+    user: str
+    case: str
+    rule: RuleBody
+    at: datetime
+    by: list[str]
+    upheld: bool | None
+    taken_coins: int
+
+
+class ReviewBody(BaseModel):
+    """Whether the consequence stands; if not, coins are given back, a ban is lifted."""
+
+    model_config = ConfigDict(extra="forbid")
+    upheld: bool
+
+
+@router.put("/v1/blocks/{user}", response_model=BlockAnswer, responses=responses(400, 401, 403, 404, 409, 422, 503))
+async def block(user: UserInPath, body: BlockBody, caller: SignedIn, request: Request) -> Any:
+    """Block somebody: a call between you ends, and neither meets the other in calls, roulette or gifts any more."""
+    rules = _rules(views_of(request))
+    command = BlockUser(
+        id=new_id(), at=now(), user=UserId(caller.user), peer=UserId(user), reason=body.reason, rules=rules
+    )  # fmt: skip
+    await _ask(request, command)
+    return BlockAnswer(user=user, reason=body.reason)
+
+
+@router.delete("/v1/blocks/{user}", status_code=204, responses=responses(401, 403, 404, 409, 422, 503))
+async def unblock(user: UserInPath, caller: SignedIn, request: Request) -> None:
+    """Take a block back."""
+    await _ask(request, UnblockUser(id=new_id(), at=now(), user=UserId(caller.user), peer=UserId(user)))
+
+
+@router.get("/v1/blocks", response_model=list[BlockAnswer], responses=responses(401, 403, 503))
+async def blocks(caller: SignedIn, request: Request) -> Any:
+    """Whom you have blocked."""
+    known = views_of(request).of(BLOCKS).get(caller.user)
+    return [BlockAnswer(user=user, reason=reason) for user, reason in (known.peers if known else {}).items()]
+
+
+async def _ask(request: Request, command: BlockUser | UnblockUser | Review) -> None:
+    fact = await commands_of(request).ask(command)
+    if isinstance(fact, BlockRefused | ReviewRefused):
+        status, detail = REFUSED[fact.refusal]
+        raise Problem(status, fact.refusal, detail)
+
+
+def _rules(views: Views) -> tuple[BlockRule, ...]:
+    book = views.of(RULES).get(RULEBOOK)
+    return book.rules if book else SHIPPED_RULES
+
+
+@router.get("/v1/admin/block-rules", response_model=RulesBody, responses=responses(401, 403, 503))
+async def rules(_: Admin, request: Request) -> Any:
+    """The rules in force."""
+    return RulesBody(rules=[RuleBody(**msgspec.structs.asdict(rule)) for rule in _rules(views_of(request))])
+
+
+@router.put("/v1/admin/block-rules", response_model=RulesBody, responses=responses(400, 401, 403, 422, 503))
+async def publish(body: RulesBody, caller: Admin, request: Request) -> Any:
+    """Replace all rules; blocks that were counted before count on."""
+    problems = [_wrong(rule) for rule in body.rules if _wrong(rule)]
+    if len({rule.rule for rule in body.rules}) < len(body.rules):
+        problems.append("two rules have the same name")
+    if problems:
+        raise Problem(422, "invalid_rules", "; ".join(problems))
+    rules = tuple(BlockRule(**rule.model_dump()) for rule in body.rules)
+    command = PublishRules(id=new_id(), at=now(), rulebook=RULEBOOK, rules=rules, by=caller.user)
+    await commands_of(request).ask(command)
+    return body
+
+
+def _wrong(rule: RuleBody) -> str:
+    if rule.then is Consequence.PENALTY and not rule.coins:
+        return f"{rule.rule}: a penalty needs coins"
+    if rule.then is Consequence.BAN and rule.coins:
+        return f"{rule.rule}: a ban takes no coins"
+    return ""
+
+
+@router.get("/v1/admin/reviews", response_model=list[CaseAnswer], responses=responses(401, 403, 503))
+async def reviews(_: Admin, request: Request) -> Any:
+    """What followed from blocks and waits for a person, oldest first."""
+    open_cases = [
+        (user, case)
+        for user, record in views_of(request).of(RECORD).items()
+        for case in record.cases
+        if case.upheld is None
+    ]  # fmt: skip
+    return [
+        CaseAnswer(
+            user=user, case=case.case, rule=RuleBody(**msgspec.structs.asdict(case.rule)), at=case.at, by=list(case.by),
+            upheld=case.upheld, taken_coins=case.taken_coins,
+        )
+        for user, case in sorted(open_cases, key=lambda found: found[1].at)
+    ]  # fmt: skip
+
+
+@router.post("/v1/admin/reviews/{user}/{case}", status_code=204, responses=responses(400, 401, 403, 404, 409, 422, 503))
+async def review(
+    user: UserInPath,
+    case: Annotated[str, Path(min_length=1, max_length=128)],
+    body: ReviewBody,
+    caller: Admin,
+    request: Request,
+) -> None:
+    """Uphold a consequence, or take it back."""
+    await _ask(request, Review(id=new_id(), at=now(), user=UserId(user), case=case, upheld=body.upheld, by=caller.user))

@@ -1,0 +1,221 @@
+"""Users: sign up, sessions and their beats, and an operator's bans.
+
+`POST /v1/users` signs the token's user up, `GET /v1/users/me` tells what is known; `POST /v1/sessions` logs a phone in, which
+beats every ten seconds while it is there (or holds its feed open); `PUT /v1/admin/bans/{user}` closes all that a user has open.
+"""
+
+import asyncio
+import time
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Body, Header, Path, Request, Response
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from schemas.balance import coins_account
+from schemas.base import UserId, new_id, now
+from schemas.topics import USER
+from schemas.user import (
+    BEAT_EVERY_S,
+    USER_ID_PATTERN,
+    Ban,
+    Beat,
+    CloseSession,
+    OpenSession,
+    SessionOpened,
+    SignUp,
+    SignUpRepeated,
+    Unban,
+    User,
+    UserRefusal,
+    UserRefused,
+    UserSignedUp,
+)
+from serving.auth import Admin, SignedIn
+from serving.commands import commands_of, request_id, views_of
+from serving.presence import call_beats
+from serving.problems import Problem, responses
+from serving.views import Views
+
+router = APIRouter(tags=["users"])
+
+# The accounts open one transaction after the sign-up; a client that asks for its balance next should find it.
+OPENED_S: Final = 1.0
+
+Word = Annotated[str, Field(max_length=64, pattern=r"^[^\x00-\x1f]*$")]
+PushToken = Annotated[str, Field(max_length=512, pattern=r"^[^\x00-\x1f]*$")]
+SessionId = Annotated[str, Path(min_length=1, max_length=128, pattern=r"^[\x21-\x7e]+$")]
+UserInPath = Annotated[str, Path(pattern=USER_ID_PATTERN)]
+REFUSED: Final = {
+    UserRefusal.USER_UNKNOWN: (404, "{user} has not signed up; POST /v1/users does that"),
+    UserRefusal.ALREADY_SIGNED_UP: (409, "{user} has signed up before; see GET /v1/users/me"),
+    UserRefusal.BANNED: (403, "{user} is banned"),
+    UserRefusal.SESSION_UNKNOWN: (404, "the session is unknown or has ended; open a new one: POST /v1/sessions"),
+    UserRefusal.NOT_BANNED: (404, "{user} is not banned"),
+}
+
+
+class SignUpBody(BaseModel):
+    """What the app knows of its user; all of it may be left out."""
+
+    model_config = ConfigDict(extra="forbid")
+    platform: Word = ""
+    locale: Word = ""
+    app_version: Word = ""
+    country: Word = ""
+
+
+class SessionBody(BaseModel):
+    """A phone that logs in. `device` is its own stable name: the same device again replaces its old session."""
+
+    model_config = ConfigDict(extra="forbid")
+    device: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f]+$")]
+    platform: Word = ""
+    app_version: Word = ""
+    locale: Word = ""
+    push_token: PushToken = ""
+    voip_token: PushToken = ""
+
+
+class SessionAnswer(BaseModel):
+    """An open session."""
+
+    session: str
+    beat_every_s: int
+
+
+class BanBody(BaseModel):
+    """Why, and until when (none: for good)."""
+
+    model_config = ConfigDict(extra="forbid")
+    reason: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f]+$")]
+    until: AwareDatetime | None = None
+
+
+class UserAnswer(BaseModel):
+    """A signed-up user."""
+
+    user: str
+    role: str
+    signed_up_at: datetime
+    accounts: list[str]
+    online: bool = False
+    banned: bool = False
+
+
+@router.post(
+    "/v1/users", status_code=201, response_model=UserAnswer,
+    responses={202: {"description": "not decided yet; look at Location"}, **responses(401, 403, 409, 422, 503)},
+)  # fmt: skip
+async def sign_up(
+    caller: SignedIn,
+    request: Request,
+    response: Response,
+    key: Annotated[str, Header(alias="Idempotency-Key", max_length=128, pattern=r"^[\x21-\x7e]*$")] = "",
+    body: Annotated[SignUpBody | None, Body()] = None,
+) -> Any:
+    """Sign up the user of the token; opens `<user>/coins` and `<user>/earnings`."""
+    request_key = request_id(caller.user, key) if key else ""
+    told = body or SignUpBody()
+    command = SignUp(
+        id=new_id(), at=now(), user=UserId(caller.user), role=caller.role, request=request_key, **told.model_dump()
+    )
+    fact = await commands_of(request).ask(command)
+    response.headers["Location"] = "/v1/users/me"
+    match fact:
+        case UserRefused():
+            raise _refused(fact)
+        case UserSignedUp():
+            await _opened(views_of(request), coins_account(caller.user))
+            return _answer(caller.user, User(fact.role, fact.at))
+        case SignUpRepeated():
+            return _answer(caller.user, User(fact.role, fact.signed_up_at))
+        case _:
+            response.status_code = 202
+            return _answer(caller.user, User(caller.role, command.at))
+
+
+@router.get("/v1/users/me", response_model=UserAnswer, responses=responses(401, 403, 404, 503))
+async def me(caller: SignedIn, request: Request) -> Any:
+    """The signed-up user of the token."""
+    user = views_of(request).of(USER).get(caller.user)
+    if user is None:
+        raise _problem(UserRefusal.USER_UNKNOWN, caller.user)
+    return _answer(caller.user, user)
+
+
+@router.post(
+    "/v1/sessions", status_code=201, response_model=SessionAnswer,
+    responses={202: {"model": SessionAnswer}, **responses(400, 401, 403, 404, 409, 422, 503)},
+)  # fmt: skip
+async def open_session(body: SessionBody, caller: SignedIn, request: Request, response: Response) -> Any:
+    """Log a phone in: the user is online while one of the sessions beats."""
+    command = OpenSession(id=new_id(), at=now(), user=UserId(caller.user), session=new_id(), **body.model_dump())
+    fact = await commands_of(request).ask(command)
+    if isinstance(fact, UserRefused):
+        raise _refused(fact)
+    response.status_code = 201 if isinstance(fact, SessionOpened) else 202
+    return SessionAnswer(session=command.session, beat_every_s=BEAT_EVERY_S)
+
+
+@router.post("/v1/sessions/{session}/beat", status_code=204, responses=responses(401, 403, 404, 422, 503))
+async def beat(session: SessionId, caller: SignedIn, request: Request) -> None:
+    """The phone is there: every ten seconds; during a call every five, which counts for the call as well."""
+    views = views_of(request)
+    user = views.of(USER).get(caller.user)
+    if user is None or not any(one.session == session for one in user.sessions):
+        raise _problem(UserRefusal.SESSION_UNKNOWN, caller.user)
+    mine = Beat(id=new_id(), at=now(), user=UserId(caller.user), session=session)
+    await commands_of(request).tell(mine, *call_beats(views, caller.user))
+
+
+@router.delete("/v1/sessions/{session}", status_code=204, responses=responses(401, 403, 404, 422, 503))
+async def close_session(session: SessionId, caller: SignedIn, request: Request) -> None:
+    """Log a phone out."""
+    command = CloseSession(id=new_id(), at=now(), user=UserId(caller.user), session=session)
+    fact = await commands_of(request).ask(command)
+    if isinstance(fact, UserRefused):
+        raise _refused(fact)
+
+
+@router.put("/v1/admin/bans/{user}", status_code=204, responses=responses(400, 401, 403, 404, 422, 503))
+async def ban(user: UserInPath, body: BanBody, caller: Admin, request: Request) -> None:
+    """Ban a user: sessions close, a call ends, nothing new begins."""
+    command = Ban(id=new_id(), at=now(), user=UserId(user), reason=body.reason, by=caller.user, until=body.until)
+    fact = await commands_of(request).ask(command)
+    if isinstance(fact, UserRefused):
+        raise _refused(fact)
+
+
+@router.delete("/v1/admin/bans/{user}", status_code=204, responses=responses(401, 403, 404, 422, 503))
+async def unban(user: UserInPath, caller: Admin, request: Request) -> None:
+    """End a ban."""
+    fact = await commands_of(request).ask(Unban(id=new_id(), at=now(), user=UserId(user), by=caller.user))
+    if isinstance(fact, UserRefused):
+        raise _refused(fact)
+
+
+def _refused(fact: UserRefused) -> Problem:
+    return _problem(fact.refusal, fact.user)
+
+
+def _problem(refusal: UserRefusal, user: str) -> Problem:
+    status, detail = REFUSED[refusal]
+    return Problem(status, refusal, detail.format(user=user))
+
+
+def _answer(name: str, user: User) -> UserAnswer:
+    return UserAnswer(
+        user=name,
+        role=user.role,
+        signed_up_at=user.signed_up_at,
+        accounts=[f"{name}/coins", f"{name}/earnings"],
+        online=bool(user.sessions),
+        banned=user.ban is not None,
+    )
+
+
+async def _opened(views: Views, account: str) -> None:
+    deadline = time.monotonic() + OPENED_S
+    while account not in views.balances and time.monotonic() < deadline:
+        await asyncio.sleep(0.005)

@@ -1,0 +1,179 @@
+"""The ledger: a row a refusal, and the laws over random histories, against the naive ledger."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infra.proofs.ledger import NaiveLedger
+from pipelines.balance import MAX_HOLDS, decide
+from schemas.balance import (
+    Account,
+    AccountRefused,
+    Credit,
+    EntryKind,
+    EntryRecorded,
+    Freeze,
+    Hold,
+    OpenAccount,
+    Post,
+    Reason,
+    Refusal,
+    StandingHold,
+    Transfer,
+    Unfreeze,
+    Void,
+)
+from schemas.base import MAX_BALANCE_COINS, Message, Wake
+from schemas.codec import encode
+
+T = datetime(2030, 1, 1, tzinfo=UTC)
+SOON = T + timedelta(minutes=1)
+ANN = "ann/coins"
+STANDING = StandingHold("h", "bob/coins", 30, Reason.CALL, SOON)
+RICH = Account(1, T, 100, 30, False, (STANDING,))
+FULL = Account(1, T, 1_000, 64, False, tuple(StandingHold(f"h{n}", "@x", 1, Reason.CALL, SOON) for n in range(MAX_HOLDS)))
+FROZEN = Account(1, T, 100, frozen=True)
+
+
+def credit(coins=1, **more):
+    return Credit(id="m", at=T, account=ANN, counterparty="@promotions", coins=coins, reason=Reason.GRANT, **more)
+
+
+def transfer(coins, to="bob/coins"):
+    return Transfer(id="m", at=T, account=ANN, to=to, coins=coins, reason=Reason.TRANSFER)
+
+
+def hold(coins, name="new", expires_at=SOON, to="bob/coins"):
+    return Hold(id="m", at=T, account=ANN, hold=name, to=to, coins=coins, reason=Reason.CALL, expires_at=expires_at)
+
+
+REFUSALS = [
+    (Refusal.ACCOUNT_UNKNOWN, None, credit(), 0),
+    (Refusal.ACCOUNT_UNKNOWN, None, transfer(1), 0),
+    (Refusal.ACCOUNT_FROZEN, FROZEN, transfer(1), 0),
+    (Refusal.ACCOUNT_FROZEN, FROZEN, hold(1), 0),
+    (Refusal.SAME_ACCOUNT, RICH, transfer(1, to=ANN), 0),
+    (Refusal.SAME_ACCOUNT, RICH, hold(1, to=ANN), 0),
+    (Refusal.BALANCE_LIMIT, Account(1, T, MAX_BALANCE_COINS), credit(), 0),
+    (Refusal.HOLD_UNKNOWN, RICH, Post(id="m", at=T, account=ANN, hold="no", coins=1), 0),
+    (Refusal.HOLD_UNKNOWN, RICH, Void(id="m", at=T, account=ANN, hold="no"), 0),
+    (Refusal.HOLD_EXISTS, RICH, hold(1, name="h"), 0),
+    (Refusal.HOLD_EXPIRES_IN_PAST, RICH, hold(1, expires_at=T), 0),
+    (Refusal.HOLD_EXCEEDED, RICH, Post(id="m", at=T, account=ANN, hold="h", coins=31), 0),
+    (Refusal.TOO_MANY_HOLDS, FULL, hold(1), 0),
+    (Refusal.INSUFFICIENT_COINS, RICH, transfer(71), 1),
+    (Refusal.INSUFFICIENT_COINS, RICH, hold(100), 30),
+]
+
+
+@pytest.mark.parametrize(("refusal", "account", "message", "short"), REFUSALS)
+def test_a_refusal_is_named_and_changes_nothing(refusal, account, message, short):
+    after, told = decide(account, message)
+    assert after is account
+    assert [type(fact) for fact in told] == [AccountRefused]
+    assert (told[0].refusal, told[0].shortfall_coins, told[0].cause) == (refusal, short, "m")
+
+
+def test_every_refusal_of_the_ledger_has_a_row():
+    of_transfers = {Refusal.IDEMPOTENCY_KEY_REUSED, Refusal.IN_PROGRESS}
+    assert {row[0] for row in REFUSALS} == set(Refusal) - of_transfers
+
+
+CHANGES = [
+    (EntryKind.CREDIT, credit(7), 107, 30, 1),
+    (EntryKind.RETURN, credit(7, returned=True), 107, 30, 1),
+    (EntryKind.DEBIT, transfer(70), 30, 30, 2),
+    (EntryKind.DEBIT, transfer(70, to="@shop"), 30, 30, 1),
+    (EntryKind.HOLD, hold(70), 100, 100, 1),
+    (EntryKind.POST, Post(id="m", at=T, account=ANN, hold="h", coins=10), 90, 0, 2),
+    (EntryKind.VOID, Void(id="m", at=T, account=ANN, hold="h"), 100, 0, 1),
+    (EntryKind.EXPIRE, Wake(id="m", at=SOON, key=ANN), 100, 0, 1),
+    (EntryKind.FREEZE, Freeze(id="m", at=T, account=ANN), 100, 30, 1),
+    (EntryKind.UNFREEZE, Unfreeze(id="m", at=T, account=ANN), 100, 30, 1),
+]
+
+
+@pytest.mark.parametrize(("kind", "message", "balance", "held", "told"), CHANGES)
+def test_a_change_is_one_entry(kind, message, balance, held, told):
+    after, facts = decide(RICH, message)
+    entry = facts[0]
+    assert (entry.kind, entry.seq, entry.balance_coins, entry.held_coins) == (kind, 2, balance, held)
+    assert (after.seq, after.balance_coins, after.held_coins) == (2, balance, held)
+    assert len(facts) == told
+
+
+def test_opening_twice_opens_once():
+    message = OpenAccount(id="m", at=T, account=ANN)
+    account, facts = decide(None, message)
+    assert [fact.kind for fact in facts] == [EntryKind.OPEN]
+    assert decide(account, message) == (account, ())
+
+
+def test_a_refused_credit_leg_goes_back_and_the_way_back_is_never_refused():
+    leg = Credit(id="m", at=T, account="nobody/coins", counterparty=ANN, coins=5, reason=Reason.GIFT, transfer="t")
+    _, (refused, back) = decide(None, leg)
+    assert refused.refusal is Refusal.ACCOUNT_UNKNOWN
+    assert (back.account, back.coins, back.returned, back.transfer) == (ANN, 5, True, "t")
+    for account in (Account(1, T, MAX_BALANCE_COINS), FROZEN):
+        after, (entry,) = decide(account, back)
+        assert (entry.kind, after.balance_coins) == (EntryKind.RETURN, account.balance_coins + 5)
+
+
+def test_a_stale_wake_is_ignored_and_a_late_one_expires_all_that_is_due():
+    assert decide(RICH, Wake(id="w", at=T, key=ANN)) == (RICH, [])
+    after, entries = decide(FULL, Wake(id="w", at=SOON + timedelta(days=1), key=ANN))
+    assert len(entries) == len({entry.id for entry in entries}) == MAX_HOLDS
+    assert (after.held_coins, after.holds, after.wake_at) == (0, (), None)
+
+
+def test_time_never_goes_back():
+    account = Account(1, SOON, 10)
+    after, (entry,) = decide(account, credit())
+    assert entry.at == after.at == SOON
+
+
+coins = st.integers(1, 200)
+holds = st.sampled_from(["h1", "h2", "h3"])
+parties = st.sampled_from(["bob/coins", ANN, "@shop"])
+times = st.integers(0, 300).map(lambda s: T + timedelta(seconds=s))
+common = {"id": st.uuids().map(str), "at": times}
+own = {**common, "account": st.just(ANN)}
+messages = st.one_of(
+    st.builds(OpenAccount, **own),
+    st.builds(Credit, **own, counterparty=st.sampled_from(["@p", "eve/coins"]), coins=coins, reason=st.just(Reason.GRANT)),
+    st.builds(Transfer, **own, to=parties, coins=coins, reason=st.just(Reason.GIFT)),
+    st.builds(Hold, **own, hold=holds, to=parties, coins=coins, reason=st.just(Reason.CALL), expires_at=times),
+    st.builds(Post, **own, hold=holds, coins=coins),
+    st.builds(Void, **own, hold=holds),
+    st.builds(Freeze, **own),
+    st.builds(Unfreeze, **own),
+    st.builds(Wake, **common, key=st.just(ANN)),
+)
+
+
+@given(st.lists(messages, max_size=60))
+def test_any_history_keeps_the_laws_and_equals_the_naive_ledger(history: list[Message]):
+    account, naive, out = None, NaiveLedger(), 0
+    for message in history:
+        before = account
+        account, told = decide(account, message)
+        facts = [fact for fact in told if isinstance(fact, EntryRecorded | AccountRefused)]
+        due = naive.apply(json.loads(encode(message)))
+        assert len(facts) == len(due)
+        for fact, expected in zip(facts, due, strict=True):
+            said = json.loads(encode(fact))
+            assert all(said.get(field, type(value)()) == value for field, value in expected.items())
+        for fact in told:
+            if isinstance(fact, EntryRecorded):
+                out += fact.coins
+        if account is not None:
+            assert 0 <= account.held_coins <= account.balance_coins == out
+            assert account.held_coins == sum(hold.coins for hold in account.holds)
+            assert before is None or account.at >= before.at
+        legs = sum(fact.coins for fact in told if isinstance(fact, Credit))
+        debits = [f for f in facts if isinstance(f, EntryRecorded) and f.coins < 0 and not f.counterparty.startswith("@")]
+        refused = [f for f in told if isinstance(f, AccountRefused) and f.command == "Credit" and "@" not in f.counterparty]
+        assert legs == -sum(f.coins for f in debits) + sum(f.coins for f in refused if not getattr(message, "returned", False))

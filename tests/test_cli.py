@@ -1,0 +1,90 @@
+"""The command line and the settings: one clear line, exit code 2, the variable's name in it."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from infra.settings import SettingsError, load
+
+
+def olo(*arguments, **environment):
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("OLO_")}
+    return subprocess.run(
+        [sys.executable, "-m", "infra.cli", *arguments],
+        env=clean | environment, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+WRONG = [
+    ({"OLO_HTTP_PORT": "many"}, "OLO_HTTP_PORT"),
+    ({"OLO_HTTP_PORT": "99999"}, "OLO_HTTP_PORT"),
+    ({"OLO_MONEY_PROCESSES": "0"}, "OLO_MONEY_PROCESSES"),
+    ({"OLO_ENV": "staging"}, "OLO_ENV"),
+    ({"OLO_CONFIG": "/nowhere/olo.toml"}, "OLO_CONFIG"),
+    ({"OLO_ENV": "production", "FIREBASE_AUTH_EMULATOR_HOST": "x"}, "FIREBASE_AUTH_EMULATOR_HOST"),
+]
+
+
+@pytest.mark.parametrize(("environment", "named"), WRONG)
+def test_a_wrong_setting_is_one_line_that_names_it(environment, named):
+    done = olo("token", "--user", "ann", **environment)
+    assert done.returncode == 2
+    assert named in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_production_makes_no_tokens_and_serving_does_not_start_with_the_emulator():
+    done = olo("token", "--user", "ann", OLO_ENV="production")
+    assert (done.returncode, "OLO_ENV" in done.stderr) == (2, True)
+    environment = os.environ | {"OLO_ENV": "production", "FIREBASE_AUTH_EMULATOR_HOST": "127.0.0.1:9099"}
+    serving = subprocess.run(
+        [sys.executable, "-m", "serving", "--port", "1"],
+        env=environment, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert serving.returncode != 0
+    assert "anybody can forge a token" in serving.stderr
+
+
+def test_the_file_is_read_and_the_environment_wins(tmp_path, monkeypatch):
+    file = tmp_path / "olo.toml"
+    file.write_text('http_port = 9001\nmoney_processes = 3\nbrokers = "b:9092"\nkafka_security_protocol = "SASL_SSL"\n')
+    monkeypatch.setenv("OLO_CONFIG", str(file))
+    monkeypatch.setenv("OLO_HTTP_PORT", "9002")
+    settings = load()
+    assert (settings.http_port, settings.money_processes) == (9002, 3)
+    assert settings.kafka["sasl.mechanism"] == "SCRAM-SHA-256"
+    file.write_text("http_port = ")
+    with pytest.raises(SettingsError, match=r"olo.toml"):
+        load()
+    file.write_text("colour = 'red'")
+    with pytest.raises(SettingsError, match="OLO_COLOUR"):
+        load()
+
+
+def test_doctor_names_the_command_that_mends(tmp_path):
+    done = olo("doctor", OLO_HOME=str(tmp_path), OLO_HTTP_PORT="1")
+    assert done.returncode == 2
+    assert "mend: make up" in done.stdout
+
+
+def test_doctor_is_content_with_a_running_platform(stack):
+    port = stack.http.rpartition(":")[2]
+    stack.environment["OLO_HTTP_PORT"] = port
+    done = stack.olo("doctor")
+    stack.environment["OLO_HTTP_PORT"] = "0"
+    assert "all is well" in done.stdout, done.stdout
+
+
+def test_topics_shows_the_map(stack):
+    shown = stack.olo("topics").stdout
+    for word in ("account.inbox", "EntryRecorded", "feed", "dead_letters"):
+        assert word in shown
+    assert "nothing, all were there" in stack.olo("topics", "--create").stdout
+
+
+def test_help_knows_every_command():
+    shown = olo("--help").stdout
+    for command in ("up", "token", "doctor", "topics", "dead-letters", "schemas"):
+        assert command in shown

@@ -1,0 +1,164 @@
+"""The host's core: overlays, dead letters, wakes, and bugs that stop it."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from pipelines import balance
+from pipelines.runtime import core as core_module
+from pipelines.runtime.core import Batch, Core, Decider, DeciderError, Output, TooManyDeadLettersError
+from schemas.balance import Credit, Hold, OpenAccount, Reason
+from schemas.codec import encode
+from schemas.topics import ACCOUNT, partition_of
+
+T = datetime(2030, 1, 1, tzinfo=UTC)
+KEY = b"ann/coins"
+P = partition_of(KEY, ACCOUNT.partitions)
+OPEN = OpenAccount(id="m0", at=T, account="ann/coins")
+GRANT = Credit(id="m1", at=T, account="ann/coins", counterparty="@p", coins=5, reason=Reason.GRANT)
+
+
+def new_core(decide=balance.decide):
+    core = Core([Decider(ACCOUNT, decide)])
+    core.open(ACCOUNT.inbox, P)
+    return core
+
+
+def take(batch, message, offset=0, key=KEY, partition=P):
+    value = message if isinstance(message, bytes) else encode(message)
+    batch.take(batch.core.lanes[ACCOUNT.inbox, partition], offset, key, value)
+
+
+def sealed(batch):
+    return [Output(*written) for written in batch.seal()]
+
+
+def decided(core, *messages, merge=True):
+    batch = Batch(core)
+    for offset, message in enumerate(messages):
+        take(batch, message, offset)
+    outputs = sealed(batch)
+    if merge:
+        batch.merge()
+    return outputs
+
+
+def test_a_batch_writes_facts_copies_and_one_state_a_key():
+    outputs = decided(new_core(), OPEN, GRANT)
+    assert [output.topic for output in outputs] == ["account.events", "feed", "account.events", "feed", "account.state"]
+    assert {output.partition for output in outputs if output.topic != "feed"} == {P}
+    assert json.loads(outputs[-1].value)["balance_coins"] == 5
+
+
+def test_a_dropped_batch_leaves_no_trace():
+    core = new_core()
+    first = decided(core, OPEN, GRANT, merge=False)
+    for lane in core.lanes.values():
+        lane.overlay.clear()
+    assert decided(core, OPEN, GRANT) == first
+
+
+def test_a_restored_core_goes_on_where_the_log_ended():
+    core = new_core()
+    state = decided(core, OPEN, GRANT)[-1]
+    other = new_core()
+    other.restore(state.topic, state.partition, state.key, state.value)
+    assert decided(other, GRANT) == decided(core, GRANT)
+
+
+@pytest.mark.parametrize(
+    ("bad", "cause"),
+    [
+        (b"\xff\x00garbage", "broken_json"),
+        (b"", "broken_json"),
+        (b'{"type":"Nonsense","id":"x","at":"2030-01-01T00:00:00Z"}', "unknown_type"),
+        (b'{"id":"x"}', "unknown_type"),
+        (encode(GRANT).replace(b'"coins":5', b'"coins":-5'), "invalid"),
+        (encode(GRANT).replace(b'"coins":5', b'"coins":' + b"9" * 40), "invalid"),
+        (encode(GRANT).replace(b'"coins":5', b'"coins":"5"'), "invalid"),
+        (encode(GRANT).replace(b"2030-01-01T00:00:00Z", b"yesterday"), "invalid"),
+        (encode(GRANT).replace(b"ann/coins", b"bob/coins"), "key_mismatch"),
+    ],
+)
+def test_what_cannot_be_decided_is_a_dead_letter_and_the_rest_goes_on(bad, cause):
+    core = new_core()
+    batch = Batch(core)
+    for offset, message in enumerate((OPEN, bad, GRANT)):
+        take(batch, message, offset)
+    letters = [json.loads(o.value) for o in sealed(batch) if o.topic == "dead_letters"]
+    assert [(letter["cause"], letter["offset"]) for letter in letters] == [(cause, 1)]
+    assert (batch.decided, batch.dead, batch.positions) == (2, 1, {(ACCOUNT.inbox, P): 3})
+
+
+def test_a_record_in_a_foreign_partition_is_a_dead_letter():
+    core = new_core()
+    wrong = (P + 1) % ACCOUNT.partitions
+    core.open(ACCOUNT.inbox, wrong)
+    batch = Batch(core)
+    take(batch, OPEN, partition=wrong)
+    assert json.loads(sealed(batch)[0].value)["cause"] == "misrouted"
+
+
+def test_a_skipped_record_is_a_dead_letter():
+    core = new_core()
+    core.skips = {(ACCOUNT.inbox, P, 0)}
+    assert json.loads(decided(core, OPEN)[0].value)["cause"] == "skipped"
+
+
+def test_too_many_dead_letters_in_a_row_stop_the_flow(monkeypatch):
+    monkeypatch.setattr(core_module, "MAX_DEAD_IN_A_ROW", 3)
+    core = new_core()
+    decided(core, b"x", b"x", b"x", OPEN, b"x", b"x", b"x")
+    with pytest.raises(TooManyDeadLettersError, match=f"account.inbox/{P}/0 .broken_json"):
+        decided(core, b"x")
+
+
+def test_a_bug_stops_the_batch_and_names_the_record():
+    def buggy(state, message):
+        raise ZeroDivisionError("oops")
+
+    with pytest.raises(DeciderError, match=rf"account.inbox/{P}/0, type OpenAccount, key 'ann/coins': ZeroDivisionError"):
+        decided(new_core(buggy), OPEN)
+
+
+def hold(name, seconds):
+    at = T + timedelta(seconds=seconds)
+    return Hold(id=name, at=T, account="ann/coins", hold=name, to="@x", coins=1, reason=Reason.CALL, expires_at=at)
+
+
+def test_wakes_come_once_in_order_and_stale_ones_not_at_all():
+    core = new_core()
+    decided(core, OPEN, GRANT, hold("h1", 60), hold("h2", 30), GRANT)
+    assert core.next_wake() == T + timedelta(seconds=30)
+    assert not list(core.due(T))
+    batch = Batch(core)
+    batch.wake(T + timedelta(seconds=31))
+    batch.wake(T + timedelta(seconds=31))
+    (wake,) = sealed(batch)
+    assert (wake.topic, wake.partition, wake.key) == (ACCOUNT.inbox, P, KEY)
+    decided(core, GRANT)  # a change that leaves wake_at alone does not wake again
+    assert not list(core.due(T + timedelta(seconds=31)))
+    decided(core, wake.value)
+    assert [at for _, _, at in core.due(T + timedelta(days=1))] == [T + timedelta(seconds=60)]
+
+
+def test_a_restored_core_wakes_again():
+    core = new_core()
+    outputs = decided(core, OPEN, GRANT, hold("h1", 60))
+    list(core.due(T + timedelta(days=1)))
+    other = new_core()
+    other.restore(*[getattr(outputs[-1], f) for f in ("topic", "partition", "key", "value")])
+    other.restored(other.lanes[ACCOUNT.inbox, P])
+    assert len(list(other.due(T + timedelta(days=1)))) == 1
+
+
+def test_a_lane_that_was_given_up_and_came_back_goes_on_as_it_was():
+    core = new_core()
+    decided(core, OPEN, GRANT, hold("h1", 60))
+    lane = core.close(ACCOUNT.inbox, P)
+    assert not list(core.due(T + timedelta(days=1)))  # another worker's business
+    core.reopen(lane)
+    assert len(list(core.due(T + timedelta(days=1)))) == 1
+    assert core.lanes[ACCOUNT.inbox, P].position == 3
+    assert json.loads(decided(core, GRANT)[0].value)["balance_coins"] == 10

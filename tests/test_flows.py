@@ -1,0 +1,194 @@
+"""The flows on the real broker: garbage, crashes, timed-out inserts, and a platform that starts a second time."""
+
+import os
+import signal
+import time
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pyarrow as pa
+import pytest
+from confluent_kafka import Producer
+
+from infra import tokens
+from infra.clickhouse import connect
+from infra.kafka import read_topic
+from pipelines.flows.store import SCHEMA, Store
+from schemas.balance import Credit, Hold, Reason
+from schemas.codec import encode
+from schemas.topics import ACCOUNT, partition_of
+from tests.conftest import Api, Stack, eventually
+
+
+def produce(stack, key, value, partition=None):
+    producer = Producer({"bootstrap.servers": stack.brokers, "message.timeout.ms": 5000})
+    where = partition_of(key, ACCOUNT.partitions) if partition is None else partition
+    producer.produce(ACCOUNT.inbox, value, key, where)
+    assert producer.flush(10) == 0
+
+
+def test_garbage_in_an_inbox_becomes_dead_letters_and_money_goes_on(stack, admin, new_user):
+    ann = new_user()
+    key = f"{ann.user}/coins".encode()
+    good = encode(Credit(id="x", at=datetime.now(UTC), account=key.decode(), counterparty="@p", coins=1, reason=Reason.GRANT))
+    marker = uuid.uuid4().hex
+    produce(stack, key, b"\xff\x00" + marker.encode())
+    produce(stack, key, b'{"type":"Nonsense' + marker.encode() + b'"}')
+    produce(stack, key, good.replace(b'"coins":1', b'"coins":-1'))
+    produce(stack, b"somebody/coins", good)
+    produce(stack, key, good, (partition_of(key, ACCOUNT.partitions) + 1) % ACCOUNT.partitions)
+    assert admin.place("/v1/admin/grants", account=key.decode(), coins=5).status_code == 201
+    assert ann.balance().json()["balance_coins"] == 5
+    listed = eventually(lambda: (o := stack.olo("dead-letters", "list").stdout).count("account.inbox/") >= 5 and o)
+    for cause in ("broken_json", "unknown_type", "invalid", "key_mismatch", "misrouted"):
+        assert cause in listed
+    place = next(line for line in listed.splitlines() if "broken_json" in line).split("│")[1].strip()
+    assert marker in stack.olo("dead-letters", "show", place).stdout
+    again = stack.olo("dead-letters", "redrive", place)
+    assert "written again as account.inbox/" in again.stdout
+    eventually(lambda: stack.olo("dead-letters", "list").stdout.count("account.inbox/") >= 6)
+    assert "will be skipped" in stack.olo("dead-letters", "skip", place).stdout
+    stack.kill("money-0")
+    grants(admin, ann.user, 2)
+    eventually(lambda: ann.balance().json()["balance_coins"] == 7)
+
+
+def test_a_hold_expires_by_itself_also_across_a_crash(stack, admin, new_user):
+    ann = new_user()
+    account = f"{ann.user}/coins"
+    grants(admin, ann.user, 3)
+    now = datetime.now(UTC)
+    for name, seconds in (("h1", 0.5), ("h2", 2.5)):
+        hold = Hold(
+            id=f"{name}-{ann.user}", at=now, account=account, hold=name, to="@calls", coins=1, reason=Reason.CALL,
+            expires_at=now + timedelta(seconds=seconds),
+        )  # fmt: skip
+        produce(stack, account.encode(), encode(hold))
+    eventually(lambda: ann.balance().json()["seq"] == 7)  # open, three grants, two holds, one expiry
+    assert (ann.balance().json()["held_coins"], ann.balance().json()["available_coins"]) == (1, 2)
+    stack.kill("money-0")
+    eventually(lambda: ann.balance().json()["held_coins"] == 0)
+    assert ann.balance().json()["seq"] == 8
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("dead-letters", "show", "nonsense"), "is no place"),
+        (("dead-letters", "show", "account.inbox/0/999999"), "there is no dead letter"),
+        (("dead-letters", "skip", "account.inbox/0/999999"), "there is no record"),
+        (("dead-letters", "skip", "feed/0/0"), "is no inbox"),
+    ],
+)
+def test_a_wrong_place_is_one_line_and_exit_code_2(stack, arguments, said):
+    done = stack.olo(*arguments)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def entries_of(stack, account):
+    return connect(stack.clickhouse).query(
+        "SELECT seq, coins FROM balance_entries WHERE account = {a:String} ORDER BY seq", parameters={"a": account}
+    ).result_rows  # fmt: skip
+
+
+def grants(admin, user, count):
+    for _ in range(count):
+        answer = admin.place("/v1/admin/grants", account=f"{user}/coins", coins=1)
+        assert answer.status_code in (201, 202, 503), answer.text
+
+
+def assert_stored_once(stack):
+    """Every committed record of the store's topics is in `log` exactly once, without FINAL."""
+    client = connect(stack.clickhouse)
+    for topic in ("account.inbox", "account.events", "transfer.inbox", "transfer.events"):
+        due = sorted((m.partition(), m.offset()) for m in read_topic(stack.settings, topic))
+        question = "SELECT partition, offset FROM log WHERE topic = {t:String} ORDER BY partition, offset"
+        eventually(lambda q=question, t=topic, d=due: client.query(q, parameters={"t": t}).result_rows == d)
+    due = client.query("SELECT count() FROM log WHERE topic = 'account.events' AND type = 'EntryRecorded'").result_rows
+    eventually(lambda: client.query("SELECT count() FROM balance_entries").result_rows == due)
+
+
+def test_kill_9_of_the_flows_and_of_clickhouse_loses_and_repeats_nothing(stack, admin, new_user):
+    ann = new_user()
+    grants(admin, ann.user, 5)
+    stack.kill("store-0")
+    grants(admin, ann.user, 5)
+    stack.kill("warehouse")
+    grants(admin, ann.user, 5)
+    stack.kill("money-0")
+    grants(admin, ann.user, 5)
+    account = f"{ann.user}/coins"
+    eventually(lambda: ann.balance().json()["balance_coins"] == 20)
+    eventually(lambda: warehouse_rows(stack, account) == [(1, 0), *((seq, 1) for seq in range(2, 22))])
+    assert_stored_once(stack)
+
+
+def warehouse_rows(stack, account):
+    try:
+        return entries_of(stack, account)
+    except Exception:  # it is still starting
+        return None
+
+
+class Partitions:
+    """Stands for the consumer in a Store that is fed by hand."""
+
+    def commit(self, **_):
+        pass
+
+
+def test_a_batch_whose_insert_timed_out_is_stored_once(stack, monkeypatch):
+    """The client gives up, the server goes on: the store asks what got there before it sends anything again."""
+    store = Store.__new__(Store)
+    store._client, store._stored, store._projected, store._consumer = connect(stack.clickhouse), {}, {}, Partitions()
+    topic = f"timeout.{uuid.uuid4().hex[:6]}"
+    columns = [[topic] * 5, [0] * 5, list(range(5)), [b"k"] * 5, [0] * 5, [b"{}"] * 5]
+    rows = pa.Table.from_arrays([pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)], schema=SCHEMA)
+    insert, times = Store._insert, []
+
+    def times_out_after_it_was_sent(self, rows):
+        times.append(rows.num_rows)
+        insert(self, rows if len(times) > 1 else rows.slice(0, 3))
+        if len(times) == 1:
+            raise OSError("timed out")
+
+    monkeypatch.setattr(Store, "_insert", times_out_after_it_was_sent)
+    store._write(rows)
+    assert times == [5, 2]
+    found = store._client.query("SELECT offset FROM log WHERE topic = {t:String} ORDER BY offset", parameters={"t": topic})
+    assert [row[0] for row in found.result_rows] == list(range(5))
+
+
+def test_a_log_that_cannot_be_reached_is_503_with_retry_after(stack, admin, new_user):
+    ann = new_user()
+    pid = stack.child("broker")["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        answer = admin.place("/v1/admin/grants", "while-away", account=f"{ann.user}/coins", coins=3)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert (answer.status_code, answer.json()["code"], answer.headers["retry-after"]) == (503, "log_unreachable", "1")
+    body = {"account": f"{ann.user}/coins", "coins": 3}
+    eventually(lambda: admin.place("/v1/admin/grants", "while-away", **body).status_code == 201)
+    assert ann.balance().json()["balance_coins"] == 3
+
+
+def test_a_second_start_resumes_and_a_third_beside_it_is_refused(tmp_path):
+    first = Stack(tmp_path / "olo")
+    Api(first, "ann").post("/v1/users")
+    Api(first, "root", "admin").place("/v1/admin/grants", account="ann/coins", coins=42)
+    beside = first.olo("up")
+    assert (beside.returncode, beside.stderr.count("\n")) == (2, 1)
+    assert "runs already" in beside.stderr
+    assert first.stop() == 0
+    began = time.monotonic()
+    second = Stack(tmp_path / "olo")
+    print(f"second start: {time.monotonic() - began:.1f} s")
+    token = tokens.token("demo-olo", "ann", "user")
+    answer = httpx.get(f"{second.http}/v1/balance", headers={"Authorization": f"Bearer {token}"})
+    assert answer.json()["balance_coins"] == 42
+    assert second.stop(signal.SIGINT) == 0
+    assert not (second.home / "endpoints.json").exists()

@@ -1,0 +1,99 @@
+"""The wire: old messages still read, exports do not drift, changes stay backward compatible, keys stay where they are."""
+
+import copy
+import json
+import uuid
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from schemas import topics
+from schemas.base import new_id
+from schemas.codec import UnreadableError, decoder_of, encode, unreadable
+from schemas.export import ASYNCAPI, documents, problems
+from schemas.topics import partition_of
+
+EXPORTED = Path(__file__).parent.parent / "schemas" / "exported"
+GOLDEN = (Path(__file__).parent / "golden" / "messages.jsonl").read_text().splitlines()
+TYPES = {type_.__name__: type_ for topic in topics.topics() for type_ in topic.messages}
+
+
+def test_the_exported_documents_are_the_structs():
+    there = {file.name: json.loads(file.read_text()) for file in EXPORTED.glob("*.json")}
+    assert there == json.loads(json.dumps(documents())), "run `make schemas` and commit"
+
+
+@pytest.mark.parametrize("line", GOLDEN, ids=lambda line: json.loads(line)["type"])
+def test_every_message_ever_written_reads_and_is_written_alike(line):
+    message = decoder_of((TYPES[json.loads(line)["type"]],))(line.encode())
+    assert json.loads(encode(message)) == json.loads(line)
+
+
+def test_every_message_has_a_golden_example():
+    written = {json.loads(line)["type"] for line in GOLDEN}
+    messages = {t.__name__ for e in topics.ENTITIES for t in (*e.hears, *e.facts)} | {"DeadLetter"}
+    assert written == messages
+
+
+BREAKING = [
+    ("a field was removed", lambda d: d["Credit.json"]["properties"].pop("ref"), "Credit.ref was removed"),
+    ("a field was re-typed", lambda d: d["Credit.json"]["properties"]["ref"].update(type="integer"), "Credit.ref: type"),
+    ("a field became required", lambda d: d["Credit.json"]["required"].append("ref"), "Credit.ref became required"),
+    ("a bound became tighter", lambda d: d["Credit.json"]["properties"]["coins"].update(maximum=5), "maximum is tighter"),
+    ("a value was removed", lambda d: d["Credit.json"]["$defs"]["Reason"]["enum"].remove("gift"), "'gift' was removed"),
+    ("a message was removed", lambda d: d.pop("Credit.json"), "Credit was removed"),
+    ("a topic was removed", lambda d: d[ASYNCAPI]["channels"].pop("feed"), "topic feed was removed"),
+    (
+        "keys would move",
+        lambda d: d[ASYNCAPI]["channels"]["feed"]["bindings"]["kafka"].update(partitions=9),
+        "keys would move",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "change", "told"), BREAKING, ids=[row[0] for row in BREAKING])
+def test_a_breaking_change_is_told(name, change, told):
+    new = copy.deepcopy(documents())
+    change(new)
+    assert any(told in line for line in problems(documents(), new))
+
+
+def test_an_added_field_or_message_breaks_nothing():
+    old = copy.deepcopy(documents())
+    old["Credit.json"]["properties"].pop("ref")
+    old.pop("Void.json")
+    old[ASYNCAPI]["channels"].pop("feed")
+    assert problems(old, documents()) == []
+
+
+@pytest.mark.parametrize(
+    ("raw", "cause"),
+    [(b"{", "broken_json"), (b'{"type":"No"}', "unknown_type"), (b'{"type":"Wake","id":""}', "invalid")],
+)
+def test_unreadable_bytes_are_sorted_by_cause(raw, cause):
+    with pytest.raises(Exception, match=r".") as error:
+        decoder_of((TYPES["Wake"], TYPES["Void"]))(raw)
+    found = unreadable(error.value)
+    assert isinstance(found, UnreadableError)
+    assert found.cause == cause
+
+
+def test_ids_are_uuid7_and_sort_by_time():
+    ids = [new_id() for _ in range(3)]
+    assert all(uuid.UUID(one).version == 7 for one in ids)
+    assert [one[:8] for one in ids] == sorted(one[:8] for one in ids)
+
+
+def test_partitions_are_those_of_librdkafka(stack):
+    """The `consistent` partitioner of librdkafka and `partition_of` agree: any Kafka client can write an inbox."""
+    admin = AdminClient({"bootstrap.servers": stack.brokers})
+    admin.create_topics([NewTopic("partitioning", 8, 1)])["partitioning"].result(10)
+    placed = {}
+    producer = Producer({"bootstrap.servers": stack.brokers, "partitioner": "consistent", "message.timeout.ms": 5000})
+    keys = [b"ann/coins", "zoë/coins".encode(), b"x", b"0" * 100]
+    for key in keys:
+        producer.produce("partitioning", b"", key, on_delivery=lambda _, m: placed.update({m.key(): m.partition()}))
+    producer.flush(10)
+    assert placed == {key: partition_of(key, 8) for key in keys}

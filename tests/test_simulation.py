@@ -1,0 +1,99 @@
+"""Simulated schedules: all laws hold; planted bugs are found, with their seed and a shrunk schedule."""
+
+from msgspec.structs import replace
+
+from pipelines import balance, billing_bill
+from pipelines.runtime.core import Decider
+from pipelines.runtime.simulator import EPOCH, Log, Step, run, schedule_of, search, tell
+from schemas import topics
+from schemas.balance import Credit
+from schemas.video_line import JoinRoulette
+from tests import simulated_calls
+from tests.simulated_money import DECIDERS, SETUP, workload
+
+SEEDS = 300  # `make simulate` plays 2,000 of each
+CALL_SEEDS = 150
+
+
+def test_all_laws_hold_over_many_schedules():
+    failure = search(SETUP, range(SEEDS))
+    assert failure is None, tell(failure)
+
+
+def test_whole_calls_hold_all_laws_over_many_schedules():
+    failure = search(simulated_calls.SETUP, range(CALL_SEEDS))
+    assert failure is None, tell(failure)
+
+
+def test_a_bill_that_forgets_what_was_paid_beyond_the_end_is_caught():
+    def forgetful(bill, message):
+        after, told = billing_bill.decide(bill, message)
+        return after, [m for m in told if "/refund/" not in m.id]
+
+    deciders = [Decider(topics.BILL, forgetful) if d.entity is topics.BILL else d for d in simulated_calls.SETUP.deciders]
+    setup = simulated_calls.SETUP._replace(deciders=deciders)
+    assert any(run(setup, schedule_of(seed, setup.workload, setup.drift_s)) for seed in range(40))
+
+
+def test_messages_without_an_end_are_told():
+    def restless(line, message):
+        return line, [message] if isinstance(message, JoinRoulette) else []
+
+    setup = simulated_calls.SETUP._replace(deciders=[Decider(topics.LINE, restless)])
+    join = simulated_calls.output_of(JoinRoulette(id="j", at=EPOCH, user="ann"))
+    assert "did not come to an end" in run(setup, [Step("send", send=join)])[0]
+
+
+def test_a_seed_is_one_schedule():
+    assert schedule_of(7, workload) == schedule_of(7, workload)
+    assert schedule_of(7, workload) != schedule_of(8, workload)
+
+
+class OffsetsApart(Log):
+    """The planted bug: positions are committed after the outputs, and now and then a crash comes in between."""
+
+    def __init__(self):
+        super().__init__()
+        self.commits = 0
+
+    def commit(self, outputs, positions):
+        self.append(outputs)
+        self.commits += 1
+        if self.commits % 5:
+            self.positions.update(positions)
+
+
+class ForgetsState(Log):
+    """The planted bug: the changelog is written outside of the transaction and gets lost."""
+
+    def commit(self, outputs, positions):
+        kept = [output for output in outputs if output[0] != "account.state" or output[1] % 2]
+        super().commit(kept, positions)
+
+
+def test_offsets_outside_of_the_transaction_are_caught():
+    _caught(SETUP._replace(log=OffsetsApart), longest=12)
+
+
+def test_a_lost_changelog_is_caught():
+    _caught(SETUP._replace(log=ForgetsState), longest=12)
+
+
+def test_a_credit_applied_twice_is_caught():
+    def twice(account, message):
+        after, told = balance.decide(account, message)
+        if isinstance(message, Credit) and after is not account:
+            after = replace(after, balance_coins=after.balance_coins + message.coins)
+        return after, told
+
+    deciders = [Decider(topics.ACCOUNT, twice) if d.entity is topics.ACCOUNT else d for d in DECIDERS]
+    _caught(SETUP._replace(deciders=deciders), longest=6)
+
+
+def _caught(setup, longest):
+    failure = search(setup, range(50))
+    assert failure is not None
+    assert failure.broken
+    assert len(failure.steps) <= longest < len(schedule_of(failure.seed, workload))
+    assert f"seed {failure.seed} breaks" in tell(failure)
+    assert not run(SETUP, failure.steps), "the same schedule holds without the bug"

@@ -1,0 +1,74 @@
+"""The import law, and sizes: what a reader of the tree can rely on."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("schemas", "pipelines", "serving", "infra")
+FILES = sorted(file for package in PACKAGES for file in (ROOT / package).rglob("*.py"))
+
+# Who may import whom, the first match from the top; "outside" is any third party.
+LAW = (
+    ("schemas", {"schemas", "msgspec"}),
+    ("pipelines/flows", {"pipelines", "schemas", "infra", "outside"}),
+    ("pipelines/runtime/core.py", {"schemas", "msgspec"}),
+    ("pipelines/runtime/simulator.py", {"pipelines", "schemas"}),
+    ("pipelines/runtime", {"pipelines", "schemas", "infra", "outside"}),
+    ("pipelines", {"schemas", "msgspec"}),
+    ("serving", {"serving", "schemas", "infra", "outside"}),
+    ("infra/proofs/ledger.py", set()),
+    ("infra/proofs/auditor.py", {"infra"}),
+    ("infra/proofs/calls.py", {"infra"}),
+    ("infra/bench", {"infra", "schemas", "pipelines", "serving", "outside"}),
+    ("infra", {"infra", "schemas", "outside"}),
+)
+DOMAINS = sorted(file.stem for file in (ROOT / "pipelines").glob("*.py") if file.stem != "__init__")
+
+
+def imports(file: Path):
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative import"
+            yield node.module or ""
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_the_import_law_holds(file):
+    import sys
+
+    path = file.relative_to(ROOT).as_posix()
+    allowed = next(names for prefix, names in LAW if path.startswith(prefix))
+    for name in imports(file):
+        top = name.split(".")[0]
+        if top in sys.stdlib_module_names:
+            continue
+        kind = top if top in PACKAGES or top in allowed else "outside"
+        assert kind in allowed, f"{path} imports {name}"
+
+
+def test_domains_never_import_each_other():
+    for domain in DOMAINS:
+        for name in imports(ROOT / "pipelines" / f"{domain}.py"):
+            assert not name.startswith("pipelines"), f"pipelines/{domain}.py imports {name}"
+
+
+@pytest.mark.parametrize("file", [*FILES, *sorted((ROOT / "tests").rglob("*.py"))], ids=lambda f: str(f.relative_to(ROOT)))
+def test_files_and_functions_stay_small(file):
+    text = file.read_text()
+    assert text.count("\n") <= 400
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert node.end_lineno - node.lineno < 70, f"{node.name} has {node.end_lineno - node.lineno + 1} lines"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_every_module_and_public_name_says_what_it_is(file):
+    tree = ast.parse(file.read_text())
+    assert ast.get_docstring(tree), "no module docstring"
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            assert ast.get_docstring(node), f"{node.name} has no docstring"

@@ -1,0 +1,321 @@
+"""Calls over HTTP on the real platform: two phones, coins by the second, and every way in which a call does not come about."""
+
+import json
+import threading
+import time
+import uuid
+from datetime import timedelta
+
+import pytest
+
+from infra.kafka import read_topic
+from infra.proofs.auditor import Row
+from infra.proofs.calls import CallAudit
+from tests.conftest import eventually
+
+FAST = {
+    "payer": {"checkpoints": [{"after_s": 0, "coins": 9}, {"after_s": 2, "coins": 60}, {"after_s": 5, "coins": 60}],
+              "step_s": 5, "step_coins": 60},
+    "earner": {"checkpoints": [{"after_s": 2, "coins": 30}, {"after_s": 5, "coins": 30}], "step_s": 5, "step_coins": 30},
+}  # fmt: skip
+
+
+class Phone:
+    """A user with an open feed: everything it was shown, with the time."""
+
+    def __init__(self, api):
+        self.api = api
+        self.user = api.user
+        self.shown = []
+        self.ready = threading.Event()
+        threading.Thread(target=self._watch, daemon=True).start()
+        assert self.ready.wait(10)
+        eventually(lambda: api.get("/v1/users/me").json()["online"])
+
+    def _watch(self):
+        try:
+            with self.api.client.stream("GET", "/v1/feed", timeout=120) as answer:
+                for line in answer.iter_lines():
+                    self.ready.set()
+                    if line.startswith('data: {"type"'):
+                        self.shown.append((time.time(), json.loads(line[6:])))
+        except Exception:
+            pass
+
+    def of(self, type_):
+        return [event for _, event in self.shown if event["type"] == type_]
+
+    def wait_for(self, type_, count=1):
+        return eventually(lambda: len(self.of(type_)) >= count and self.of(type_)[count - 1])
+
+    def call(self, other, key=""):
+        return self.api.post("/v1/calls", json={"to": other.user}, headers={"Idempotency-Key": key})
+
+
+@pytest.fixture
+def phones(new_user, admin):
+    """A user with some coins, and a streamer; their calls have a tariff of their own country."""
+
+    def make(coins=1_000, country="", role="user"):
+        bob = new_user(role, country=country)
+        if coins:
+            assert admin.place("/v1/admin/grants", account=f"{bob.user}/coins", coins=coins).status_code == 201
+        return Phone(bob), Phone(new_user("streamer"))
+
+    return make
+
+
+@pytest.fixture
+def fast(admin):
+    """A country in which seconds are as dear as minutes elsewhere."""
+    country = uuid.uuid4().hex[:6]
+    body = {"rule": {"kind": "direct", "payer_role": "user", "country": country}, **FAST}
+    assert admin.put(f"/v1/admin/tariffs/fast-{country}", json=body).status_code == 200
+    return country
+
+
+def code(answer, status):
+    assert answer.status_code == status, answer.text
+    return answer.json()["code"]
+
+
+def test_a_call_moves_coins_on_both_phones_and_its_receipt_adds_up(phones, fast, admin):
+    bob, sue = phones(country=fast)
+    placed = bob.call(sue, key="k")
+    call = placed.json()["call"]
+    assert (placed.status_code, placed.json()["status"]) == (201, "ringing")
+    assert sue.wait_for("CallRinging")["caller"] == bob.user
+    assert bob.call(sue, key="k").json()["call"] == call
+    assert sue.api.post(f"/v1/calls/{call}/accept").json()["status"] == "connected"
+    changed = {"rule": {"kind": "direct", "payer_role": "user", "country": fast}, "payer": {"step_s": 5, "step_coins": 1},
+               "earner": {}}  # fmt: skip
+    assert admin.put(f"/v1/admin/tariffs/fast-{fast}", json=changed).json()["version"] == 2
+    stepped = [bob.wait_for("BillStepped", n)["after_s"] for n in (1, 2, 3)]
+    assert stepped == [0, 2, 5]
+    ended = bob.api.post(f"/v1/calls/{call}/hang-up")
+    assert (ended.json()["status"], ended.json()["reason"]) == ("ended", "hung_up")
+    for phone in (bob, sue):
+        closed = phone.wait_for("BillClosed")
+        assert (closed["paid_coins"], closed["earned_coins"], closed["version"]) == (129, 60, 1)
+    receipt = sue.api.get(f"/v1/calls/{call}/receipt").json()
+    assert [(s["kind"], s["after_s"], s["coins"]) for s in receipt["steps"] if s["kind"] == "paid"] == [
+        ("paid", 0, 9), ("paid", 2, 60), ("paid", 5, 60),
+    ]  # fmt: skip
+    assert receipt["closed"] is True
+    assert bob.api.balance().json()["balance_coins"] == 1_000 - 129
+    assert sue.api.balance(book="earnings").json()["balance_coins"] == 60
+    again = bob.call(sue).json()["call"]
+    sue.api.post(f"/v1/calls/{again}/accept")
+    assert eventually(lambda: bob.api.get(f"/v1/calls/{again}").json()["version"]) == 2
+    bob.api.post(f"/v1/calls/{again}/hang-up")
+
+
+def test_a_call_is_cut_when_the_coins_are_spent_and_both_are_told(phones, fast):
+    bob, sue = phones(coins=100, country=fast)
+    call = bob.call(sue).json()["call"]
+    sue.api.post(f"/v1/calls/{call}/accept")
+    assert bob.wait_for("CreditLow")["shortfall_coins"] == 29
+    ended = sue.wait_for("CallEnded")
+    at, _ = next(found for found in sue.shown if found[1]["type"] == "CallEnded")
+    connected = bob.of("CallConnected")[0]["at"]
+    assert (ended["reason"], ended["duration_s"]) == ("out_of_coins", 5.0)
+    assert at - _seconds(connected) < 5 + 5  # told soon after the checkpoint; the city measures how soon
+    assert bob.wait_for("BillClosed")["paid_coins"] == 69
+    assert bob.api.balance().json()["available_coins"] == 31
+    assert sue.of("CreditLow")
+
+
+def _seconds(text):
+    from datetime import datetime
+
+    return datetime.fromisoformat(text).timestamp()
+
+
+def test_kill_9_of_the_flows_in_a_call_and_it_is_billed_by_its_own_times(phones, fast, stack):
+    bob, sue = phones(country=fast)
+    call = bob.call(sue).json()["call"]
+    sue.api.post(f"/v1/calls/{call}/accept")
+    bob.wait_for("BillStepped")
+    stack.kill("live-0")
+    time.sleep(1)
+    stack.kill("money-0")
+    bob.wait_for("BillStepped", 3)
+    stack.kill("live-0")
+    answer = eventually(lambda: (a := bob.api.post(f"/v1/calls/{call}/hang-up")).status_code in (200, 409) and a)
+    assert answer.json().get("code", "call_ended") == "call_ended"
+    closed = bob.wait_for("BillClosed")
+    length = timedelta(seconds=closed["duration_s"])
+    passed = sum(length > timedelta(seconds=s) for s in (2, 5, 10, 15, 20, 25, 30, 35, 40))
+    assert closed["paid_coins"] == 9 + 60 * passed
+    assert eventually(lambda: bob.call(sue).status_code == 201), "nobody is left busy"
+
+
+def test_roulette_pairs_those_who_wait_and_a_decline_looks_on(phones):
+    bob, sue = phones()
+    assert code(bob.api.delete("/v1/roulette"), 409) == "not_waiting"
+    for phone in (bob, sue):
+        assert phone.api.post("/v1/roulette").status_code == 202
+    ringing = sue.wait_for("CallRinging")
+    assert (ringing["kind"], ringing["caller"]) == ("roulette", bob.user)
+    assert sue.api.post(f"/v1/calls/{ringing['call']}/decline").json()["reason"] == "declined"
+    bob.wait_for("RouletteJoined", 2)
+    assert code(bob.api.post("/v1/roulette"), 409) == "waiting"
+    for phone in (bob, sue):
+        assert phone.api.delete("/v1/roulette").status_code == 204
+
+
+def test_a_block_ends_the_call_and_keeps_the_two_apart(phones, admin):
+    bob, sue = phones()
+    call = bob.call(sue).json()["call"]
+    sue.api.post(f"/v1/calls/{call}/accept")
+    assert sue.api.put(f"/v1/blocks/{bob.user}", json={"reason": "harassment"}).status_code == 200
+    assert bob.wait_for("CallEnded")["reason"] == "blocked"
+    assert code(bob.call(sue), 409) == "blocked"
+    admin.put("/v1/admin/gifts/rose", json={"price_coins": 10, "share_coins": 4})
+    assert code(bob.api.place("/v1/gifts", to=sue.user, gift="rose"), 409) == "blocked"
+    assert sue.api.get("/v1/blocks").json() == [{"user": bob.user, "reason": "harassment"}]
+    assert sue.api.delete(f"/v1/blocks/{bob.user}").status_code == 204
+    assert code(sue.api.delete(f"/v1/blocks/{bob.user}"), 404) == "not_blocked"
+    assert bob.call(sue).status_code == 201
+
+
+def test_a_gift_is_paid_and_shared_once(phones, admin):
+    bob, sue = phones(coins=15)
+    assert code(admin.put("/v1/admin/gifts/bad", json={"price_coins": 1, "share_coins": 4}), 422) == "share_above_price"
+    admin.put("/v1/admin/gifts/tulip", json={"price_coins": 10, "share_coins": 4})
+    first = bob.api.place("/v1/gifts", "key", to=sue.user, gift="tulip")
+    assert (first.status_code, first.json()["status"]) == (201, "sent")
+    assert bob.api.place("/v1/gifts", "key", to=sue.user, gift="tulip").json() == first.json()
+    for phone in (bob, sue):
+        assert phone.wait_for("GiftSent")["share_coins"] == 4
+    short = bob.api.place("/v1/gifts", to=sue.user, gift="tulip")
+    assert (code(short, 402), short.json()["shortfall_coins"]) == ("insufficient_coins", 5)
+    assert code(bob.api.place("/v1/gifts", "key", to=sue.user, gift="rose"), 409) == "idempotency_key_reused"
+    assert code(bob.api.place("/v1/gifts", to=sue.user, gift="nothing"), 404) == "gift_unknown"
+    assert code(bob.api.place("/v1/gifts", to=bob.user, gift="tulip"), 409) == "same_user"
+    assert code(bob.api.place("/v1/gifts", to="nobody", gift="tulip"), 404) == "receiver_unknown"
+    admin.put("/v1/admin/gifts/tulip", json={"price_coins": 10, "share_coins": 4, "active": False})
+    assert code(bob.api.place("/v1/gifts", to=sue.user, gift="tulip"), 409) == "gift_inactive"
+    assert sue.api.balance(book="earnings").json()["balance_coins"] == 4
+
+
+def test_a_clip_is_a_priced_call_without_a_callee(phones):
+    bob, sue = phones(coins=50)
+    clip = f"clip-{sue.user}"
+    body = {"title": "hello", "url": "https://example.com/v.mp4", "duration_s": 60}
+    assert sue.api.put(f"/v1/clips/{clip}", json=body).status_code == 200
+    assert code(bob.api.put(f"/v1/clips/{clip}", json=body), 403) == "forbidden"
+    assert clip in [offered["clip"] for offered in bob.api.get("/v1/clips").json()]
+    playing = bob.api.post(f"/v1/clips/{clip}/plays")
+    assert (playing.status_code, playing.json()["status"]) == (201, "connected")
+    call = playing.json()["call"]
+    assert bob.api.post(f"/v1/calls/{call}/hang-up").json()["reason"] == "hung_up"
+    assert (bob.wait_for("BillClosed")["paid_coins"], bob.of("BillClosed")[0]["earned_coins"]) == (10, 4)
+    assert code(bob.api.post("/v1/clips/none/plays"), 404) == "clip_unknown"
+
+
+def test_what_cannot_be_is_a_named_error(phones, new_user, admin):
+    bob, sue = phones()
+    cat = Phone(new_user())
+    assert code(bob.call(bob), 409) == "same_user"
+    assert code(bob.api.post("/v1/calls", json={"to": "nobody"}), 404) == "callee_unknown"
+    assert code(bob.api.post("/v1/calls", json={"to": new_user("streamer").user}), 409) == "callee_offline"
+    assert code(bob.api.post("/v1/calls", json={"to": "a b"}), 422) == "invalid_request"
+    short = cat.call(sue)
+    assert (code(short, 402), short.json()["shortfall_coins"]) == ("insufficient_coins", 60)
+    call = bob.call(sue).json()["call"]
+    assert code(bob.call(sue), 409) == "caller_busy"
+    assert code(bob.api.post(f"/v1/calls/{call}/accept"), 403) == "not_callee"
+    assert code(cat.api.post(f"/v1/calls/{call}/hang-up"), 403) == "not_in_call"
+    assert code(cat.api.get(f"/v1/calls/{call}"), 404) == "call_unknown"
+    assert code(bob.api.post("/v1/calls/none/hang-up"), 404) == "call_unknown"
+    assert bob.api.post(f"/v1/calls/{call}/hang-up").json()["reason"] == "cancelled"
+    assert code(bob.api.post(f"/v1/calls/{call}/hang-up"), 409) == "call_ended"
+    assert code(sue.api.post(f"/v1/calls/{call}/accept"), 409) == "call_ended"
+
+
+def test_a_ban_closes_everything_and_ends(phones, admin):
+    bob, sue = phones()
+    call = bob.call(sue).json()["call"]
+    sue.api.post(f"/v1/calls/{call}/accept")
+    assert admin.put(f"/v1/admin/bans/{bob.user}", json={"reason": "rude"}).status_code == 204
+    assert sue.wait_for("CallEnded")["reason"] == "banned"
+    assert bob.wait_for("UserBanned")["reason"] == "rude"
+    assert code(bob.call(sue), 403) == "caller_banned"
+    assert code(bob.api.post("/v1/sessions", json={"device": "d"}), 403) == "banned"
+    assert admin.delete(f"/v1/admin/bans/{bob.user}").status_code == 204
+    assert code(admin.delete(f"/v1/admin/bans/{bob.user}"), 404) == "not_banned"
+    assert code(admin.put("/v1/admin/bans/nobody", json={"reason": "x"}), 404) == "user_unknown"
+
+
+def test_sessions_beat_and_end(new_user):
+    ann = new_user()
+    session = ann.post("/v1/sessions", json={"device": "phone", "platform": "ios", "push_token": "p"}).json()["session"]
+    eventually(lambda: ann.get("/v1/users/me").json()["online"])
+    assert ann.post(f"/v1/sessions/{session}/beat").status_code == 204
+    assert ann.delete(f"/v1/sessions/{session}").status_code == 204
+    eventually(lambda: not ann.get("/v1/users/me").json()["online"])
+    assert code(ann.post(f"/v1/sessions/{session}/beat"), 404) == "session_unknown"
+    assert code(ann.delete(f"/v1/sessions/{session}"), 404) == "session_unknown"
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "expected"),
+    [
+        ({"payer": {"checkpoints": [{"after_s": 9, "coins": 1}, {"after_s": 5, "coins": 1}]}}, 422, "invalid_tariff"),
+        ({"payer": {"checkpoints": [{"after_s": 0, "coins": -1}]}}, 422, "invalid_request"),
+        ({"payer": {"step_coins": 5}}, 422, "invalid_tariff"),
+        ({"rule": {"kind": "roulette", "payer_role": "user", "earner_role": "streamer"}}, 409, "overlapping_rules"),
+        ({"rule": {}}, 409, "overlapping_rules"),
+        ({"effective_from": "2020-01-01T00:00:00Z"}, 422, "effective_in_past"),
+        ({"surprise": 1}, 422, "invalid_request"),
+    ],
+)
+def test_a_tariff_that_cannot_be_is_refused_by_name(admin, change, status, expected):
+    body = {"rule": {"kind": "clip", "country": "XX"}, "payer": {}, "earner": {}} | change
+    assert code(admin.put("/v1/admin/tariffs/draft", json=body), status) == expected
+
+
+def test_a_preview_is_the_curve_of_both_sides(admin):
+    rows = admin.post("/v1/admin/tariffs/preview", json={**FAST, "up_to_s": 10}).json()["rows"]
+    assert [(row["after_s"], row["payer_coins"], row["earner_coins"]) for row in rows] == [
+        (0, 9, 0), (2, 69, 30), (5, 129, 60), (10, 189, 90),
+    ]  # fmt: skip
+    shipped = {tariff["tariff"]: tariff for tariff in admin.get("/v1/admin/tariffs").json()}
+    assert shipped["roulette"]["payer"]["checkpoints"][0] == {"after_s": 0, "coins": 9}
+
+
+def test_rules_turn_blocks_into_a_penalty_that_a_review_takes_back(phones, new_user, admin):
+    _, sue = phones()
+    rule = {"rule": f"r-{sue.user}", "reason": "indecency", "blocks": 2, "window_s": 3600, "then": "penalty", "coins": 30,
+            "role": "streamer"}  # fmt: skip
+    before = admin.get("/v1/admin/block-rules").json()
+    assert code(admin.put("/v1/admin/block-rules", json={"rules": [rule | {"coins": 0}]}), 422) == "invalid_rules"
+    assert admin.put("/v1/admin/block-rules", json={"rules": [rule]}).status_code == 200
+    admin.place("/v1/admin/grants", account=f"{sue.user}/earnings", coins=100)
+    eventually(lambda: admin.get("/v1/admin/block-rules").json()["rules"][0]["rule"] == rule["rule"])
+    for _ in range(2):
+        assert new_user().put(f"/v1/blocks/{sue.user}", json={"reason": "indecency"}).status_code == 200
+    eventually(lambda: sue.api.balance(book="earnings").json()["balance_coins"] == 70)
+    (case,) = [case for case in admin.get("/v1/admin/reviews").json() if case["user"] == sue.user]
+    assert sue.wait_for("ConsequenceDrawn")["case"] == case["case"]
+    eventually(lambda: [c["taken_coins"] for c in admin.get("/v1/admin/reviews").json() if c["user"] == sue.user] == [30])
+    assert admin.post(f"/v1/admin/reviews/{sue.user}/{case['case']}", json={"upheld": False}).status_code == 204
+    eventually(lambda: sue.api.balance(book="earnings").json()["balance_coins"] == 100)
+    again = admin.post(f"/v1/admin/reviews/{sue.user}/{case['case']}", json={"upheld": True})
+    assert code(again, 404) == "review_unknown"
+    admin.put("/v1/admin/block-rules", json=before)
+
+
+def test_what_the_log_says_of_all_this_keeps_every_law(stack):
+    """After the tests above: the auditor over the real log, once the calls that they left have ended."""
+
+    def read(topic):
+        for message in read_topic(stack.settings, topic):
+            value = message.value()
+            yield Row(message.partition(), message.key().decode(), None if value is None else json.loads(value))
+
+    deadline = time.monotonic() + 90
+    while (broken := CallAudit(read).broken) and time.monotonic() < deadline:
+        time.sleep(1)
+    assert broken == []
