@@ -10,7 +10,7 @@ from typing import Any
 import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 
-from schemas.tables import TABLES, ddl
+from schemas.tables import TABLES, VIEWS, ddl, view
 
 # Point reads take milliseconds and batches a second: a half-minute means that the server is gone or stuck.
 TIMEOUT_S = 30
@@ -23,10 +23,13 @@ def connect(url: str) -> Client:
 
 
 def migrate(url: str) -> list[str]:
-    """Make the tables what the files want; what was changed, a line each. Errors: ValueError for what cannot be changed."""
+    """Make tables and views what the files want; a line for each change of a table. Errors: ValueError for what cannot be."""
     client = connect(url)
     try:
-        return [line for table in TABLES for line in _migrate(client, table)]
+        changed = [line for table in TABLES for line in _migrate(client, table)]
+        for name in VIEWS:
+            client.command(view(name))
+        return changed
     finally:
         client.close()
 

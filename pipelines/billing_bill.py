@@ -70,7 +70,7 @@ def decide(bill: Bill | None, message: BillInbox) -> Decision:
 
 
 def _open(message: OpenBill) -> Decision:
-    bill = Bill(message.kind, message.payer, message.earner, message.tariff, MessageId(message.id))
+    bill = Bill(message.traits, message.payer, message.earner, message.tariff, MessageId(message.id))
     work = Work(bill, message)
     work.hold()
     if work.bill.hold is not HoldStatus.ASKED:
@@ -382,7 +382,7 @@ class Work:
         sums = {kind: sum(step.coins for step in bill.steps if step.kind is kind) for kind in StepKind}
         self._tell(
             BillClosed,
-            kind=bill.kind,
+            traits=bill.traits,
             payer=bill.payer,
             earner=bill.earner,
             tariff=bill.tariff.tariff,

@@ -60,22 +60,6 @@ def in_force(versions: Iterable[Tariff], at: datetime) -> Tariff | None:
     return max(begun, key=lambda tariff: (tariff.effective_from, tariff.version), default=None)
 
 
-def fits(rule: Rule, call: SelectTariff) -> bool:
-    """Whether a tariff is for a call."""
-    return (
-        rule.kind in (None, call.kind)
-        and rule.payer_role in (None, call.payer_role)
-        and rule.earner_role in (None, call.earner_role)
-        and rule.country in ("", call.country)
-        and (not rule.tag or rule.tag in call.tags)
-    )
-
-
-def weight(rule: Rule) -> int:
-    """How much a rule says: the more, the more specific."""
-    return sum(bool(part) for part in (rule.kind, rule.payer_role, rule.earner_role, rule.country, rule.tag))
-
-
 def overlap(one: Rule, other: Rule) -> bool:
     """Whether some call fits both. A payer may have several tags, so different tags overlap."""
     pairs = (
@@ -88,7 +72,7 @@ def overlap(one: Rule, other: Rule) -> bool:
 def select(book: TariffBook, call: SelectTariff) -> Tariff | None:
     """The tariff of a call: of those in force that fit, the one that says most."""
     candidates = (in_force(versions, call.at) for versions in book.versions.values())
-    return max((t for t in candidates if t and fits(t.rule, call)), key=lambda t: weight(t.rule), default=None)
+    return max((t for t in candidates if t and t.rule.fits(call.traits)), key=lambda t: t.rule.weight, default=None)
 
 
 def _publish(book: TariffBook, message: PublishTariff) -> Decision:
@@ -124,7 +108,7 @@ def refusal_of(book: TariffBook, message: PublishTariff) -> tuple[TariffRefusal,
         return TariffRefusal.TOO_MANY_TARIFFS, f"there are {MAX_TARIFFS} tariffs already"
     for name, versions in book.versions.items():
         for other in versions if name != message.tariff else ():
-            if weight(other.rule) == weight(message.rule) and overlap(other.rule, message.rule):
+            if other.rule.weight == message.rule.weight and overlap(other.rule, message.rule):
                 return TariffRefusal.OVERLAPPING_RULES, (
                     f"a call could fit this rule and that of {name} (version {other.version}), and both say equally much; "
                     "make one of them say more"

@@ -14,7 +14,18 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from schemas.base import Message, MessageId, UserId, Wake, derived_id
-from schemas.billing import BOOK, BillOpened, BillRefused, CallKind, EndBill, OpenBill, SelectTariff, StartBill, TariffSelected
+from schemas.billing import (
+    BOOK,
+    BillOpened,
+    BillRefused,
+    CallKind,
+    EndBill,
+    OpenBill,
+    SelectTariff,
+    StartBill,
+    TariffSelected,
+    Traits,
+)
 from schemas.user import Role
 from schemas.video import (
     RING_TIMEOUT,
@@ -164,13 +175,9 @@ def _place(message: PlaceCall) -> Decision:
         at=message.at,
         book=BOOK,
         call=message.call,
-        kind=message.kind,
-        payer_role=pays[0],
-        earner_role=pays[1],
-        country=message.country,
-        tags=message.tags,
+        traits=Traits(message.kind, *pays, message.country, message.tags),
     )
-    return call, (*seizes, select)
+    return replace(call, traits=select.traits), (*seizes, select)
 
 
 def _answered(call: Call, message: LineSeized | LineRefused | TariffSelected | BillOpened | BillRefused) -> Decision:
@@ -213,12 +220,13 @@ def _placed(call: Call, message: LineSeized | LineRefused | TariffSelected | Bil
         return _end(call, message, call.reason, message.at)
     if not call.billed:
         assert call.tariff is not None
+        assert call.traits is not None
         payer, earner = sides(call.caller, call.callee, call.caller_role, call.callee_role)
         bill = OpenBill(
             id=derived_id(message.id, 0),
             at=message.at,
             call=name,
-            kind=call.kind,
+            traits=call.traits,
             payer=payer,
             earner=earner,
             tariff=call.tariff,

@@ -33,14 +33,39 @@ class CallKind(StrEnum):
     CLIP = "clip"
 
 
+class Traits(State, frozen=True):
+    """What a rule looks at in a call. `country` and `tags` are the payer's."""
+
+    kind: CallKind
+    payer_role: Role
+    earner_role: Role
+    country: Short = ""
+    tags: tuple[str, ...] = ()
+
+
 class Rule(State, frozen=True):
-    """Which calls a tariff is for; what is left out fits every call. `country` and `tag` are the payer's."""
+    """Which calls a tariff is for; what is left out fits every call."""
 
     kind: CallKind | None = None
     payer_role: Role | None = None
     earner_role: Role | None = None
     country: Short = ""
     tag: Short = ""
+
+    def fits(self, call: Traits) -> bool:
+        """Whether it is for this call."""
+        return (
+            self.kind in (None, call.kind)
+            and self.payer_role in (None, call.payer_role)
+            and self.earner_role in (None, call.earner_role)
+            and self.country in ("", call.country)
+            and (not self.tag or self.tag in call.tags)
+        )
+
+    @property
+    def weight(self) -> int:
+        """How much it says: of the rules that fit, the heaviest wins."""
+        return sum(bool(part) for part in (self.kind, self.payer_role, self.earner_role, self.country, self.tag))
 
 
 class Tariff(State, frozen=True):
@@ -85,11 +110,7 @@ class SelectTariff(Message, frozen=True, kw_only=True):
 
     book: str
     call: CallId
-    kind: CallKind
-    payer_role: Role
-    earner_role: Role
-    country: Short = ""
-    tags: tuple[str, ...] = ()
+    traits: Traits
 
 
 class TariffPublished(Fact, frozen=True, kw_only=True):
@@ -142,7 +163,7 @@ class OpenBill(Message, frozen=True, kw_only=True):
     """A call is about to ring: hold the payer's first checkpoint."""
 
     call: CallId
-    kind: CallKind
+    traits: Traits
     payer: User_
     earner: User_
     tariff: Tariff
@@ -225,7 +246,7 @@ class BillClosed(Fact, frozen=True, kw_only=True):
     """The receipt. Coins are net of what came back; `duration_s` is the time that was billed."""
 
     call: CallId
-    kind: CallKind
+    traits: Traits
     payer: UserId
     earner: UserId
     tariff: str
@@ -255,7 +276,7 @@ class Bill(State, frozen=True):
 
     `open_answers`: how many answers of the ledger are awaited. Closed bills are forgotten at `forget_at`."""
 
-    kind: CallKind
+    traits: Traits
     payer: UserId
     earner: UserId
     tariff: Tariff

@@ -10,7 +10,7 @@ from typing import Annotated, Final
 from msgspec import Meta
 
 from schemas.base import Fact, Id, Message, MessageId, State, Time, UserId, Wake
-from schemas.billing import BillOpened, BillRefused, CallId, CallKind, Tariff, TariffSelected
+from schemas.billing import BillOpened, BillRefused, CallId, CallKind, Tariff, TariffSelected, Traits
 from schemas.billing_rating import MAX_CALL_S
 from schemas.user import Role, Short, User_
 from schemas.video_line import LineRefused, LineSeized
@@ -192,6 +192,7 @@ class Call(State, frozen=True):
     clip_s: int = 0
     waiting: tuple[str, ...] = ()
     seized: tuple[UserId, ...] = ()
+    traits: Traits | None = None
     tariff: Tariff | None = None
     billed: bool = False
     refusal: CallRefusal | None = None

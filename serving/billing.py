@@ -221,7 +221,7 @@ async def receipt(call: Name, caller: SignedIn, request: Request) -> Any:
     sums = {kind: sum(step.coins for step in bill.steps if step.kind is kind) for kind in StepKind}
     return ReceiptAnswer(
         call=call,
-        kind=bill.kind,
+        kind=bill.traits.kind,
         tariff=bill.tariff.tariff,
         version=bill.tariff.version,
         payer=bill.payer,

@@ -16,6 +16,7 @@ from schemas.billing import (
     SelectTariff,
     Tariff,
     TariffRefusal,
+    Traits,
 )
 from schemas.billing_rating import Checkpoint, Side
 from schemas.user import Role
@@ -34,9 +35,8 @@ def publish(name, rule, *, payer=FREE, seconds=0, effective_from=None):
 
 def select(kind=CallKind.DIRECT, *, seconds=0, payer=Role.USER, earner=Role.STREAMER, country="", tags=()):
     return SelectTariff(
-        id="s", at=T + timedelta(seconds=seconds), book=BOOK, call="c", kind=kind, payer_role=payer, earner_role=earner,
-        country=country, tags=tags,
-    )  # fmt: skip
+        id="s", at=T + timedelta(seconds=seconds), book=BOOK, call="c", traits=Traits(kind, payer, earner, country, tags)
+    )
 
 
 def book_of(*messages):
@@ -103,6 +103,8 @@ def test_a_bill_that_waits_for_the_ledger_keeps_its_next_wake():
     """Both sides are due at 5 s while the hold's answer is late: a wake spent on waiting would never come again."""
     side = Side((Checkpoint(0, 9), Checkpoint(5, 60)))
     tariff = Tariff("t", 1, Rule(), side, Side((Checkpoint(5, 30),)), T)
-    bill = Bill(CallKind.DIRECT, "bob", "sue", tariff, "m", HoldStatus.ASKED, connected_at=T, paid=1)
+    bill = Bill(
+        Traits(CallKind.DIRECT, Role.USER, Role.STREAMER), "bob", "sue", tariff, "m", HoldStatus.ASKED, connected_at=T, paid=1
+    )
     assert bill.wake_at is None
     assert replace(bill, hold=HoldStatus.STANDING).wake_at == T + timedelta(seconds=5)

@@ -1,31 +1,129 @@
 """The warehouse's tables: they fit the Structs, make themselves, and grow forward only."""
 
+import json
 import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from msgspec.structs import fields
 
 from infra import clickhouse
 from infra.clickhouse import connect, migrate
-from schemas.balance import EntryRecorded
-from schemas.tables import PROJECTIONS, TABLES, ddl
+from schemas.billing import BillClosed, ReceiptStep, Traits
+from schemas.codec import decoder_of, encode
+from schemas.tables import PROJECTIONS, TABLES, VIEWS, ddl
+from schemas.topics import ENTITIES
+
+
+def fields_of(struct):
+    return {field.name for field in fields(struct)}
 
 
 def columns(client, table):
     return [row[0] for row in client.query(f"DESCRIBE TABLE {table}").result_rows]
 
 
-def test_the_entries_table_has_every_field_of_an_entry(stack):
-    place = {"partition", "offset"}
-    assert set(columns(connect(stack.clickhouse), "balance_entries")) - place == {f.name for f in fields(EntryRecorded)}
+TYPES = {type_.__name__: type_ for entity in ENTITIES for type_ in entity.facts}
+EXAMPLES = [json.loads(line) for line in (Path(__file__).parent / "golden" / "messages.jsonl").read_text().splitlines()]
+PLACE = {"partition", "offset"}
+# Columns that are not a field of that name: how the Struct tells them.
+TOLD = {
+    "presence": {"until": lambda f: f.at, "since": lambda f: f.at - timedelta(seconds=f.online_s)},
+    "blocks": {"blocked": lambda f: type(f).__name__ == "UserBlocked"},
+    "bills": {name: lambda f, name=name: getattr(f.traits, name) for name in fields_of(Traits)},
+    "tariffs": {
+        "tariff": lambda f: f.tariff.tariff, "version": lambda f: f.tariff.version,
+        "effective_from": lambda f: f.tariff.effective_from, "definition": lambda f: encode(f.tariff).decode(),
+    },
+    "bill_steps": {"line": lambda _: 1} | {
+        name: lambda f, name=name: getattr(f.steps[0], name) for name in fields_of(ReceiptStep)
+    },
+}  # fmt: skip
+LEFT_OUT = {
+    "bills": {"id", "cause", "traits", "steps"},
+    "bill_steps": fields_of(BillClosed),
+    "calls": {"id", "cause"},
+    "gifts": {"id", "cause"},
+    "blocks": {"id", "cause", "rules"},
+    "presence": {"id", "cause", "at"},
+    "users": {"id", "cause"},
+    "tariffs": {"id", "cause", "book"},
+}
 
 
-def test_every_projection_reads_its_topic_and_gives_its_columns(stack):
-    client = connect(stack.clickhouse)
-    for projection in PROJECTIONS:
-        assert f"topic = '{projection.topic}'" in projection.select
-        described = [row[0] for row in client.query(f"DESCRIBE TABLE ({projection.select})").result_rows]
-        assert described == columns(client, projection.table)
+@pytest.fixture(scope="module")
+def examples(stack):
+    """A database of its own whose log holds each golden fact once, as the store would have written it."""
+    connect(stack.clickhouse).command("CREATE DATABASE IF NOT EXISTS examples")
+    url = f"{stack.clickhouse}/examples"
+    migrate(url)
+    client = connect(url)
+    topics = {fact.__name__: entity.events for entity in ENTITIES for fact in entity.facts}
+    rows = [[topics[e["type"]], 0, n, b"k", json.dumps(e)] for n, e in enumerate(EXAMPLES) if e["type"] in topics]
+    client.insert("log", rows, ["topic", "partition", "offset", "key", "value"])
+    return client
+
+
+@pytest.mark.parametrize("projection", PROJECTIONS, ids=lambda p: p.table)
+def test_a_typed_table_says_what_the_facts_say(examples, projection):
+    assert f"topic = '{projection.topic}'" in projection.select
+    names = columns(examples, projection.table)
+    found = examples.query(projection.select)
+    assert list(found.column_names) == names
+    assert found.result_rows, "there is a golden example of it"
+    told = TOLD.get(projection.table, {})
+    for row in found.result_rows:
+        got = dict(zip(names, row, strict=True))
+        example = EXAMPLES[got["offset"]]
+        fact = decoder_of((TYPES[example["type"]],))(json.dumps(example).encode())
+        if got.get("line", 1) == 1:
+            for name in names:
+                if name not in PLACE:
+                    assert got[name] == plain(told[name](fact) if name in told else getattr(fact, name, None), got[name]), name
+        left_out = fields_of(type(fact)) - set(names) - set(told)
+        assert left_out <= LEFT_OUT.get(projection.table, set()), f"{projection.table} leaves out {left_out}"
+
+
+def plain(value, like):
+    """A Struct's value as the column shows it: what is absent there is the type's zero, times are UTC."""
+    if value is None:
+        value = datetime(1970, 1, 1, tzinfo=UTC) if isinstance(like, datetime) else type(like)()
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).replace(tzinfo=None)
+    return list(value) if isinstance(value, tuple) else value
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_a_view_answers(examples, name):
+    examples.query(f"SELECT * FROM {name}")
+
+
+def test_presence_over_midnight_counts_for_both_days(examples):
+    examples.command(
+        "INSERT INTO presence (user, since, until, online_s) VALUES"
+        " ('owl', '2030-05-01 22:00:00', '2030-05-02 03:30:00', 19800)"
+    )
+    rows = examples.query("SELECT toString(day), hours FROM presence_hours WHERE user = 'owl' ORDER BY day").result_rows
+    assert rows == [("2030-05-01", 2.0), ("2030-05-02", 3.5)]
+
+
+def test_revenue_is_calls_and_gifts_less_what_streamers_get(examples):
+    examples.command(
+        "INSERT INTO bills (call, at, earner, connected_at, duration_s, paid_coins, earned_coins) VALUES"
+        " ('c1', '2031-01-01 10:00:00', 'sue', '2031-01-01 09:59:00', 60, 69, 30),"
+        " ('c2', '2031-01-01 11:00:00', 'sue', '1970-01-01 00:00:00', 0, 0, 0)"
+    )
+    examples.command(
+        "INSERT INTO gifts (gift, at, receiver, price_coins, share_coins, refusal) VALUES"
+        " ('g1', '2031-01-01 10:00:30', 'sue', 10, 4, ''), ('g2', '2031-01-01 10:00:40', 'sue', 0, 0, 'blocked')"
+    )
+    assert examples.query("SELECT * EXCEPT day FROM revenue_per_day WHERE day = '2031-01-01'").result_rows == [
+        (1, 69, 1, 10, 34, 45)
+    ]
+    assert examples.query("SELECT * EXCEPT day FROM streamer_pay_per_day WHERE day = '2031-01-01'").result_rows == [
+        ("sue", 1, 60.0, 30, 1, 4, 34)
+    ]
 
 
 def test_migrating_twice_changes_nothing(stack):

@@ -229,7 +229,7 @@ class Store:
         """Fill a typed table up to what `log` holds, a bounded number of rows at a time."""
         while True:
             ranges, goals = [], {}
-            left = CATCH_UP_ROWS
+            left = CATCH_UP_ROWS // projection.rows_each
             for partition in sorted(partitions):
                 done = self._projected[projection.table, partition]
                 goal = min(self._stored.get((projection.topic, partition), -1), done + left)

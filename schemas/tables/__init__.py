@@ -1,4 +1,5 @@
-"""The warehouse's tables: plain SQL, desired state. `<table>.sql` makes it, `<table>.select.sql` fills it from the log."""
+"""The warehouse: plain SQL, desired state. `<table>.sql` makes a table, `<table>.select.sql` fills it from the log, and
+`<view>.view.sql` is what analysts ask first."""
 
 from pathlib import Path
 from typing import Final
@@ -9,10 +10,13 @@ HERE: Final = Path(__file__).parent
 
 
 class Projection(Struct, frozen=True):
-    """A typed table that is filled from one topic of the log; `select` reads that topic and can be narrowed by AND."""
+    """A typed table that is filled from one topic of the log; `select` reads that topic and can be narrowed by AND.
+
+    `rows_each`: how many rows a record may come to, roughly."""
 
     table: str
     topic: str
+    rows_each: int = 1
 
     @property
     def select(self) -> str:
@@ -21,10 +25,26 @@ class Projection(Struct, frozen=True):
 
 
 LOG: Final = "log"
-TABLES: Final = (LOG, "balance_entries")
-PROJECTIONS: Final = (Projection("balance_entries", "account.events"),)
+PROJECTIONS: Final = (
+    Projection("balance_entries", "account.events"),
+    Projection("calls", "call.events"),
+    Projection("bills", "bill.events"),
+    Projection("bill_steps", "bill.events", rows_each=50),
+    Projection("gifts", "gift.events"),
+    Projection("blocks", "blocks.events"),
+    Projection("presence", "user.events"),
+    Projection("users", "user.events"),
+    Projection("tariffs", "tariffs.events"),
+)
+TABLES: Final = (LOG, *(projection.table for projection in PROJECTIONS))
+VIEWS: Final = ("revenue_per_day", "streamer_pay_per_day", "call_lengths", "tariff_mix", "presence_hours")
 
 
 def ddl(table: str) -> str:
     """The statement that makes a table."""
     return (HERE / f"{table}.sql").read_text()
+
+
+def view(name: str) -> str:
+    """The statement that makes a view what its file says."""
+    return f"CREATE OR REPLACE VIEW {name} AS {(HERE / f'{name}.view.sql').read_text()}"
