@@ -82,7 +82,10 @@ def host(topic: str, group: str, settings: Settings) -> None:
 
 def bare(topic: str, group: str, settings: Settings) -> None:
     """The limit of Python here: poll, fold, produce; no transactions, no group's offsets, nothing to survive a crash with."""
-    consumer = Consumer({**settings.kafka, "group.id": group, "auto.offset.reset": "earliest", "queued.min.messages": 100_000})
+    consumer = Consumer(
+        {**settings.kafka, "group.id": group, "auto.offset.reset": "earliest", "queued.min.messages": 100_000,
+         "fetch.queue.backoff.ms": 10}
+    )  # fmt: skip
     producer = Producer(
         {**settings.kafka, "linger.ms": 5, "compression.type": "lz4", "batch.num.messages": 10_000,
          "queue.buffering.max.messages": 2_000_000}
