@@ -78,8 +78,6 @@ class Store:
         conf = {
             "max.poll.interval.ms": 60_000,
             "queued.min.messages": 200_000,
-            # the default pause of a second, once the queue is full, starves a store that catches up
-            "fetch.queue.backoff.ms": 10,
             # the broker gathers what comes: two answers a second instead of one a transaction
             "fetch.min.bytes": 65_536,
             "fetch.wait.max.ms": 500,

@@ -56,8 +56,7 @@ class Worker:
         self._producer = Producer(self._producing(name))
         self._producer.init_transactions(2 * STEP_S)
         core.skips = _skips(settings)
-        # A full queue makes librdkafka pause for a second by default, in which a busy worker starves: 10 ms is 2.5 times the rate.
-        more = {"max.poll.interval.ms": REBALANCE_MS, "queued.min.messages": 100_000, "fetch.queue.backoff.ms": 10}
+        more = {"max.poll.interval.ms": REBALANCE_MS, "queued.min.messages": 100_000}
         self._consumer = member(settings, flow, slot, more)
         self._kept: dict[tuple[str, int], Lane] = {}
         self._lag = Lag(flow, self._consumer)
