@@ -51,10 +51,35 @@ def settings_here() -> Settings:
 
 
 @app.command()
-def up() -> None:
+def up(
+    city: Annotated[int, typer.Option(help="so many synthetic phones live on it", min=0, max=5_000)] = 0,
+    minutes: Annotated[float, typer.Option(help="the city's time, then everything stops; 0: until Ctrl-C", min=0)] = 0,
+) -> None:
     """Start the whole platform here, and keep it alive until Ctrl-C."""
     settings = load()
-    Platform(settings, console).up()
+    if city and settings.env is Environment.PRODUCTION:
+        fail("OLO_ENV: the city's phones have development tokens; production takes none of them")
+    command = [sys.executable, "-m", "infra.cli", "city", "--people", str(city), "--minutes", str(minutes)]
+    if Platform(settings, console).up(command if city else None):
+        raise SystemExit(1)
+
+
+@app.command()
+def city(
+    people: Annotated[int, typer.Option(help="how many phones", min=2, max=5_000)] = 200,
+    minutes: Annotated[float, typer.Option(help="for how long; 0: until Ctrl-C", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="which people they are")] = 1,
+) -> None:
+    """Synthetic phones on the platform that runs here: a live table, and at the end whether every coin is accounted for."""
+    from infra.city.town import Plan
+    from infra.city.town import main as live
+
+    settings = load()
+    file = settings.home / "endpoints.json"
+    if not file.is_file():
+        fail("nothing runs here; start the platform with `make up`, or both with `olo up --city 200`")
+    if live(json.loads(file.read_text())["http"], settings, Plan(people, minutes, seed), console):
+        raise SystemExit(1)
 
 
 @app.command()

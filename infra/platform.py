@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -168,8 +169,10 @@ class Platform:
         yield "flows", self.wait_for_flows
         yield "HTTP", self.wait_for_serving
 
-    def up(self) -> None:
-        """Start everything, tell where it is, keep it alive until SIGINT or SIGTERM. Errors: PlatformError."""
+    def up(self, city: list[str] | None = None) -> int:
+        """Start everything, tell where it is, keep it alive until SIGINT or SIGTERM. Errors: PlatformError.
+
+        `city`: a command to run on it; when that ends, so does the platform. Gives its exit status, 0 without one."""
         with _only_one(self.home):
             self._port_is_free()
             for number in (signal.SIGINT, signal.SIGTERM):
@@ -179,6 +182,8 @@ class Platform:
                 for name, step in self.steps():
                     self._step(name, step)
                 self._tell_where(time.monotonic() - began)
+                if city:
+                    return self._live(city)
                 while not self.supervisor.stopping:
                     self.supervisor.tend()
                     time.sleep(0.05)
@@ -190,6 +195,19 @@ class Platform:
                 self.console.print("olo: stopping ...")
                 self.supervisor.stop()
                 (self.home / "endpoints.json").unlink(missing_ok=True)
+        return 0
+
+    def _live(self, command: list[str]) -> int:
+        """Keep everything alive until the city has ended; a signal asks it to close its books."""
+        process = subprocess.Popen(command, env=os.environ | self.environment, start_new_session=True)
+        asked = False
+        while process.poll() is None:
+            if self.supervisor.stopping and not asked:
+                process.send_signal(signal.SIGINT)
+                asked = True
+            self.supervisor.tend()
+            time.sleep(0.05)
+        return process.returncode
 
     def _step(self, name: str, step: Callable[[Callable[[str], None]], None]) -> None:
         began = time.monotonic()

@@ -20,6 +20,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from rich.console import Console
 
 from infra.kafka import end_offsets, quiet, reader
+from infra.percentiles import percentile
 from infra.platform import Platform
 from infra.settings import Settings, load
 from schemas.topics import PARTITIONS, partition_of
@@ -115,5 +116,4 @@ def rate(count: Callable[[], int], total: int, command: list[str], settings: Set
 def percentiles(values: list[float]) -> str:
     """p50, p95 and p99 of milliseconds, as text."""
     found = sorted(values)
-    at = {p: found[min(len(found) - 1, int(len(found) * p / 100))] for p in (50, 95, 99)}
-    return "   ".join(f"p{p} {value:7.1f} ms" for p, value in at.items())
+    return "   ".join(f"p{p} {percentile(found, p):7.1f} ms" for p in (50, 95, 99))

@@ -1,0 +1,204 @@
+"""`olo city`, and `olo up --city`: a population on a running platform, a live table of how it fares, its books at the end."""
+
+import asyncio
+import contextlib
+import json
+import signal
+import time
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+import httpx
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from infra import tokens
+from infra.city.books import Books
+from infra.city.life import GIFTS, Person, Streamer, User
+from infra.city.phone import Phone, Sights
+from infra.percentiles import percentile
+from infra.settings import Settings
+
+# Of three people two pay: what keeps streamers busy.
+STREAMERS: Final = 0.4
+SIGN_UPS_AT_ONCE: Final = 10
+TABLE_EVERY_S: Final = 1.0
+LINE_EVERY_S: Final = 10.0
+# What a block must do: out of the call on both phones before a person can say a word more.
+BLOCK_P99_MS: Final = 300.0
+SHOWN: Final = 10
+# A flow that is so many records behind at the end, or at any look for longer than a moment, does not keep up.
+LAG_RECORDS: Final = 1_000
+
+
+class Plan(NamedTuple):
+    """How many people, for how long (0: until told to stop), and which ones."""
+
+    people: int
+    minutes: float
+    seed: int
+
+
+class City:
+    """A population of phones against the platform at `url`. `run` gives the number of broken laws."""
+
+    def __init__(self, url: str, settings: Settings, plan: Plan, console: Console) -> None:
+        self.url = url
+        self.sights = Sights()
+        self._settings = settings
+        self._plan = plan
+        self._console = console
+        self._name = f"city{int(time.time()) % 10_000_000}"
+        self._people: list[Person] = []
+        self._coins_at: list[tuple[float, int]] = []
+        self._lags: list[dict[str, float]] = []
+        self._began = 0.0
+
+    async def run(self, stop: asyncio.Event) -> int:
+        """Live until the time is over or `stop` is set, then close the books."""
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
+        async with httpx.AsyncClient(base_url=self.url, timeout=20, trust_env=False, limits=limits) as client:
+            await self._move_in(client)
+            self._began = time.monotonic()
+            lives = [asyncio.create_task(person.live()) for person in self._people]
+            watching = asyncio.create_task(self._watch(client))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), self._plan.minutes * 60 or None)
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+            self._console.print("people go home; waiting until nothing is under way, then the books ...")
+            await asyncio.gather(*(person.go_home(life) for person, life in zip(self._people, lives, strict=True)))
+            books = Books(self._people, self.sights)
+            await books.close()
+            await asyncio.gather(*(person.phone.disconnect() for person in self._people))
+        return self._tell(books)
+
+    async def _move_in(self, client: httpx.AsyncClient) -> None:
+        admin = self._phone("admin", "admin", client)
+        for gift, (price, share) in GIFTS.items():
+            await admin.ask("PUT", f"/v1/admin/gifts/{gift}", {"price_coins": price, "share_coins": share})
+        streamers = round(self._plan.people * STREAMERS)
+        for number in range(self._plan.people):
+            role, kind = ("streamer", Streamer) if number < streamers else ("user", User)
+            phone = self._phone(f"{role}{number}", role, client)
+            self._people.append(kind(phone, admin, f"{self._plan.seed}/{number}"))
+        gate = asyncio.Semaphore(SIGN_UPS_AT_ONCE)
+
+        async def arrive(person: Person) -> None:
+            async with gate:
+                while not await person.phone.sign_up():
+                    await asyncio.sleep(0.5)
+                person.phone.connect()
+
+        await asyncio.gather(*map(arrive, self._people))
+        for person in self._people:
+            person.streamers = [one.phone for one in self._people[:streamers]]
+
+    def _phone(self, name: str, role: str, client: httpx.AsyncClient) -> Phone:
+        user = f"{self._name}-{name}"
+        return Phone(user, role, tokens.token(self._settings.firebase_project, user, role), client, self.sights)
+
+    # --- watching ----------------------------------------------------------------------------------------------------------
+
+    async def _watch(self, client: httpx.AsyncClient) -> None:
+        """The live table, or a line now and then where nobody watches a terminal."""
+        if not self._console.is_terminal:
+            while True:
+                await asyncio.sleep(LINE_EVERY_S)
+                self._console.print("  ".join(f"{what} {value}" for what, value in (await self._figures(client)).items()))
+        with Live(console=self._console, refresh_per_second=2) as live:
+            while True:
+                table = Table(title=f"the city, {time.monotonic() - self._began:.0f} s", title_justify="left")
+                for column in ("what", "now"):
+                    table.add_column(column)
+                for what, value in (await self._figures(client)).items():
+                    table.add_row(what, value)
+                live.update(table)
+                await asyncio.sleep(TABLE_EVERY_S)
+
+    async def _figures(self, client: httpx.AsyncClient) -> dict[str, str]:
+        sights = self.sights
+        phones = [person.phone for person in self._people]
+        self._coins_at.append((time.monotonic(), sights.spent_coins))
+        since, spent = self._coins_at[max(0, len(self._coins_at) - 15)]
+        each_s = (sights.spent_coins - spent) / max(0.001, time.monotonic() - since)
+        lag = await self._lag(client)
+        self._lags.append(lag)
+        recent = sorted(sights.recent)
+        return {
+            "online": f"{sum(phone.online.is_set() for phone in phones)}",
+            "in calls": f"{sum(phone.talking for phone in phones)}",
+            "calls": f"{len(sights.calls):,}",
+            "gifts": f"{len(sights.gifts):,}",
+            "coins/s": f"{each_s:,.0f}",
+            "action -> SSE p50, p99": f"{percentile(recent, 50):.0f}, {percentile(recent, 99):.0f} ms",
+            "block -> call ended p99": f"{percentile(sorted(sights.latencies['block']), 99):.0f} ms",
+            "lag": ", ".join(f"{flow} {records:.0f}" for flow, records in lag.items()) or "unknown",
+            "errors": f"{len(sights.errors)}",
+        }
+
+    async def _lag(self, client: httpx.AsyncClient) -> dict[str, float]:
+        """Records that each flow is behind, as its processes say."""
+        file = self._settings.home / "endpoints.json"
+        children: list[dict[str, Any]] = json.loads(file.read_text())["children"] if file.is_file() else []
+        found: dict[str, float] = {}
+        for child in children:
+            if not child["url"].endswith("/metrics"):
+                continue
+            try:
+                text = (await client.get(child["url"])).text
+            except httpx.HTTPError:
+                continue
+            flow = child["role"].rpartition("-")[0]
+            behind = (float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith("olo_lag_records{"))
+            found[flow] = found.get(flow, 0.0) + sum(behind)
+        return found
+
+    # --- the end -----------------------------------------------------------------------------------------------------------
+
+    def _tell(self, books: Books) -> int:
+        tell: Callable[[str], None] = lambda line: self._console.print(line, soft_wrap=True)  # noqa: E731
+        sights, sums = self.sights, books.sums
+        minutes = (time.monotonic() - self._began) / 60
+        tell(f"{self._plan.people} people, {minutes:.1f} minutes: {sums['calls']:,} calls, {sums['gifts']:,} gifts, "
+             f"{sums['entries seen']:,} entries seen on feeds, answers {dict(sights.statuses.most_common())}")  # fmt: skip
+        tell(f"calls ended: {dict(sights.ended.most_common())}; refusals: {dict(sights.refusals.most_common())}")
+        for kind, values in sorted(sights.latencies.items()):
+            found = sorted(values)
+            tell(f"  {kind:<8} -> SSE of the other phone  {len(found):>6,} times  p50 {percentile(found, 50):4.0f} ms  "
+                 f"p99 {percentile(found, 99):4.0f} ms")  # fmt: skip
+        block = percentile(sorted(sights.latencies["block"]), 99)
+        tell(f"a block ends the call: p99 {block:.0f} ms (aim {BLOCK_P99_MS:.0f} ms: "
+             f"{'reached' if block < BLOCK_P99_MS else 'NOT reached'})")  # fmt: skip
+        flows = sorted({flow for lag in self._lags for flow in lag})
+        ends = {flow: [lag.get(flow, 0.0) for lag in self._lags] for flow in flows}
+        for flow, lags in ends.items():
+            half = len(lags) // 2
+            tell(f"  lag of {flow:<6} highest {max(lags):.0f} records, means of both halves "
+                 f"{sum(lags[:half]) / max(1, half):.0f} and {sum(lags[half:]) / max(1, len(lags) - half):.0f}")  # fmt: skip
+            if lags[-1] > LAG_RECORDS:
+                books.broken.append(f"{flow} was {lags[-1]:.0f} records behind at the end")
+        tell(f"coins: {sights.granted_coins:,} granted = {sums['on accounts']:,} on accounts + {sums[MARGIN]:,} platform "
+             f"(calls {sums['calls paid']:,} paid, {sums['calls earned']:,} earned; gifts {sums['gifts paid']:,} paid, "
+             f"{sums['gifts shared']:,} shared)")  # fmt: skip
+        broken = [*sights.errors, *books.broken]
+        for line in broken[:SHOWN]:
+            tell(f"  BROKEN  {line}")
+        tell(f"{len(broken)} broken" if broken else "every coin is accounted for; no error")
+        return len(broken)
+
+
+MARGIN: Final = "platform's margin"
+
+
+def main(url: str, settings: Settings, plan: Plan, console: Console) -> int:
+    """Run a city until its time is over, or SIGINT or SIGTERM; the number of broken laws."""
+
+    async def run() -> int:
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        return await City(url, settings, plan, console).run(stop)
+
+    return asyncio.run(run())
