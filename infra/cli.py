@@ -1,29 +1,34 @@
 """The `olo` command line. Errors are one line on stderr and exit code 2."""
 
+import getpass
 import json
 import sys
 from pathlib import Path
 from typing import Annotated, Final, NoReturn
 
+import msgspec
 import typer
 from confluent_kafka import KafkaException
 from rich.console import Console
 from rich.table import Table
 
-from infra import dead_letters, tokens
+from infra import dead_letters, outbox, tokens
 from infra.doctor import report
 from infra.kafka import create_topics
 from infra.platform import Platform, PlatformError
 from infra.settings import Environment, Settings, SettingsError, load
 from schemas.export import documents, problems
+from schemas.outbox import EffectStatus
 from schemas.topics import SUBSCRIPTIONS, topics
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Olo: a live video-chat back end as a stream of events.")
 letters_app = typer.Typer(no_args_is_help=True, help="Records that no decider could take.")
+outbox_app = typer.Typer(no_args_is_help=True, help="What is owed to vendors.")
 schemas_app = typer.Typer(no_args_is_help=True, help="The schemas for others.")
 prove_app = typer.Typer(no_args_is_help=True, help="Proofs on a platform of their own.")
 app.add_typer(prove_app, name="prove")
 app.add_typer(letters_app, name="dead-letters")
+app.add_typer(outbox_app, name="outbox")
 app.add_typer(schemas_app, name="schemas")
 EXPORTED: Final = Path(__file__).parent.parent / "schemas" / "exported"
 console = Console(highlight=False)
@@ -158,6 +163,33 @@ def skip(place: Annotated[str, typer.Argument(help="<topic>/<partition>/<offset>
     console.print(f"will be skipped at the flow's next start: {value[:200]!r}")
 
 
+@outbox_app.command(name="list")
+def list_effects(
+    everything: Annotated[bool, typer.Option("--all", help="also those that were accepted")] = False,
+) -> None:
+    """Effects that wait, were refused or came too late."""
+    table = Table("effect", "vendor", "stands", "attempts", "HTTP", "why")
+    for name, effect in sorted(outbox.effects(_connected())):
+        if everything or effect.status is not EffectStatus.ACCEPTED:
+            table.add_row(
+                name, effect.provider, effect.status, str(effect.attempt), str(effect.http_status or ""), effect.detail[:80]
+            )
+    console.print(table if table.row_count else "nothing is owed")
+
+
+@outbox_app.command(name="show")
+def show_effect(effect: Annotated[str, typer.Argument(help="an effect's id, as `list` shows it")]) -> None:
+    """One effect, with what the vendor said last."""
+    console.print_json(data=msgspec.to_builtins(outbox.find(_connected(), effect)))
+
+
+@outbox_app.command(name="redrive")
+def redrive_effect(effect: Annotated[str, typer.Argument(help="a refused or expired effect's id")]) -> None:
+    """Have it tried again, for a day, after the cause was mended."""
+    outbox.redrive(_connected(), effect, getpass.getuser())
+    console.print(f"{effect} is tried again; see `olo outbox show {effect}`")
+
+
 @schemas_app.command()
 def export(
     force: Annotated[bool, typer.Option("--force", help="write even what breaks readers of the old schemas")] = False,
@@ -200,7 +232,7 @@ def main() -> None:
     """The entry point: known errors are one line, exit code 2."""
     try:
         app()
-    except (SettingsError, PlatformError, dead_letters.NoSuchPlaceError) as error:
+    except (SettingsError, PlatformError, dead_letters.NoSuchPlaceError, outbox.NoSuchEffectError) as error:
         fail(" ".join(str(error).split()))
     except (KafkaException, TimeoutError) as error:
         fail(f"the broker does not do that: {error}; see `olo doctor`")

@@ -14,12 +14,17 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from infra.clickhouse import connect
 from infra.kafka import TIMEOUT_S, end_offsets, quiet, reader
 from infra.settings import EMULATOR_VARIABLE, Environment, Settings
-from schemas.topics import ENTITIES, LIVE, MONEY, topics
+from schemas.topics import ENTITIES, LIVE, MONEY, OUTBOX, topics
 
 FREE_GB: Final = 5
 # A flow that decides and is this far behind answers nobody in time; a store that is so far behind shows analysts the past.
-LAG_RECORDS: Final = {"money": 5_000, "live": 5_000, "store": 200_000}
-READS: Final = {"money": MONEY, "live": LIVE, "store": ENTITIES}
+LAG_RECORDS: Final = {"money": 5_000, "live": 5_000, "dispatch": 5_000, "store": 200_000}
+READS: Final = {
+    "money": [(entity.inbox, entity.partitions) for entity in MONEY],
+    "live": [(entity.inbox, entity.partitions) for entity in LIVE],
+    "dispatch": [(OUTBOX.events, OUTBOX.partitions)],
+    "store": [(entity.inbox, entity.partitions) for entity in ENTITIES],
+}
 
 
 class Finding(NamedTuple):
@@ -104,9 +109,9 @@ def lag_of(settings: Settings, group: str) -> int | None:
     consumer = Consumer(quiet(settings, **{"group.id": group, "isolation.level": "read_committed"}))
     try:
         behind = 0
-        for entity in READS[group]:
-            parts = [TopicPartition(entity.inbox, p) for p in range(entity.partitions)]
-            ends = end_offsets(consumer, entity.inbox, range(entity.partitions))
+        for topic, partitions in READS[group]:
+            parts = [TopicPartition(topic, p) for p in range(partitions)]
+            ends = end_offsets(consumer, topic, range(partitions))
             for part in consumer.committed(parts, 5):
                 behind += max(0, ends[part.partition] - max(part.offset, 0))
         return behind

@@ -118,8 +118,8 @@ class Platform:
 
     @property
     def flows(self) -> dict[str, int]:
-        """The flows that decide, and how many processes each has."""
-        return {"money": self.settings.money_processes, "live": self.settings.live_processes}
+        """The flows that need the log alone, and how many processes each has."""
+        return {"money": self.settings.money_processes, "live": self.settings.live_processes, "dispatch": 1}
 
     def _start_flow(self, name: str, slot: int) -> None:
         port = self.ports.of(f"{name}-{slot}")

@@ -7,7 +7,7 @@ import os
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
@@ -20,6 +20,14 @@ class Environment(StrEnum):
 
     DEVELOPMENT = "development"
     PRODUCTION = "production"
+
+
+class VideoProvider(StrEnum):
+    """Who carries the picture and the sound of calls."""
+
+    NONE = "none"
+    AGORA = "agora"
+    TWILIO = "twilio"
 
 
 class SettingsError(Exception):
@@ -49,6 +57,21 @@ class Settings(BaseSettings):
 
     clickhouse_url: str = Field("", description="http(s)://user:password@host:port/database")
     firebase_project: str = "demo-olo"
+
+    public_url: str = Field("http://127.0.0.1:8080", description="where the outside world reaches this: webhooks sign it")
+    video_provider: VideoProvider = VideoProvider.NONE
+    agora_url: str = "https://api.agora.io"
+    agora_app_id: str = Field("", pattern="^([0-9a-f]{32})?$")
+    agora_certificate: str = Field("", pattern="^([0-9a-f]{32})?$", repr=False)
+    agora_token: int = Field(7, ge=6, le=7, description="the token format: 6 (006) or 7 (007)")
+    agora_customer_id: str = ""
+    agora_customer_secret: str = Field("", repr=False)
+    agora_webhook_secret: str = Field("", repr=False)
+    twilio_url: str = "https://video.twilio.com"
+    twilio_account_sid: str = ""
+    twilio_key_sid: str = ""
+    twilio_key_secret: str = Field("", repr=False)
+    twilio_auth_token: str = Field("", repr=False, description="signs Twilio's callbacks")
 
     @classmethod
     def settings_customise_sources(
@@ -88,6 +111,20 @@ def load(**given: Any) -> Settings:
         raise SettingsError("; ".join(problems)) from None
     except ValueError as error:  # the file is no TOML
         raise SettingsError(f"{config or 'olo.toml'}: {error}") from None
+    _whole(settings)
     if settings.env is Environment.PRODUCTION and os.environ.get(EMULATOR_VARIABLE):
         raise SettingsError(f"{EMULATOR_VARIABLE}: with it anybody can forge a token; production refuses to start; unset it")
     return settings
+
+
+# What each provider cannot do without: credentials and the right to put people out.
+NEEDED: Final = {
+    VideoProvider.AGORA: ("agora_app_id", "agora_certificate", "agora_customer_id", "agora_customer_secret"),
+    VideoProvider.TWILIO: ("twilio_account_sid", "twilio_key_sid", "twilio_key_secret"),
+}
+
+
+def _whole(settings: Settings) -> None:
+    missing = [f"OLO_{name.upper()}" for name in NEEDED.get(settings.video_provider, ()) if not getattr(settings, name)]
+    if missing:
+        raise SettingsError(f"{', '.join(missing)}: needed by OLO_VIDEO_PROVIDER={settings.video_provider}")

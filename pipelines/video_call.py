@@ -46,7 +46,9 @@ from schemas.video import (
     EndCall,
     EndReason,
     HangUp,
+    OpenRoom,
     PlaceCall,
+    RoomOpened,
 )
 from schemas.video_line import LineRefusal, LineRefused, LineSeized, ReleaseLine, SeizeLine
 
@@ -69,6 +71,7 @@ OF_CALLEE: Final = {
 }
 
 Decision = tuple[Call | None, Sequence[Message]]
+CallCommand = AcceptCall | DeclineCall | HangUp | OpenRoom
 
 
 def decide(call: Call | None, message: CallInbox) -> Decision:
@@ -84,7 +87,7 @@ def decide(call: Call | None, message: CallInbox) -> Decision:
             return call, (_standing(call, message),)
         case LineSeized() | LineRefused() | TariffSelected() | BillOpened() | BillRefused():
             return _answered(call, message)
-        case AcceptCall() | DeclineCall() | HangUp():
+        case AcceptCall() | DeclineCall() | HangUp() | OpenRoom():
             return _command(call, message)
         case BeatCall():
             return _beat(call, message), ()
@@ -113,12 +116,12 @@ def _name(message: CallInbox) -> str:
 
 
 def _unknown(message: CallInbox) -> Decision:
-    if not isinstance(message, AcceptCall | DeclineCall | HangUp):
+    if not isinstance(message, AcceptCall | DeclineCall | HangUp | OpenRoom):
         return None, ()
     return None, (_refused(message, CallRefusal.CALL_UNKNOWN),)
 
 
-def _refused(message: AcceptCall | DeclineCall | HangUp, refusal: CallRefusal) -> CallCommandRefused:
+def _refused(message: CallCommand, refusal: CallRefusal) -> CallCommandRefused:
     return CallCommandRefused(
         id=derived_id(message.id, "refused"), at=message.at, cause=message.id, call=message.call, refusal=refusal
     )  # fmt: skip
@@ -283,7 +286,7 @@ def _connect(call: Call, message: Message, name: str) -> Decision:
     return after, (connected, start)
 
 
-def _command(call: Call, message: AcceptCall | DeclineCall | HangUp) -> Decision:
+def _command(call: Call, message: CallCommand) -> Decision:
     if call.status is CallStatus.RINGING and call.ring_until is not None and message.at >= call.ring_until:
         ended, told = _end(call, message, EndReason.UNANSWERED, call.ring_until)
         assert ended is not None
@@ -296,6 +299,9 @@ def _command(call: Call, message: AcceptCall | DeclineCall | HangUp) -> Decision
             return call, (_standing(call, message),)
         case AcceptCall():
             return _connect(call, message, message.call)
+        case OpenRoom():
+            opened = RoomOpened(**_of(message.call, call, message, 0, message.at), provider=call.room or message.provider)
+            return replace(call, room=opened.provider), (opened,)
         case DeclineCall():
             return _end(call, message, EndReason.DECLINED, message.at, message.by)
         case HangUp() if call.status is CallStatus.PLACING:
@@ -307,7 +313,7 @@ def _command(call: Call, message: AcceptCall | DeclineCall | HangUp) -> Decision
             return _end(call, message, reason, message.at, message.by)
 
 
-def _command_refusal(call: Call, message: AcceptCall | DeclineCall | HangUp) -> CallRefusal | None:
+def _command_refusal(call: Call, message: CallCommand) -> CallRefusal | None:
     """The first guard that the command fails, or None."""
     if message.by not in (call.caller, call.callee):
         return CallRefusal.NOT_IN_CALL
@@ -315,6 +321,8 @@ def _command_refusal(call: Call, message: AcceptCall | DeclineCall | HangUp) -> 
         return CallRefusal.CALL_ENDED
     if isinstance(message, HangUp):
         return None
+    if isinstance(message, OpenRoom):
+        return CallRefusal.NOT_RINGING if call.clip or call.status is CallStatus.PLACING else None
     if call.status is CallStatus.PLACING or (isinstance(message, DeclineCall) and call.status is not CallStatus.RINGING):
         return CallRefusal.NOT_RINGING
     return None if message.by == call.callee and not call.clip else CallRefusal.NOT_CALLEE
@@ -366,8 +374,9 @@ def _end(call: Call, message: CallInbox, reason: EndReason, at: datetime, by: st
     at = max(at, connected_at or call.placed_at)
     duration_s = (at - connected_at).total_seconds() if connected_at else 0.0
     ended = CallEnded(
-        **_of(name, call, message, 0, at), reason=reason, by=by, connected=connected_at is not None, duration_s=duration_s
-    )
+        **_of(name, call, message, 0, at), reason=reason, by=by, connected=connected_at is not None, duration_s=duration_s,
+        room=call.room,
+    )  # fmt: skip
     again: tuple[UserId, ...] = ()
     if call.kind is CallKind.ROULETTE and reason in (EndReason.DECLINED, EndReason.UNANSWERED):
         again = (call.caller, call.callee) if reason is EndReason.DECLINED else (call.caller,)

@@ -15,7 +15,7 @@ from zlib import crc32
 
 from msgspec import Struct
 
-from schemas import balance, billing, blocklist, gift, user, video, video_line
+from schemas import balance, billing, blocklist, gift, outbox, user, video, video_line, video_room
 from schemas.base import Fact, Message, State, Wake
 from schemas.dead_letters import DeadLetter
 
@@ -114,7 +114,7 @@ USER: Final = Entity(
 CALL: Final = Entity(
     "call",
     "call",
-    (video.PlaceCall, video.AcceptCall, video.DeclineCall, video.HangUp, video.BeatCall, video.EndCall),
+    (video.PlaceCall, video.AcceptCall, video.DeclineCall, video.HangUp, video.BeatCall, video.OpenRoom, video.EndCall),
     video.CALL_FACTS,
     video.Call,
 )
@@ -135,6 +135,7 @@ LINE: Final = Entity(
 )
 POOL: Final = Entity("pool", "pool", (video_line.EnterPool, video_line.QuitPool), (video_line.Matched,), video_line.Pool)
 CLIP: Final = Entity("clip", "clip", (video.OfferClip, video.PlayClip), (video.ClipOffered, video.ClipRefused), video.Clip)
+ROOM: Final = Entity("room", "call", (video_room.NoteParticipant,), video_room.ROOM_FACTS, video_room.Room)
 TARIFFS: Final = Entity(
     "tariffs",
     "book",
@@ -154,8 +155,11 @@ GIFT_ITEM: Final = Entity(
 BLOCKS: Final = Entity("blocks", "user", (blocklist.BlockUser, blocklist.UnblockUser), blocklist.BLOCKS_FACTS, blocklist.Blocks)
 RECORD: Final = Entity("record", "user", (blocklist.CountBlock, blocklist.Review), blocklist.RECORD_FACTS, blocklist.Record)
 RULEBOOK: Final = Entity("rulebook", "rulebook", (blocklist.PublishRules,), (blocklist.RulesPublished,), blocklist.Rulebook)
+OUTBOX: Final = Entity(
+    "outbox", "effect", (outbox.OweEffect, outbox.ReportAttempt, outbox.RedriveEffect), outbox.OUTBOX_FACTS, outbox.Effect
+)
 MONEY: Final = (ACCOUNT, TRANSFER)
-LIVE: Final = (USER, LINE, CALL, POOL, CLIP, TARIFFS, BILL, GIFT, GIFT_ITEM, BLOCKS, RECORD, RULEBOOK)
+LIVE: Final = (USER, LINE, CALL, POOL, CLIP, ROOM, TARIFFS, BILL, GIFT, GIFT_ITEM, BLOCKS, RECORD, RULEBOOK, OUTBOX)
 ENTITIES: Final = (*MONEY, *LIVE)
 
 SHOWN_TO_BOTH: Final = (video.CallRinging, video.CallConnected, video.CallEnded)
@@ -215,6 +219,14 @@ SUBSCRIPTIONS: Final = (
     Subscription(billing.TariffSelected, CALL.inbox, attrgetter("call"), "a call pins its tariff"),
     Subscription(billing.BillOpened, CALL.inbox, attrgetter("call"), "the first checkpoint is held: it may ring"),
     Subscription(billing.BillRefused, CALL.inbox, attrgetter("call"), "too few coins: it does not ring"),
+    Subscription(video.RoomOpened, ROOM.inbox, attrgetter("call"), "a room knows who may be in it"),
+    Subscription(video.CallEnded, ROOM.inbox, lambda ended: ended.call if ended.room else "", "a room outlives its call a day"),
+    Subscription(
+        video.CallEnded,
+        OUTBOX.inbox,
+        lambda ended: outbox.close_room_id(ended.call) if ended.room else "",
+        "the provider puts out who is still in the room",
+    ),
     Subscription(gift.GiftPriced, GIFT.inbox, attrgetter("gift"), "a gift knows its price"),
     Subscription(blocklist.ConsequenceDrawn, FEED.name, attrgetter("user"), "the phone is told"),
     *(s for fact in SHOWN_TO_BOTH for s in _both(fact, "caller", "callee", "both phones show the call")),

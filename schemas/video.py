@@ -118,6 +118,13 @@ class BeatCall(_ToCall, frozen=True, kw_only=True):
     by: User_
 
 
+class OpenRoom(_ToCall, frozen=True, kw_only=True):
+    """A phone of the call wants to join its room at `provider`; the call's first room is its only one."""
+
+    by: User_
+    provider: Short
+
+
 class EndCall(_ToCall, frozen=True, kw_only=True):
     """Somebody else ends the call: the bill at a checkpoint, a block, a ban. It ends at `at`, not later than now."""
 
@@ -150,12 +157,20 @@ class CallConnected(_OfCall, frozen=True, kw_only=True):
 
 
 class CallEnded(_OfCall, frozen=True, kw_only=True):
-    """The call ended at `at`. `duration_s` is the time that they talked, `connected` whether they did at all."""
+    """The call ended at `at`. `duration_s` is the time that they talked, `connected` whether they did at all; `room`: the
+    provider of its room, if one was opened."""
 
     reason: EndReason
     by: str = ""
     connected: bool = False
     duration_s: float = 0.0
+    room: str = ""
+
+
+class RoomOpened(_OfCall, frozen=True, kw_only=True):
+    """The call's picture and sound are with `provider`; credentials may be issued."""
+
+    provider: str
 
 
 class CallCommandRefused(Fact, frozen=True, kw_only=True):
@@ -174,7 +189,7 @@ class CallRepeated(Fact, frozen=True, kw_only=True):
     shortfall_coins: int = 0
 
 
-CALL_FACTS: Final = (CallRinging, CallRefused, CallConnected, CallEnded, CallCommandRefused, CallRepeated)
+CALL_FACTS: Final = (CallRinging, CallRefused, CallConnected, CallEnded, RoomOpened, CallCommandRefused, CallRepeated)
 
 
 class Call(State, frozen=True):
@@ -193,6 +208,7 @@ class Call(State, frozen=True):
     waiting: tuple[str, ...] = ()
     seized: tuple[UserId, ...] = ()
     traits: Traits | None = None
+    room: str = ""
     tariff: Tariff | None = None
     billed: bool = False
     refusal: CallRefusal | None = None
@@ -284,7 +300,7 @@ class Clip(State, frozen=True):
 
 
 CallInbox = (
-    PlaceCall | AcceptCall | DeclineCall | HangUp | BeatCall | EndCall | LineSeized | LineRefused | TariffSelected | BillOpened
-    | BillRefused | Wake
+    PlaceCall | AcceptCall | DeclineCall | HangUp | BeatCall | OpenRoom | EndCall | LineSeized | LineRefused | TariffSelected
+    | BillOpened | BillRefused | Wake
 )  # fmt: skip
 ClipInbox = OfferClip | PlayClip | Wake

@@ -18,7 +18,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_
 
 from infra.clickhouse import connect
 from infra.settings import Settings
-from serving import balance, billing, blocklist, gift, transfer, user, video
+from serving import balance, billing, blocklist, gift, transfer, user, video, video_room
 from serving.auth import Authenticator
 from serving.commands import Commands, views_of
 from serving.feed import Hub
@@ -73,11 +73,12 @@ def build(settings: Settings) -> tuple[FastAPI, Any, Hub]:
         await asyncio.to_thread(app.state.tail.stop)
 
     app = FastAPI(title="Olo", version="1", lifespan=lifespan, redoc_url=None)
+    app.state.settings = settings
     app.state.views = views
     app.state.authenticator = Authenticator(settings)
     app.state.clickhouse = _clickhouse(settings)
     install(app)
-    for part in (user, balance, transfer, video, billing, gift, blocklist):
+    for part in (user, balance, transfer, video, video_room, billing, gift, blocklist):
         app.include_router(part.router)
     _add_health(app)
     _add_metrics(app)

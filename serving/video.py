@@ -193,7 +193,7 @@ def call_of(request: Request, call: str, caller: Caller) -> Call:
     state: Call | None = views_of(request).of(CALL).get(call)
     staff = caller.role in (Role.ADMIN, Role.SUPPORT)
     if state is None or not (staff or caller.user in (state.caller, state.callee)):
-        raise _problem(CallRefusal.CALL_UNKNOWN)
+        raise problem_of(CallRefusal.CALL_UNKNOWN)
     return state
 
 
@@ -214,7 +214,8 @@ def _shown(name: str, call: Call) -> CallAnswer:
     )
 
 
-def _problem(refusal: CallRefusal, shortfall_coins: int = 0) -> Problem:
+def problem_of(refusal: CallRefusal, shortfall_coins: int = 0) -> Problem:
+    """A refusal as HTTP says it."""
     more: dict[str, Any] = {"shortfall_coins": shortfall_coins} if shortfall_coins else {}
     problem = Problem(STATUS.get(refusal, 409), refusal, DETAIL[refusal], **more)
     if problem.status == 503:
@@ -228,9 +229,9 @@ def _answered(fact: Fact | None, call: str, request: Request, response: Response
     response.status_code = 201
     match fact:
         case CallRefused() | CallRepeated() if fact.refusal is not None:
-            raise _problem(fact.refusal, fact.shortfall_coins)
+            raise problem_of(fact.refusal, fact.shortfall_coins)
         case CallCommandRefused() | ClipRefused():
-            raise _problem(fact.refusal)
+            raise problem_of(fact.refusal)
         case CallRinging():
             return CallAnswer(**_sides(fact), status=CallStatus.RINGING, ring_until=fact.until)
         case CallConnected():
@@ -280,7 +281,7 @@ async def offer(clip: Name, body: ClipBody, caller: SignedIn, request: Request) 
     command = OfferClip(id=new_id(), at=now(), clip=clip, streamer=UserId(caller.user), **body.model_dump())
     fact = await commands_of(request).ask(command)
     if isinstance(fact, ClipRefused):
-        raise _problem(fact.refusal)
+        raise problem_of(fact.refusal)
     assert fact is None or isinstance(fact, ClipOffered)
     return ClipAnswer(clip=clip, streamer=caller.user, **body.model_dump())
 

@@ -1,9 +1,11 @@
 """One real platform for the whole run: broker, ClickHouse engine, flows and HTTP, started by `olo up` on free ports."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 
@@ -12,6 +14,7 @@ import pytest
 
 from infra import tokens
 from infra.stage import Stage
+from tests.vendor_stub import VendorStub
 
 
 class Stack(Stage):
@@ -63,9 +66,64 @@ class Api:
         return self.client.get("/v1/balance", params=parameters)
 
 
+class Phone:
+    """A user with an open feed: everything it was shown, with the time."""
+
+    def __init__(self, api):
+        self.api = api
+        self.user = api.user
+        self.shown = []
+        self.ready = threading.Event()
+        threading.Thread(target=self._watch, daemon=True).start()
+        assert self.ready.wait(10)
+        eventually(lambda: api.get("/v1/users/me").json()["online"])
+
+    def _watch(self):
+        try:
+            with self.api.client.stream("GET", "/v1/feed", timeout=120) as answer:
+                for line in answer.iter_lines():
+                    self.ready.set()
+                    if line.startswith('data: {"type"'):
+                        self.shown.append((time.time(), json.loads(line[6:])))
+        except Exception:
+            pass
+
+    def of(self, type_):
+        return [event for _, event in self.shown if event["type"] == type_]
+
+    def wait_for(self, type_, count=1):
+        return eventually(lambda: len(self.of(type_)) >= count and self.of(type_)[count - 1])
+
+    def call(self, other, key=""):
+        return self.api.post("/v1/calls", json={"to": other.user}, headers={"Idempotency-Key": key})
+
+
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory):
-    stack = Stack(tmp_path_factory.mktemp("olo") / "home")
+def vendors():
+    """Stand-ins for the outside services, with the platform's credentials for them."""
+    stub = VendorStub()
+    stub.environment = {
+        "OLO_VIDEO_PROVIDER": "agora",
+        "OLO_AGORA_URL": stub.url,
+        "OLO_AGORA_APP_ID": "a" * 32,
+        "OLO_AGORA_CERTIFICATE": "b" * 32,
+        "OLO_AGORA_CUSTOMER_ID": "customer",
+        "OLO_AGORA_CUSTOMER_SECRET": "secret",
+        "OLO_AGORA_WEBHOOK_SECRET": "hook",
+        "OLO_TWILIO_URL": stub.url,
+        "OLO_TWILIO_ACCOUNT_SID": "AC1",
+        "OLO_TWILIO_KEY_SID": "SK1",
+        "OLO_TWILIO_KEY_SECRET": "keysecret" * 4,
+        "OLO_TWILIO_AUTH_TOKEN": "authtoken",
+        "OLO_PUBLIC_URL": "https://olo.example",
+    }
+    yield stub
+    stub.close()
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory, vendors):
+    stack = Stack(tmp_path_factory.mktemp("olo") / "home", **vendors.environment)
     yield stack
     assert stack.stop() == 0
 
@@ -83,5 +141,18 @@ def new_user(stack):
         api = Api(stack, f"u-{uuid.uuid4().hex[:10]}", role)
         assert api.post("/v1/users", json=known).status_code == 201
         return api
+
+    return make
+
+
+@pytest.fixture
+def phones(new_user, admin):
+    """A user with some coins, and a streamer; their calls have a tariff of their own country."""
+
+    def make(coins=1_000, country="", role="user"):
+        bob = new_user(role, country=country)
+        if coins:
+            assert admin.place("/v1/admin/grants", account=f"{bob.user}/coins", coins=coins).status_code == 201
+        return Phone(bob), Phone(new_user("streamer"))
 
     return make

@@ -24,8 +24,9 @@ from schemas.blocklist import BlockReason, BlockRule, BlockUser, Consequence, Re
 from schemas.gift import PutGiftItem, SendGift
 from schemas.topics import PARTITIONS
 from schemas.user import Ban, Beat, CloseSession, OpenSession, Role, SignUp, Unban
-from schemas.video import AcceptCall, BeatCall, DeclineCall, HangUp, OfferClip, PlaceCall, PlayClip
+from schemas.video import AcceptCall, BeatCall, DeclineCall, HangUp, OfferClip, OpenRoom, PlaceCall, PlayClip
 from schemas.video_line import JoinRoulette, LeaveRoulette
+from schemas.video_room import LeaveReason, NoteParticipant
 from tests.simulated_money import laws as money_laws
 from tests.simulated_money import output_of, reader_of, report
 
@@ -96,6 +97,8 @@ def _talk(script: Script, call: str, caller: str, callee: str, begins_s: float) 
     if answer != "accept":
         return
     script.say(AcceptCall, at, call=call, by=callee)
+    if chance.random() < 0.4:
+        _room(script, call, (caller, callee), at)
     length = chance.choice((0.0, 3.0, 20.0, 21.0, 59.0, 60.0, 75.0, 130.0))
     lost = chance.random() < 0.25
     hold_out = {caller: length, callee: length * (chance.random() if lost else 1)}
@@ -106,6 +109,20 @@ def _talk(script: Script, call: str, caller: str, callee: str, begins_s: float) 
         script.say(HangUp, at + length, call=call, by=chance.choice((caller, callee)))
         if chance.random() < 0.2:
             script.say(HangUp, at + length + 0.1, call=call, by=caller)
+
+
+def _room(script: Script, call: str, sides: tuple[str, str], begins_s: float) -> None:
+    """Both ask for credentials; the provider tells of them twice, out of order, and sometimes that one has quit."""
+    chance = script.chance
+    for user in sides:
+        script.say(OpenRoom, begins_s + chance.random(), call=call, by=user, provider=chance.choice(("agora", "twilio")))
+    notices = [("1", True, 1, 2.0), ("2", True, 1, 2.5), ("2", False, 2, 4.0), ("2", True, 3, 6.0)]
+    if chance.random() < 0.3:
+        notices.append(("1", False, 7, 15.0))
+    for member, joined, seq, after_s in (*notices, *chance.sample(notices, 2)):
+        reason = LeaveReason.QUIT if seq == 7 else LeaveReason.LOST
+        told = {"member": member, "joined": joined, "seq": seq, "reason": reason}
+        script.say(NoteParticipant, begins_s + after_s + chance.random() * 5, call=call, **told)
 
 
 def _call(script: Script) -> None:

@@ -1,7 +1,6 @@
 """Calls over HTTP on the real platform: two phones, coins by the second, and every way in which a call does not come about."""
 
 import json
-import threading
 import time
 import uuid
 from datetime import timedelta
@@ -11,58 +10,13 @@ import pytest
 from infra.kafka import read_topic
 from infra.proofs.auditor import Row
 from infra.proofs.calls import CallAudit
-from tests.conftest import eventually
+from tests.conftest import Phone, eventually
 
 FAST = {
     "payer": {"checkpoints": [{"after_s": 0, "coins": 9}, {"after_s": 2, "coins": 60}, {"after_s": 5, "coins": 60}],
               "step_s": 5, "step_coins": 60},
     "earner": {"checkpoints": [{"after_s": 2, "coins": 30}, {"after_s": 5, "coins": 30}], "step_s": 5, "step_coins": 30},
 }  # fmt: skip
-
-
-class Phone:
-    """A user with an open feed: everything it was shown, with the time."""
-
-    def __init__(self, api):
-        self.api = api
-        self.user = api.user
-        self.shown = []
-        self.ready = threading.Event()
-        threading.Thread(target=self._watch, daemon=True).start()
-        assert self.ready.wait(10)
-        eventually(lambda: api.get("/v1/users/me").json()["online"])
-
-    def _watch(self):
-        try:
-            with self.api.client.stream("GET", "/v1/feed", timeout=120) as answer:
-                for line in answer.iter_lines():
-                    self.ready.set()
-                    if line.startswith('data: {"type"'):
-                        self.shown.append((time.time(), json.loads(line[6:])))
-        except Exception:
-            pass
-
-    def of(self, type_):
-        return [event for _, event in self.shown if event["type"] == type_]
-
-    def wait_for(self, type_, count=1):
-        return eventually(lambda: len(self.of(type_)) >= count and self.of(type_)[count - 1])
-
-    def call(self, other, key=""):
-        return self.api.post("/v1/calls", json={"to": other.user}, headers={"Idempotency-Key": key})
-
-
-@pytest.fixture
-def phones(new_user, admin):
-    """A user with some coins, and a streamer; their calls have a tariff of their own country."""
-
-    def make(coins=1_000, country="", role="user"):
-        bob = new_user(role, country=country)
-        if coins:
-            assert admin.place("/v1/admin/grants", account=f"{bob.user}/coins", coins=coins).status_code == 201
-        return Phone(bob), Phone(new_user("streamer"))
-
-    return make
 
 
 @pytest.fixture

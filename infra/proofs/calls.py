@@ -6,6 +6,7 @@ their facts, coins are held against the ledger's entries.
 
 from collections import Counter, defaultdict
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 from infra.proofs.auditor import MAX_TOLD, Read
@@ -46,6 +47,7 @@ class CallAudit:
         self._gifts()
         self._presence()
         self._blocks()
+        self._rooms()
 
     def _facts(self, topic: str) -> list[Json]:
         return [row.value for row in self._read(topic) if row.value]
@@ -213,6 +215,26 @@ class CallAudit:
         if due != found:
             self._break(f"barred are {dict(found - due)} too many and {dict(due - found)} too few")
         self.counts["blocks"] = sum(due.values()) // 2
+
+    def _rooms(self) -> None:
+        """Every room was opened before its call ended, and its closing is owed once; nobody else's is."""
+        due = Counter(
+            fact["subject"] for fact in self._facts("outbox.events") if fact["type"] == "EffectDue" and fact["attempt"] == 1
+        )
+        for call, facts in self.calls.items():
+            ended = self._one(call, "CallEnded")
+            room = ended.get("room", "") if ended else ""
+            opened = {fact["provider"] for fact in facts if fact["type"] == "RoomOpened"}
+            if opened != ({room} if room else set()) or due.pop(call, 0) != (1 if room else 0):
+                self._break(f"call {call}: rooms opened {opened}, ended with {room!r}")
+            self.counts["rooms"] += bool(room)
+        if due:
+            self._break(f"the outbox closes rooms that never were: {dict(due)}")
+        twice = self._by("room.events", "call")
+        for call, notices in twice.items():
+            kinds = sorted((fact["user"], n, fact["type"]) for n, fact in enumerate(notices))
+            if any((one[0], one[2]) == (other[0], other[2]) for one, other in pairwise(kinds)):
+                self._break(f"room of {call}: {kinds}")
 
 
 def _time(fact: dict[str, Any]) -> datetime:

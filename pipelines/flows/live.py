@@ -4,7 +4,19 @@
 """
 
 from infra.settings import Settings
-from pipelines import billing_bill, billing_tariffs, blocklist, gift, user, video_call, video_clip, video_line, video_pool
+from pipelines import (
+    billing_bill,
+    billing_tariffs,
+    blocklist,
+    gift,
+    outbox,
+    user,
+    video_call,
+    video_clip,
+    video_line,
+    video_pool,
+    video_room,
+)
 from pipelines.flows.process import arguments, start
 from pipelines.runtime.core import Core, Decider
 from pipelines.runtime.worker import Worker
@@ -18,6 +30,7 @@ DECIDERS = (
     Decider(topics.CALL, video_call.decide),
     Decider(topics.POOL, video_pool.decide),
     Decider(topics.CLIP, video_clip.decide),
+    Decider(topics.ROOM, video_room.decide),
     Decider(topics.TARIFFS, billing_tariffs.decide),
     Decider(topics.BILL, billing_bill.decide),
     Decider(topics.GIFT, gift.decide),
@@ -25,6 +38,7 @@ DECIDERS = (
     Decider(topics.BLOCKS, blocklist.decide),
     Decider(topics.RECORD, blocklist.decide_record),
     Decider(topics.RULEBOOK, blocklist.decide_rules),
+    Decider(topics.OUTBOX, outbox.decide),
 )
 
 

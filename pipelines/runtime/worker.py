@@ -13,15 +13,16 @@ What makes it exactly once (each point was seen to matter under kill -9):
 import logging
 import time
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from infra.kafka import end_offsets, member, partitions_of, quiet, read_to_end, read_topic, reader
+from infra.kafka import end_offsets, member, partitions_of, read_to_end, read_topic, reader
 from infra.settings import Settings
 from pipelines.runtime import metrics
 from pipelines.runtime.core import Batch, Core, Lane
 from pipelines.runtime.lag import Lag
+from pipelines.runtime.transactions import STEP_S, Stuck, Transactions
 from schemas.topics import SKIPS
 
 log = logging.getLogger("olo.worker")
@@ -30,19 +31,10 @@ log = logging.getLogger("olo.worker")
 BATCH_RECORDS: Final = 20_000
 # How long to wait for a first record. It wakes at once when one comes; idle, it costs 2 % of a core.
 POLL_S: Final = 0.02
-# The broker aborts what a process that never came back left open.
-TRANSACTION_MS: Final = 10_000
-# No step of a transaction takes this long unless the broker is away. A worker that waits on would hold up the group's
-# rebalance, and with it everybody's partitions: it ends, and its next start finds the broker.
-STEP_S: Final = 6.0
 # How long the group waits for a member that does not come to a rebalance; a restore of millions of entities must fit in.
 REBALANCE_MS: Final = 30_000
 # A restore waits for transactions that are still open; one that hangs longer than this is a broker in trouble.
 RESTORE_S: Final = 25.0
-
-
-class Stuck(Exception):  # noqa: N818 - reads as what it is
-    """The broker did not do its part in time: this process ends, the next one tries again."""
 
 
 class Worker:
@@ -53,8 +45,7 @@ class Worker:
         self.core = core
         self.settings = settings
         name = f"{flow}-{slot}"
-        self._producer = Producer(self._producing(name))
-        self._producer.init_transactions(2 * STEP_S)
+        self._transactions = Transactions(name, settings)
         core.skips = _skips(settings)
         more = {"max.poll.interval.ms": REBALANCE_MS, "queued.min.messages": 100_000}
         self._consumer = member(settings, flow, slot, more)
@@ -62,23 +53,6 @@ class Worker:
         self._lag = Lag(flow, self._consumer)
         self._consumer.subscribe(
             sorted(core.deciders), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked
-        )
-
-    def _producing(self, name: str) -> dict[str, Any]:
-        return quiet(
-            self.settings,
-            **{
-                "transactional.id": name,
-                "transaction.timeout.ms": TRANSACTION_MS,
-                "linger.ms": 1,
-                # back-to-back small transactions meet CONCURRENT_TRANSACTIONS while the broker ends the last one (some 5 ms);
-                # the default wait of 100 ms would be the p99
-                "retry.backoff.ms": 1,
-                "retry.backoff.max.ms": 10,
-                "compression.type": "lz4",
-                "batch.num.messages": 10_000,
-                "queue.buffering.max.messages": 2_000_000,
-            },
         )
 
     # --- partitions come and go ----------------------------------------------------------------------------------------
@@ -193,21 +167,12 @@ class Worker:
     def commit(self, batch: Batch) -> None:
         """Write a batch and its positions in one transaction, then make it the state. Errors: KafkaException, final."""
         began = time.monotonic()
-        producer, produce = self._producer, self._producer.produce
         outputs = batch.seal()
         positions = batch.positions
         if not outputs and not positions:
             return
-        producer.begin_transaction()
-        for topic, partition, key, value in outputs:
-            produce(topic, value, key, partition)
-        # What is flushed first need not be waited for inside send_offsets, whose retries are slower (p90 114 ms -> 1 ms).
-        if left := producer.flush(STEP_S):
-            raise Stuck(f"{self.flow}: the broker has not taken {left} records within {STEP_S:.0f} s")
-        if positions:
-            offsets = [TopicPartition(topic, p, offset) for (topic, p), offset in positions.items()]
-            producer.send_offsets_to_transaction(offsets, self._consumer.consumer_group_metadata(), STEP_S)
-        producer.commit_transaction(STEP_S)
+        offsets = [TopicPartition(topic, p, offset) for (topic, p), offset in positions.items()]
+        self._transactions.write(outputs, offsets, self._consumer)
         batch.merge()
         self._measure(batch, len(outputs), time.monotonic() - began)
 

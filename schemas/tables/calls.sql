@@ -13,6 +13,7 @@ CREATE TABLE IF NOT EXISTS calls
     by              String,
     refusal         LowCardinality(String),
     shortfall_coins Int64,
+    room            LowCardinality(String),
     partition       UInt16,
     offset          UInt64
 )

@@ -1,0 +1,53 @@
+"""The outbox for operators: what is owed to vendors, what they refused and why, and how to have it tried again."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Final
+
+from confluent_kafka import Producer
+
+from infra.kafka import TIMEOUT_S, quiet, read_topic
+from infra.settings import Settings
+from schemas.base import new_id, now
+from schemas.codec import encode, state_decoder
+from schemas.outbox import Effect, EffectStatus, RedriveEffect
+from schemas.topics import OUTBOX, partition_of
+
+# A person who redrives wants it done today.
+REDRIVEN_FOR: Final = timedelta(hours=24)
+# What a person has to look at.
+ENDED_BADLY: Final = frozenset({EffectStatus.REFUSED, EffectStatus.EXPIRED})
+
+
+class NoSuchEffectError(ValueError):
+    """There is no such effect, or it cannot be redriven."""
+
+
+def effects(settings: Settings) -> Iterator[tuple[str, Effect]]:
+    """Every effect that is remembered, as it stands."""
+    decode = state_decoder(Effect)
+    last: dict[str, bytes | None] = {}
+    for message in read_topic(settings, OUTBOX.changelog):
+        last[message.key().decode()] = message.value()
+    return ((name, decode(value)) for name, value in last.items() if value is not None)
+
+
+def find(settings: Settings, name: str) -> Effect:
+    """One effect. Errors: NoSuchEffectError."""
+    found = dict(effects(settings)).get(name)
+    if found is None:
+        raise NoSuchEffectError(f"there is no effect {name!r}, or it was done more than a day ago; see `olo outbox list --all`")
+    return found
+
+
+def redrive(settings: Settings, name: str, by: str) -> None:
+    """Have a refused or expired effect tried again. Errors: NoSuchEffectError."""
+    effect = find(settings, name)
+    if effect.status not in ENDED_BADLY:
+        raise NoSuchEffectError(f"{name} is {effect.status}: only refused and expired effects can be redriven")
+    command = RedriveEffect(id=new_id(), at=now(), effect=name, expires_at=now() + REDRIVEN_FOR, by=by)
+    key = name.encode()
+    producer = Producer(quiet(settings))
+    producer.produce(OUTBOX.inbox, encode(command), key, partition_of(key, OUTBOX.partitions))
+    if producer.flush(TIMEOUT_S):
+        raise TimeoutError(f"the command was not taken within {TIMEOUT_S:.0f} s")

@@ -1,0 +1,41 @@
+"""What a vendor's HTTP answer means for an effect."""
+
+from typing import Final, NamedTuple
+
+import httpx
+
+from schemas.outbox import AttemptOutcome
+
+# Enough of an answer to see what was wrong, little enough to keep.
+DETAIL: Final = 500
+MAX_RETRY_AFTER_S: Final = 3_600.0
+
+
+class Attempt(NamedTuple):
+    """One attempt: its outcome, the HTTP status (0: no answer), what the vendor said, how long it wants to be left alone."""
+
+    outcome: AttemptOutcome
+    status: int = 0
+    detail: str = ""
+    retry_after_s: float = 0.0
+
+
+def read(answer: httpx.Response) -> Attempt:
+    """The usual reading: 2xx is taken, 408, 429 and 5xx are tried again, every other answer is a no for good."""
+    detail = answer.text[:DETAIL]
+    if answer.is_success:
+        return Attempt(AttemptOutcome.ACCEPTED, answer.status_code, detail)
+    if answer.status_code in (408, 429) or answer.status_code >= 500:
+        return Attempt(AttemptOutcome.FAILED, answer.status_code, detail, _retry_after_s(answer))
+    return Attempt(AttemptOutcome.REFUSED, answer.status_code, detail)
+
+
+def network_failure(error: httpx.HTTPError) -> Attempt:
+    """No answer came: it may or may not have been done."""
+    return Attempt(AttemptOutcome.FAILED, 0, f"{type(error).__name__}: {error}"[:DETAIL])
+
+
+def _retry_after_s(answer: httpx.Response) -> float:
+    """Seconds of a Retry-After header; its other form, a date, counts as none: our own pauses grow anyway."""
+    text = answer.headers.get("retry-after", "")
+    return min(float(text), MAX_RETRY_AFTER_S) if text.isdecimal() else 0.0

@@ -1,0 +1,71 @@
+"""Twilio Video: access tokens, closing a room, and status callbacks of who came and went.
+
+Contract: Twilio's access tokens (a JWT with a video grant), `POST /v1/Rooms/{name}` with Status=completed, and status callbacks
+signed with X-Twilio-Signature. A room's unique name is the call's id, a participant's identity the user's id.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final
+
+import httpx
+from twilio.jwt.access_token import AccessToken
+from twilio.jwt.access_token.grants import VideoGrant
+from twilio.request_validator import RequestValidator
+
+from infra.settings import Settings
+from infra.vendors import answers
+from infra.vendors.agora import Notice
+from schemas.outbox import AttemptOutcome, EffectDue
+from schemas.video_room import LeaveReason
+
+CALLS_PER_S: Final = 10.0
+TIMEOUT_S: Final = 10.0
+EVENTS: Final = {"participant-connected": True, "participant-disconnected": False}
+
+
+def token(settings: Settings, room: str, identity: str, lives_s: int) -> str:
+    """A token for one user in one room, for `lives_s` seconds (at most a day)."""
+    made = AccessToken(
+        settings.twilio_account_sid, settings.twilio_key_sid, settings.twilio_key_secret,
+        identity=identity, ttl=lives_s, grants=[VideoGrant(room=room)],
+    )  # fmt: skip
+    text: str = made.to_jwt()
+    return text
+
+
+def close_room(due: EffectDue, settings: Settings, client: httpx.Client) -> answers.Attempt:
+    """End a call's room: everybody in it is put out. There is none under the name any more: done."""
+    answer = client.post(
+        f"{settings.twilio_url}/v1/Rooms/{due.subject}",
+        data={"Status": "completed"},
+        auth=(settings.twilio_key_sid, settings.twilio_key_secret),
+        timeout=TIMEOUT_S,
+    )
+    if answer.status_code == 404:
+        return answers.Attempt(AttemptOutcome.ACCEPTED, 404, "there is no such room any more")
+    return answers.read(answer)
+
+
+def genuine(settings: Settings, path: str, form: Mapping[str, str], signature: str) -> bool:
+    """Whether a callback is Twilio's: its signature over the public URL and the sorted form."""
+    validator = RequestValidator(settings.twilio_auth_token)
+    return bool(validator.validate(settings.public_url.rstrip("/") + path, dict(form), signature))
+
+
+def read_callback(form: Mapping[str, str]) -> Notice | None:
+    """A join or leave; None: a callback about something else. SequenceNumber is not an order, the time is. A disconnect does
+    not say why, so it hangs nobody up. Errors: KeyError, ValueError for a form that is none."""
+    event = form["StatusCallbackEvent"]
+    if event not in EVENTS:
+        return None
+    at = datetime.fromisoformat(form["Timestamp"]).timestamp()
+    return Notice(
+        notice=f"{form['RoomSid']}/{form['ParticipantSid']}/{event}",
+        channel=form["RoomName"],
+        member=form["ParticipantIdentity"],
+        joined=EVENTS[event],
+        seq=round(at * 1000),
+        at_s=at,
+        reason=LeaveReason.OTHER,
+    )

@@ -1,0 +1,213 @@
+"""The dispatch flow: the only process that talks to vendors. It makes the attempts that the outbox says are due, and reports.
+
+An attempt whose report is in the log is never made again; one that was under way when the process died is made once more, with
+the same deduplication id. For that, a partition's position is its first attempt without a report, and the attempts behind it
+that have one are named in the position's metadata: both are committed in the transaction that writes the reports.
+
+`python -m pipelines.flows.dispatch --slot N --metrics-port P`; slots share the partitions.
+"""
+
+import json
+import logging
+import threading
+import time
+from collections import defaultdict
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Final, NamedTuple
+
+import httpx
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from infra import vendors
+from infra.kafka import member
+from infra.settings import Settings
+from infra.vendors.answers import Attempt
+from pipelines.flows.process import arguments, start
+from pipelines.runtime import metrics
+from pipelines.runtime.lag import Lag
+from pipelines.runtime.transactions import STEP_S, Record, Transactions
+from schemas.base import derived_id, now
+from schemas.codec import decoder_of, encode
+from schemas.outbox import AttemptOutcome, EffectDue, ReportAttempt
+from schemas.topics import OUTBOX, partition_of
+
+log = logging.getLogger("olo.dispatch")
+
+NAME: Final = "dispatch"
+# Vendors take up to 20 s for an answer; so many are waited for at once. Their offsets must fit into the metadata (4 KB).
+AT_ONCE: Final = 64
+POLL_S: Final = 0.02
+
+
+class Limiter:
+    """Spreads the attempts at one vendor evenly: `wait` returns when the next one may be made."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._free_at: dict[str, float] = defaultdict(float)
+
+    def wait(self, vendor: str, per_s: float) -> None:
+        """Take the vendor's next turn, and wait for it."""
+        with self._lock:
+            turn = max(self._free_at[vendor], time.monotonic())
+            self._free_at[vendor] = turn + 1 / per_s
+        time.sleep(max(0.0, turn - time.monotonic()))
+
+
+class Lane:
+    """One partition: `position`, the first attempt without a report; `done`, those behind it that have one; `running`."""
+
+    def __init__(self, position: int, done: set[int]) -> None:
+        self.position = position
+        self.done = done
+        self.running: dict[int, Future[Attempt]] = {}
+        self.next = position
+
+    def finish(self, offsets: set[int]) -> None:
+        """These have a report."""
+        self.done |= offsets
+        for offset in offsets:
+            self.running.pop(offset, None)
+        self.position = min(self.running, default=self.next)
+        self.done = {offset for offset in self.done if offset > self.position}
+
+
+class Reported(NamedTuple):
+    """An attempt that has ended."""
+
+    place: tuple[int, int]
+    due: EffectDue
+    attempt: Attempt
+
+
+class Dispatch:
+    """The flow's steps: `poll` what is due, `decide` (begin attempts, gather the ended ones), `commit` (their reports)."""
+
+    def __init__(self, slot: int, settings: Settings) -> None:
+        self._settings = settings
+        self._transactions = Transactions(f"{NAME}-{slot}", settings)
+        self._consumer = member(settings, NAME, slot, {"max.poll.interval.ms": 60_000})
+        self._lag = Lag(NAME, self._consumer)
+        self._lanes: dict[int, Lane] = {}
+        self._dues: dict[tuple[int, int], EffectDue] = {}
+        self._decode = decoder_of(OUTBOX.facts)
+        self._limiter = Limiter()
+        self._client = httpx.Client(trust_env=False, follow_redirects=False)
+        self._pool = ThreadPoolExecutor(AT_ONCE, "attempt")
+        self._consumer.subscribe(
+            [OUTBOX.events], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked
+        )  # fmt: skip
+
+    def _assigned(self, consumer: Consumer, parts: list[TopicPartition]) -> None:
+        committed = consumer.committed(parts, 2 * STEP_S) if parts else []
+        for part in committed:
+            if part.error:
+                raise KafkaException(part.error)
+            part.offset = max(part.offset, 0)
+            self._lanes[part.partition] = Lane(part.offset, set(json.loads(part.metadata or "[]")))
+        consumer.assign(committed)
+        metrics.PARTITIONS.labels(NAME).set(len(self._lanes))
+
+    def _revoked(self, consumer: Consumer, parts: list[TopicPartition]) -> None:
+        """Another slot goes on behind the committed positions; what is under way here is made again there."""
+        for part in parts:
+            self._lanes.pop(part.partition, None)
+            self._dues = {place: due for place, due in self._dues.items() if place[0] != part.partition}
+        consumer.unassign()
+        metrics.PARTITIONS.labels(NAME).set(len(self._lanes))
+
+    # --- steps -----------------------------------------------------------------------------------------------------------
+
+    def poll(self) -> list[Message] | None:
+        """What is due next, or an empty list when attempts have ended, or None. Errors: KafkaException."""
+        room = AT_ONCE - len(self._dues)
+        messages = self._consumer.consume(room, POLL_S) if room else []
+        if not room:
+            time.sleep(POLL_S)
+        self._lag.publish(((OUTBOX.events, p), lane.position) for p, lane in self._lanes.items())
+        good = []
+        for message in messages:
+            error = message.error()
+            if error is None:
+                good.append(message)
+            elif not error.retriable() and error.code() != KafkaError._PARTITION_EOF:
+                raise KafkaException(error)
+        ended = any(future.done() for lane in self._lanes.values() for future in lane.running.values())
+        return good if good or ended else None
+
+    def decide(self, messages: list[Message]) -> list[Reported]:
+        """Begin what is due; what has ended meanwhile."""
+        for message in messages:
+            lane, offset = self._lanes.get(message.partition()), message.offset()
+            if lane is None or offset < lane.next:
+                continue
+            lane.next = offset + 1
+            fact = self._decode(message.value())
+            if isinstance(fact, EffectDue) and offset not in lane.done:
+                self._dues[message.partition(), offset] = fact
+                lane.running[offset] = self._pool.submit(self._attempt, fact)
+            else:
+                lane.finish(set())
+        if messages:
+            self._lag.took(messages[-1])
+        return [
+            Reported((partition, offset), self._dues.pop((partition, offset)), future.result())
+            for partition, lane in self._lanes.items()
+            for offset, future in lane.running.items()
+            if future.done()
+        ]
+
+    def _attempt(self, due: EffectDue) -> Attempt:
+        if now() >= due.expires_at:
+            return Attempt(AttemptOutcome.FAILED, 0, "too late")
+        if way := vendors.way_of(due):
+            self._limiter.wait(due.provider, way.per_s)
+        return vendors.attempt(due, self._settings, self._client)
+
+    def commit(self, ended: list[Reported]) -> None:
+        """Write the reports, and where each partition goes on, in one transaction. Errors: KafkaException and Stuck, final."""
+        if not ended:
+            return
+        began = time.monotonic()
+        records = [_report(one) for one in ended]
+        offsets: dict[int, set[int]] = defaultdict(set)
+        for one in ended:
+            offsets[one.place[0]].add(one.place[1])
+        for partition, finished in offsets.items():
+            self._lanes[partition].finish(finished)
+        self._transactions.write(records, [_position(p, self._lanes[p]) for p in offsets], self._consumer)
+        metrics.COMMIT.labels(NAME).observe(time.monotonic() - began)
+        metrics.DECIDED.labels(NAME).inc(len(ended))
+        metrics.WRITTEN.labels(NAME).inc(len(records))
+        metrics.mark_working(NAME)
+        for one in ended:
+            log.info("%s attempt %d: %s %s", one.due.effect, one.due.attempt, one.attempt.outcome, one.attempt.detail[:200])
+
+    def close(self) -> None:
+        """Leave: what is under way is not waited for, and made again."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._consumer.close()
+        self._client.close()
+
+
+def _position(partition: int, lane: Lane) -> TopicPartition:
+    return TopicPartition(OUTBOX.events, partition, lane.position, json.dumps(sorted(lane.done)))
+
+
+def _report(ended: Reported) -> Record:
+    due, attempt = ended.due, ended.attempt
+    report = ReportAttempt(
+        id=derived_id(due.id, "report"), at=now(), effect=due.effect, attempt=due.attempt, outcome=attempt.outcome,
+        status=attempt.status, detail=attempt.detail, retry_after_s=attempt.retry_after_s,
+    )  # fmt: skip
+    key = due.effect.encode()
+    return OUTBOX.inbox, partition_of(key, OUTBOX.partitions), key, encode(report)
+
+
+def build(slot: int, settings: Settings) -> Any:
+    """The flow's steps, connected."""
+    return Dispatch(slot, settings)
+
+
+if __name__ == "__main__":
+    start(NAME, build, arguments())

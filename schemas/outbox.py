@@ -1,0 +1,147 @@
+"""The outbox: side effects in the outside world, each an entity keyed by its own id. Only the `dispatch` flow talks to vendors.
+
+An effect is owed once, and tried until the vendor has taken it, said no for good, or it is too late. A replay never re-fires
+it: what is to be tried is a fact (`EffectDue`), what came of it a command (`ReportAttempt`). The id is the vendor's
+deduplication key where it has one.
+"""
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Annotated, Final
+
+from msgspec import Meta
+
+from schemas.base import Fact, Id, Message, State, Time, Wake
+from schemas.video import CallEnded
+
+# Half a second, then twice as long each time, up to ten minutes.
+FIRST_RETRY: Final = timedelta(milliseconds=500)
+LONGEST_RETRY: Final = timedelta(minutes=10)
+
+Detail = Annotated[str, Meta(max_length=2_000)]
+
+
+class EffectKind(StrEnum):
+    """What is to be done."""
+
+    CLOSE_ROOM = "close_room"
+
+
+class AttemptOutcome(StrEnum):
+    """What came of an attempt: taken; said no for good; or to be tried again."""
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+class EffectStatus(StrEnum):
+    """Where an effect stands. `due`: with `dispatch`; `waiting`: for its next attempt."""
+
+    DUE = "due"
+    WAITING = "waiting"
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    EXPIRED = "expired"
+
+
+def close_room_id(call: str) -> str:
+    """The effect that closes a call's room."""
+    return f"close_room/{call}"
+
+
+class OweEffect(Message, frozen=True, kw_only=True):
+    """Do this, until `expires_at`: later it is of no use any more."""
+
+    effect: Id
+    kind: EffectKind
+    provider: str
+    subject: str
+    expires_at: Time
+
+
+class ReportAttempt(Message, frozen=True, kw_only=True):
+    """`dispatch` has tried; `retry_after_s`: what the vendor asked for (0: nothing)."""
+
+    effect: Id
+    attempt: int
+    outcome: AttemptOutcome
+    status: int = 0
+    detail: Detail = ""
+    retry_after_s: float = 0.0
+
+
+class RedriveEffect(Message, frozen=True, kw_only=True):
+    """An operator has mended the cause: try a refused or expired effect again, until `expires_at`."""
+
+    effect: Id
+    expires_at: Time
+    by: str
+
+
+class _OfEffect(Fact, frozen=True, kw_only=True):
+    effect: Id
+    kind: EffectKind
+    provider: str
+    subject: str
+    attempt: int
+
+
+class EffectDue(_OfEffect, frozen=True, kw_only=True):
+    """Attempt number `attempt` (from 1) is to be made, until `expires_at`."""
+
+    expires_at: Time
+
+
+class EffectAccepted(_OfEffect, frozen=True, kw_only=True):
+    """The vendor has taken it."""
+
+    detail: str = ""
+
+
+class EffectPostponed(_OfEffect, frozen=True, kw_only=True):
+    """The attempt failed; the next one comes at `next_at`."""
+
+    next_at: Time
+    status: int = 0
+    detail: str = ""
+
+
+class EffectRefused(_OfEffect, frozen=True, kw_only=True):
+    """The vendor said no for good: a person has to look (`olo outbox`)."""
+
+    status: int = 0
+    detail: str = ""
+
+
+class EffectExpired(_OfEffect, frozen=True, kw_only=True):
+    """It is too late; the last failure was `detail`."""
+
+    status: int = 0
+    detail: str = ""
+
+
+OUTBOX_FACTS: Final = (EffectDue, EffectAccepted, EffectPostponed, EffectRefused, EffectExpired)
+
+
+class Effect(State, frozen=True):
+    """An effect: what, where it stands, how many attempts were due so far, and why the last one failed."""
+
+    kind: EffectKind
+    provider: str
+    subject: str
+    expires_at: Time
+    status: EffectStatus
+    attempt: int = 1
+    next_at: Time | None = None
+    http_status: int = 0
+    detail: str = ""
+    forget_at: Time | None = None
+
+    @property
+    def wake_at(self) -> datetime | None:
+        """The next attempt, or when it may be forgotten. While it is with `dispatch`, nothing."""
+        return self.next_at or self.forget_at
+
+
+OutboxInbox = OweEffect | ReportAttempt | RedriveEffect | CallEnded | Wake

@@ -1,0 +1,76 @@
+"""Video: `room`, where a provider (Agora, Twilio) carries a call's picture and sound: who is in it, as the provider tells.
+
+A room has the call's id as its channel or name. Twilio tells a participant by the user's id, Agora by a number: 1 is the
+caller, 2 the callee. A provider tells late, twice, and in another order than things happened; `seq` is its order within one
+participant.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+from schemas.base import Fact, Id, Message, State, Time, UserId, Wake
+from schemas.billing import CallId
+from schemas.video import CallEnded, RoomOpened
+
+CALLER_UID: Final = 1
+CALLEE_UID: Final = 2
+
+
+class LeaveReason(StrEnum):
+    """Why somebody left a room, as far as a provider tells. Only who quits has hung up: the others may come back."""
+
+    QUIT = "quit"
+    LOST = "lost"
+    KICKED = "kicked"
+    OTHER = "other"
+
+
+class NoteParticipant(Message, frozen=True, kw_only=True):
+    """A provider's notice: `member` (a user id, or an Agora uid as text) came or went at `at`."""
+
+    call: CallId
+    member: Id
+    joined: bool
+    seq: int
+    reason: LeaveReason = LeaveReason.OTHER
+
+
+class ParticipantJoined(Fact, frozen=True, kw_only=True):
+    """The user is in the room."""
+
+    call: CallId
+    user: UserId
+    provider: str
+
+
+class ParticipantLeft(Fact, frozen=True, kw_only=True):
+    """The user is not in the room any more."""
+
+    call: CallId
+    user: UserId
+    provider: str
+    reason: LeaveReason
+
+
+ROOM_FACTS: Final = (ParticipantJoined, ParticipantLeft)
+
+
+class Room(State, frozen=True):
+    """A call's room: its provider, and the last notice about each side. Forgotten a day after the call."""
+
+    provider: str
+    caller: UserId
+    callee: UserId
+    caller_seq: int = -1
+    callee_seq: int = -1
+    present: tuple[UserId, ...] = ()
+    forget_at: Time | None = None
+
+    @property
+    def wake_at(self) -> datetime | None:
+        """When it may be forgotten."""
+        return self.forget_at
+
+
+RoomInbox = NoteParticipant | RoomOpened | CallEnded | Wake

@@ -1,0 +1,152 @@
+"""Rooms: credentials to join a call's picture and sound at its provider, and the providers' notices of who came and went."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel
+
+from infra.settings import Settings, VideoProvider
+from infra.vendors import agora, twilio
+from infra.vendors.agora import Notice
+from schemas.base import UserId, new_id, now
+from schemas.topics import CALL
+from schemas.video import Call, CallCommandRefused, CallRefusal, CallStatus, OpenRoom, RoomOpened
+from schemas.video_room import CALLEE_UID, CALLER_UID, NoteParticipant
+from serving.auth import SignedIn
+from serving.commands import commands_of, request_id, views_of
+from serving.problems import Problem, responses, unavailable
+from serving.video import Name, call_of, problem_of
+
+router = APIRouter(tags=["rooms"])
+
+# A phone asks again when a call outlasts its credentials; the shorter they live, the less a leaked one is worth.
+CREDENTIALS_S: Final = 3_600
+
+
+class CredentialsAnswer(BaseModel):
+    """What the provider's SDK takes: Agora `app_id`, `room` (channel), `uid`, `token`; Twilio `room`, `identity`, `token`."""
+
+    provider: VideoProvider
+    room: str
+    token: str
+    expires_at: datetime
+    app_id: str = ""
+    uid: int = 0
+    identity: str = ""
+
+
+@router.post(
+    "/v1/calls/{call}/credentials", status_code=201, response_model=CredentialsAnswer,
+    responses=responses(401, 403, 404, 409, 422, 503),
+)  # fmt: skip
+async def credentials(call: Name, caller: SignedIn, request: Request) -> Any:
+    """Join a call's room: for both sides, while it rings or runs. Each has its own place in the room."""
+    settings: Settings = request.app.state.settings
+    if settings.video_provider is VideoProvider.NONE:
+        raise Problem(409, "no_video_provider", "this platform has no video provider; OLO_VIDEO_PROVIDER sets one")
+    known = call_of(request, call, caller)
+    if caller.user not in (known.caller, known.callee):
+        raise problem_of(CallRefusal.NOT_IN_CALL)
+    provider = await _room(call, known, UserId(caller.user), settings.video_provider, request)
+    return _credentials(settings, VideoProvider(provider), call, caller.user, uid_of(known, caller.user))
+
+
+def uid_of(call: Call, user: str) -> int:
+    """A side's Agora uid."""
+    return CALLER_UID if user == call.caller else CALLEE_UID
+
+
+async def _room(call: str, known: Call, user: UserId, provider: VideoProvider, request: Request) -> str:
+    """The provider of the call's room; opens one. Errors: Problem, when the call has ended or does not ring yet."""
+    if known.room and known.status in (CallStatus.RINGING, CallStatus.CONNECTED):
+        return known.room
+    fact = await commands_of(request).ask(OpenRoom(id=new_id(), at=now(), call=call, by=user, provider=provider))
+    match fact:
+        case RoomOpened():
+            return fact.provider
+        case CallCommandRefused():
+            raise problem_of(fact.refusal)
+    raise unavailable("not_decided", "not decided yet; ask again soon")
+
+
+def _credentials(settings: Settings, provider: VideoProvider, room: str, user: str, uid: int) -> CredentialsAnswer:
+    expires_at = int(now().timestamp()) + CREDENTIALS_S
+    if provider is VideoProvider.TWILIO:
+        token = twilio.token(settings, room, user, CREDENTIALS_S)
+    elif settings.agora_token == 6:
+        token = agora.token_006(settings.agora_app_id, settings.agora_certificate, room, uid, expires_at)
+    else:
+        token = agora.token_007(settings.agora_app_id, settings.agora_certificate, room, uid, CREDENTIALS_S)
+    of_agora = provider is VideoProvider.AGORA
+    return CredentialsAnswer(
+        provider=provider,
+        room=room,
+        token=token,
+        expires_at=datetime.fromtimestamp(expires_at, UTC),
+        app_id=settings.agora_app_id if of_agora else "",
+        uid=uid if of_agora else 0,
+        identity="" if of_agora else user,
+    )
+
+
+# --- webhooks ---------------------------------------------------------------------------------------------------------------
+
+WEBHOOK_PROBLEMS: Final = responses(400, 401, 503)
+
+
+@router.post("/v1/webhooks/agora", responses=WEBHOOK_PROBLEMS, openapi_extra={"security": []})
+async def agora_notice(request: Request) -> dict[str, str]:
+    """Agora's notices: somebody joined or left a channel. Signed; repeats and reordering do no harm."""
+    settings: Settings = request.app.state.settings
+    body = await request.body()
+    if not settings.agora_webhook_secret or not agora.genuine(settings.agora_webhook_secret, body, request.headers):
+        raise _forged("Agora-Signature-V2", "OLO_AGORA_WEBHOOK_SECRET")
+    try:
+        notice = agora.read_notice(json.loads(body))
+    except (KeyError, TypeError, ValueError) as error:
+        raise _unreadable(error) from error
+    return await _note(notice, request)
+
+
+@router.post("/v1/webhooks/twilio", responses=WEBHOOK_PROBLEMS, openapi_extra={"security": []})
+async def twilio_callback(request: Request) -> dict[str, str]:
+    """Twilio's status callbacks: somebody connected to or disconnected from a room. Signed over OLO_PUBLIC_URL."""
+    settings: Settings = request.app.state.settings
+    form = dict(parse_qsl((await request.body()).decode("utf-8", "replace"), keep_blank_values=True))
+    signature = request.headers.get("x-twilio-signature", "")
+    path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    if not settings.twilio_auth_token or not twilio.genuine(settings, path, form, signature):
+        raise _forged("X-Twilio-Signature", "OLO_TWILIO_AUTH_TOKEN or OLO_PUBLIC_URL")
+    try:
+        notice = twilio.read_callback(form)
+    except (KeyError, ValueError) as error:
+        raise _unreadable(error) from error
+    return await _note(notice, request)
+
+
+def _forged(header: str, settings: str) -> Problem:
+    return Problem(401, "signature_invalid", f"{header} does not fit the body; if it should, look at {settings}")
+
+
+def _unreadable(error: Exception) -> Problem:
+    return Problem(400, "notice_unreadable", f"the body is no notice: {type(error).__name__} {error}")
+
+
+async def _note(notice: Notice | None, request: Request) -> dict[str, str]:
+    """Put a notice about a call that is known into the log; providers only want to hear that it was taken."""
+    if notice is None or views_of(request).of(CALL).get(notice.channel) is None:
+        return {"status": "ignored"}
+    command = NoteParticipant(
+        id=request_id(notice.channel, notice.notice),
+        at=datetime.fromtimestamp(notice.at_s, UTC),
+        call=notice.channel,
+        member=notice.member,
+        joined=notice.joined,
+        seq=notice.seq,
+        reason=notice.reason,
+    )
+    await commands_of(request).tell(command)
+    return {"status": "noted"}

@@ -1,0 +1,163 @@
+"""Rooms: credentials for both sides, notices late, twice and out of order, and the closing of a room through the outbox."""
+
+import hashlib
+import hmac
+import json
+import time
+import uuid
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlencode
+
+import pytest
+
+from pipelines.video_room import decide
+from schemas.video import CallEnded, EndCall, EndReason, RoomOpened
+from schemas.video_room import LeaveReason, NoteParticipant, ParticipantJoined, ParticipantLeft, Room
+from tests.conftest import eventually
+from tests.test_vendors import FORM, twilio_signature
+
+T = datetime(2030, 1, 1, tzinfo=UTC)
+SIDES = {"call": "c", "caller": "bob", "callee": "sue", "kind": "direct"}
+OPENED = RoomOpened(id="o", at=T, cause="x", **SIDES, provider="agora")
+ENDED = CallEnded(id="e", at=T + timedelta(seconds=9), cause="y", **SIDES, reason=EndReason.HUNG_UP, room="agora")
+
+
+def note(member, joined, seq, reason=LeaveReason.OTHER):
+    return NoteParticipant(
+        id=f"n{seq}", at=T + timedelta(seconds=seq), call="c", member=member, joined=joined, seq=seq, reason=reason
+    )
+
+
+def after(*messages):
+    room, told = None, []
+    for message in messages:
+        room, more = decide(room, message)
+        told += more
+    return room, told
+
+
+def test_who_comes_and_goes_is_told_once_whatever_the_order():
+    room, told = after(
+        OPENED, note("1", True, 1), note("2", True, 2), note("2", True, 2), note("1", False, 5), note("1", True, 3)
+    )
+    assert [(type(fact), fact.user) for fact in told] == [
+        (ParticipantJoined, "bob"), (ParticipantJoined, "sue"), (ParticipantLeft, "bob"),
+    ]  # fmt: skip
+    assert room.present == ("sue",)
+
+
+def test_who_quits_has_hung_up_and_who_is_lost_has_not():
+    _, told = after(OPENED, note("sue", True, 1), note("sue", False, 2, LeaveReason.LOST))
+    assert not [one for one in told if isinstance(one, EndCall)]
+    _, told = after(OPENED, note("sue", True, 1), note("sue", False, 4, LeaveReason.QUIT))
+    (end,) = [one for one in told if isinstance(one, EndCall)]
+    assert (end.reason, end.by, end.at) == (EndReason.HUNG_UP, "sue", T + timedelta(seconds=4))
+    _, told = after(OPENED, ENDED, note("sue", False, 4, LeaveReason.QUIT))
+    assert not [one for one in told if isinstance(one, EndCall)], "the call has ended before"
+
+
+def test_strangers_and_unknown_rooms_change_nothing():
+    room = Room("agora", "bob", "sue")
+    assert decide(room, note("eve", True, 1)) == (room, ())
+    assert decide(None, note("sue", True, 1)) == (None, ())
+    assert decide(None, ENDED) == (None, ())
+
+
+def test_a_room_is_forgotten_a_day_after_its_call():
+    room, _ = after(OPENED, ENDED)
+    assert room.wake_at == ENDED.at + timedelta(days=1)
+
+
+# --- on the real platform ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def call(phones):
+    bob, sue = phones()
+    placed = bob.call(sue).json()["call"]
+    return bob, sue, placed
+
+
+def test_both_sides_get_credentials_of_their_own_and_nobody_else(call, new_user):
+    bob, sue, name = call
+    found = [phone.api.post(f"/v1/calls/{name}/credentials") for phone in (bob, sue)]
+    assert [answer.status_code for answer in found] == [201, 201]
+    bobs, sues = (answer.json() for answer in found)
+    assert (bobs["provider"], bobs["room"], bobs["uid"], sues["uid"]) == ("agora", name, 1, 2)
+    assert bobs["token"].startswith("007")
+    assert new_user().post(f"/v1/calls/{name}/credentials").json()["code"] == "call_unknown"
+    bob.api.post(f"/v1/calls/{name}/hang-up")
+    eventually(lambda: bob.api.get(f"/v1/calls/{name}").json()["status"] == "ended")
+    late = sue.api.post(f"/v1/calls/{name}/credentials")
+    assert (late.status_code, late.json()["code"]) == (409, "call_ended")
+
+
+def notice(channel, uid, kind, seq, reason=0):
+    payload = {"channelName": channel, "uid": uid, "platform": 1, "clientSeq": seq, "ts": int(time.time()), "reason": reason}
+    told = {"noticeId": uuid.uuid4().hex, "productId": 1, "eventType": kind, "sid": "s", "payload": payload}
+    return json.dumps(told).encode()
+
+
+def send(api, body, secret=b"hook"):
+    signature = hmac.new(secret, body, hashlib.sha256).hexdigest()
+    headers = {"Agora-Signature-V2": signature, "Content-Type": "application/json", "Authorization": ""}
+    return api.client.post("/v1/webhooks/agora", content=body, headers=headers)
+
+
+def test_who_quits_the_room_ends_the_call_and_a_forged_notice_does_nothing(call):
+    bob, sue, name = call
+    sue.api.post(f"/v1/calls/{name}/accept")
+    for phone in (bob, sue):
+        phone.api.post(f"/v1/calls/{name}/credentials")
+    forged = send(bob.api, notice(name, 2, 104, 9, reason=1), b"other")
+    assert (forged.status_code, forged.json()["code"]) == (401, "signature_invalid")
+    assert send(bob.api, b"{}").json()["code"] == "notice_unreadable"
+    assert send(bob.api, notice("elsewhere", 1, 103, 1)).json() == {"status": "ignored"}
+    assert send(bob.api, notice(name, 2, 103, 1)).json() == {"status": "noted"}
+    time.sleep(1.1)  # notices tell whole seconds: this one must not lie before the call
+    quits = notice(name, 2, 104, 5, reason=1)
+    for _ in range(2):
+        assert send(bob.api, quits).status_code == 200
+    ended = bob.wait_for("CallEnded")
+    assert (ended["reason"], ended["by"], ended["room"]) == ("hung_up", sue.user, "agora")
+
+
+def test_twilios_callback_is_noted_when_its_signature_fits(call):
+    bob, _, name = call
+    form = FORM | {"RoomName": name, "ParticipantIdentity": bob.user}
+    headers = {"X-Twilio-Signature": twilio_signature(form), "Content-Type": "application/x-www-form-urlencoded"}
+    assert bob.api.client.post("/v1/webhooks/twilio", content=urlencode(form), headers=headers).json() == {"status": "noted"}
+    forged = bob.api.client.post("/v1/webhooks/twilio", content=urlencode(form), headers=headers | {"X-Twilio-Signature": "x"})
+    assert (forged.status_code, forged.json()["code"]) == (401, "signature_invalid")
+    bob.api.post(f"/v1/calls/{name}/hang-up")
+
+
+def test_a_room_is_closed_once_although_the_vendor_stumbles_and_dispatch_is_killed(call, vendors, stack):
+    bob, _, name = call
+    bob.api.post(f"/v1/calls/{name}/credentials")
+    vendors.trouble = [(503, {}), (429, {"retry-after": "1"})]
+    bob.api.post(f"/v1/calls/{name}/hang-up")
+    eventually(lambda: vendors.about(name))
+    stack.kill("dispatch-0")
+    eventually(lambda: "accepted" in stack.olo("outbox", "show", f"close_room/{name}").stdout)
+    assert all(told["privileges"] == ["join_channel"] for told in vendors.about(name))
+    seen = len(vendors.about(name))
+    assert seen >= 3
+    stack.kill("dispatch-0")
+    time.sleep(2)
+    assert len(vendors.about(name)) == seen, "a replay fires nothing again"
+
+
+def test_what_the_vendor_refuses_waits_for_a_person(call, vendors, stack):
+    bob, _, name = call
+    bob.api.post(f"/v1/calls/{name}/credentials")
+    vendors.trouble = [(401, {})]
+    bob.api.post(f"/v1/calls/{name}/hang-up")
+    listed = eventually(lambda: (found := stack.olo("outbox", "list").stdout) and f"close_room/{name}" in found and found)
+    assert "refused" in eventually(lambda: ("refused" in listed and listed) or stack.olo("outbox", "list").stdout)
+    assert "trouble 401" in stack.olo("outbox", "show", f"close_room/{name}").stdout
+    assert "is tried again" in stack.olo("outbox", "redrive", f"close_room/{name}").stdout
+    eventually(lambda: "accepted" in stack.olo("outbox", "show", f"close_room/{name}").stdout)
+    again = stack.olo("outbox", "redrive", f"close_room/{name}")
+    assert (again.returncode, "only refused and expired" in again.stderr) == (2, True)
+    assert stack.olo("outbox", "show", "close_room/nothing").returncode == 2

@@ -1,0 +1,82 @@
+"""A local stand-in for outside services: checks their contracts, remembers requests, and misbehaves on request."""
+
+import base64
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qsl
+
+
+class VendorStub:
+    """Agora's kicking rules and Twilio's rooms. `trouble`: answers to give first, as (status, headers)."""
+
+    def __init__(self):
+        self.requests = []
+        self.trouble = []
+        self.hang_s = 0.0
+        stub = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["content-length"]))
+                status, headers, answer = stub.answer(self.path, self.headers, body)
+                content = json.dumps(answer).encode()
+                self.send_response(status)
+                for name, value in {"content-type": "application/json", **headers}.items():
+                    self.send_header(name, value)
+                self.send_header("content-length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def answer(self, path, headers, body):
+        user = base64.b64decode(headers["authorization"].removeprefix("Basic ")).decode()
+        if path == "/dev/v1/kicking-rule":
+            told = json.loads(body)
+            self.requests.append(("agora", user, told))
+            wrong = agora_wrong(user, told)
+        else:
+            told = dict(parse_qsl(body.decode()))
+            self.requests.append(("twilio", user, {"room": path.rpartition("/")[2], **told}))
+            wrong = twilio_wrong(user, path, told)
+        if self.trouble:
+            status, more = self.trouble.pop(0)
+            return status, more, {"message": f"trouble {status}"}
+        if wrong:
+            return wrong[0], {}, {"message": wrong[1]}
+        return 200, {}, {"status": "success", "id": len(self.requests)}
+
+    def about(self, subject):
+        return [told for _, _, told in self.requests if subject in (told.get("cname"), told.get("room"))]
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def agora_wrong(user, told):
+    """What Agora would refuse; None: nothing."""
+    if user != "customer:secret":
+        return 401, "Invalid authentication credentials"
+    if told["appid"] != "a" * 32 or not 0 < len(told["cname"].encode()) < 64 or told["ip"] != "" or "uid" in told:
+        return 400, "bad request"
+    if not 1 <= told["time"] <= 1440 or not set(told["privileges"]) <= {"join_channel", "publish_audio", "publish_video"}:
+        return 400, "bad time or privileges"
+    return None
+
+
+def twilio_wrong(user, path, told):
+    """What Twilio would refuse; None: nothing."""
+    if user != "SK1:" + "keysecret" * 4:
+        return 401, "Authenticate"
+    if not path.startswith("/v1/Rooms/"):
+        return 404, "not found"
+    if told != {"Status": "completed"}:
+        return 400, "Status is wrong"
+    return None
