@@ -14,6 +14,7 @@ from rich.table import Table
 
 from infra import dead_letters, outbox, tokens
 from infra.doctor import report
+from infra.errors import UsageError
 from infra.kafka import create_topics
 from infra.platform import Platform, PlatformError
 from infra.settings import Environment, Settings, SettingsError, load
@@ -23,12 +24,14 @@ from schemas.topics import SUBSCRIPTIONS, topics
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Olo: a live video-chat back end as a stream of events.")
 letters_app = typer.Typer(no_args_is_help=True, help="Records that no decider could take.")
+tariff_app = typer.Typer(no_args_is_help=True, help="Prices, before they are published.")
 outbox_app = typer.Typer(no_args_is_help=True, help="What is owed to vendors.")
 schemas_app = typer.Typer(no_args_is_help=True, help="The schemas for others.")
 prove_app = typer.Typer(no_args_is_help=True, help="Proofs on a platform of their own.")
 app.add_typer(prove_app, name="prove")
 app.add_typer(letters_app, name="dead-letters")
 app.add_typer(outbox_app, name="outbox")
+app.add_typer(tariff_app, name="tariff")
 app.add_typer(schemas_app, name="schemas")
 EXPORTED: Final = Path(__file__).parent.parent / "schemas" / "exported"
 console = Console(highlight=False)
@@ -190,6 +193,25 @@ def redrive_effect(effect: Annotated[str, typer.Argument(help="a refused or expi
     console.print(f"{effect} is tried again; see `olo outbox show {effect}`")
 
 
+@tariff_app.command(name="backtest")
+def backtest_tariff(
+    draft: Annotated[
+        Path, typer.Argument(help="a JSON file: tariff, rule, payer, earner, as PUT /v1/admin/tariffs takes them")
+    ],
+    days: Annotated[int, typer.Option(help="the calls of so many days", min=1, max=3_650)] = 30,
+) -> None:
+    """What past calls would have cost and paid under a draft; who gains and loses most."""
+    from infra.backtest import backtest, read_draft
+    from infra.backtest_report import show
+    from infra.clickhouse import connect
+
+    found = read_draft(draft)
+    settings = settings_here()
+    if not settings.clickhouse_url:
+        fail("no ClickHouse is running here; start the platform with `make up`, or set OLO_CLICKHOUSE_URL")
+    show(found, backtest(connect(settings.clickhouse_url), found, days), days, console)
+
+
 @schemas_app.command()
 def export(
     force: Annotated[bool, typer.Option("--force", help="write even what breaks readers of the old schemas")] = False,
@@ -232,7 +254,7 @@ def main() -> None:
     """The entry point: known errors are one line, exit code 2."""
     try:
         app()
-    except (SettingsError, PlatformError, dead_letters.NoSuchPlaceError, outbox.NoSuchEffectError) as error:
+    except (SettingsError, PlatformError, UsageError) as error:
         fail(" ".join(str(error).split()))
     except (KafkaException, TimeoutError) as error:
         fail(f"the broker does not do that: {error}; see `olo doctor`")

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
+from infra.errors import UsageError
 from infra.kafka import TIMEOUT_S, quiet, read_topic, reader
 from infra.settings import Settings
 from schemas.codec import decoder_of
@@ -16,7 +17,7 @@ from schemas.dead_letters import DeadLetter
 from schemas.topics import DEAD_LETTERS, SKIPS, topics
 
 
-class NoSuchPlaceError(ValueError):
+class NoSuchPlaceError(UsageError):
     """There is no letter or record at that place."""
 
 

@@ -6,6 +6,7 @@ from typing import Final
 
 from confluent_kafka import Producer
 
+from infra.errors import UsageError
 from infra.kafka import TIMEOUT_S, quiet, read_topic
 from infra.settings import Settings
 from schemas.base import new_id, now
@@ -19,7 +20,7 @@ REDRIVEN_FOR: Final = timedelta(hours=24)
 ENDED_BADLY: Final = frozenset({EffectStatus.REFUSED, EffectStatus.EXPIRED})
 
 
-class NoSuchEffectError(ValueError):
+class NoSuchEffectError(UsageError):
     """There is no such effect, or it cannot be redriven."""
 
 

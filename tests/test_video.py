@@ -7,9 +7,13 @@ from datetime import timedelta
 
 import pytest
 
+from infra.backtest import Draft, backtest
+from infra.clickhouse import connect
 from infra.kafka import read_topic
 from infra.proofs.auditor import Row
 from infra.proofs.calls import CallAudit
+from schemas.billing import SHIPPED
+from schemas.tables import PROJECTIONS
 from tests.conftest import Phone, eventually
 
 FAST = {
@@ -273,3 +277,11 @@ def test_what_the_log_says_of_all_this_keeps_every_law(stack):
     while (broken := CallAudit(read).broken) and time.monotonic() < deadline:
         time.sleep(1)
     assert broken == []
+    closed = sum(row.value["type"] == "BillClosed" and "connected_at" in row.value for row in read("bill.events"))
+    client = connect(stack.clickhouse)
+    draft = Draft("standard", SHIPPED[0].payer, SHIPPED[0].earner)
+    result = eventually(lambda: (found := backtest(client, draft, 1)).calls == closed and found)
+    assert (result.unequal, closed >= 5) == (0, True), "a re-rate with the tariff in force is the bill, to the coin"
+    for projection in PROJECTIONS:
+        due = client.query(f"SELECT count() FROM ({projection.select})").result_rows
+        assert client.query(f"SELECT count() FROM {projection.table}").result_rows == due, projection.table

@@ -3,9 +3,16 @@
 import argparse
 import time
 
-from infra.bench import latency, ledger, restore, sse, store
+from infra.bench import backtest, latency, ledger, restore, sse, store
 
-ALL = {"ledger": ledger.main, "latency": latency.main, "store": store.main, "restore": restore.main, "sse": sse.main}
+ALL = {
+    "ledger": ledger.main,
+    "latency": latency.main,
+    "store": store.main,
+    "restore": restore.main,
+    "sse": sse.main,
+    "backtest": backtest.main,
+}
 
 
 def main() -> None:
