@@ -3,7 +3,7 @@
 import argparse
 import time
 
-from infra.bench import backtest, latency, ledger, restore, sse, store
+from infra.bench import backtest, calls, latency, ledger, restore, sse, store
 
 ALL = {
     "ledger": ledger.main,
@@ -12,6 +12,7 @@ ALL = {
     "restore": restore.main,
     "sse": sse.main,
     "backtest": backtest.main,
+    "calls": calls.main,
 }
 
 
