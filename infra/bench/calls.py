@@ -29,7 +29,7 @@ from schemas.base import AccountId, Message, UserId, now
 from schemas.billing import BOOK, CallKind, PublishTariff, Rule
 from schemas.billing_rating import Checkpoint, Side
 from schemas.codec import encode
-from schemas.topics import CALL, partition_of, routes
+from schemas.topics import BILL, CALL, partition_of, routes
 from schemas.user import BEAT_EVERY_S, Beat, OpenSession, Role, SignUp
 from schemas.video import CALL_BEAT_EVERY_S, AcceptCall, BeatCall, HangUp, PlaceCall
 
@@ -167,8 +167,8 @@ class Town:
                 raise RuntimeError(f"the flows are behind: { ({name: flow.lag() for name, flow in self._flows.items()}) }")
             time.sleep(0.5)
 
-    def _facts(self) -> int:
-        return sum(end_offsets(self._reader, CALL.events, range(CALL.partitions)).values())
+    def _facts(self, topic: str = CALL.events) -> int:
+        return sum(end_offsets(self._reader, topic, range(CALL.partitions)).values())
 
     def talk(self, calls: int, window_s: float) -> tuple[dict[str, float], float]:
         """Place so many calls, let them talk, hang up. Gives each flow's share of a core while they talked, and live's lag."""
@@ -182,8 +182,12 @@ class Town:
         self._wait_for_facts(before + 2 * calls)
         self._settle(max(200, calls))
         used, began = {name: flow.cpu_s() for name, flow in self._flows.items()}, time.monotonic()
+        stepped = self._facts(BILL.events)
         time.sleep(window_s)
         took = time.monotonic() - began
+        stepped = self._facts(BILL.events) - stepped
+        if stepped < calls * (took // STEPS.step_s):
+            raise RuntimeError(f"{calls} calls stepped only {stepped} times in {took:.0f} s: they do not all talk")
         shares = {name: (flow.cpu_s() - used[name]) / took for name, flow in self._flows.items()}
         behind = self._flows["live"].lag()
         with self._lock:
