@@ -235,11 +235,12 @@ def money(
     kills: Annotated[int, typer.Option(help="kill -9 so many times; the broker is killed once more")] = 18,
     clients: Annotated[int, typer.Option(help="HTTP clients at once")] = 24,
     seed: Annotated[int, typer.Option(help="which processes are killed when")] = 1,
+    outage: Annotated[float, typer.Option(help="for so many seconds all flows stand still, in the middle of calls")] = 120,
 ) -> None:
-    """Kill money, store, serving and broker at random under load, then audit everything to the coin."""
+    """Kill money, live, store, serving and broker at random under load and calls, then audit everything to the coin."""
     from infra.proofs.money import Plan, prove
 
-    if prove(Plan(kills=kills, clients=clients, seed=seed), lambda line: console.print(line, soft_wrap=True)):
+    if prove(Plan(kills=kills, clients=clients, seed=seed, outage_s=outage), lambda line: console.print(line, soft_wrap=True)):
         raise SystemExit(1)
 
 

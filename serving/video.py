@@ -238,8 +238,9 @@ def _answered(fact: Fact | None, call: str, request: Request, response: Response
             return CallAnswer(**_sides(fact), status=CallStatus.CONNECTED, connected_at=fact.at)
         case CallEnded():
             return CallAnswer(**_sides(fact), status=CallStatus.ENDED, ended_at=fact.at, reason=fact.reason)
-    response.status_code = 202
-    known = views_of(request).of(CALL).get(call)
+    known: Call | None = views_of(request).of(CALL).get(call)
+    if not isinstance(fact, CallRepeated) or fact.status is CallStatus.PLACING:
+        response.status_code = 202
     return _shown(call, known) if known else CallAnswer(call=call, status=CallStatus.PLACING)
 
 

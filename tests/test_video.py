@@ -52,6 +52,8 @@ def test_a_call_moves_coins_on_both_phones_and_its_receipt_adds_up(phones, fast,
     assert stepped == [0, 2, 5]
     ended = bob.api.post(f"/v1/calls/{call}/hang-up")
     assert (ended.json()["status"], ended.json()["reason"]) == ("ended", "hung_up")
+    again = bob.call(sue, key="k")
+    assert (again.status_code, again.json()["call"], again.json()["status"]) == (201, call, "ended")
     for phone in (bob, sue):
         closed = phone.wait_for("BillClosed")
         assert (closed["paid_coins"], closed["earned_coins"], closed["version"]) == (129, 60, 1)

@@ -210,6 +210,7 @@ class User(Person):
         answer = await self.admin.ask("POST", "/v1/admin/grants", {"account": account, "coins": coins}, key=self.key())
         if answer is not None:
             self.sights.granted_coins += coins
+            self.sights.grants.add(answer.headers["location"].rpartition("/")[2])
 
     async def _do_call(self) -> None:
         other = self.chance.choice(self.streamers)

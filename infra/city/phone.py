@@ -39,9 +39,12 @@ class Entry(NamedTuple):
 
 
 class Sights:
-    """What all phones together have measured and counted. Times are `time.perf_counter` seconds, latencies milliseconds."""
+    """What all phones together have measured and counted. Times are `time.perf_counter` seconds, latencies milliseconds.
 
-    def __init__(self) -> None:
+    `patience_s`: for so long a request without an answer is sent again (0: each one is an error of the run)."""
+
+    def __init__(self, patience_s: float = 0.0) -> None:
+        self.patience_s = patience_s
         self.statuses: Counter[str] = Counter()
         self.refusals: Counter[str] = Counter()
         self.ended: Counter[str] = Counter()
@@ -49,6 +52,7 @@ class Sights:
         self.latencies: dict[str, list[float]] = defaultdict(list)
         self.recent: deque[float] = deque(maxlen=RECENT)
         self.granted_coins = 0
+        self.grants: set[str] = set()
         self.spent_coins = 0
         self.calls: dict[str, Phone] = {}
         self.over: set[str] = set()
@@ -97,19 +101,25 @@ class Phone:
     # --- asking ----------------------------------------------------------------------------------------------------------
 
     async def ask(self, method: str, path: str, body: Any = None, key: str = "") -> httpx.Response | None:
-        """One request; None: refused in an ordinary way, or the network failed (counted). One with a key that is not decided
-        yet is asked again, as an app would."""
+        """One request; None: refused in an ordinary way, or given up (an error of the run).
+
+        One with a key that is not decided yet is asked again, as an app would; while there is patience, so is any that got no
+        answer, or 503: what a phone asks twice counts once."""
         headers = self._headers | ({"Idempotency-Key": key} if key else {})
-        try:
-            answer = await self._client.request(method, path, json=body, headers=headers)
-        except httpx.HTTPError as error:
-            self.sights.statuses[type(error).__name__] += 1
-            self.sights.wrong(f"{method} {path}: {type(error).__name__}")
+        deadline = time.monotonic() + self.sights.patience_s
+        while True:
+            answer = await self._once(method, path, body, headers)
+            if answer is None or answer.status_code == 503:
+                if time.monotonic() < deadline:
+                    await asyncio.sleep(AGAIN_S)
+                    continue
+            elif answer.status_code == 202 and key:
+                await asyncio.sleep(AGAIN_S)
+                continue
+            break
+        if answer is None:
+            self.sights.wrong(f"{method} {path} of {self.user}: no answer")
             return None
-        self.sights.statuses[str(answer.status_code)] += 1
-        if answer.status_code == 202 and key:
-            await asyncio.sleep(AGAIN_S)
-            return await self.ask(method, path, body, key)
         if answer.status_code < 400:
             return answer
         code = answer.json().get("code", "") if "json" in answer.headers.get("content-type", "") else answer.text[:80]
@@ -118,13 +128,24 @@ class Phone:
             self.sights.wrong(f"{method} {path} of {self.user}: {answer.status_code} {code}")
         return None
 
+    async def _once(self, method: str, path: str, body: Any, headers: dict[str, str]) -> httpx.Response | None:
+        try:
+            answer = await self._client.request(method, path, json=body, headers=headers)
+        except httpx.HTTPError as error:
+            self.sights.statuses[type(error).__name__] += 1
+            return None
+        self.sights.statuses[str(answer.status_code)] += 1
+        return answer
+
     async def sign_up(self) -> bool:
         """Be known, with both accounts as they stand, and the feed's place behind them."""
         if await self.ask("POST", "/v1/users", {"country": "GB", "platform": "city"}, key=f"up-{self.user}") is None:
             return False
         for book in ("coins", "earnings"):
-            while (answer := await self.ask("GET", f"/v1/balance?book={book}")) is None:
-                await asyncio.sleep(0.2)
+            while (answer := await self._once("GET", f"/v1/balance?book={book}", None, self._headers)) is None or (
+                answer.status_code != 200
+            ):
+                await asyncio.sleep(0.2)  # a sign-up opens both accounts soon
             found = answer.json()
             account = f"{self.user}/{book}"
             self.entries[account] = [Entry(found["seq"], found["balance_coins"], found["balance_coins"], "start", "")]
@@ -151,9 +172,10 @@ class Phone:
             headers = self._headers | {"Last-Event-ID": self.cursor}
             try:
                 async with self._client.stream("GET", "/v1/feed", headers=headers, timeout=STREAM) as answer:
-                    if answer.status_code != 200:
+                    if answer.status_code == 200:
+                        await self._read(answer)
+                    elif answer.status_code != 503 or not self.sights.patience_s:
                         self.sights.wrong(f"the feed of {self.user} answers {answer.status_code}")
-                    await self._read(answer)
             except httpx.HTTPError as error:
                 self.sights.statuses[f"feed {type(error).__name__}"] += 1
             self.online.clear()
@@ -174,7 +196,8 @@ class Phone:
     def _event(self, type_: str, event: dict[str, Any]) -> None:
         if type_ == "ready":
             self.online.set()
-        elif type_ == "gap":
+            return
+        if type_ == "gap":
             self.sights.wrong(f"the feed of {self.user} has a gap")
         elif type_ == "EntryRecorded":
             self._entry(event)
@@ -185,6 +208,8 @@ class Phone:
         entry = Entry(
             event["seq"], event.get("coins", 0), event["balance_coins"], event.get("reason", ""), event.get("ref", "")
         )
+        if entry.seq <= found[0].seq:
+            return  # it came before the balance that was asked for, and behind the cursor of the other account's
         if entry.seq != found[-1].seq + 1:
             self.sights.wrong(f"{event['account']}: the feed showed entry {entry.seq} after {found[-1].seq}")
         if entry.balance_coins != found[-1].balance_coins + entry.coins or entry.balance_coins < 0:

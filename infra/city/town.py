@@ -33,19 +33,21 @@ LAG_RECORDS: Final = 1_000
 
 
 class Plan(NamedTuple):
-    """How many people, for how long (0: until told to stop), and which ones."""
+    """How many people, for how long (0: until told to stop), which ones, and how long they try what gets no answer."""
 
     people: int
     minutes: float
     seed: int
+    patience_s: float = 0.0
 
 
 class City:
-    """A population of phones against the platform at `url`. `run` gives the number of broken laws."""
+    """A population of phones against the platform at `url`."""
 
     def __init__(self, url: str, settings: Settings, plan: Plan, console: Console) -> None:
         self.url = url
-        self.sights = Sights()
+        self.sights = Sights(plan.patience_s)
+        self.moved_in = asyncio.Event()
         self._settings = settings
         self._plan = plan
         self._console = console
@@ -55,12 +57,13 @@ class City:
         self._lags: list[dict[str, float]] = []
         self._began = 0.0
 
-    async def run(self, stop: asyncio.Event) -> int:
-        """Live until the time is over or `stop` is set, then close the books."""
+    async def run(self, stop: asyncio.Event) -> Books:
+        """Live until the time is over or `stop` is set, then close the books. What is wrong: theirs, and `sights.errors`."""
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
         async with httpx.AsyncClient(base_url=self.url, timeout=20, trust_env=False, limits=limits) as client:
             await self._move_in(client)
             self._began = time.monotonic()
+            self.moved_in.set()
             lives = [asyncio.create_task(person.live()) for person in self._people]
             watching = asyncio.create_task(self._watch(client))
             with contextlib.suppress(TimeoutError):
@@ -72,7 +75,7 @@ class City:
             books = Books(self._people, self.sights)
             await books.close()
             await asyncio.gather(*(person.phone.disconnect() for person in self._people))
-        return self._tell(books)
+        return books
 
     async def _move_in(self, client: httpx.AsyncClient) -> None:
         admin = self._phone("admin", "admin", client)
@@ -157,7 +160,8 @@ class City:
 
     # --- the end -----------------------------------------------------------------------------------------------------------
 
-    def _tell(self, books: Books) -> int:
+    def tell(self, books: Books) -> int:
+        """Print how it went; the number of broken laws."""
         tell: Callable[[str], None] = lambda line: self._console.print(line, soft_wrap=True)  # noqa: E731
         sights, sums = self.sights, books.sums
         minutes = (time.monotonic() - self._began) / 60
@@ -199,6 +203,7 @@ def main(url: str, settings: Settings, plan: Plan, console: Console) -> int:
         stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        return await City(url, settings, plan, console).run(stop)
+        city = City(url, settings, plan, console)
+        return city.tell(await city.run(stop))
 
     return asyncio.run(run())

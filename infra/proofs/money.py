@@ -1,7 +1,9 @@
 """`olo prove money`: a platform of its own under load, killed at random, then audited to the coin.
 
-At least two money processes and one serving process under concurrent HTTP clients with retries; kill -9 of money, store and
-serving processes, and one of the broker. Afterwards the log, the views, ClickHouse and what clients were told must agree.
+At least two money processes and one serving process under concurrent HTTP clients with retries, and a small city whose people
+call each other, give gifts and block; kill -9 of money, live, store and serving processes, and one of the broker; then all
+flows stand still for a while, in the middle of calls. Afterwards the log, the views, ClickHouse, what clients were told and
+what phones saw must agree.
 """
 
 import asyncio
@@ -17,10 +19,15 @@ from typing import NamedTuple
 
 import httpx
 import msgspec
+from rich.console import Console
 
+from infra.city.books import Books
+from infra.city.town import City
+from infra.city.town import Plan as People
 from infra.clickhouse import connect
 from infra.kafka import read_topic
 from infra.proofs.auditor import Audit, Row
+from infra.proofs.calls import CallAudit
 from infra.proofs.load import Load
 from infra.settings import Settings
 from infra.stage import Stage
@@ -29,11 +36,15 @@ Tell = Callable[[str], None]
 # A failure shows so many broken laws, and so many last lines of each log.
 SHOWN = 12
 LAST_LINES = 12
-VICTIMS = ("money", "money", "money", "store", "serving")
+VICTIMS = ("money", "money", "live", "live", "store", "serving")
+FLOWS = ("money", "live", "store", "dispatch")
+# A phone tries so long; longer than the flows stand still.
+PATIENCE_S = 300.0
 
 
 class Plan(NamedTuple):
-    """How hard: kills (one more for the broker), clients at once, watching streams, users."""
+    """How hard: kills (one more for the broker), clients at once, watching streams, users, money processes, which victims when,
+    people in the city, how long all flows stand still."""
 
     kills: int = 18
     clients: int = 24
@@ -41,6 +52,8 @@ class Plan(NamedTuple):
     users: int = 60
     money: int = 2
     seed: int = 1
+    people: int = 14
+    outage_s: float = 120.0
 
 
 class Recovery(NamedTuple):
@@ -90,7 +103,7 @@ async def _working_since(client: httpx.AsyncClient, role: str, url: str) -> floa
 async def _fire(stage: Stage, plan: Plan, load: Load, tell: Tell) -> list[Recovery]:
     """Kill at random while the load runs; the broker once, halfway."""
     chance = random.Random(plan.seed)
-    slots = {"money": plan.money, "store": 1, "serving": 1}
+    slots = {"money": plan.money, "live": 1, "store": 1, "serving": 1}
     recoveries: list[Recovery] = []
     for number in range(plan.kills + 1):
         await asyncio.sleep(0.5 + chance.random() * 1.5)
@@ -105,20 +118,46 @@ async def _fire(stage: Stage, plan: Plan, load: Load, tell: Tell) -> list[Recove
     return recoveries
 
 
-async def _run(stage: Stage, plan: Plan, tell: Tell) -> tuple[Load, list[Recovery]]:
+async def _stand_still(stage: Stage, seconds: float, tell: Tell) -> None:
+    """Freeze every flow at once, as a machine that hangs does; they wake as zombies, whom the broker has given up."""
+    pids = [child["pid"] for child in stage.endpoints["children"] if child["role"].rpartition("-")[0] in FLOWS]
+    tell(f"  all {len(pids)} flows stand still for {seconds:.0f} s, in the middle of calls")
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    await asyncio.sleep(seconds)
+    for pid in pids:
+        os.kill(pid, signal.SIGCONT)
+    await asyncio.sleep(10)
+
+
+class Witnesses(NamedTuple):
+    """Who was there: the clients of money, the city and its books."""
+
+    load: Load
+    city: City
+    books: Books
+
+
+async def _run(stage: Stage, plan: Plan, tell: Tell) -> tuple[Witnesses, list[Recovery]]:
     load = Load(stage.http, "demo-olo", plan.users, plan.seed)
     await load.sign_up()
+    evening = asyncio.Event()
+    city = City(stage.http, stage.settings, People(plan.people, 0, plan.seed, PATIENCE_S), Console(quiet=True))
+    living = asyncio.create_task(city.run(evening))
+    await city.moved_in.wait()
     running = asyncio.create_task(load.run(plan.clients, plan.streams))
     recoveries = await _fire(stage, plan, load, tell)
     await asyncio.sleep(2)
     load.finish()
     await running
-    return load, recoveries
+    await _stand_still(stage, plan.outage_s, tell)
+    evening.set()
+    return Witnesses(load, city, await living), recoveries
 
 
-def audit(stage: Stage, load: Load) -> tuple[list[str], dict[str, int]]:
+def audit(stage: Stage, seen: Witnesses) -> tuple[list[str], dict[str, int]]:
     """What is broken, and the counts."""
-    settings = stage.settings
+    settings, load, sights = stage.settings, seen.load, seen.city.sights
 
     def read(topic: str) -> Iterator[Row]:
         for message in read_topic(settings, topic):
@@ -126,26 +165,34 @@ def audit(stage: Stage, load: Load) -> tuple[list[str], dict[str, int]]:
             yield Row(message.partition(), message.key().decode(), None if value is None else msgspec.json.decode(value))
 
     found = Audit(read)
-    broken = [*found.broken, *load.given_up]
-    broken += _clients(read, load)
+    calls = CallAudit(read)
+    broken = [*found.broken, *calls.broken, *load.given_up, *sights.errors, *seen.books.broken]
+    broken += _clients(read, load, sights.grants)
     broken += _view(stage, load, found)
-    broken += _warehouse(settings, found)
+    broken += _warehouse(settings, found, calls)
     broken += _streams(load, found)
     if sum(1 for _ in read("dead_letters")):
         broken.append("there are dead letters")
-    counts = found.counts | {
-        "answers": len(load.told),
-        "streams resumed": load.resumed,
-        "entries streamed": sum(map(len, load.seen.values())),
-        "retries": sum(n for status, n in load.statuses.items() if status not in (201, 402, 404, 409)),
-    }
+    counts = (
+        found.counts
+        | calls.counts
+        | {
+            "entries seen by the city": seen.books.sums["entries seen"],
+            "answers": len(load.told),
+            "streams resumed": load.resumed,
+            "entries streamed": sum(map(len, load.seen.values())),
+            "retries": sum(n for status, n in load.statuses.items() if status not in (201, 402, 404, 409)),
+        }
+    )
     return broken, counts
 
 
-def _clients(read: Callable[[str], Iterator[Row]], load: Load) -> list[str]:
-    """Each answer that a client got is the transfer's one outcome."""
+def _clients(read: Callable[[str], Iterator[Row]], load: Load, others: set[str]) -> list[str]:
+    """Each answer that a client got is the transfer's one outcome; `others` are the city's own grants."""
     outcomes = {
-        row.key: row.value["outcome"] for row in read("transfer.events") if row.value and row.value["type"] == "TransferSettled"
+        row.key: row.value["outcome"]
+        for row in read("transfer.events")
+        if row.value and row.value["type"] == "TransferSettled" and row.key not in others
     }
     due = {"insufficient_coins": 402, "account_unknown": 404}
     broken = []
@@ -172,8 +219,8 @@ def _view(stage: Stage, load: Load, found: Audit) -> list[str]:
     return broken[:10]
 
 
-def _warehouse(settings: Settings, found: Audit) -> list[str]:
-    """ClickHouse holds every entry once (without FINAL) and its fold is each balance."""
+def _warehouse(settings: Settings, found: Audit, calls: CallAudit) -> list[str]:
+    """ClickHouse holds every entry once (without FINAL), its fold is each balance, and bills and gifts sum up to the log's."""
     question = """SELECT account, count(), max(seq), sum(coins), argMax(balance_coins, seq)
     FROM balance_entries GROUP BY account"""
     due = {a: (len(e), e[-1]["seq"], e[-1]["balance_coins"], e[-1]["balance_coins"]) for a, e in found.entries.items()}
@@ -186,6 +233,10 @@ def _warehouse(settings: Settings, found: Audit) -> list[str]:
         if time.monotonic() > deadline:
             return [f"{a}: ClickHouse says {rows.get(a)}, the log {due[a]}" for a in due if rows.get(a) != due[a]][:10]
         time.sleep(0.5)
+    sums = client.query("SELECT count(), sum(paid_coins), sum(earned_coins) FROM bills").result_rows[0]
+    said = tuple(calls.counts[name] for name in ("bills", "call coins paid", "call coins earned"))
+    if sums != said:
+        return [f"ClickHouse has bills, coins paid, earned {sums}, the log {said}"]
     twice = client.query("SELECT count(), uniqExact(topic, partition, offset) FROM log").result_rows[0]
     return [] if twice[0] == twice[1] else [f"ClickHouse's log has {twice[0]} rows of {twice[1]} records"]
 
@@ -212,17 +263,18 @@ def prove(plan: Plan, tell: Tell) -> int:
     tell(f"starting a platform of its own: {plan.money} money processes, 1 store, 1 serving ...")
     stage = Stage(folder, OLO_MONEY_PROCESSES=str(plan.money))
     try:
-        tell(f"load: {plan.clients} clients, {plan.streams} streams; {plan.kills} kills -9, and the broker once")
+        tell(f"load: {plan.clients} clients, {plan.streams} streams, a city of {plan.people}")
+        tell(f"{plan.kills} kills -9, and the broker once; then all flows stand still for {plan.outage_s:.0f} s")
         began = time.monotonic()
-        load, recoveries = asyncio.run(_run(stage, plan, tell))
+        seen, recoveries = asyncio.run(_run(stage, plan, tell))
         took = time.monotonic() - began
         tell("auditing the log, the views, ClickHouse, the clients' answers and the streams ...")
-        broken, counts = audit(stage, load)
+        broken, counts = audit(stage, seen)
     finally:
         stage.stop()
     for line in broken[:SHOWN]:
         tell(f"  BROKEN  {line}")
-    _report(load, recoveries, counts, took, tell)
+    _report(seen, recoveries, counts, took, tell)
     if broken:
         tell(f"what the processes said last (all of it, with the data, is in {folder}):")
         for line in _last_words(folder):
@@ -236,14 +288,16 @@ def prove(plan: Plan, tell: Tell) -> int:
 
 def _last_words(folder: Path) -> list[str]:
     """The end of the platform's log and of each flow's: where to look when a law is broken."""
-    logs = [folder / "up.log", *sorted((folder / "logs").glob("money-*.log"))]
+    logs = [folder / "up.log", *sorted((folder / "logs").glob("[ml]*-*.log"))]
     return [f"{log.name}: {line}" for log in logs for line in log.read_text(errors="replace").splitlines()[-LAST_LINES:]]
 
 
-def _report(load: Load, recoveries: list[Recovery], counts: dict[str, int], took: float, tell: Tell) -> None:
+def _report(seen: Witnesses, recoveries: list[Recovery], counts: dict[str, int], took: float, tell: Tell) -> None:
+    load, sights = seen.load, seen.city.sights
+    tell(f"the city: calls ended {dict(sights.ended.most_common())}, answers {dict(sights.statuses.most_common())}")
     tell(f"{took:.0f} s under fire, answers {dict(load.statuses.most_common())}")
     tell("counts: " + ", ".join(f"{name} {number:,}" for name, number in counts.items()))
-    for name in ("money", "store", "serving", "broker"):
+    for name in ("money", "live", "store", "serving", "broker"):
         times = sorted(r.seconds for r in recoveries if r.role.startswith(name))
         if times:
             middle, worst = times[len(times) // 2], times[-1]

@@ -73,6 +73,7 @@ class Store:
         self._client = connect(settings.clickhouse_url)
         self._inserter = ThreadPoolExecutor(1, "insert")
         self._inserting: Future[None] | None = None
+        self._moved = False
         self._stored: dict[Place, int] = {}
         self._projected: dict[tuple[str, int], int] = {}
         conf = {
@@ -134,6 +135,8 @@ class Store:
         """The next records, or None. Errors: KafkaException, those of an insert that has ended."""
         if self._inserting is not None and self._inserting.done():
             self._settle()
+        if self._moved:
+            self._tell_position()
         messages = self._consumer.consume(BATCH_RECORDS, POLL_S)
         self._lag.publish([(place, offset + 1) for place, offset in self._stored.copy().items()])
         good = []
@@ -195,9 +198,14 @@ class Store:
         metrics.BATCH.labels(NAME).observe(rows.num_rows)
         metrics.WRITTEN.labels(NAME).inc(rows.num_rows)
         metrics.mark_working(NAME)
-        # The broker's copy of the position is for people who look at the group's lag; nothing reads it here.
+        self._moved = True
+
+    def _tell_position(self) -> None:
+        """The broker's copy of the position is for people who look at the group's lag; nothing reads it here. Only the thread
+        that polls may use the consumer: the client lets one call in at a time, and a rebalance waits for the insert under way."""
+        self._moved = False
         self._consumer.commit(
-            offsets=[TopicPartition(topic, p, offset + 1) for (topic, p), offset in self._stored.items() if offset >= 0],
+            offsets=[TopicPartition(topic, p, offset + 1) for (topic, p), offset in self._stored.copy().items() if offset >= 0],
             asynchronous=True,
         )
 

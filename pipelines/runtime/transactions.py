@@ -3,7 +3,9 @@
 Any failed transaction ends the process: its next start, under the same name, fences and aborts what it left open.
 """
 
-from collections.abc import Iterable, Sequence
+import faulthandler
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 from confluent_kafka import Consumer, Producer, TopicPartition
@@ -16,6 +18,9 @@ TRANSACTION_MS: Final = 10_000
 # No step of a transaction takes this long unless the broker is away. A worker that waits on would hold up the group's
 # rebalance, and with it everybody's partitions: it ends, and its next start finds the broker.
 STEP_S: Final = 6.0
+# librdkafka does not keep that limit when the broker dies under send_offsets_to_transaction: the call never returns (2.16, most
+# crashes of a broker). A process that hangs in one small request for so long says where, and ends; that costs a second or two.
+HANGS_S: Final = 5.0
 
 Record = tuple[str, int, bytes, bytes | None]
 
@@ -41,9 +46,21 @@ class Transactions:
         # What is flushed first need not be waited for inside send_offsets, whose retries are slower (p90 114 ms -> 1 ms).
         if left := producer.flush(STEP_S):
             raise Stuck(f"{self._name}: the broker has not taken {left} records within {STEP_S:.0f} s")
-        if offsets:
-            producer.send_offsets_to_transaction(list(offsets), consumer.consumer_group_metadata(), STEP_S)
-        producer.commit_transaction(STEP_S)
+        with _ends_if_it_hangs():
+            if offsets:
+                producer.send_offsets_to_transaction(list(offsets), consumer.consumer_group_metadata(), STEP_S)
+        with _ends_if_it_hangs():
+            producer.commit_transaction(STEP_S)
+
+
+@contextmanager
+def _ends_if_it_hangs() -> Iterator[None]:
+    """After HANGS_S a thread of the interpreter writes every thread's stack to stderr and ends the process with status 1."""
+    faulthandler.dump_traceback_later(HANGS_S, exit=True)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def _producing(name: str, settings: Settings) -> dict[str, Any]:
