@@ -201,8 +201,10 @@ class Store:
         self._moved = True
 
     def _tell_position(self) -> None:
-        """The broker's copy of the position is for people who look at the group's lag; nothing reads it here. Only the thread
-        that polls may use the consumer: the client lets one call in at a time, and a rebalance waits for the insert under way."""
+        """The broker's copy of the position is for people who look at the group's lag; nothing reads it here.
+
+        Only the thread that polls may use the consumer: the client lets one call in at a time, and a rebalance, inside a poll,
+        waits for the insert under way."""
         self._moved = False
         self._consumer.commit(
             offsets=[TopicPartition(topic, p, offset + 1) for (topic, p), offset in self._stored.copy().items() if offset >= 0],

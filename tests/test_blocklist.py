@@ -1,0 +1,113 @@
+"""Blocks: refusals by table; what follows from them by rule; what a review takes back."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from pipelines import blocklist
+from pipelines.blocklist import decide, decide_record
+from schemas.balance import Credit, EntryKind, EntryRecorded, Transfer
+from schemas.blocklist import (
+    SHIPPED_RULES,
+    BlockReason,
+    BlockRefusal,
+    BlockUser,
+    ConsequenceDrawn,
+    CountBlock,
+    Review,
+    UnblockUser,
+)
+from schemas.user import Ban, Role, Unban, UserSignedUp
+from schemas.video_line import Bar, Unbar
+
+T = datetime(2030, 1, 1, tzinfo=UTC)
+
+
+def block(peer="sue", reason=BlockReason.SPAM):
+    return BlockUser(id=f"b-{peer}-{reason}", at=T, user="bob", peer=peer, reason=reason)
+
+
+UNBLOCK = UnblockUser(id="u", at=T, user="bob", peer="sue")
+
+
+def after(*messages):
+    blocks, told = None, ()
+    for message in messages:
+        blocks, told = decide(blocks, message)
+    return blocks, list(told)
+
+
+def test_each_refusal_by_name(monkeypatch):
+    monkeypatch.setattr(blocklist, "MAX_BLOCKS", 2)
+    rows = [
+        ((block("bob"),), BlockRefusal.SAME_USER),
+        ((block("a"), block("b"), block("c")), BlockRefusal.TOO_MANY_BLOCKS),
+        ((UNBLOCK,), BlockRefusal.NOT_BLOCKED),
+    ]
+    for messages, refusal in rows:
+        _, (fact,) = after(*messages)
+        assert fact.refusal is refusal
+    _, (fact,) = decide_record(None, Review(id="r", at=T, user="sue", case="none", upheld=True, by="root"))
+    assert {refusal for _, refusal in rows} | {fact.refusal} == set(BlockRefusal)
+
+
+def test_a_block_bars_both_ways_once_and_counts_each_reason():
+    _, told = after(block())
+    assert [(one.user, one.peer) for one in told if isinstance(one, Bar)] == [("bob", "sue"), ("sue", "bob")]
+    _, told = after(block(), block())
+    assert [type(one).__name__ for one in told] == ["UserBlocked"]
+    _, told = after(block(), block(reason=BlockReason.HARASSMENT))
+    assert [type(one).__name__ for one in told] == ["UserBlocked", "CountBlock"]
+    _, told = after(block(), UNBLOCK)
+    assert [(one.user, one.peer) for one in told if isinstance(one, Unbar)] == [("bob", "sue"), ("sue", "bob")]
+
+
+def count(by, reason, days=0.0, user="sue"):
+    at = T + timedelta(days=days)
+    return CountBlock(id=f"c-{by}-{days}", at=at, user=user, by=by, reason=reason, rules=SHIPPED_RULES)
+
+
+def record_of(role, *messages):
+    record, _ = decide_record(None, UserSignedUp(id="s", at=T, cause="x", user="sue", role=role))
+    told = []
+    for message in messages:
+        record, more = decide_record(record, message)
+        told += more
+    return record, told
+
+
+@pytest.mark.parametrize(
+    ("role", "counts", "consequence"),
+    [
+        (Role.STREAMER, [count(by, BlockReason.INDECENCY) for by in "abc"], Transfer),
+        (Role.USER, [count(by, BlockReason.INDECENCY) for by in "abc"], None),
+        (Role.STREAMER, [count(by, BlockReason.INDECENCY) for by in "aab"], None),
+        (Role.STREAMER, [count(by, BlockReason.INDECENCY, days) for days, by in enumerate("abc")], None),
+        (Role.USER, [count(by, BlockReason.HARASSMENT) for by in "abcde"], Ban),
+        (Role.USER, [count(by, BlockReason.HARASSMENT) for by in "abcd"], None),
+        (Role.USER, [count(by, BlockReason.SPAM) for by in "abcdefgh"], None),
+    ],
+)
+def test_rules_turn_blocks_into_consequences(role, counts, consequence):
+    _, told = record_of(role, *counts)
+    assert [type(one) for one in told if not isinstance(one, ConsequenceDrawn)] == ([consequence] if consequence else [])
+    assert len([one for one in told if isinstance(one, ConsequenceDrawn)]) == bool(consequence)
+
+
+def test_a_review_gives_back_what_was_taken_and_lifts_the_ban_once():
+    record, told = record_of(Role.STREAMER, *(count(by, BlockReason.INDECENCY) for by in "abc"))
+    (case,) = record.cases
+    (penalty,) = [one for one in told if isinstance(one, Transfer)]
+    paid = EntryRecorded(
+        id="e", at=T, cause=penalty.id, account="sue/earnings", seq=2, kind=EntryKind.DEBIT, balance_coins=0, held_coins=0,
+        coins=-penalty.coins, reason="penalty", ref=penalty.ref,
+    )  # fmt: skip
+    record, _ = decide_record(record, paid)
+    review = Review(id="r", at=T, user="sue", case=case.case, upheld=False, by="root")
+    record, told = decide_record(record, review)
+    assert [one.coins for one in told if isinstance(one, Credit)] == [penalty.coins]
+    _, (again,) = decide_record(record, review)
+    assert again.refusal is BlockRefusal.REVIEW_UNKNOWN
+    record, _ = record_of(Role.USER, *(count(by, BlockReason.HARASSMENT) for by in "abcde"))
+    _, told = decide_record(record, Review(id="r", at=T, user="sue", case=record.cases[0].case, upheld=False, by="root"))
+    assert [type(one) for one in told if isinstance(one, Unban)] == [Unban]

@@ -1,0 +1,94 @@
+"""A gift's refusals, a row each; paid once, shared once, whatever comes twice."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from pipelines.gift import decide, decide_item
+from schemas.balance import AccountRefused, Credit, EntryKind, EntryRecorded, Refusal, Transfer
+from schemas.gift import GiftPriced, GiftRefusal, GiftRepeated, GiftSent, PriceGift, PutGiftItem, SendGift
+from schemas.video_line import GiftAdmitted, LineRefusal
+
+T = datetime(2030, 1, 1, tzinfo=UTC)
+
+
+def send(sender="bob", item="rose", id_="m"):
+    return SendGift(id=id_, at=T, gift="g", sender=sender, receiver="sue", item=item)
+
+
+def admitted(refusal=None):
+    return GiftAdmitted(id="a", at=T, cause="m", user="sue", gift="g", refusal=refusal)
+
+
+def priced(refusal=None, share=4):
+    coins = {} if refusal else {"price_coins": 10, "share_coins": share}
+    return GiftPriced(id="p", at=T, cause="m", item="rose", gift="g", refusal=refusal, **coins)
+
+
+def refused(refusal):
+    return AccountRefused(
+        id="r", at=T, cause="g/debit", account="bob/coins", command="Transfer", refusal=refusal, shortfall_coins=3, ref="g",
+        reason="gift",
+    )  # fmt: skip
+
+
+DEBIT = EntryRecorded(
+    id="e", at=T, cause="g/debit", account="bob/coins", seq=9, kind=EntryKind.DEBIT, balance_coins=0, held_coins=0, coins=-10,
+    reason="gift", ref="g",
+)  # fmt: skip
+
+
+def after(*messages):
+    gift, told = None, ()
+    for message in messages:
+        gift, told = decide(gift, message)
+    return gift, list(told)
+
+
+REFUSALS = [
+    ((send(sender="sue"),), GiftRefusal.SAME_USER),
+    ((send(), priced(GiftRefusal.GIFT_UNKNOWN)), GiftRefusal.GIFT_UNKNOWN),
+    ((send(), admitted(), priced(GiftRefusal.GIFT_INACTIVE)), GiftRefusal.GIFT_INACTIVE),
+    ((send(), admitted(LineRefusal.UNKNOWN)), GiftRefusal.RECEIVER_UNKNOWN),
+    ((send(), admitted(LineRefusal.BANNED)), GiftRefusal.RECEIVER_BANNED),
+    ((send(), priced(), admitted(LineRefusal.BLOCKED)), GiftRefusal.BLOCKED),
+    ((send(), priced(), admitted(), refused(Refusal.INSUFFICIENT_COINS)), GiftRefusal.INSUFFICIENT_COINS),
+    ((send(), priced(), admitted(), refused(Refusal.ACCOUNT_UNKNOWN)), GiftRefusal.ACCOUNT_UNKNOWN),
+    ((send(), priced(), admitted(), refused(Refusal.ACCOUNT_FROZEN)), GiftRefusal.ACCOUNT_FROZEN),
+    ((send(), send(item="car", id_="m2")), GiftRefusal.IDEMPOTENCY_KEY_REUSED),
+]
+
+
+@pytest.mark.parametrize(("messages", "refusal"), REFUSALS)
+def test_each_refusal_by_name(messages, refusal):
+    _, (fact,) = after(*messages)
+    assert fact.refusal is refusal
+
+
+def test_every_refusal_has_its_row():
+    put = PutGiftItem(id="x", at=T, item="rose", price_coins=1, share_coins=2)
+    _, (fact,) = decide_item(None, put)
+    assert {refusal for _, refusal in REFUSALS} | {fact.refusal} == set(GiftRefusal)
+
+
+def test_a_gift_is_paid_and_shared_once_whatever_comes_twice():
+    gift, (debit,) = after(send(), priced(), admitted())
+    assert isinstance(debit, Transfer)
+    gift, (sent, share) = decide(gift, DEBIT)
+    assert (type(sent), type(share), share.coins) == (GiftSent, Credit, 4)
+    assert decide(gift, DEBIT) == (gift, ())
+    _, (again,) = decide(gift, send(id_="m2"))
+    assert (type(again), again.price_coins) == (GiftRepeated, 10)
+
+
+def test_a_gift_without_a_share_credits_nobody():
+    _, told = after(send(), priced(share=0), admitted(), DEBIT)
+    assert [type(one) for one in told] == [GiftSent]
+
+
+def test_the_catalogue_says_what_a_thing_costs_now():
+    put = PutGiftItem(id="x", at=T, item="rose", price_coins=10, share_coins=4)
+    item, _ = decide_item(None, put)
+    ask = PriceGift(id="q", at=T, item="rose", gift="g")
+    assert decide_item(item, ask)[1][0].price_coins == 10
+    assert decide_item(None, ask)[1][0].refusal is GiftRefusal.GIFT_UNKNOWN

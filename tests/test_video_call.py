@@ -1,0 +1,140 @@
+"""A call's refusals, a row each, and the ends that only time brings."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from pipelines import video_clip
+from pipelines.video_call import decide
+from schemas.base import Wake
+from schemas.billing import SHIPPED, BillOpened, BillRefused, CallKind, TariffSelected
+from schemas.user import Role
+from schemas.video import (
+    PEER_LOST_AFTER,
+    RING_TIMEOUT,
+    AcceptCall,
+    BeatCall,
+    CallConnected,
+    CallEnded,
+    CallRefusal,
+    CallRinging,
+    DeclineCall,
+    EndReason,
+    HangUp,
+    OpenRoom,
+    PlaceCall,
+    PlayClip,
+)
+from schemas.video_line import LineRefusal, LineRefused, LineSeized, ReleaseLine
+
+T = datetime(2030, 1, 1, tzinfo=UTC)
+TARIFF = SHIPPED[0]
+
+
+def at(seconds):
+    return T + timedelta(seconds=seconds)
+
+
+def place(callee="sue", kind=CallKind.DIRECT):
+    return PlaceCall(
+        id="p", at=T, call="c", caller="bob", callee=callee, kind=kind, caller_role=Role.USER, callee_role=Role.STREAMER
+    )
+
+
+def seized(user):
+    return LineSeized(id=f"s-{user}", at=T, cause="p", user=user, call="c")
+
+
+def no_line(user, refusal):
+    return LineRefused(id=f"r-{user}", at=T, cause="p", user=user, call="c", refusal=refusal)
+
+
+SELECTED = TariffSelected(id="t", at=T, cause="p", book="calls", call="c", tariff=TARIFF)
+OPENED = BillOpened(id="b", at=T, cause="o", call="c", payer="bob", earner="sue")
+RINGING = (place(), seized("bob"), seized("sue"), SELECTED, OPENED)
+
+
+def to(type_, by, seconds=1.0, **more):
+    return type_(id=f"{type_.__name__}{seconds}", at=at(seconds), call="c", by=by, **more)
+
+
+def after(*messages):
+    call, told = None, ()
+    for message in messages:
+        call, told = decide(call, message)
+    return call, told
+
+
+def refusals():
+    both = (seized("bob"), seized("sue"))
+    for line, caller, callee in (
+        (LineRefusal.UNKNOWN, CallRefusal.CALLER_UNKNOWN, CallRefusal.CALLEE_UNKNOWN),
+        (LineRefusal.BANNED, CallRefusal.CALLER_BANNED, CallRefusal.CALLEE_BANNED),
+        (LineRefusal.OFFLINE, CallRefusal.CALLER_OFFLINE, CallRefusal.CALLEE_OFFLINE),
+        (LineRefusal.BUSY, CallRefusal.CALLER_BUSY, CallRefusal.CALLEE_BUSY),
+        (LineRefusal.BLOCKED, CallRefusal.BLOCKED, CallRefusal.BLOCKED),
+    ):
+        yield (place(), no_line("bob", line), seized("sue"), SELECTED), caller
+        yield (place(), seized("bob"), SELECTED, no_line("sue", line)), callee
+    yield (place(callee="bob"),), CallRefusal.SAME_USER
+    nothing = TariffSelected(id="t", at=T, cause="p", book="calls", call="c")
+    yield (place(), *both, nothing), CallRefusal.NO_TARIFF
+    poor = BillRefused(id="b", at=T, cause="o", call="c", payer="bob", refusal="insufficient_coins", shortfall_coins=7)
+    yield (place(), *both, SELECTED, poor), CallRefusal.INSUFFICIENT_COINS
+    yield (to(AcceptCall, "sue"),), CallRefusal.CALL_UNKNOWN
+    yield (*RINGING, to(HangUp, "eve")), CallRefusal.NOT_IN_CALL
+    yield (*RINGING, to(AcceptCall, "bob")), CallRefusal.NOT_CALLEE
+    yield (place(), to(AcceptCall, "sue")), CallRefusal.NOT_RINGING
+    yield (*RINGING, to(AcceptCall, "sue"), to(DeclineCall, "sue", 2)), CallRefusal.NOT_RINGING
+    yield (place(), to(OpenRoom, "sue", provider="agora")), CallRefusal.NOT_RINGING
+    yield (*RINGING, to(HangUp, "bob"), to(HangUp, "bob", 2)), CallRefusal.CALL_ENDED
+    yield (*RINGING, to(AcceptCall, "sue", RING_TIMEOUT.total_seconds() + 1)), CallRefusal.CALL_ENDED
+    yield (*RINGING, to(HangUp, "bob"), to(OpenRoom, "sue", 2, provider="agora")), CallRefusal.CALL_ENDED
+
+
+@pytest.mark.parametrize(("messages", "refusal"), list(refusals()))
+def test_each_refusal_by_name(messages, refusal):
+    _, told = after(*messages)
+    assert refusal in [getattr(fact, "refusal", None) for fact in told]
+
+
+def test_every_refusal_has_its_row():
+    of_clips = {CallRefusal.CLIP_UNKNOWN}
+    assert {refusal for _, refusal in refusals()} | of_clips == set(CallRefusal)
+    play = PlayClip(id="x", at=T, clip="none", call="c", viewer="bob", viewer_role=Role.USER)
+    _, (refused,) = video_clip.decide(None, play)
+    assert refused.refusal is CallRefusal.CLIP_UNKNOWN
+
+
+def test_the_worst_of_two_refusals_is_the_answer_and_what_was_taken_is_given_back():
+    _, told = after(place(), no_line("sue", LineRefusal.BUSY), seized("bob"), SELECTED)
+    assert told[0].refusal is CallRefusal.CALLEE_BUSY
+    assert [one.user for one in told if isinstance(one, ReleaseLine)] == ["bob"]
+    _, told = after(place(), no_line("sue", LineRefusal.BUSY), no_line("bob", LineRefusal.BANNED), SELECTED)
+    assert told[0].refusal is CallRefusal.CALLER_BANNED
+
+
+def test_it_rings_until_it_is_taken_or_thirty_seconds_are_over():
+    call, (ringing,) = after(*RINGING)
+    assert isinstance(ringing, CallRinging)
+    assert call.wake_at == T + RING_TIMEOUT
+    ended = decide(call, Wake(id="w", at=call.wake_at, key="c"))[1][0]
+    assert (type(ended), ended.reason, ended.connected) == (CallEnded, EndReason.UNANSWERED, False)
+    _, (connected, _) = decide(call, to(AcceptCall, "sue"))
+    assert isinstance(connected, CallConnected)
+
+
+def test_a_silent_phone_ends_the_call_at_its_last_beat():
+    call, _ = after(*RINGING, to(AcceptCall, "sue", 1), to(BeatCall, "bob", 6), to(BeatCall, "sue", 9), to(BeatCall, "sue", 14))
+    assert call.wake_at == at(6) + PEER_LOST_AFTER
+    ended = decide(call, Wake(id="w", at=call.wake_at, key="c"))[1][0]
+    assert (ended.reason, ended.at, ended.duration_s) == (EndReason.PEER_LOST, at(6), 5.0)
+    late = decide(call, to(BeatCall, "bob", 40))[1][0]
+    assert (late.reason, late.at) == (EndReason.PEER_LOST, at(6)), "a beat after the line was lost is too late"
+
+
+def test_the_first_room_of_a_call_is_its_only_one():
+    call, (opened,) = after(*RINGING, to(OpenRoom, "bob", provider="agora"))
+    again = decide(call, to(OpenRoom, "sue", 2, provider="twilio"))[1][0]
+    assert (opened.provider, again.provider) == ("agora", "agora")
+    assert decide(call, to(HangUp, "bob", 3))[1][0].room == "agora"

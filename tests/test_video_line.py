@@ -1,0 +1,95 @@
+"""A line's refusals, a row each; who takes it, who waits, and who is kept apart."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from pipelines.video_line import decide
+from schemas.user import CameOnline, Role, UserBanned, UserSignedUp
+from schemas.video import EndCall, EndReason
+from schemas.video_line import (
+    AdmitGift,
+    Bar,
+    EnterPool,
+    JoinRoulette,
+    LeaveRoulette,
+    Line,
+    LineRefusal,
+    QuitPool,
+    ReleaseLine,
+    SeizeLine,
+    Unbar,
+)
+
+T = datetime(2030, 1, 1, tzinfo=UTC)
+SIGNED_UP = UserSignedUp(id="u", at=T, cause="x", user="sue", role=Role.STREAMER)
+ONLINE = CameOnline(id="o", at=T, cause="x", user="sue")
+BANNED = UserBanned(id="b", at=T, cause="x", user="sue", reason="r", by="root")
+JOIN = JoinRoulette(id="j", at=T, user="sue")
+BAR = Bar(id="bar", at=T, user="sue", peer="bob")
+
+
+def seize(call="c", peer="bob"):
+    return SeizeLine(id=f"s-{call}", at=T, user="sue", call=call, peer=peer)
+
+
+def after(*messages):
+    line, told = None, ()
+    for message in messages:
+        line, told = decide(line, message)
+    return line, list(told)
+
+
+REFUSALS = [
+    ((seize(),), LineRefusal.UNKNOWN),
+    ((SIGNED_UP, ONLINE, BANNED, seize()), LineRefusal.BANNED),
+    ((SIGNED_UP, ONLINE, BAR, seize()), LineRefusal.BLOCKED),
+    ((SIGNED_UP, seize()), LineRefusal.OFFLINE),
+    ((SIGNED_UP, ONLINE, seize("c1"), seize("c2")), LineRefusal.BUSY),
+    ((JOIN,), LineRefusal.UNKNOWN),
+    ((SIGNED_UP, JOIN), LineRefusal.OFFLINE),
+    ((SIGNED_UP, ONLINE, seize(), JOIN), LineRefusal.BUSY),
+    ((SIGNED_UP, ONLINE, JOIN, JOIN), LineRefusal.WAITING),
+    ((SIGNED_UP, ONLINE, LeaveRoulette(id="l", at=T, user="sue")), LineRefusal.NOT_WAITING),
+    ((SIGNED_UP, ONLINE, BAR, AdmitGift(id="g", at=T, user="sue", gift="g", peer="bob")), LineRefusal.BLOCKED),
+]
+
+
+@pytest.mark.parametrize(("messages", "refusal"), REFUSALS)
+def test_each_refusal_by_name(messages, refusal):
+    _, (fact,) = after(*messages)
+    assert fact.refusal is refusal
+
+
+def test_every_refusal_has_its_row():
+    assert {refusal for _, refusal in REFUSALS} == set(LineRefusal)
+
+
+def test_the_same_call_may_take_its_line_twice():
+    line, (fact,) = after(SIGNED_UP, ONLINE, seize(), seize())
+    assert (line.call, fact.call) == ("c", "c")
+
+
+def test_who_is_called_waits_no_more_and_looks_on_after_a_decline():
+    line, told = after(SIGNED_UP, ONLINE, JOIN, seize())
+    assert [one for one in told if isinstance(one, QuitPool)]
+    line, told = decide(line, ReleaseLine(id="r", at=T, user="sue", call="c", again=True))
+    (entry,) = [one for one in told if isinstance(one, EnterPool)]
+    assert (line.call, entry.last_partner) == ("", "bob")
+
+
+def test_a_block_and_a_ban_end_the_call_that_runs():
+    _, (end,) = after(SIGNED_UP, ONLINE, seize(), BAR)
+    assert (type(end), end.reason) == (EndCall, EndReason.BLOCKED)
+    _, told = after(SIGNED_UP, ONLINE, seize(), BANNED)
+    assert [one.reason for one in told if isinstance(one, EndCall)] == [EndReason.BANNED]
+    _, told = after(SIGNED_UP, ONLINE, seize(peer="cat"), BAR)
+    assert told == [], "a block of somebody else ends nothing"
+
+
+def test_two_blocks_are_two_and_each_is_taken_back_once():
+    unbar = Unbar(id="ub", at=T, user="sue", peer="bob")
+    line, _ = after(SIGNED_UP, ONLINE, BAR, BAR, unbar)
+    assert isinstance(line, Line)
+    assert line.barred == ("bob",)
+    assert decide(line, unbar)[0].barred == ()
