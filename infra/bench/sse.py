@@ -165,7 +165,10 @@ def _sse_starlette_app() -> Any:
 
 
 if __name__ == "__main__":
+    import gc
+
     import uvicorn
 
+    gc.set_threshold(100_000, 50, 100)  # as serving has it; for both servers
     made = _hub_app() if sys.argv[1] == "hub" else _sse_starlette_app()
     uvicorn.run(made, port=int(sys.argv[2]), log_level="error", backlog=4096)
