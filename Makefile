@@ -5,7 +5,7 @@ UV := .uv/bin/uv
 OLO := .venv/bin/olo
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: up test check bench prove simulate schemas clean help
+.PHONY: up test check bench prove city simulate schemas clean help
 
 up: .venv/ready            ## start the whole platform, here
 	@$(OLO) up
@@ -23,6 +23,9 @@ bench: .venv/ready         ## every benchmark, each against a peer or a limit of
 
 prove: .venv/ready         ## the crash proof of money on the real broker
 	@$(OLO) prove money
+
+city: .venv/ready          ## 200 synthetic phones on a platform, for five minutes; every coin accounted for
+	@$(OLO) up --city 200 --minutes 5
 
 simulate: .venv/ready      ## 2,000 simulated schedules each of money and of whole calls: crashes, lost commits, repeats
 	@.venv/bin/python -m tests.simulated_money

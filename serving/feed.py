@@ -24,12 +24,13 @@ RECENT: Final = 16_384
 # Mobile networks drop idle connections after 30 s and more.
 PING_S: Final = 15.0
 
+ENDED: Final = object()
 CONNECTIONS = Gauge("olo_feed_connections", "Open SSE connections")
 DELIVERED = Counter("olo_feed_delivered", "Events handed to connections")
 CUT = Counter("olo_feed_cut", "Connections cut because their reader was too slow")
 
 
-# One feed record, encoded once for all who see it: offset, user, body. A plain tuple: a named one costs as much as the encoding.
+# One feed record, encoded once for all who see it: offset, user, body. Plain: a named tuple costs as much as the encoding.
 Event = tuple[int, str, bytes]
 
 
@@ -99,9 +100,10 @@ class Hub:
         dirty, self._dirty, self._scheduled = self._dirty, [], False
         delivered = 0
         for connection in dirty:
-            pending, connection.pending = connection.pending, []
+            pending = connection.pending
             delivered += len(pending)
             body = pending[0] if len(pending) == 1 else b"".join(pending)
+            pending.clear()
             if not send_now(connection.send, body):
                 CUT.inc()
                 connection.cut()
@@ -146,9 +148,9 @@ def send_now(send: Send, body: bytes, *, last: bool = False) -> bool:
     """Drive an ASGI send to its end without waiting; False when the server wants the writer to wait, or the client is gone."""
     sending: Any = send({"type": "http.response.body", "body": body, "more_body": not last})
     try:
-        sending.send(None)
-    except StopIteration:
-        return True
+        # With a default a coroutine's end is a value, not an exception: `next` takes no coroutine, its iterator does.
+        if next(sending.__await__(), ENDED) is ENDED:
+            return True
     except Exception:  # the server's own error for a connection that is gone
         return False
     sending.close()

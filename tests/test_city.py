@@ -1,0 +1,53 @@
+"""The city on the real platform: every coin is accounted for, and books that were cooked are told."""
+
+import asyncio
+import subprocess
+import sys
+
+import httpx
+from rich.console import Console
+
+from infra.city.books import Books
+from infra.city.phone import Entry, Phone, Sights
+from infra.city.town import City, Plan
+
+
+def test_a_small_city_lives_and_its_books_are_right(stack):
+    city = City(stack.http, stack.settings, Plan(10, 0.2, 7), Console(quiet=True))
+    books = asyncio.run(city.run(asyncio.Event()))
+    assert (city.sights.errors, books.broken) == ([], [])
+    assert books.sums["entries seen"] > 0
+    assert city.sights.granted_coins == books.sums["on accounts"] + books.sums["platform's margin"]
+
+
+def test_an_entry_that_does_not_follow_is_told():
+    async def hear():
+        sights = Sights()
+        phone = Phone("ann", "user", "t", httpx.AsyncClient(), sights)
+        phone.entries["ann/coins"] = [Entry(1, 0, 0, "start", "")]
+        entry = {"account": "ann/coins", "seq": 2, "coins": 5, "balance_coins": 5, "reason": "grant"}
+        phone._event("EntryRecorded", entry)
+        phone._event("EntryRecorded", entry | {"seq": 4, "balance_coins": 10})
+        phone._event("EntryRecorded", entry | {"seq": 5, "balance_coins": 99})
+        return sights.errors
+
+    missing, sum_ = asyncio.run(hear())
+    assert "entry 4 after 2" in missing
+    assert "does not add up" in sum_
+
+
+def test_coins_that_are_nowhere_are_told():
+    sights = Sights()
+    sights.granted_coins = 5
+    books = Books([], sights)
+    asyncio.run(books.close())
+    assert books.broken == ["5 coins were granted, 0 are on accounts, 0 stayed with the platform"]
+
+
+def test_a_city_without_a_platform_is_one_line(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "infra.cli", "city"], env={"OLO_HOME": str(tmp_path), "PATH": "/usr/bin"}, capture_output=True,
+        text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "nothing runs here" in done.stderr
