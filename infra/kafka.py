@@ -57,6 +57,28 @@ def member(settings: Settings, group: str, slot: int, more: dict[str, Any]) -> C
     return Consumer(quiet(settings, **conf, **more))
 
 
+# What a client tells while its broker is away; it reconnects by itself.
+AWAY = frozenset({KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT})
+
+
+def records_of(messages: list[Message], passing: frozenset[int] = frozenset()) -> list[Message]:
+    """Those of a poll's messages that are records. Errors that pass by themselves, also those with a code in `passing`, are
+    left out. Errors: KafkaException for any other."""
+    for message in messages:
+        if message.error() is not None:
+            return [one for one in messages if _is_record(one, passing)]
+    return messages
+
+
+def _is_record(message: Message, passing: frozenset[int]) -> bool:
+    error = message.error()
+    if error is None:
+        return True
+    if error.retriable() or error.code() == KafkaError._PARTITION_EOF or error.code() in passing:
+        return False
+    raise KafkaException(error)
+
+
 def create_topics(settings: Settings, topics: Sequence[Topic]) -> list[str]:
     """Create the topics that are missing; the names of the created ones."""
     admin = AdminClient(quiet(settings))

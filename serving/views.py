@@ -14,11 +14,11 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
 from msgspec import Struct
 from prometheus_client import Gauge
 
-from infra.kafka import TIMEOUT_S, end_offsets, read_topic, reader
+from infra.kafka import AWAY, TIMEOUT_S, end_offsets, read_topic, reader, records_of
 from infra.settings import Settings
 from schemas import balance, topics
 from schemas.base import Fact, State, Time
@@ -157,14 +157,7 @@ class Tail:
             first = consumer.poll(0.1)
             self.heard_at = time.monotonic()
             messages = [] if first is None else [first, *consumer.consume(5_000, 0)]
-            good = []
-            for message in messages:
-                error = message.error()
-                if error is None:
-                    good.append(message)
-                elif not error.retriable() and error.code() not in (KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT):
-                    raise KafkaException(error)
-            if good:
+            if good := records_of(messages, AWAY):
                 self._loop.call_soon_threadsafe(self._views.take, good)
             if not self._views.ready and self._caught_up(consumer, goals):
                 self._loop.call_soon_threadsafe(setattr, self._views, "ready", True)

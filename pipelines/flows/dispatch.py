@@ -16,10 +16,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final, NamedTuple
 
 import httpx
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from infra import vendors
-from infra.kafka import member
+from infra.kafka import member, records_of
 from infra.settings import Settings
 from infra.vendors.answers import Attempt
 from pipelines.flows.process import arguments, start
@@ -125,13 +125,7 @@ class Dispatch:
         if not room:
             time.sleep(POLL_S)
         self._lag.publish(((OUTBOX.events, p), lane.position) for p, lane in self._lanes.items())
-        good = []
-        for message in messages:
-            error = message.error()
-            if error is None:
-                good.append(message)
-            elif not error.retriable() and error.code() != KafkaError._PARTITION_EOF:
-                raise KafkaException(error)
+        good = records_of(messages)
         ended = any(future.done() for lane in self._lanes.values() for future in lane.running.values())
         return good if good or ended else None
 

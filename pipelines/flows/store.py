@@ -14,10 +14,10 @@ from typing import Any, Final
 
 import pyarrow as pa
 from clickhouse_connect.driver.exceptions import Error
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
 
 from infra.clickhouse import connect
-from infra.kafka import member
+from infra.kafka import member, records_of
 from infra.settings import Settings
 from pipelines.flows.process import arguments, start
 from pipelines.runtime import metrics
@@ -139,14 +139,7 @@ class Store:
             self._tell_position()
         messages = self._consumer.consume(BATCH_RECORDS, POLL_S)
         self._lag.publish([(place, offset + 1) for place, offset in self._stored.copy().items()])
-        good = []
-        for message in messages:
-            error = message.error()
-            if error is None:
-                good.append(message)
-            elif not error.retriable() and error.code() != KafkaError._PARTITION_EOF:
-                raise KafkaException(error)
-        return good or None
+        return records_of(messages) or None
 
     def decide(self, messages: list[Message]) -> pa.Table:
         """The records that are not stored yet, as rows of `log`."""

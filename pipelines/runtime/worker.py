@@ -15,9 +15,9 @@ import time
 from datetime import UTC, datetime
 from typing import Final
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
-from infra.kafka import end_offsets, member, partitions_of, read_to_end, read_topic, reader
+from infra.kafka import end_offsets, member, partitions_of, read_to_end, read_topic, reader, records_of
 from infra.settings import Settings
 from pipelines.runtime import metrics
 from pipelines.runtime.core import Batch, Core, Lane
@@ -133,18 +133,7 @@ class Worker:
         self._lag.publish((place, lane.position) for place, lane in self.core.lanes.items())
         if first is None:
             return [] if wake is not None and wake <= datetime.now(UTC) else None
-        messages = [first, *self._consumer.consume(BATCH_RECORDS - 1, 0)]
-        for message in messages:
-            if message.error() is not None:
-                messages = [m for m in messages if m.error() is None or self._raise(m.error())]
-                break
-        return messages or None
-
-    @staticmethod
-    def _raise(error: KafkaError) -> bool:
-        if error.retriable() or error.code() == KafkaError._PARTITION_EOF:
-            return False
-        raise KafkaException(error)
+        return records_of([first, *self._consumer.consume(BATCH_RECORDS - 1, 0)]) or None
 
     def decide(self, messages: list[Message]) -> Batch:
         """Decide the records. Errors: DeciderError, TooManyDeadLettersError."""

@@ -1,0 +1,46 @@
+"""Dispatch's bookkeeping: which attempts have a report, where a partition goes on, and turns that are spread over time."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.flows import dispatch
+from pipelines.flows.dispatch import Lane, Limiter
+
+
+def lane_after(position, begun, finished):
+    lane = Lane(position, set())
+    for offset in begun:
+        lane.running[offset] = None
+        lane.next = offset + 1
+    lane.finish(set(finished))
+    return lane
+
+
+def test_the_position_is_the_first_attempt_without_a_report():
+    lane = lane_after(10, [10, 12, 15], [12])
+    assert (lane.position, lane.done) == (10, {12})
+    lane.finish({10})
+    assert (lane.position, lane.done) == (15, set())
+    lane.finish({15})
+    assert (lane.position, lane.done) == (16, set())
+
+
+@given(st.sets(st.integers(0, 30), min_size=1), st.data())
+def test_a_restart_makes_exactly_the_attempts_that_have_no_report(begun, data):
+    finished = data.draw(st.sets(st.sampled_from(sorted(begun))))
+    lane = lane_after(0, sorted(begun), finished)
+    again = {offset for offset in range(lane.position, max(begun) + 1) if offset not in lane.done}
+    assert again & begun == begun - finished
+
+
+def test_turns_at_a_vendor_are_spread_and_vendors_do_not_wait_for_each_other(monkeypatch):
+    clock, slept = [100.0], []
+    monkeypatch.setattr(dispatch.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(dispatch.time, "sleep", slept.append)
+    limiter = Limiter()
+    for vendor in ("agora", "agora", "twilio", "agora"):
+        limiter.wait(vendor, 10.0)
+    assert [round(wait, 3) for wait in slept] == [0.0, 0.1, 0.0, 0.2]
+    clock[0] += 60
+    limiter.wait("agora", 10.0)
+    assert slept[-1] == 0.0
