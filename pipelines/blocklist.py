@@ -41,6 +41,7 @@ from schemas.blocklist import (
     UserBlocked,
     UserUnblocked,
 )
+from schemas.favorites import BarFavorite, UnbarFavorite
 from schemas.user import Ban, Unban, UserSignedUp
 from schemas.video_line import Bar, Unbar
 
@@ -62,15 +63,13 @@ def decide(blocks: Blocks | None, message: BlocksInbox) -> tuple[Blocks | None, 
         return blocks, (BlockRefused(**told, refusal=refusal),)
     both = ((message.user, message.peer), (message.peer, message.user))
     if isinstance(message, UnblockUser):
-        unbars = [
-            Unbar(id=derived_id(message.id, n), at=message.at, user=user, peer=peer) for n, (user, peer) in enumerate(both, 1)
-        ]
+        unbars = _to_both(message, both, Unbar, UnbarFavorite)
         rest = {peer: reason for peer, reason in peers.items() if peer != message.peer}
         return Blocks(rest) if rest else None, (UserUnblocked(**told), *unbars)
     blocked = UserBlocked(**told, reason=message.reason, rules=message.rules)
     if peers.get(message.peer) is message.reason:
         return blocks, (blocked,)
-    bars = [Bar(id=derived_id(message.id, n), at=message.at, user=user, peer=peer) for n, (user, peer) in enumerate(both, 1)]
+    bars = _to_both(message, both, Bar, BarFavorite)
     count = CountBlock(
         id=derived_id(message.id, 3),
         at=message.at,
@@ -81,6 +80,15 @@ def decide(blocks: Blocks | None, message: BlocksInbox) -> tuple[Blocks | None, 
     )
     after = Blocks({**peers, message.peer: message.reason})
     return after, (blocked, *(bars if message.peer not in peers else ()), count)
+
+
+def _to_both(message: Message, both: Sequence[tuple[str, str]], *types: type[Message]) -> list[Message]:
+    """What is said to both sides, in lines and in favourites."""
+    return [
+        type_(id=derived_id(message.id, f"{type_.__name__}/{user}"), at=message.at, user=user, peer=peer)  # type: ignore[call-arg]
+        for type_ in types
+        for user, peer in both
+    ]
 
 
 def refusal_of(peers: dict[str, Any], message: BlockUser | UnblockUser) -> BlockRefusal | None:

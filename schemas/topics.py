@@ -15,7 +15,7 @@ from zlib import crc32
 
 from msgspec import Struct
 
-from schemas import balance, billing, blocklist, gift, outbox, user, video, video_line, video_room
+from schemas import balance, billing, blocklist, favorites, gift, outbox, user, video, video_line, video_room
 from schemas.base import Fact, Message, State, Wake
 from schemas.dead_letters import DeadLetter
 
@@ -155,11 +155,38 @@ GIFT_ITEM: Final = Entity(
 BLOCKS: Final = Entity("blocks", "user", (blocklist.BlockUser, blocklist.UnblockUser), blocklist.BLOCKS_FACTS, blocklist.Blocks)
 RECORD: Final = Entity("record", "user", (blocklist.CountBlock, blocklist.Review), blocklist.RECORD_FACTS, blocklist.Record)
 RULEBOOK: Final = Entity("rulebook", "rulebook", (blocklist.PublishRules,), (blocklist.RulesPublished,), blocklist.Rulebook)
+FAVORITES: Final = Entity(
+    "favorites",
+    "user",
+    (favorites.AddFavorite, favorites.RemoveFavorite, favorites.BarFavorite, favorites.UnbarFavorite),
+    favorites.FAVORITES_FACTS,
+    favorites.Favorites,
+)
+FOLLOWERS: Final = Entity(
+    "followers", "user", (favorites.Follow, favorites.Unfollow), (favorites.FavoriteCameOnline,), favorites.Followers
+)
 OUTBOX: Final = Entity(
     "outbox", "effect", (outbox.OweEffect, outbox.ReportAttempt, outbox.RedriveEffect), outbox.OUTBOX_FACTS, outbox.Effect
 )
 MONEY: Final = (ACCOUNT, TRANSFER)
-LIVE: Final = (USER, LINE, CALL, POOL, CLIP, ROOM, TARIFFS, BILL, GIFT, GIFT_ITEM, BLOCKS, RECORD, RULEBOOK, OUTBOX)
+LIVE: Final = (
+    USER,
+    LINE,
+    CALL,
+    POOL,
+    CLIP,
+    ROOM,
+    TARIFFS,
+    BILL,
+    GIFT,
+    GIFT_ITEM,
+    BLOCKS,
+    RECORD,
+    RULEBOOK,
+    OUTBOX,
+    FAVORITES,
+    FOLLOWERS,
+)
 ENTITIES: Final = (*MONEY, *LIVE)
 
 SHOWN_TO_BOTH: Final = (video.CallRinging, video.CallConnected, video.CallEnded)
@@ -173,6 +200,7 @@ SHOWN: Final = (
     video_line.RouletteLeft,
     user.UserBanned,
     blocklist.ConsequenceDrawn,
+    favorites.FavoriteCameOnline,
 )
 FEED: Final = Topic("feed", "user id", SHOWN, retention_s=FEED_RETENTION_S)
 DEAD_LETTERS: Final = Topic("dead_letters", "<topic>/<partition>/<offset>", (DeadLetter,), partitions=1)
@@ -228,6 +256,8 @@ SUBSCRIPTIONS: Final = (
         "the provider puts out who is still in the room",
     ),
     Subscription(gift.GiftPriced, GIFT.inbox, attrgetter("gift"), "a gift knows its price"),
+    Subscription(user.CameOnline, FOLLOWERS.inbox, attrgetter("user"), "followers are told"),
+    Subscription(favorites.FavoriteCameOnline, FEED.name, attrgetter("follower"), "the phone shows who has come online"),
     Subscription(blocklist.ConsequenceDrawn, FEED.name, attrgetter("user"), "the phone is told"),
     *(s for fact in SHOWN_TO_BOTH for s in _both(fact, "caller", "callee", "both phones show the call")),
     *(s for fact in BILL_SHOWN for s in _both(fact, "payer", "earner", "both phones show the bill")),

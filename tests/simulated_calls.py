@@ -21,6 +21,7 @@ from schemas.base import Message
 from schemas.billing import BOOK, CallKind, PublishTariff, Rule
 from schemas.billing_rating import Checkpoint, Side
 from schemas.blocklist import BlockReason, BlockRule, BlockUser, Consequence, Review, UnblockUser
+from schemas.favorites import AddFavorite, RemoveFavorite
 from schemas.gift import PutGiftItem, SendGift
 from schemas.topics import PARTITIONS
 from schemas.user import Ban, Beat, CloseSession, OpenSession, Role, SignUp, Unban
@@ -175,6 +176,13 @@ def _block(script: Script) -> None:
         script.say(UnblockUser, 40.0, user=user, peer=peer)
 
 
+def _like(script: Script) -> None:
+    user, peer = script.chance.sample(EVERYBODY, 2)
+    script.say(AddFavorite, user=user, peer=peer)
+    if script.chance.random() < 0.4:
+        script.say(RemoveFavorite, script.chance.random() * 20, user=user, peer=peer)
+
+
 def _phone(script: Script) -> None:
     """A phone logs out, or comes back on another device."""
     user = script.chance.choice(EVERYBODY)
@@ -202,8 +210,8 @@ def workload(chance: random.Random) -> Iterator[Output | Step]:
     """Everybody signs up; then scenes that overlap in time."""
     script = Script(chance)
     _begin(script)
-    scenes = (_call, _roulette, _clip, _gift, _block, _phone, _staff)
-    for scene in chance.choices(scenes, (40, 16, 6, 14, 10, 8, 6), k=SCENES):
+    scenes = (_call, _roulette, _clip, _gift, _block, _phone, _staff, _like)
+    for scene in chance.choices(scenes, (40, 16, 6, 14, 10, 8, 6, 10), k=SCENES):
         script.at += timedelta(seconds=chance.expovariate(1 / 12))
         scene(script)
     yield from _played(script)

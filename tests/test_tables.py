@@ -30,6 +30,7 @@ PLACE = {"partition", "offset"}
 # Columns that are not a field of that name: how the Struct tells them.
 TOLD = {
     "presence": {"until": lambda f: f.at, "since": lambda f: f.at - timedelta(seconds=f.online_s)},
+    "favorites": {"liked": lambda f: type(f).__name__ == "FavoriteAdded"},
     "blocks": {"blocked": lambda f: type(f).__name__ == "UserBlocked"},
     "bills": {name: lambda f, name=name: getattr(f.traits, name) for name in fields_of(Traits)},
     "tariffs": {
@@ -46,6 +47,7 @@ LEFT_OUT = {
     "calls": {"id", "cause"},
     "gifts": {"id", "cause"},
     "blocks": {"id", "cause", "rules"},
+    "favorites": {"id", "cause"},
     "presence": {"id", "cause", "at"},
     "users": {"id", "cause"},
     "tariffs": {"id", "cause", "book"},

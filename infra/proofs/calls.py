@@ -48,6 +48,7 @@ class CallAudit:
         self._presence()
         self._blocks()
         self._rooms()
+        self._favorites()
 
     def _facts(self, topic: str) -> list[Json]:
         return [row.value for row in self._read(topic) if row.value]
@@ -215,6 +216,20 @@ class CallAudit:
         if due != found:
             self._break(f"barred are {dict(found - due)} too many and {dict(due - found)} too few")
         self.counts["blocks"] = sum(due.values()) // 2
+
+    def _favorites(self) -> None:
+        """Who is a favourite is followed by exactly those who like; none of them is barred."""
+        likes: set[tuple[str, str]] = set()
+        for user, state in self._states("favorites.state").items():
+            likes |= {(user, peer) for peer in state["peers"]}
+            if both := set(state["peers"]) & set(state.get("barred", [])):
+                self._break(f"{user} likes {both}, and a block stands between them")
+        follows = {
+            (follower, user) for user, state in self._states("followers.state").items() for follower in state.get("users", [])
+        }
+        if likes != follows:
+            self._break(f"favourites without followers: {likes - follows}, the other way round: {follows - likes}")
+        self.counts["favorites"] = len(likes)
 
     def _rooms(self) -> None:
         """Every room was opened before its call ended, and its closing is owed once; nobody else's is."""

@@ -8,6 +8,7 @@ from pipelines import (
     billing_bill,
     billing_tariffs,
     blocklist,
+    favorites,
     gift,
     outbox,
     user,
@@ -39,6 +40,8 @@ DECIDERS = (
     Decider(topics.RECORD, blocklist.decide_record),
     Decider(topics.RULEBOOK, blocklist.decide_rules),
     Decider(topics.OUTBOX, outbox.decide),
+    Decider(topics.FAVORITES, favorites.decide),
+    Decider(topics.FOLLOWERS, favorites.decide_followers),
 )
 
 

@@ -32,6 +32,7 @@ PROJECTIONS: Final = (
     Projection("bill_steps", "bill.events", rows_each=50),
     Projection("gifts", "gift.events"),
     Projection("blocks", "blocks.events"),
+    Projection("favorites", "favorites.events"),
     Projection("presence", "user.events"),
     Projection("users", "user.events"),
     Projection("tariffs", "tariffs.events"),

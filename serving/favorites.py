@@ -1,0 +1,84 @@
+"""Favourites: `PUT`, `DELETE /v1/favorites/{user}`, `GET /v1/favorites`, `GET /v1/followers`; comings are on the feed."""
+
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Path, Request
+from pydantic import BaseModel
+
+from schemas.base import UserId, new_id, now
+from schemas.favorites import AddFavorite, FavoriteRefusal, FavoriteRefused, RemoveFavorite
+from schemas.topics import FAVORITES, FOLLOWERS, USER
+from schemas.user import USER_ID_PATTERN
+from serving.auth import SignedIn
+from serving.commands import commands_of, views_of
+from serving.problems import Problem, responses
+
+router = APIRouter(tags=["favorites"])
+
+REFUSED: Final = {
+    FavoriteRefusal.SAME_USER: (409, "you cannot be your own favourite"),
+    FavoriteRefusal.BLOCKED: (409, "one of you has blocked the other"),
+    FavoriteRefusal.TOO_MANY_FAVORITES: (409, "you have as many favourites as one can; take some away first"),
+    FavoriteRefusal.NOT_FAVORITE: (404, "this user is not among your favourites"),
+}
+UserInPath = Annotated[str, Path(pattern=USER_ID_PATTERN)]
+
+
+class FavoriteAnswer(BaseModel):
+    """A favourite: since when, and whether that user is online now."""
+
+    user: str
+    since: datetime
+    online: bool
+
+
+class FollowersAnswer(BaseModel):
+    """How many people have the caller among their favourites."""
+
+    count: int
+
+
+@router.put("/v1/favorites/{user}", response_model=FavoriteAnswer, responses=responses(401, 403, 404, 409, 422, 503))
+async def add(user: UserInPath, caller: SignedIn, request: Request) -> Any:
+    """Add a favourite: your phone is told when that user comes online."""
+    known = views_of(request).of(USER).get(user)
+    if known is None:
+        raise Problem(404, "user_unknown", "there is no such user")
+    command = AddFavorite(id=new_id(), at=now(), user=UserId(caller.user), peer=UserId(user))
+    await _ask(request, command)
+    mine = views_of(request).of(FAVORITES).get(caller.user)
+    since = mine.peers.get(user, command.at) if mine else command.at
+    return FavoriteAnswer(user=user, since=since, online=bool(known.sessions))
+
+
+@router.delete("/v1/favorites/{user}", status_code=204, responses=responses(401, 403, 404, 409, 422, 503))
+async def remove(user: UserInPath, caller: SignedIn, request: Request) -> None:
+    """Take a favourite away."""
+    await _ask(request, RemoveFavorite(id=new_id(), at=now(), user=UserId(caller.user), peer=UserId(user)))
+
+
+async def _ask(request: Request, command: AddFavorite | RemoveFavorite) -> None:
+    fact = await commands_of(request).ask(command)
+    if isinstance(fact, FavoriteRefused):
+        status, detail = REFUSED[fact.refusal]
+        raise Problem(status, fact.refusal, detail)
+
+
+@router.get("/v1/favorites", response_model=list[FavoriteAnswer], responses=responses(401, 403, 503))
+async def favorites(caller: SignedIn, request: Request) -> Any:
+    """Your favourites, those online first, newest first."""
+    views = views_of(request)
+    mine, users = views.of(FAVORITES).get(caller.user), views.of(USER)
+    found = [
+        FavoriteAnswer(user=user, since=since, online=bool(user in users and users[user].sessions))
+        for user, since in (mine.peers if mine else {}).items()
+    ]
+    return sorted(found, key=lambda one: (one.online, one.since), reverse=True)
+
+
+@router.get("/v1/followers", response_model=FollowersAnswer, responses=responses(401, 403, 503))
+async def followers(caller: SignedIn, request: Request) -> Any:
+    """How many people have you among their favourites."""
+    known = views_of(request).of(FOLLOWERS).get(caller.user)
+    return FollowersAnswer(count=len(known.users) if known else 0)
