@@ -15,7 +15,7 @@ from zlib import crc32
 
 from msgspec import Struct
 
-from schemas import balance, billing, blocklist, favorites, gift, outbox, user, video, video_line, video_room
+from schemas import balance, billing, blocklist, favorites, gift, outbox, settings, user, video, video_line, video_room
 from schemas.base import Fact, Message, State, Wake
 from schemas.dead_letters import DeadLetter
 
@@ -165,6 +165,7 @@ FAVORITES: Final = Entity(
 FOLLOWERS: Final = Entity(
     "followers", "user", (favorites.Follow, favorites.Unfollow), (favorites.FavoriteCameOnline,), favorites.Followers
 )
+SETTINGS: Final = Entity("settings", "name", (settings.PutSettings,), (settings.SettingsPut,), settings.Settings)
 OUTBOX: Final = Entity(
     "outbox", "effect", (outbox.OweEffect, outbox.ReportAttempt, outbox.RedriveEffect), outbox.OUTBOX_FACTS, outbox.Effect
 )
@@ -186,6 +187,7 @@ LIVE: Final = (
     OUTBOX,
     FAVORITES,
     FOLLOWERS,
+    SETTINGS,
 )
 ENTITIES: Final = (*MONEY, *LIVE)
 

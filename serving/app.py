@@ -19,6 +19,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_
 from infra.clickhouse import connect
 from infra.settings import Settings
 from serving import balance, billing, blocklist, favorites, gift, transfer, user, video, video_room
+from serving import settings as app_settings
 from serving.auth import Authenticator
 from serving.commands import Commands, views_of
 from serving.feed import Hub
@@ -78,7 +79,7 @@ def build(settings: Settings) -> tuple[FastAPI, Any, Hub]:
     app.state.authenticator = Authenticator(settings)
     app.state.clickhouse = _clickhouse(settings)
     install(app)
-    for part in (user, balance, transfer, video, video_room, billing, gift, blocklist, favorites):
+    for part in (user, balance, transfer, video, video_room, billing, gift, blocklist, favorites, app_settings):
         app.include_router(part.router)
     _add_health(app)
     _add_metrics(app)
@@ -86,6 +87,9 @@ def build(settings: Settings) -> tuple[FastAPI, Any, Hub]:
     feed = FeedEndpoint(hub, app.state.authenticator, settings)
 
     async def front(scope: Any, receive: Any, send: Any) -> None:
+        if problem := app_settings.too_old(scope, views):
+            await problem.response()(scope, receive, send)
+            return
         endpoint = feed if scope["type"] == "http" and scope["path"] == "/v1/feed" and views.ready else app
         await endpoint(scope, receive, send)
 

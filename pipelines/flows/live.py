@@ -11,6 +11,7 @@ from pipelines import (
     favorites,
     gift,
     outbox,
+    settings,
     user,
     video_call,
     video_clip,
@@ -40,6 +41,7 @@ DECIDERS = (
     Decider(topics.RECORD, blocklist.decide_record),
     Decider(topics.RULEBOOK, blocklist.decide_rules),
     Decider(topics.OUTBOX, outbox.decide),
+    Decider(topics.SETTINGS, settings.decide),
     Decider(topics.FAVORITES, favorites.decide),
     Decider(topics.FOLLOWERS, favorites.decide_followers),
 )

@@ -1,0 +1,25 @@
+"""Global settings: the last ones put are in force. State: `schemas.settings.Settings`; its version counts every change."""
+
+from collections.abc import Sequence
+
+from schemas.base import Message, Wake, derived_id
+from schemas.settings import PutSettings, Settings, SettingsInbox, SettingsPut
+
+
+def decide(settings: Settings | None, message: SettingsInbox) -> tuple[Settings | None, Sequence[Message]]:
+    """Decide one message of the settings' inbox."""
+    match message:
+        case Wake():
+            return settings, ()
+        case PutSettings():
+            version = settings.version + 1 if settings else 1
+            put = SettingsPut(
+                id=derived_id(message.id, 0),
+                at=message.at,
+                cause=message.id,
+                name=message.name,
+                settings=message.settings,
+                version=version,
+                by=message.by,
+            )
+            return Settings(message.settings, version), (put,)

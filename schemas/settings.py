@@ -1,0 +1,67 @@
+"""Global settings of the apps, changed live: one entity, `settings`, keyed by "app"; the log keeps every version."""
+
+from typing import Annotated, Final
+
+from msgspec import Meta, Struct
+
+from schemas.base import Fact, Message, State, Wake
+from schemas.user import Short
+
+APP: Final = "app"
+VERSION_PATTERN: Final = r"^\d{1,5}(\.\d{1,5}){0,3}$"
+# A platform is a word such as "ios"; there are a handful.
+MAX_PLATFORMS: Final = 20
+
+Version = Annotated[str, Meta(pattern=VERSION_PATTERN, description="numbers and dots, such as 3.12.0")]
+Link = Annotated[str, Meta(max_length=1024)]
+
+
+def version_number(version: str) -> tuple[int, ...]:
+    """A version as numbers that compare; 3.12 and 3.12.0 are the same one. Errors: ValueError."""
+    numbers = [int(part) for part in version.split(".")]
+    while numbers and not numbers[-1]:
+        numbers.pop()
+    return tuple(numbers)
+
+
+class PlatformSettings(Struct, frozen=True, omit_defaults=True):
+    """What the app of one platform must know: older than `lowest_version` it is refused, older than `recommended_version` it
+    should ask its user to update at `store_url`."""
+
+    lowest_version: Version = "0"
+    recommended_version: Version = "0"
+    store_url: Link = ""
+
+
+class AppSettings(Struct, frozen=True, omit_defaults=True):
+    """All settings; what is not there has its default."""
+
+    platforms: dict[Short, PlatformSettings] = {}
+    support_url: Link = ""
+
+
+class PutSettings(Message, frozen=True, kw_only=True):
+    """The settings are these from now on."""
+
+    name: str
+    settings: AppSettings
+    by: str = ""
+
+
+class SettingsPut(Fact, frozen=True, kw_only=True):
+    """The settings are these; `version` counts from 1."""
+
+    name: str
+    settings: AppSettings
+    version: int
+    by: str = ""
+
+
+class Settings(State, frozen=True):
+    """The settings in force."""
+
+    settings: AppSettings
+    version: int
+
+
+SettingsInbox = PutSettings | Wake
