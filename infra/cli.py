@@ -34,6 +34,8 @@ app.add_typer(outbox_app, name="outbox")
 app.add_typer(tariff_app, name="tariff")
 app.add_typer(schemas_app, name="schemas")
 EXPORTED: Final = Path(__file__).parent.parent / "schemas" / "exported"
+# An app tries again when it is told to (503) or hears nothing; a phone of the city gives up, and says so, after this.
+PATIENCE_S: Final = 10.0
 console = Console(highlight=False)
 
 
@@ -86,7 +88,7 @@ def city(
     file = settings.home / "endpoints.json"
     if not file.is_file():
         fail("nothing runs here; start the platform with `make up`, or both with `olo up --city 200`")
-    if live(json.loads(file.read_text())["http"], settings, Plan(people, minutes, seed), console):
+    if live(json.loads(file.read_text())["http"], settings, Plan(people, minutes, seed, PATIENCE_S), console):
         raise SystemExit(1)
 
 

@@ -39,7 +39,7 @@ from serving.views import Views
 
 router = APIRouter(tags=["users"])
 
-# The accounts open one transaction after the sign-up; a client that asks for its balance next should find it.
+# The accounts open one transaction after the sign-up; a client that asks for them, or for itself, next should find both.
 OPENED_S: Final = 1.0
 
 Word = Annotated[str, Field(max_length=64, pattern=r"^[^\x00-\x1f]*$")]
@@ -126,7 +126,7 @@ async def sign_up(
         case UserRefused():
             raise _refused(fact)
         case UserSignedUp():
-            await _opened(views_of(request), coins_account(caller.user))
+            await _opened(views_of(request), caller.user)
             return _answer(caller.user, User(fact.role, fact.at))
         case SignUpRepeated():
             return _answer(caller.user, User(fact.role, fact.signed_up_at))
@@ -215,7 +215,8 @@ def _answer(name: str, user: User) -> UserAnswer:
     )
 
 
-async def _opened(views: Views, account: str) -> None:
+async def _opened(views: Views, user: str) -> None:
+    account, users = coins_account(user), views.of(USER)
     deadline = time.monotonic() + OPENED_S
-    while account not in views.balances and time.monotonic() < deadline:
+    while not (account in views.balances and user in users) and time.monotonic() < deadline:
         await asyncio.sleep(0.005)

@@ -76,7 +76,7 @@ class Phone:
         self.ready = threading.Event()
         threading.Thread(target=self._watch, daemon=True).start()
         assert self.ready.wait(10)
-        eventually(lambda: api.get("/v1/users/me").json()["online"])
+        eventually(lambda: api.get("/v1/users/me").json().get("online"))
 
     def _watch(self):
         try:

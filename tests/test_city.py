@@ -13,7 +13,7 @@ from infra.city.town import City, Plan
 
 
 def test_a_small_city_lives_and_its_books_are_right(stack):
-    city = City(stack.http, stack.settings, Plan(10, 0.2, 7), Console(quiet=True))
+    city = City(stack.http, stack.settings, Plan(10, 0.2, 7, 30.0), Console(quiet=True))
     books = asyncio.run(city.run(asyncio.Event()))
     assert (city.sights.errors, books.broken) == ([], [])
     assert books.sums["entries seen"] > 0

@@ -242,7 +242,7 @@ def due(provider, subject="call-1"):
 )
 def test_closing_a_room_fits_the_contract_and_its_answer_is_understood(settings, vendors, provider, given, due_outcome):
     (status, headers), (outcome, retry_after_s) = given, due_outcome
-    vendors.trouble = [(status, headers)] if status else []
+    vendors.trouble["call-1"] = [(status, headers)] if status else []
     with httpx.Client(trust_env=False) as client:
         found = outside.attempt(due(provider), settings, client)
     assert (found.outcome, found.status, found.retry_after_s) == (outcome, status or 200, retry_after_s)
@@ -253,7 +253,7 @@ def test_no_answer_an_unknown_room_and_an_unknown_vendor(settings, vendors):
     nowhere = settings.model_copy(update={"agora_url": "http://127.0.0.1:1"})
     with httpx.Client(trust_env=False) as client:
         assert attempt(due("agora"), nowhere, client).outcome is AttemptOutcome.FAILED
-        vendors.trouble = [(404, {})]
+        vendors.trouble["call-1"] = [(404, {})]
         assert attempt(due("twilio"), settings, client).outcome is AttemptOutcome.ACCEPTED
         assert attempt(due("zoom"), settings, client).outcome is AttemptOutcome.REFUSED
 

@@ -135,7 +135,7 @@ def test_twilios_callback_is_noted_when_its_signature_fits(call):
 def test_a_room_is_closed_once_although_the_vendor_stumbles_and_dispatch_is_killed(call, vendors, stack):
     bob, _, name = call
     bob.api.post(f"/v1/calls/{name}/credentials")
-    vendors.trouble = [(503, {}), (429, {"retry-after": "1"})]
+    vendors.trouble[name] = [(503, {}), (429, {"retry-after": "1"})]
     bob.api.post(f"/v1/calls/{name}/hang-up")
     eventually(lambda: vendors.about(name))
     stack.kill("dispatch-0")
@@ -151,7 +151,7 @@ def test_a_room_is_closed_once_although_the_vendor_stumbles_and_dispatch_is_kill
 def test_what_the_vendor_refuses_waits_for_a_person(call, vendors, stack):
     bob, _, name = call
     bob.api.post(f"/v1/calls/{name}/credentials")
-    vendors.trouble = [(401, {})]
+    vendors.trouble[name] = [(401, {})]
     bob.api.post(f"/v1/calls/{name}/hang-up")
     listed = eventually(lambda: (found := stack.olo("outbox", "list").stdout) and f"close_room/{name}" in found and found)
     assert "refused" in eventually(lambda: ("refused" in listed and listed) or stack.olo("outbox", "list").stdout)

@@ -3,17 +3,17 @@
 import base64
 import json
 import threading
+from collections import defaultdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl
 
 
 class VendorStub:
-    """Agora's kicking rules and Twilio's rooms. `trouble`: answers to give first, as (status, headers)."""
+    """Agora's kicking rules and Twilio's rooms. `trouble`: answers to give first about a room, as (status, headers)."""
 
     def __init__(self):
         self.requests = []
-        self.trouble = []
-        self.hang_s = 0.0
+        self.trouble = defaultdict(list)
         stub = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -40,13 +40,13 @@ class VendorStub:
         if path == "/dev/v1/kicking-rule":
             told = json.loads(body)
             self.requests.append(("agora", user, told))
-            wrong = agora_wrong(user, told)
+            wrong, room = agora_wrong(user, told), told["cname"]
         else:
             told = dict(parse_qsl(body.decode()))
             self.requests.append(("twilio", user, {"room": path.rpartition("/")[2], **told}))
-            wrong = twilio_wrong(user, path, told)
-        if self.trouble:
-            status, more = self.trouble.pop(0)
+            wrong, room = twilio_wrong(user, path, told), path.rpartition("/")[2]
+        if self.trouble[room]:
+            status, more = self.trouble[room].pop(0)
             return status, more, {"message": f"trouble {status}"}
         if wrong:
             return wrong[0], {}, {"message": wrong[1]}
