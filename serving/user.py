@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Body, Header, Path, Request, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from schemas.balance import coins_account
+from schemas.balance import coins_account, earnings_account
 from schemas.base import UserId, new_id, now
 from schemas.topics import USER
 from schemas.user import (
@@ -216,7 +216,7 @@ def _answer(name: str, user: User) -> UserAnswer:
 
 
 async def _opened(views: Views, user: str) -> None:
-    account, users = coins_account(user), views.of(USER)
+    accounts, users = {coins_account(user), earnings_account(user)}, views.of(USER)
     deadline = time.monotonic() + OPENED_S
-    while not (account in views.balances and user in users) and time.monotonic() < deadline:
+    while not (accounts <= views.balances.keys() and user in users) and time.monotonic() < deadline:
         await asyncio.sleep(0.005)
