@@ -23,7 +23,7 @@ READS: Final = {
     "money": [(entity.inbox, entity.partitions) for entity in MONEY],
     "live": [(entity.inbox, entity.partitions) for entity in LIVE],
     "dispatch": [(OUTBOX.events, OUTBOX.partitions)],
-    "store": [(entity.inbox, entity.partitions) for entity in ENTITIES],
+    "store": [(entity.inbox, entity.partitions) for entity in ENTITIES if not entity.private],
 }
 
 

@@ -15,7 +15,7 @@ from zlib import crc32
 
 from msgspec import Struct
 
-from schemas import balance, billing, blocklist, favorites, gift, outbox, settings, user, video, video_line, video_room
+from schemas import balance, billing, blocklist, favorites, gift, outbox, profile, settings, user, video, video_line, video_room
 from schemas.base import Fact, Message, State, Wake
 from schemas.dead_letters import DeadLetter
 
@@ -41,7 +41,9 @@ class Topic(Struct, frozen=True):
 
 
 class Entity(Struct, frozen=True):
-    """A decided thing: its name, the message attribute that is its key, and the types of its three topics."""
+    """A decided thing: its name, the message attribute that is its key, and the types of its three topics.
+
+    `private`: its commands and states hold what analysts must not see; the store leaves its inbox out."""
 
     name: str
     key: str
@@ -49,6 +51,7 @@ class Entity(Struct, frozen=True):
     facts: tuple[type[Fact], ...]
     state: type[State]
     partitions: int = PARTITIONS
+    private: bool = False
 
     @property
     def inbox(self) -> str:
@@ -166,6 +169,15 @@ FOLLOWERS: Final = Entity(
     "followers", "user", (favorites.Follow, favorites.Unfollow), (favorites.FavoriteCameOnline,), favorites.Followers
 )
 SETTINGS: Final = Entity("settings", "name", (settings.PutSettings,), (settings.SettingsPut,), settings.Settings)
+PROFILE: Final = Entity("profile", "user", (profile.PutProfile,), (profile.ProfilePut,), profile.Profile)
+PRIVATE_PROFILE: Final = Entity(
+    "private_profile",
+    "user",
+    (profile.PutPrivateProfile, profile.ReadPrivateProfile),
+    profile.PRIVATE_FACTS,
+    profile.PrivateProfile,
+    private=True,
+)
 OUTBOX: Final = Entity(
     "outbox", "effect", (outbox.OweEffect, outbox.ReportAttempt, outbox.RedriveEffect), outbox.OUTBOX_FACTS, outbox.Effect
 )
@@ -188,6 +200,8 @@ LIVE: Final = (
     FAVORITES,
     FOLLOWERS,
     SETTINGS,
+    PROFILE,
+    PRIVATE_PROFILE,
 )
 ENTITIES: Final = (*MONEY, *LIVE)
 

@@ -18,7 +18,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_
 
 from infra.clickhouse import connect
 from infra.settings import Settings
-from serving import balance, billing, blocklist, favorites, gift, transfer, user, video, video_room
+from serving import balance, billing, blocklist, favorites, gift, profile, transfer, user, video, video_room
 from serving import settings as app_settings
 from serving.auth import Authenticator
 from serving.commands import Commands, views_of
@@ -79,7 +79,7 @@ def build(settings: Settings) -> tuple[FastAPI, Any, Hub]:
     app.state.authenticator = Authenticator(settings)
     app.state.clickhouse = _clickhouse(settings)
     install(app)
-    for part in (user, balance, transfer, video, video_room, billing, gift, blocklist, favorites, app_settings):
+    for part in (user, balance, transfer, video, video_room, billing, gift, blocklist, favorites, profile, app_settings):
         app.include_router(part.router)
     _add_health(app)
     _add_metrics(app)

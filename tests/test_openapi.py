@@ -18,6 +18,7 @@ OPERATIONS = [
     "/v1/blocks", "/v1/blocks/{user}", "/v1/admin/bans/{user}", "/v1/admin/block-rules", "/v1/admin/reviews",
     "/v1/admin/reviews/{user}/{case}", "/v1/calls/{call}/credentials", "/v1/webhooks/agora", "/v1/webhooks/twilio",
     "/v1/favorites", "/v1/favorites/{user}", "/v1/followers", "/v1/settings", "/v1/admin/settings",
+    "/v1/profile", "/v1/profiles/{user}", "/v1/profile/private", "/v1/admin/profiles/{user}/private",
 ]  # fmt: skip
 
 

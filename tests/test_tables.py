@@ -48,6 +48,8 @@ LEFT_OUT = {
     "gifts": {"id", "cause"},
     "blocks": {"id", "cause", "rules"},
     "favorites": {"id", "cause"},
+    "profiles": {"id", "cause"},
+    "private_reads": {"id", "cause"},
     "presence": {"id", "cause", "at"},
     "users": {"id", "cause"},
     "tariffs": {"id", "cause", "book"},

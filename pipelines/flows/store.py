@@ -28,7 +28,7 @@ from schemas.topics import DEAD_LETTERS, ENTITIES
 log = logging.getLogger("olo.store")
 
 NAME: Final = "store"
-TOPICS: Final = (*(topic for e in ENTITIES for topic in (e.inbox, e.events)), DEAD_LETTERS.name)
+TOPICS: Final = (*(topic for e in ENTITIES for topic in ((e.events,) if e.private else (e.inbox, e.events))), DEAD_LETTERS.name)
 
 # Large inserts make few parts; 50,000 rows of 300 bytes stay far below the size at which an insert is split into two parts.
 BATCH_RECORDS: Final = 50_000

@@ -33,6 +33,8 @@ PROJECTIONS: Final = (
     Projection("gifts", "gift.events"),
     Projection("blocks", "blocks.events"),
     Projection("favorites", "favorites.events"),
+    Projection("profiles", "profile.events"),
+    Projection("private_reads", "private_profile.events"),
     Projection("presence", "user.events"),
     Projection("users", "user.events"),
     Projection("tariffs", "tariffs.events"),

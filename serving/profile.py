@@ -1,0 +1,121 @@
+"""Profiles: `PUT /v1/profile`, `GET /v1/profiles/{user}`; the private part, read by its owner, or by staff for a reason."""
+
+from datetime import date
+from typing import Annotated, Any, Final
+
+import msgspec
+from fastapi import APIRouter, Path, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from schemas.base import UserId, new_id, now
+from schemas.profile import (
+    MAX_LANGUAGES,
+    MAX_PHOTOS,
+    PrivateProfile,
+    PrivateProfileRead,
+    PutPrivateProfile,
+    PutProfile,
+    ReadPrivateProfile,
+)
+from schemas.topics import LINE, PRIVATE_PROFILE, PROFILE
+from schemas.user import USER_ID_PATTERN, Role
+from serving.auth import SignedIn
+from serving.commands import commands_of, views_of
+from serving.problems import Problem, responses, unavailable
+
+router = APIRouter(tags=["profiles"])
+
+LOWEST_AGE: Final = 18
+UserInPath = Annotated[str, Path(pattern=USER_ID_PATTERN)]
+Word = Annotated[str, Field(max_length=64, pattern=r"^[^\x00-\x1f]*$")]
+Url = Annotated[str, Field(max_length=1024, pattern=r"^https?://[^\s\x00-\x1f]+$")]
+Reason = Annotated[str, Query(min_length=3, max_length=256, description="why; it is kept with your name")]
+
+
+class ProfileBody(BaseModel):
+    """What everybody may see."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f]+$", examples=["Sue"])]
+    age: Annotated[int, Field(strict=True, ge=LOWEST_AGE, le=120)] | None = None
+    country: Word = ""
+    languages: Annotated[list[Word], Field(max_length=MAX_LANGUAGES)] = []
+    photos: Annotated[list[Url], Field(max_length=MAX_PHOTOS)] = []
+    about: Annotated[str, Field(max_length=500, pattern=r"^[^\x00]*$")] = ""
+
+
+class ProfileAnswer(ProfileBody):
+    """A user's public profile."""
+
+    user: str
+
+
+class PrivateBody(BaseModel):
+    """What only you, and staff with a reason, may see."""
+
+    model_config = ConfigDict(extra="forbid")
+    birth_date: date | None = None
+    email: Annotated[str, Field(max_length=256, pattern=r"^([^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+)?$")] = ""
+    phone: Annotated[str, Field(max_length=32, pattern=r"^(\+[0-9]{6,20})?$", examples=["+4915112345678"])] = ""
+    legal_name: Annotated[str, Field(max_length=256, pattern=r"^[^\x00-\x1f]*$")] = ""
+
+
+class PrivateAnswer(PrivateBody):
+    """A user's private profile."""
+
+    user: str
+
+
+@router.put("/v1/profile", response_model=ProfileAnswer, responses=responses(400, 401, 403, 422, 503))
+async def put(body: ProfileBody, caller: SignedIn, request: Request) -> Any:
+    """Replace your public profile."""
+    given = body.model_dump() | {"age": body.age or 0, "languages": tuple(body.languages), "photos": tuple(body.photos)}
+    await commands_of(request).ask(PutProfile(id=new_id(), at=now(), user=UserId(caller.user), **given))
+    return ProfileAnswer(user=caller.user, **body.model_dump())
+
+
+@router.get("/v1/profiles/{user}", response_model=ProfileAnswer, responses=responses(401, 403, 404, 422, 503))
+async def look(user: UserInPath, caller: SignedIn, request: Request) -> Any:
+    """Somebody's public profile; not theirs between whom and you a block stands."""
+    views = views_of(request)
+    known, line = views.of(PROFILE).get(user), views.of(LINE).get(user)
+    if known is None or (line is not None and caller.user in line.barred):
+        raise Problem(404, "profile_unknown", "there is no such profile")
+    shown = msgspec.to_builtins(known) | {"age": known.age or None, "user": user}
+    shown.pop("changed_at", None)
+    return ProfileAnswer(**shown)
+
+
+@router.put("/v1/profile/private", response_model=PrivateAnswer, responses=responses(400, 401, 403, 422, 503))
+async def put_private(body: PrivateBody, caller: SignedIn, request: Request) -> Any:
+    """Replace your private profile."""
+    given = body.model_dump() | {"birth_date": body.birth_date.isoformat() if body.birth_date else ""}
+    await commands_of(request).ask(PutPrivateProfile(id=new_id(), at=now(), user=UserId(caller.user), **given))
+    return PrivateAnswer(user=caller.user, **body.model_dump())
+
+
+@router.get("/v1/profile/private", response_model=PrivateAnswer, responses=responses(401, 403, 404, 503))
+async def look_private(caller: SignedIn, request: Request) -> Any:
+    """Your private profile."""
+    return _private(caller.user, views_of(request).of(PRIVATE_PROFILE).get(caller.user))
+
+
+@router.get("/v1/admin/profiles/{user}/private", response_model=PrivateAnswer, responses=responses(401, 403, 404, 422, 503))
+async def read_private(user: UserInPath, reason: Reason, caller: SignedIn, request: Request) -> Any:
+    """Somebody's private profile, for the roles support and admin: that you read it, and why, is kept."""
+    if caller.role not in (Role.ADMIN, Role.SUPPORT):
+        raise Problem(403, "forbidden", f"this takes the role support or admin, the token has {caller.role}")
+    command = ReadPrivateProfile(id=new_id(), at=now(), user=UserId(user), by=UserId(caller.user), reason=reason)
+    fact = await commands_of(request).ask(command)
+    if fact is None:
+        raise unavailable("not_decided", "that you read it could not be kept in time; ask again soon")
+    return _private(user, views_of(request).of(PRIVATE_PROFILE).get(user) if isinstance(fact, PrivateProfileRead) else None)
+
+
+def _private(user: str, known: PrivateProfile | None) -> PrivateAnswer:
+    if known is None:
+        raise Problem(404, "profile_unknown", "there is no private profile")
+    birth_date = date.fromisoformat(known.birth_date) if known.birth_date else None
+    return PrivateAnswer(
+        user=user, birth_date=birth_date, email=known.email, phone=known.phone, legal_name=known.legal_name
+    )  # fmt: skip

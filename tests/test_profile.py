@@ -1,0 +1,78 @@
+"""Profiles: the public part for everybody, the private one for its owner and for staff with a reason; nothing of it leaks."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from infra.clickhouse import connect
+from pipelines.profile import decide, decide_private
+from schemas.codec import encode
+from schemas.profile import (
+    PrivateProfilePut,
+    PrivateProfileRead,
+    ProfileRefusal,
+    PutPrivateProfile,
+    PutProfile,
+    ReadPrivateProfile,
+)
+from tests.conftest import Api, eventually
+
+T = datetime(2030, 1, 1, tzinfo=UTC)
+
+
+def test_the_last_public_profile_is_in_force():
+    first, _ = decide(None, PutProfile(id="a", at=T, user="sue", name="Sue", age=30))
+    second, (fact,) = decide(first, PutProfile(id="b", at=T, user="sue", name="Susan"))
+    assert (second.name, second.age, fact.name) == ("Susan", 0, "Susan")
+
+
+def test_facts_about_the_private_part_name_fields_never_contents():
+    put = PutPrivateProfile(id="a", at=T, user="sue", email="sue@example.com", phone="+4912345678")
+    profile, (fact,) = decide_private(None, put)
+    assert (type(fact), fact.told) == (PrivateProfilePut, ("email", "phone"))
+    assert b"example.com" not in encode(fact)
+    read = ReadPrivateProfile(id="r", at=T, user="sue", by="root", reason="ticket 5")
+    after, (fact,) = decide_private(profile, read)
+    assert (after, type(fact), fact.by, fact.reason) == (profile, PrivateProfileRead, "root", "ticket 5")
+    assert decide_private(None, read)[1][0].refusal is ProfileRefusal.PROFILE_UNKNOWN
+
+
+def test_everybody_sees_the_public_part_but_not_those_whom_one_has_blocked(new_user):
+    sue, bob, eve = new_user("streamer"), new_user(), new_user()
+    body = {"name": "Sue", "age": 30, "languages": ["en", "de"], "photos": ["https://example.com/1.jpg"], "about": "hello"}
+    assert sue.put("/v1/profile", json=body).status_code == 200
+    shown = eventually(lambda: (a := bob.get(f"/v1/profiles/{sue.user}")).status_code == 200 and a.json())
+    assert shown == {**body, "user": sue.user, "country": ""}
+    sue.put(f"/v1/blocks/{eve.user}", json={"reason": "spam"})
+    eventually(lambda: eve.get(f"/v1/profiles/{sue.user}").status_code == 404)
+    assert bob.get(f"/v1/profiles/{bob.user}").json()["code"] == "profile_unknown"
+
+
+def test_the_private_part_is_its_owners_and_each_reading_is_kept(new_user, admin, stack):
+    sue, bob = new_user("streamer"), new_user()
+    secret = f"{sue.user}@secret.example"
+    body = {"birth_date": "1995-05-05", "email": secret, "phone": "+4915112345678", "legal_name": "Susan S."}
+    assert sue.put("/v1/profile/private", json=body).status_code == 200
+    assert eventually(lambda: (a := sue.get("/v1/profile/private")).status_code == 200 and a.json()) == {
+        **body,
+        "user": sue.user,
+    }
+    path = f"/v1/admin/profiles/{sue.user}/private"
+    assert bob.get(path, params={"reason": "curious"}).status_code == 403
+    assert admin.get(path).json()["code"] == "invalid_request"
+    support = Api(stack, "helper", "support")
+    assert support.get(path, params={"reason": "ticket 5"}).json()["email"] == secret
+    assert admin.get("/v1/admin/profiles/nobody/private", params={"reason": "ticket 6"}).json()["code"] == "profile_unknown"
+    client = connect(stack.clickhouse)
+    question = "SELECT by, reason FROM private_reads WHERE user = {user:String}"
+    rows = eventually(lambda: client.query(question, parameters={"user": sue.user}).result_rows)
+    assert rows == [("helper", "ticket 5")]
+    assert client.command("SELECT count() FROM log WHERE value LIKE {like:String}", parameters={"like": f"%{secret}%"}) == 0
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{}, {"name": ""}, {"name": "x", "age": 17}, {"name": "x", "photos": ["ftp://x"]}, {"name": "x", "email": "a@b"}],
+)
+def test_profiles_that_cannot_be_are_refused(new_user, body):
+    assert new_user().put("/v1/profile", json=body).status_code == 422
