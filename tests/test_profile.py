@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
+from confluent_kafka import Producer
 
 from infra.clickhouse import connect
 from pipelines.profile import decide, decide_private
@@ -15,6 +16,7 @@ from schemas.profile import (
     PutProfile,
     ReadPrivateProfile,
 )
+from schemas.topics import PARTITIONS, partition_of
 from tests.conftest import Api, eventually
 
 T = datetime(2030, 1, 1, tzinfo=UTC)
@@ -68,6 +70,21 @@ def test_the_private_part_is_its_owners_and_each_reading_is_kept(new_user, admin
     rows = eventually(lambda: client.query(question, parameters={"user": sue.user}).result_rows)
     assert rows == [("helper", "ticket 5")]
     assert client.command("SELECT count() FROM log WHERE value LIKE {like:String}", parameters={"like": f"%{secret}%"}) == 0
+
+
+def test_a_private_record_that_cannot_be_read_reaches_no_analyst(new_user, stack):
+    sue = new_user()
+    secret = f"{sue.user}@broken.example"
+    producer = Producer(stack.settings.kafka)
+    key = sue.user.encode()
+    producer.produce("private_profile.inbox", secret.encode(), key, partition_of(key, PARTITIONS))
+    producer.flush()
+    eventually(lambda: "private_profile.inbox/" in stack.olo("dead-letters", "list").stdout)
+    assert sue.put("/v1/profile", json={"name": "Sue"}).status_code == 200
+    client = connect(stack.clickhouse)
+    later = "SELECT count() FROM profiles WHERE user = {user:String}"
+    eventually(lambda: client.query(later, parameters={"user": sue.user}).result_rows[0][0])
+    assert client.command("SELECT count() FROM log WHERE topic = 'dead_letters' AND key LIKE 'private_profile.inbox/%'") == 0
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,8 @@ log = logging.getLogger("olo.store")
 NAME: Final = "store"
 TOPICS: Final = (*(topic for e in ENTITIES for topic in ((e.events,) if e.private else (e.inbox, e.events))), DEAD_LETTERS.name)
 
+PRIVATE: Final = tuple(f"{e.inbox}/".encode() for e in ENTITIES if e.private)
+
 # Large inserts make few parts; 50,000 rows of 300 bytes stay far below the size at which an insert is split into two parts.
 BATCH_RECORDS: Final = 50_000
 # Two inserts a second at most, however few records come: ClickHouse merges that with ease, and money keeps the processor.
@@ -64,6 +66,11 @@ def _behind(rows: pa.Table, stored: dict[Place, int]) -> pa.Table:
     """The rows that lie behind what is stored."""
     places = zip(*(rows[name].to_pylist() for name in COLUMNS[:3]), strict=True)
     return rows.filter(pa.array([offset > stored.get((topic, p), -1) for topic, p, offset in places], pa.bool_()))
+
+
+def _is_private(message: Message) -> bool:
+    """A dead letter holds its record's bytes: those of a private inbox are for operators, not for analysts."""
+    return bool(message.topic() == DEAD_LETTERS.name and message.key().startswith(PRIVATE))
 
 
 class Store:
@@ -139,7 +146,7 @@ class Store:
             self._tell_position()
         messages = self._consumer.consume(BATCH_RECORDS, POLL_S)
         self._lag.publish([(place, offset + 1) for place, offset in self._stored.copy().items()])
-        return records_of(messages) or None
+        return [message for message in records_of(messages) if not _is_private(message)] or None
 
     def decide(self, messages: list[Message]) -> pa.Table:
         """The records that are not stored yet, as rows of `log`."""
