@@ -16,7 +16,7 @@ from infra import dead_letters, outbox, tokens
 from infra.doctor import report
 from infra.errors import UsageError
 from infra.kafka import create_topics
-from infra.platform import Platform, PlatformError
+from infra.platform import Platform, PlatformError, endpoints_of
 from infra.settings import Environment, Settings, SettingsError, load
 from schemas.export import documents, problems
 from schemas.outbox import EffectStatus
@@ -48,9 +48,7 @@ def fail(text: str) -> NoReturn:
 def settings_here() -> Settings:
     """The settings; what `olo up` started is found by its endpoints file."""
     settings = load()
-    file = settings.home / "endpoints.json"
-    if file.is_file():
-        found = json.loads(file.read_text())
+    if found := endpoints_of(settings.home):
         settings = settings.model_copy(
             update={
                 "brokers": settings.brokers or found["brokers"],
@@ -85,10 +83,10 @@ def city(
     from infra.city.town import main as live
 
     settings = load()
-    file = settings.home / "endpoints.json"
-    if not file.is_file():
+    running = endpoints_of(settings.home)
+    if not running:
         fail("nothing runs here; start the platform with `make up`, or both with `olo up --city 200`")
-    if live(json.loads(file.read_text())["http"], settings, Plan(people, minutes, seed, PATIENCE_S), console):
+    if live(running["http"], settings, Plan(people, minutes, seed, PATIENCE_S), console):
         raise SystemExit(1)
 
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 
 from infra.errors import UsageError
-from infra.kafka import TIMEOUT_S, quiet, read_topic, reader
+from infra.kafka import TIMEOUT_S, produce_one, read_topic, reader
 from infra.settings import Settings
 from schemas.codec import decoder_of
 from schemas.dead_letters import DeadLetter
@@ -57,7 +57,8 @@ def find(settings: Settings, place: str) -> DeadLetter:
 def redrive(settings: Settings, place: str) -> Place:
     """Put a letter's record into its topic once more; where it stands now. Errors: NoSuchPlaceError, KafkaException."""
     letter = find(settings, place)
-    return _produce(settings, letter.topic, letter.key, letter.value, letter.partition)
+    at = produce_one(settings, letter.topic, letter.key, letter.value, letter.partition)
+    return Place(letter.topic, letter.partition, at.offset())
 
 
 def skip(settings: Settings, place: str) -> bytes:
@@ -70,7 +71,7 @@ def skip(settings: Settings, place: str) -> bytes:
         value = _value_at(consumer, wanted)
     finally:
         consumer.close()
-    _produce(settings, SKIPS.name, place.encode(), datetime.now().astimezone().isoformat().encode(), 0)
+    produce_one(settings, SKIPS.name, place.encode(), datetime.now().astimezone().isoformat().encode(), 0)
     return value
 
 
@@ -82,19 +83,3 @@ def _value_at(consumer: Consumer, place: Place) -> bytes:
         if message is not None and message.error() is None and message.offset() == place.offset:
             return message.value() or b""
     raise NoSuchPlaceError(f"there is no record at {'/'.join(map(str, place))}; the partition has {low} to {end - 1}")
-
-
-def _produce(settings: Settings, topic: str, key: bytes, value: bytes, partition: int) -> Place:
-    placed: list[Any] = []
-
-    def delivered(error: Any, message: Any) -> None:
-        if error is not None:
-            raise KafkaException(error)
-        placed.append(message)
-
-    producer = Producer(quiet(settings, **{"enable.idempotence": True, "message.timeout.ms": 10_000}))
-    producer.produce(topic, value, key, partition, on_delivery=delivered)
-    producer.flush(TIMEOUT_S)
-    if not placed:
-        raise TimeoutError(f"the broker did not take the record for {topic}; see `olo doctor`")
-    return Place(topic, partition, placed[0].offset())

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from infra.settings import Settings
@@ -55,6 +55,33 @@ def member(settings: Settings, group: str, slot: int, more: dict[str, Any]) -> C
         "isolation.level": "read_committed",
     }
     return Consumer(quiet(settings, **conf, **more))
+
+
+def produce_one(settings: Settings, topic: str, key: bytes, value: bytes, partition: int) -> Message:
+    """Write one record, for a person at the command line; where it stands now. Errors: KafkaException, TimeoutError."""
+    placed: list[Message] = []
+
+    def delivered(error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            raise KafkaException(error)
+        placed.append(message)
+
+    producer = Producer(quiet(settings, **{"enable.idempotence": True, "message.timeout.ms": 10_000}))
+    producer.produce(topic, value, key, partition, on_delivery=delivered)
+    producer.flush(TIMEOUT_S)
+    if not placed:
+        raise TimeoutError(f"the broker did not take the record for {topic}; see `olo doctor`")
+    return placed[0]
+
+
+def committed(consumer: Consumer, parts: list[TopicPartition], wait_s: float) -> list[TopicPartition]:
+    """Where a group goes on with partitions; with one that it never had, at the beginning. Errors: KafkaException."""
+    found = consumer.committed(parts, wait_s) if parts else []
+    for part in found:
+        if part.error:
+            raise KafkaException(part.error)
+        part.offset = max(part.offset, 0)
+    return found
 
 
 # What a client tells while its broker is away; it reconnects by itself.

@@ -4,10 +4,8 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Final
 
-from confluent_kafka import Producer
-
 from infra.errors import UsageError
-from infra.kafka import TIMEOUT_S, quiet, read_topic
+from infra.kafka import produce_one, read_topic
 from infra.settings import Settings
 from schemas.base import new_id, now
 from schemas.codec import encode, state_decoder
@@ -42,13 +40,10 @@ def find(settings: Settings, name: str) -> Effect:
 
 
 def redrive(settings: Settings, name: str, by: str) -> None:
-    """Have a refused or expired effect tried again. Errors: NoSuchEffectError."""
+    """Have a refused or expired effect tried again. Errors: NoSuchEffectError, KafkaException."""
     effect = find(settings, name)
     if effect.status not in ENDED_BADLY:
         raise NoSuchEffectError(f"{name} is {effect.status}: only refused and expired effects can be redriven")
     command = RedriveEffect(id=new_id(), at=now(), effect=name, expires_at=now() + REDRIVEN_FOR, by=by)
     key = name.encode()
-    producer = Producer(quiet(settings))
-    producer.produce(OUTBOX.inbox, encode(command), key, partition_of(key, OUTBOX.partitions))
-    if producer.flush(TIMEOUT_S):
-        raise TimeoutError(f"the command was not taken within {TIMEOUT_S:.0f} s")
+    produce_one(settings, OUTBOX.inbox, key, encode(command), partition_of(key, OUTBOX.partitions))

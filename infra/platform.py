@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from infra import broker
+from infra.exposition import total
 from infra.settings import EMULATOR_VARIABLE, Environment, Settings
 from infra.supervisor import Child, Supervisor
 
@@ -300,10 +301,14 @@ def _has_share(flow: str, child: Child) -> bool:
 
 def _assigned(url: str, flow: str) -> bool:
     found = _get(url)
-    line = f'olo_assigned_partitions{{flow="{flow}"}} '
-    return found is not None and any(
-        float(text.removeprefix(line)) > 0 for text in found.text.splitlines() if text.startswith(line)
-    )
+    return found is not None and total(found.text, f'olo_assigned_partitions{{flow="{flow}"}}') > 0
+
+
+def endpoints_of(home: Path) -> dict[str, Any]:
+    """What runs in a folder, as its endpoints file tells; empty: nothing does."""
+    file = home / "endpoints.json"
+    found: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
+    return found
 
 
 def _replace(file: Path, content: Any) -> None:

@@ -1,6 +1,5 @@
 """A platform of one's own, in a folder of its own, for proofs, benchmarks and tests: `olo up` as a child, on free ports."""
 
-import json
 import os
 import signal
 import subprocess
@@ -9,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from infra.platform import endpoints_of
 from infra.settings import Settings, load
 
 # A first start downloads the broker's jars; a machine under load takes its time.
@@ -37,8 +37,7 @@ class Stage:
     @property
     def endpoints(self) -> dict[str, Any]:
         """Where everything is now."""
-        found: dict[str, Any] = json.loads((self.home / "endpoints.json").read_text())
-        return found
+        return endpoints_of(self.home)
 
     @property
     def http(self) -> str:

@@ -116,7 +116,7 @@ def _name(message: CallInbox) -> str:
 
 
 def _unknown(message: CallInbox) -> Decision:
-    if not isinstance(message, AcceptCall | DeclineCall | HangUp | OpenRoom):
+    if not isinstance(message, CallCommand):
         return None, ()
     return None, (_refused(message, CallRefusal.CALL_UNKNOWN),)
 

@@ -15,6 +15,7 @@ from schemas.user import Role
 from serving.auth import Admin, SignedIn
 from serving.commands import commands_of, views_of
 from serving.problems import Problem, responses
+from serving.user import Word
 from serving.video import Name, call_of
 
 router = APIRouter(tags=["billing"])
@@ -24,7 +25,6 @@ MAX_PREVIEW_ROWS: Final = 200
 
 StepCoins = Annotated[int, Field(strict=True, ge=0, le=MAX_STEP_COINS)]
 StepSeconds = Annotated[int, Field(strict=True, ge=0, le=MAX_CALL_S)]
-Word = Annotated[str, Field(max_length=64, pattern=r"^[^\x00-\x1f]*$")]
 
 
 class CheckpointBody(BaseModel):

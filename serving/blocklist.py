@@ -25,10 +25,11 @@ from schemas.blocklist import (
 )
 from schemas.topics import BLOCKS, RECORD
 from schemas.topics import RULEBOOK as RULES
-from schemas.user import USER_ID_PATTERN, Role
+from schemas.user import Role
 from serving.auth import Admin, SignedIn
 from serving.commands import commands_of, views_of
 from serving.problems import Problem, responses
+from serving.user import UserInPath
 from serving.views import Views
 
 router = APIRouter(tags=["blocks"])
@@ -39,7 +40,6 @@ REFUSED: Final = {
     BlockRefusal.NOT_BLOCKED: (404, "you have not blocked this user"),
     BlockRefusal.REVIEW_UNKNOWN: (404, "there is no such case that waits for a review; see GET /v1/admin/reviews"),
 }
-UserInPath = Annotated[str, Path(pattern=USER_ID_PATTERN)]
 
 
 class BlockBody(BaseModel):

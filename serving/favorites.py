@@ -1,18 +1,18 @@
 """Favourites: `PUT`, `DELETE /v1/favorites/{user}`, `GET /v1/favorites`, `GET /v1/followers`; comings are on the feed."""
 
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
 from schemas.base import UserId, new_id, now
 from schemas.favorites import AddFavorite, FavoriteRefusal, FavoriteRefused, RemoveFavorite
 from schemas.topics import FAVORITES, FOLLOWERS, USER
-from schemas.user import USER_ID_PATTERN
 from serving.auth import SignedIn
 from serving.commands import commands_of, views_of
 from serving.problems import Problem, responses
+from serving.user import UserInPath
 
 router = APIRouter(tags=["favorites"])
 
@@ -22,7 +22,6 @@ REFUSED: Final = {
     FavoriteRefusal.TOO_MANY_FAVORITES: (409, "you have as many favourites as one can; take some away first"),
     FavoriteRefusal.NOT_FAVORITE: (404, "this user is not among your favourites"),
 }
-UserInPath = Annotated[str, Path(pattern=USER_ID_PATTERN)]
 
 
 class FavoriteAnswer(BaseModel):

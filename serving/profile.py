@@ -4,7 +4,7 @@ from datetime import date
 from typing import Annotated, Any, Final
 
 import msgspec
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.base import UserId, new_id, now
@@ -18,16 +18,15 @@ from schemas.profile import (
     ReadPrivateProfile,
 )
 from schemas.topics import LINE, PRIVATE_PROFILE, PROFILE
-from schemas.user import USER_ID_PATTERN, Role
+from schemas.user import Role
 from serving.auth import SignedIn
 from serving.commands import commands_of, views_of
 from serving.problems import Problem, responses, unavailable
+from serving.user import UserInPath, Word
 
 router = APIRouter(tags=["profiles"])
 
 LOWEST_AGE: Final = 18
-UserInPath = Annotated[str, Path(pattern=USER_ID_PATTERN)]
-Word = Annotated[str, Field(max_length=64, pattern=r"^[^\x00-\x1f]*$")]
 Url = Annotated[str, Field(max_length=1024, pattern=r"^https?://[^\s\x00-\x1f]+$")]
 Reason = Annotated[str, Query(min_length=3, max_length=256, description="why; it is kept with your name")]
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from infra.settings import Settings, VideoProvider
 from infra.vendors import agora, twilio
-from infra.vendors.agora import Notice
+from infra.vendors.notices import Notice
 from schemas.base import UserId, new_id, now
 from schemas.topics import CALL
 from schemas.video import Call, CallCommandRefused, CallRefusal, CallStatus, OpenRoom, RoomOpened

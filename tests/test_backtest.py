@@ -4,6 +4,7 @@ import json
 from datetime import timedelta
 
 import pytest
+from msgspec import to_builtins
 
 from infra.backtest import Change, DraftError, backtest, read_draft
 from infra.clickhouse import connect, migrate
@@ -75,16 +76,10 @@ def test_a_rule_that_says_more_takes_calls_from_another_tariff_and_one_that_says
 
 
 def test_the_tariff_in_force_as_a_draft_changes_nothing(warehouse, draft):
-    shipped = json.loads(json.dumps({"payer": ROULETTE.payer, "earner": ROULETTE.earner}, default=to_plain))
+    shipped = {"payer": to_builtins(ROULETTE.payer), "earner": to_builtins(ROULETTE.earner)}
     result = backtest(warehouse, read_draft(draft(**shipped)), 30)
     assert (result.sums["new_paid"], result.sums["new_earned"]) == (result.sums["paid"], result.sums["earned"]) == (207, 90)
     assert result.buckets == [(0, 3)]
-
-
-def to_plain(value):
-    import msgspec
-
-    return msgspec.to_builtins(value)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ def test_a_small_city_lives_and_its_books_are_right(stack):
 def test_an_entry_that_does_not_follow_is_told():
     async def hear():
         sights = Sights()
-        phone = Phone("ann", "user", "t", httpx.AsyncClient(), sights)
+        phone = Phone("ann", "t", httpx.AsyncClient(), sights)
         phone.entries["ann/coins"] = [Entry(1, 0, 0, "start", "")]
         entry = {"account": "ann/coins", "seq": 2, "coins": 5, "balance_coins": 5, "reason": "grant"}
         phone._event("EntryRecorded", entry)

@@ -21,6 +21,7 @@ import psutil
 from confluent_kafka import Producer
 
 from infra.bench.ground import ground
+from infra.exposition import total
 from infra.kafka import end_offsets, quiet, reader
 from infra.platform import free_port
 from infra.settings import Settings
@@ -51,8 +52,7 @@ class Flow(NamedTuple):
 
     def lag(self) -> float:
         """Records that wait for it."""
-        text = httpx.get(self.url, timeout=10, trust_env=False).text
-        return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith("olo_lag_records{"))
+        return total(httpx.get(self.url, timeout=10, trust_env=False).text, "olo_lag_records")
 
     def cpu_s(self) -> float:
         """Processor time that it has used."""

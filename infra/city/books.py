@@ -14,6 +14,7 @@ from infra.city.phone import Phone, Sights
 
 # The longest thing that is under way when people go home: a lost phone is noticed after 20 s, a ring ends after 30.
 QUIET_S: Final = 60.0
+MARGIN: Final = "platform's margin"
 
 
 class Books:
@@ -40,7 +41,7 @@ class Books:
         self._gifts()
         granted, on_accounts = self._sights.granted_coins, self.sums["on accounts"]
         margin = self.sums["calls paid"] - self.sums["calls earned"] + self.sums["gifts paid"] - self.sums["gifts shared"]
-        self.sums["platform's margin"] = margin
+        self.sums[MARGIN] = margin
         if granted != on_accounts + margin:
             self._break(f"{granted:,} coins were granted, {on_accounts:,} are on accounts, {margin:,} stayed with the platform")
 

@@ -83,9 +83,8 @@ class Sights:
 class Phone:
     """One user. `entries`: account -> what the feed showed; `call`: the call that it is in, `talking` whether connected."""
 
-    def __init__(self, user: str, role: str, token: str, client: httpx.AsyncClient, sights: Sights) -> None:
+    def __init__(self, user: str, token: str, client: httpx.AsyncClient, sights: Sights) -> None:
         self.user = user
-        self.role = role
         self.sights = sights
         self.entries: dict[str, list[Entry]] = defaultdict(list)
         self.cursor = ""

@@ -2,11 +2,11 @@
 
 import asyncio
 import contextlib
-import json
 import signal
 import time
+from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import httpx
 from rich.console import Console
@@ -14,10 +14,12 @@ from rich.live import Live
 from rich.table import Table
 
 from infra import tokens
-from infra.city.books import Books
+from infra.city.books import MARGIN, Books
 from infra.city.life import GIFTS, Person, Streamer, User
 from infra.city.phone import Phone, Sights
+from infra.exposition import total
 from infra.percentiles import percentile
+from infra.platform import endpoints_of
 from infra.settings import Settings
 
 # Of three people two pay: what keeps streamers busy.
@@ -25,6 +27,8 @@ STREAMERS: Final = 0.4
 SIGN_UPS_AT_ONCE: Final = 10
 TABLE_EVERY_S: Final = 1.0
 LINE_EVERY_S: Final = 10.0
+# Coins a second are those of so many looks.
+COINS_OVER: Final = 15
 # What a block must do: out of the call on both phones before a person can say a word more.
 BLOCK_P99_MS: Final = 300.0
 SHOWN: Final = 10
@@ -53,7 +57,7 @@ class City:
         self._console = console
         self._name = f"city{int(time.time()) % 10_000_000}"
         self._people: list[Person] = []
-        self._coins_at: list[tuple[float, int]] = []
+        self._coins_at: deque[tuple[float, int]] = deque(maxlen=COINS_OVER)
         self._lags: list[dict[str, float]] = []
         self._began = 0.0
 
@@ -100,7 +104,7 @@ class City:
 
     def _phone(self, name: str, role: str, client: httpx.AsyncClient) -> Phone:
         user = f"{self._name}-{name}"
-        return Phone(user, role, tokens.token(self._settings.firebase_project, user, role), client, self.sights)
+        return Phone(user, tokens.token(self._settings.firebase_project, user, role), client, self.sights)
 
     # --- watching ----------------------------------------------------------------------------------------------------------
 
@@ -124,7 +128,7 @@ class City:
         sights = self.sights
         phones = [person.phone for person in self._people]
         self._coins_at.append((time.monotonic(), sights.spent_coins))
-        since, spent = self._coins_at[max(0, len(self._coins_at) - 15)]
+        since, spent = self._coins_at[0]
         each_s = (sights.spent_coins - spent) / max(0.001, time.monotonic() - since)
         lag = await self._lag(client)
         self._lags.append(lag)
@@ -143,10 +147,8 @@ class City:
 
     async def _lag(self, client: httpx.AsyncClient) -> dict[str, float]:
         """Records that each flow is behind, as its processes say."""
-        file = self._settings.home / "endpoints.json"
-        children: list[dict[str, Any]] = json.loads(file.read_text())["children"] if file.is_file() else []
         found: dict[str, float] = {}
-        for child in children:
+        for child in endpoints_of(self._settings.home).get("children", ()):
             if not child["url"].endswith("/metrics"):
                 continue
             try:
@@ -154,8 +156,7 @@ class City:
             except httpx.HTTPError:
                 continue
             flow = child["role"].rpartition("-")[0]
-            behind = (float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith("olo_lag_records{"))
-            found[flow] = found.get(flow, 0.0) + sum(behind)
+            found[flow] = found.get(flow, 0.0) + total(text, "olo_lag_records")
         return found
 
     # --- the end -----------------------------------------------------------------------------------------------------------
@@ -191,9 +192,6 @@ class City:
             tell(f"  BROKEN  {line}")
         tell(f"{len(broken)} broken" if broken else "every coin is accounted for; no error")
         return len(broken)
-
-
-MARGIN: Final = "platform's margin"
 
 
 def main(url: str, settings: Settings, plan: Plan, console: Console) -> int:

@@ -245,8 +245,7 @@ class CallAudit:
             self.counts["rooms"] += bool(room)
         if due:
             self._break(f"the outbox closes rooms that never were: {dict(due)}")
-        twice = self._by("room.events", "call")
-        for call, notices in twice.items():
+        for call, notices in self._by("room.events", "call").items():
             kinds = sorted((fact["user"], n, fact["type"]) for n, fact in enumerate(notices))
             if any((one[0], one[2]) == (other[0], other[2]) for one, other in pairwise(kinds)):
                 self._break(f"room of {call}: {kinds}")

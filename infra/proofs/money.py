@@ -25,6 +25,7 @@ from infra.city.books import Books
 from infra.city.town import City
 from infra.city.town import Plan as People
 from infra.clickhouse import connect
+from infra.exposition import total
 from infra.kafka import read_topic
 from infra.proofs.auditor import Audit, Row
 from infra.proofs.calls import CallAudit
@@ -91,10 +92,7 @@ async def _working_since(client: httpx.AsyncClient, role: str, url: str) -> floa
             return time.time()
         if role.startswith("serving"):
             return time.time() if (await client.get(f"{url}/readyz")).status_code == 200 else None
-        for line in (await client.get(url)).text.splitlines():
-            if line.startswith("olo_working_since_seconds{"):
-                since = float(line.rpartition(" ")[2])
-                return since or None
+        return total((await client.get(url)).text, "olo_working_since_seconds") or None
     except (httpx.HTTPError, OSError):
         pass
     return None

@@ -12,13 +12,14 @@ import struct
 import time
 import zlib
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import httpx
 from agora_token_builder import RtcTokenBuilder
 
 from infra.settings import Settings
 from infra.vendors import answers
+from infra.vendors.notices import Notice
 from schemas.outbox import EffectDue
 from schemas.video_room import LeaveReason
 
@@ -84,18 +85,6 @@ def close_room(due: EffectDue, settings: Settings, client: httpx.Client) -> answ
 
 
 # --- notices ----------------------------------------------------------------------------------------------------------------
-
-
-class Notice(NamedTuple):
-    """Somebody came or went: `seq` orders the notices of one participant."""
-
-    notice: str
-    channel: str
-    member: str
-    joined: bool
-    seq: int
-    at_s: float
-    reason: LeaveReason
 
 
 def genuine(secret: str, body: bytes, headers: Mapping[str, str]) -> bool:

@@ -15,7 +15,7 @@ from twilio.request_validator import RequestValidator
 
 from infra.settings import Settings
 from infra.vendors import answers
-from infra.vendors.agora import Notice
+from infra.vendors.notices import Notice
 from schemas.outbox import AttemptOutcome, EffectDue
 from schemas.video_room import LeaveReason
 

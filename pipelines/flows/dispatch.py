@@ -13,13 +13,13 @@ import threading
 import time
 from collections import defaultdict
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import httpx
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
 
 from infra import vendors
-from infra.kafka import member, records_of
+from infra.kafka import committed, member, records_of
 from infra.settings import Settings
 from infra.vendors.answers import Attempt
 from pipelines.flows.process import arguments, start
@@ -54,13 +54,20 @@ class Limiter:
         time.sleep(max(0.0, turn - time.monotonic()))
 
 
+class Running(NamedTuple):
+    """An attempt under way."""
+
+    due: EffectDue
+    attempt: Future[Attempt]
+
+
 class Lane:
     """One partition: `position`, the first attempt without a report; `done`, those behind it that have one; `running`."""
 
     def __init__(self, position: int, done: set[int]) -> None:
         self.position = position
         self.done = done
-        self.running: dict[int, Future[Attempt]] = {}
+        self.running: dict[int, Running] = {}
         self.next = position
 
     def finish(self, offsets: set[int]) -> None:
@@ -89,7 +96,6 @@ class Dispatch:
         self._consumer = member(settings, NAME, slot, {"max.poll.interval.ms": 60_000})
         self._lag = Lag(NAME, self._consumer)
         self._lanes: dict[int, Lane] = {}
-        self._dues: dict[tuple[int, int], EffectDue] = {}
         self._decode = decoder_of(OUTBOX.facts)
         self._limiter = Limiter()
         self._client = httpx.Client(trust_env=False, follow_redirects=False)
@@ -99,20 +105,16 @@ class Dispatch:
         )  # fmt: skip
 
     def _assigned(self, consumer: Consumer, parts: list[TopicPartition]) -> None:
-        committed = consumer.committed(parts, 2 * STEP_S) if parts else []
-        for part in committed:
-            if part.error:
-                raise KafkaException(part.error)
-            part.offset = max(part.offset, 0)
+        begins = committed(consumer, parts, 2 * STEP_S)
+        for part in begins:
             self._lanes[part.partition] = Lane(part.offset, set(json.loads(part.metadata or "[]")))
-        consumer.assign(committed)
+        consumer.assign(begins)
         metrics.PARTITIONS.labels(NAME).set(len(self._lanes))
 
     def _revoked(self, consumer: Consumer, parts: list[TopicPartition]) -> None:
         """Another slot goes on behind the committed positions; what is under way here is made again there."""
         for part in parts:
             self._lanes.pop(part.partition, None)
-            self._dues = {place: due for place, due in self._dues.items() if place[0] != part.partition}
         consumer.unassign()
         metrics.PARTITIONS.labels(NAME).set(len(self._lanes))
 
@@ -120,13 +122,13 @@ class Dispatch:
 
     def poll(self) -> list[Message] | None:
         """What is due next, or an empty list when attempts have ended, or None. Errors: KafkaException."""
-        room = AT_ONCE - len(self._dues)
+        room = AT_ONCE - sum(len(lane.running) for lane in self._lanes.values())
         messages = self._consumer.consume(room, POLL_S) if room else []
         if not room:
             time.sleep(POLL_S)
         self._lag.publish(((OUTBOX.events, p), lane.position) for p, lane in self._lanes.items())
         good = records_of(messages)
-        ended = any(future.done() for lane in self._lanes.values() for future in lane.running.values())
+        ended = any(one.attempt.done() for lane in self._lanes.values() for one in lane.running.values())
         return good if good or ended else None
 
     def decide(self, messages: list[Message]) -> list[Reported]:
@@ -138,17 +140,16 @@ class Dispatch:
             lane.next = offset + 1
             fact = self._decode(message.value())
             if isinstance(fact, EffectDue) and offset not in lane.done:
-                self._dues[message.partition(), offset] = fact
-                lane.running[offset] = self._pool.submit(self._attempt, fact)
+                lane.running[offset] = Running(fact, self._pool.submit(self._attempt, fact))
             else:
                 lane.finish(set())
         if messages:
             self._lag.took(messages[-1])
         return [
-            Reported((partition, offset), self._dues.pop((partition, offset)), future.result())
+            Reported((partition, offset), one.due, one.attempt.result())
             for partition, lane in self._lanes.items()
-            for offset, future in lane.running.items()
-            if future.done()
+            for offset, one in lane.running.items()
+            if one.attempt.done()
         ]
 
     def _attempt(self, due: EffectDue) -> Attempt:
@@ -198,10 +199,5 @@ def _report(ended: Reported) -> Record:
     return OUTBOX.inbox, partition_of(key, OUTBOX.partitions), key, encode(report)
 
 
-def build(slot: int, settings: Settings) -> Any:
-    """The flow's steps, connected."""
-    return Dispatch(slot, settings)
-
-
 if __name__ == "__main__":
-    start(NAME, build, arguments())
+    start(NAME, Dispatch, arguments())

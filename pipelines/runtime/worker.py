@@ -15,9 +15,9 @@ import time
 from datetime import UTC, datetime
 from typing import Final
 
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
 
-from infra.kafka import end_offsets, member, partitions_of, read_to_end, read_topic, reader, records_of
+from infra.kafka import committed, end_offsets, member, partitions_of, read_to_end, read_topic, reader, records_of
 from infra.settings import Settings
 from pipelines.runtime import metrics
 from pipelines.runtime.core import Batch, Core, Lane
@@ -59,15 +59,11 @@ class Worker:
 
     def _assigned(self, consumer: Consumer, parts: list[TopicPartition]) -> None:
         began = time.monotonic()
-        committed = consumer.committed(parts, 2 * STEP_S) if parts else []
-        for part in committed:
-            if part.error:
-                raise KafkaException(part.error)
-            part.offset = max(part.offset, 0)
-        if missing := [part for part in committed if not self._take_up(part)]:
+        begins = committed(consumer, parts, 2 * STEP_S)
+        if missing := [part for part in begins if not self._take_up(part)]:
             self._restore(missing)
         self._kept.clear()
-        consumer.assign(committed)
+        consumer.assign(begins)
         self._count()
         took = time.monotonic() - began
         metrics.RESTORE.labels(self.flow).observe(took)
