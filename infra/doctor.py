@@ -14,14 +14,15 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from infra.clickhouse import connect
 from infra.kafka import TIMEOUT_S, end_offsets, quiet, reader
 from infra.settings import EMULATOR_VARIABLE, Environment, Settings
-from schemas.topics import ENTITIES, LIVE, MONEY, OUTBOX, topics
+from schemas.topics import ENTITIES, GROWTH, LIVE, MONEY, OUTBOX, topics
 
 FREE_GB: Final = 5
 # A flow that decides and is this far behind answers nobody in time; a store that is so far behind shows analysts the past.
-LAG_RECORDS: Final = {"money": 5_000, "live": 5_000, "dispatch": 5_000, "store": 200_000}
+LAG_RECORDS: Final = {"money": 5_000, "live": 5_000, "growth": 50_000, "dispatch": 5_000, "store": 200_000}
 READS: Final = {
     "money": [(entity.inbox, entity.partitions) for entity in MONEY],
     "live": [(entity.inbox, entity.partitions) for entity in LIVE],
+    "growth": [(entity.inbox, entity.partitions) for entity in GROWTH],
     "dispatch": [(OUTBOX.events, OUTBOX.partitions)],
     "store": [(entity.inbox, entity.partitions) for entity in ENTITIES if not entity.private],
 }
@@ -126,7 +127,7 @@ def _lag(settings: Settings, group: str) -> Finding:
     if behind is None:
         return Finding(f"{group} lag", False, "unknown: a transaction hangs or the broker is slow", "olo doctor")
     fine = behind <= LAG_RECORDS[group]
-    processes = {"money": settings.money_processes, "live": settings.live_processes}
+    processes = {"money": settings.money_processes, "live": settings.live_processes, "growth": settings.growth_processes}
     more = f"OLO_{group.upper()}_PROCESSES={processes[group] + 1} make up" if group in processes else "make up"
     return Finding(f"{group} lag", fine, f"{behind:,} records", more)
 

@@ -7,7 +7,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from infra.settings import Settings
-from schemas.topics import Topic
+from schemas.entity import Topic
 
 # Brokers answer in milliseconds; ten seconds is a broker that is down.
 TIMEOUT_S = 10.0

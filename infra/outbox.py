@@ -9,8 +9,9 @@ from infra.kafka import produce_one, read_topic
 from infra.settings import Settings
 from schemas.base import new_id, now
 from schemas.codec import encode, state_decoder
+from schemas.entity import partition_of
 from schemas.outbox import Effect, EffectStatus, RedriveEffect
-from schemas.topics import OUTBOX, partition_of
+from schemas.topics import OUTBOX
 
 # A person who redrives wants it done today.
 REDRIVEN_FOR: Final = timedelta(hours=24)

@@ -120,7 +120,8 @@ class Platform:
     @property
     def flows(self) -> dict[str, int]:
         """The flows that need the log alone, and how many processes each has."""
-        return {"money": self.settings.money_processes, "live": self.settings.live_processes, "dispatch": 1}
+        given = self.settings
+        return {"money": given.money_processes, "live": given.live_processes, "growth": given.growth_processes, "dispatch": 1}
 
     def _start_flow(self, name: str, slot: int) -> None:
         port = self.ports.of(f"{name}-{slot}")

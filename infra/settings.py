@@ -45,6 +45,7 @@ class Settings(BaseSettings):
     http_port: int = Field(8080, ge=0, le=65535, description="0: any free one")
     money_processes: int = Field(1, ge=1, le=64)
     live_processes: int = Field(1, ge=1, le=64)
+    growth_processes: int = Field(1, ge=1, le=64)
     serving_processes: int = Field(1, ge=1, le=64)
 
     brokers: str = Field("", description="host:port,host:port of a Kafka-protocol broker")

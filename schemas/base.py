@@ -62,6 +62,11 @@ class State(Struct, frozen=True, gc=False, omit_defaults=True):
         """When this entity wants to be woken; no time by default."""
         return None
 
+    def behind(self, common: "State | None") -> bool:
+        """Of entities with a broadcast state: it has not been decided under `common` yet, so the host sends it a `Wake`."""
+        del common
+        return False
+
 
 def now() -> datetime:
     """The wall clock, UTC. For edges (serving, host), never for deciders."""

@@ -9,7 +9,8 @@ from typing import Any, Final
 import msgspec
 
 from schemas.base import Message, State
-from schemas.topics import Topic, topics
+from schemas.entity import Topic
+from schemas.topics import topics
 
 Json = dict[str, Any]
 ASYNCAPI: Final = "asyncapi.json"

@@ -11,78 +11,28 @@ from collections.abc import Callable
 from functools import cache
 from operator import attrgetter
 from typing import Any, Final
-from zlib import crc32
 
 from msgspec import Struct
 
-from schemas import balance, billing, blocklist, favorites, gift, outbox, profile, settings, user, video, video_line, video_room
-from schemas.base import Fact, Message, State, Wake
+from schemas import (
+    balance,
+    billing,
+    blocklist,
+    favorites,
+    gallery,
+    gift,
+    interaction,
+    outbox,
+    profile,
+    settings,
+    user,
+    video,
+    video_line,
+    video_room,
+)
+from schemas.base import Fact, Message, Wake
 from schemas.dead_letters import DeadLetter
-
-DAY_S: Final = 86_400
-# How far a flow can be scaled out, and what a small transaction costs: librdkafka sends a request a partition, 1 ms each on the
-# embedded broker. Four keep a lone command at a quarter of what eight take, and 4 x 90,000 decisions/s is room enough. A
-# deployment that wants more changes this before its first start: afterwards keys would move.
-PARTITIONS: Final = 4
-# Phones resume a feed within a week; facts are kept a month on the broker and for good in ClickHouse.
-FEED_RETENTION_S: Final = 7 * DAY_S
-EVENTS_RETENTION_S: Final = 30 * DAY_S
-
-
-class Topic(Struct, frozen=True):
-    """A topic: `messages` are the types that it carries, `key` says in words what its records are keyed by."""
-
-    name: str
-    key: str
-    messages: tuple[type[Message] | type[State], ...]
-    partitions: int = PARTITIONS
-    compacted: bool = False
-    retention_s: int = EVENTS_RETENTION_S
-
-
-class Entity(Struct, frozen=True):
-    """A decided thing: its name, the message attribute that is its key, and the types of its three topics.
-
-    `private`: its commands and states hold what analysts must not see; the store leaves its inbox out."""
-
-    name: str
-    key: str
-    commands: tuple[type[Message], ...]
-    facts: tuple[type[Fact], ...]
-    state: type[State]
-    partitions: int = PARTITIONS
-    private: bool = False
-
-    @property
-    def inbox(self) -> str:
-        """The only input."""
-        return f"{self.name}.inbox"
-
-    @property
-    def events(self) -> str:
-        """The facts."""
-        return f"{self.name}.events"
-
-    @property
-    def changelog(self) -> str:
-        """The compacted states."""
-        return f"{self.name}.state"
-
-    @property
-    def hears(self) -> tuple[type[Message], ...]:
-        """Every type that its inbox takes: commands, subscribed facts and wakes."""
-        heard = tuple(s.fact for s in SUBSCRIPTIONS if s.topic == self.inbox)
-        return (*self.commands, *heard, Wake)
-
-
-class Subscription(Struct, frozen=True):
-    """`fact` is also put into `topic`, under the key that `key` gives; an empty key: this one is of no concern there."""
-
-    fact: type[Fact]
-    topic: str
-    key: Callable[[Any], str]
-    why: str
-
+from schemas.entity import FEED_RETENTION_S, Entity, Subscription, Topic
 
 ACCOUNT: Final = Entity(
     "account",
@@ -181,6 +131,12 @@ PRIVATE_PROFILE: Final = Entity(
 OUTBOX: Final = Entity(
     "outbox", "effect", (outbox.OweEffect, outbox.ReportAttempt, outbox.RedriveEffect), outbox.OUTBOX_FACTS, outbox.Effect
 )
+PAIR: Final = Entity("pair", "pair", (interaction.RecordView,), interaction.PAIR_FACTS, interaction.Pair)
+RANK: Final = Entity("rank", "user", (), gallery.RANK_FACTS, gallery.Rank)
+GALLERY_RULES: Final = Entity(
+    "gallery_rules", "role", (gallery.PutGalleryRules,), (gallery.GalleryRulesPut,), gallery.GalleryRules
+)
+VIEWER: Final = Entity("viewer", "viewer", (gallery.ShowCards,), (gallery.CardsShown,), gallery.Viewer)
 MONEY: Final = (ACCOUNT, TRANSFER)
 LIVE: Final = (
     USER,
@@ -203,7 +159,8 @@ LIVE: Final = (
     PROFILE,
     PRIVATE_PROFILE,
 )
-ENTITIES: Final = (*MONEY, *LIVE)
+GROWTH: Final = (PAIR, RANK, GALLERY_RULES, VIEWER)
+ENTITIES: Final = (*MONEY, *LIVE, *GROWTH)
 
 SHOWN_TO_BOTH: Final = (video.CallRinging, video.CallConnected, video.CallEnded)
 BILL_SHOWN: Final = (billing.BillStepped, billing.CreditLow, billing.BillClosed)
@@ -226,6 +183,11 @@ SKIPS: Final = Topic("skips", "<topic>/<partition>/<offset>", (), partitions=1, 
 def _paid_for(reason: balance.Reason) -> Callable[[Any], str]:
     """The key of a ledger's fact that belongs to a call or a gift: it carries its id as `ref`."""
     return lambda fact: fact.ref if fact.reason == reason else ""
+
+
+def _pair(one: str, other: str) -> Callable[[Any], str]:
+    """The key of what is between two users of a fact."""
+    return lambda fact: interaction.pair_of(getattr(fact, one), getattr(fact, other))
 
 
 def _both(fact: type[Fact], one: str, other: str, why: str) -> tuple[Subscription, Subscription]:
@@ -271,6 +233,24 @@ SUBSCRIPTIONS: Final = (
         lambda ended: outbox.close_room_id(ended.call) if ended.room else "",
         "the provider puts out who is still in the room",
     ),
+    Subscription(video.CallEnded, PAIR.inbox, _pair("caller", "callee"), "a call brings two closer"),
+    Subscription(gift.GiftSent, PAIR.inbox, _pair("sender", "receiver"), "a gift brings two closer"),
+    Subscription(favorites.FavoriteAdded, PAIR.inbox, _pair("user", "peer"), "a favourite is close"),
+    Subscription(favorites.FavoriteRemoved, PAIR.inbox, _pair("user", "peer"), "no favourite any more"),
+    Subscription(blocklist.UserBlocked, PAIR.inbox, _pair("user", "peer"), "a block ends all closeness"),
+    Subscription(
+        video.CallEnded,
+        RANK.inbox,
+        lambda ended: "" if ended.kind is billing.CallKind.CLIP else ended.callee,
+        "who answers, and talks long",
+    ),
+    Subscription(gift.GiftSent, RANK.inbox, attrgetter("receiver"), "who is given gifts"),
+    Subscription(
+        blocklist.UserBlocked,
+        RANK.inbox,
+        lambda block: block.peer if block.reason in gallery.COMPLAINTS else "",
+        "who is complained about",
+    ),
     Subscription(gift.GiftPriced, GIFT.inbox, attrgetter("gift"), "a gift knows its price"),
     Subscription(user.CameOnline, FOLLOWERS.inbox, attrgetter("user"), "followers are told"),
     Subscription(favorites.FavoriteCameOnline, FEED.name, attrgetter("follower"), "the phone shows who has come online"),
@@ -281,22 +261,23 @@ SUBSCRIPTIONS: Final = (
 )
 
 
+def hears(entity: Entity) -> tuple[type[Message], ...]:
+    """Every type that an entity's inbox takes: commands, subscribed facts and wakes."""
+    heard = tuple(s.fact for s in SUBSCRIPTIONS if s.topic == entity.inbox)
+    return (*entity.commands, *heard, Wake)
+
+
 def topics() -> tuple[Topic, ...]:
     """Every topic, in the order in which they are created."""
     found: list[Topic] = []
     for entity in ENTITIES:
         key = f"{entity.name} id"
         found += [
-            Topic(entity.inbox, key, entity.hears, entity.partitions),
+            Topic(entity.inbox, key, hears(entity), entity.partitions),
             Topic(entity.events, key, entity.facts, entity.partitions),
             Topic(entity.changelog, key, (entity.state,), entity.partitions, compacted=True),
         ]
     return (*found, FEED, DEAD_LETTERS, SKIPS)
-
-
-def partition_of(key: bytes, partitions: int) -> int:
-    """The partition that a key belongs to; equals librdkafka's `consistent` partitioner."""
-    return crc32(key) % partitions
 
 
 class Route(Struct, frozen=True):

@@ -18,11 +18,12 @@ from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_
 
 from infra.clickhouse import connect
 from infra.settings import Settings
-from serving import balance, billing, blocklist, favorites, gift, profile, transfer, user, video, video_room
+from serving import balance, billing, blocklist, favorites, gallery, gift, profile, transfer, user, video, video_room
 from serving import settings as app_settings
 from serving.auth import Authenticator
 from serving.commands import Commands, views_of
 from serving.feed import Hub
+from serving.gallery_room import Rooms
 from serving.presence import Presence
 from serving.problems import install, responses, unavailable
 from serving.stream import FeedEndpoint
@@ -76,10 +77,24 @@ def build(settings: Settings) -> tuple[FastAPI, Any, Hub]:
     app = FastAPI(title="Olo", version="1", lifespan=lifespan, redoc_url=None)
     app.state.settings = settings
     app.state.views = views
+    app.state.rooms = Rooms(views)
     app.state.authenticator = Authenticator(settings)
     app.state.clickhouse = _clickhouse(settings)
     install(app)
-    for part in (user, balance, transfer, video, video_room, billing, gift, blocklist, favorites, profile, app_settings):
+    for part in (
+        user,
+        balance,
+        transfer,
+        video,
+        video_room,
+        billing,
+        gift,
+        blocklist,
+        favorites,
+        profile,
+        app_settings,
+        gallery,
+    ):
         app.include_router(part.router)
     _add_health(app)
     _add_metrics(app)

@@ -16,7 +16,8 @@ from infra.kafka import quiet
 from infra.settings import Settings
 from schemas.base import Fact, Message
 from schemas.codec import encode
-from schemas.topics import partition_of, routes
+from schemas.entity import partition_of
+from schemas.topics import routes
 from serving.problems import Problem, unavailable
 from serving.views import Views
 

@@ -15,7 +15,8 @@ from typing import Any, Final
 
 from prometheus_client import Counter, Gauge
 
-from schemas.topics import FEED, partition_of
+from schemas.entity import partition_of
+from schemas.topics import FEED
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 

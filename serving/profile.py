@@ -4,10 +4,11 @@ from datetime import date
 from typing import Annotated, Any, Final
 
 import msgspec
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, BackgroundTasks, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.base import UserId, new_id, now
+from schemas.interaction import RecordView, pair_of
 from schemas.profile import (
     MAX_LANGUAGES,
     MAX_PHOTOS,
@@ -74,7 +75,7 @@ async def put(body: ProfileBody, caller: SignedIn, request: Request) -> Any:
 
 
 @router.get("/v1/profiles/{user}", response_model=ProfileAnswer, responses=responses(401, 403, 404, 422, 503))
-async def look(user: UserInPath, caller: SignedIn, request: Request) -> Any:
+async def look(user: UserInPath, caller: SignedIn, request: Request, later: BackgroundTasks) -> Any:
     """Somebody's public profile; not theirs between whom and you a block stands."""
     views = views_of(request)
     known, line = views.of(PROFILE).get(user), views.of(LINE).get(user)
@@ -82,6 +83,9 @@ async def look(user: UserInPath, caller: SignedIn, request: Request) -> Any:
         raise Problem(404, "profile_unknown", "there is no such profile")
     shown = msgspec.to_builtins(known) | {"age": known.age or None, "user": user}
     shown.pop("changed_at", None)
+    if user != caller.user:
+        view = RecordView(id=new_id(), at=now(), pair=pair_of(caller.user, user), user=UserId(caller.user), peer=UserId(user))
+        later.add_task(commands_of(request).tell, view)
     return ProfileAnswer(**shown)
 
 

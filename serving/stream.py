@@ -15,7 +15,8 @@ from starlette.datastructures import Headers, QueryParams
 
 from infra.kafka import read_to_end, reader
 from infra.settings import Settings
-from schemas.topics import FEED, partition_of
+from schemas.entity import partition_of
+from schemas.topics import FEED
 from serving.auth import Authenticator
 from serving.feed import Connection, Hub, encode_event, send_now
 from serving.problems import Problem, unavailable

@@ -23,6 +23,7 @@ from infra.settings import Settings
 from schemas import balance, topics
 from schemas.base import Fact, State, Time
 from schemas.codec import decoder_of, state_decoder
+from schemas.entity import Entity
 from serving.feed import Hub
 
 log = logging.getLogger("olo.serving")
@@ -54,14 +55,19 @@ class Views:
         self.balances: dict[str, Balance] = {}
         self.states: dict[str, dict[str, Any]] = {topic: {} for topic in SMALL}
         self.waiting: dict[str, asyncio.Future[Fact]] = {}
+        self._watchers: dict[str, list[Callable[[str, Any], None]]] = {}
         self.ready = False
         self._entry = decoder_of((balance.EntryRecorded,))
         self._facts: dict[str, Callable[[bytes], Any]] = {entity.events: decoder_of(entity.facts) for entity in HEARD}
         self._states: dict[str, Callable[[bytes], State]] = {e.changelog: state_decoder(e.state) for e in HEARD}
 
-    def of(self, entity: topics.Entity) -> dict[str, Any]:
+    def of(self, entity: Entity) -> dict[str, Any]:
         """Key -> state of an entity, as of the log's end; what was forgotten is not there any more."""
         return self.states[entity.changelog]
+
+    def watch(self, entity: Entity, watcher: Callable[[str, Any], None]) -> None:
+        """Call `watcher(key, state)` whenever a state of the entity has changed; state None: it was forgotten."""
+        self._watchers.setdefault(entity.changelog, []).append(watcher)
 
     def take(self, messages: list[Message]) -> None:
         """A batch of records, in order. Runs in the event loop."""
@@ -75,10 +81,17 @@ class Views:
                     waiter = self.waiting.get(fact.cause)
                     if waiter and not waiter.done():
                         waiter.set_result(fact)
-            elif value is None:
-                self.states[topic].pop(message.key().decode(), None)
             else:
-                self.states[topic][message.key().decode()] = self._states[topic](value)
+                self._keep(topic, message.key().decode(), value)
+
+    def _keep(self, topic: str, key: str, value: bytes | None) -> None:
+        state = None if value is None else self._states[topic](value)
+        if state is None:
+            self.states[topic].pop(key, None)
+        else:
+            self.states[topic][key] = state
+        for watcher in self._watchers.get(topic, ()):
+            watcher(key, state)
 
     def _show(self, message: Message) -> None:
         value = message.value()

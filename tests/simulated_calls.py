@@ -21,9 +21,9 @@ from schemas.base import Message
 from schemas.billing import BOOK, CallKind, PublishTariff, Rule
 from schemas.billing_rating import Checkpoint, Side
 from schemas.blocklist import BlockReason, BlockRule, BlockUser, Consequence, Review, UnblockUser
+from schemas.entity import PARTITIONS
 from schemas.favorites import AddFavorite, RemoveFavorite
 from schemas.gift import PutGiftItem, SendGift
-from schemas.topics import PARTITIONS
 from schemas.user import Ban, Beat, CloseSession, OpenSession, Role, SignUp, Unban
 from schemas.video import AcceptCall, BeatCall, DeclineCall, HangUp, OfferClip, OpenRoom, PlaceCall, PlayClip
 from schemas.video_line import JoinRoulette, LeaveRoulette

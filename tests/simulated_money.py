@@ -20,7 +20,7 @@ from schemas import topics
 from schemas.balance import Freeze, Hold, PlaceTransfer, Post, Reason, Unfreeze, Void
 from schemas.base import Message
 from schemas.codec import encode
-from schemas.topics import PARTITIONS, partition_of
+from schemas.entity import PARTITIONS, partition_of
 from schemas.user import Role, SignUp
 
 DECIDERS = (Decider(topics.USER, user.decide), *MONEY)

@@ -10,7 +10,8 @@ from pipelines.runtime import core as core_module
 from pipelines.runtime.core import Batch, Core, Decider, DeciderError, Output, TooManyDeadLettersError
 from schemas.balance import Credit, Hold, OpenAccount, Reason
 from schemas.codec import encode
-from schemas.topics import ACCOUNT, partition_of
+from schemas.entity import partition_of
+from schemas.topics import ACCOUNT
 
 T = datetime(2030, 1, 1, tzinfo=UTC)
 KEY = b"ann/coins"

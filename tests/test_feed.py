@@ -5,7 +5,8 @@ import json
 
 import httpx
 
-from schemas.topics import FEED, partition_of
+from schemas.entity import partition_of
+from schemas.topics import FEED
 from serving.feed import RECENT, Connection, Hub, encode_event, send_now
 from tests.conftest import eventually
 

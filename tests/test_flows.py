@@ -17,7 +17,8 @@ from infra.kafka import read_topic
 from pipelines.flows.store import SCHEMA, Store
 from schemas.balance import Credit, Hold, Reason
 from schemas.codec import encode
-from schemas.topics import ACCOUNT, partition_of
+from schemas.entity import partition_of
+from schemas.topics import ACCOUNT
 from tests.conftest import Api, Stack, eventually
 
 

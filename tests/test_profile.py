@@ -8,6 +8,7 @@ from confluent_kafka import Producer
 from infra.clickhouse import connect
 from pipelines.profile import decide, decide_private
 from schemas.codec import encode
+from schemas.entity import PARTITIONS, partition_of
 from schemas.profile import (
     PrivateProfilePut,
     PrivateProfileRead,
@@ -16,7 +17,6 @@ from schemas.profile import (
     PutProfile,
     ReadPrivateProfile,
 )
-from schemas.topics import PARTITIONS, partition_of
 from tests.conftest import Api, eventually
 
 T = datetime(2030, 1, 1, tzinfo=UTC)

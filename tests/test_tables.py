@@ -37,6 +37,7 @@ TOLD = {
         "tariff": lambda f: f.tariff.tariff, "version": lambda f: f.tariff.version,
         "effective_from": lambda f: f.tariff.effective_from, "definition": lambda f: encode(f.tariff).decode(),
     },
+    "gallery_impressions": {"line": lambda _: 1, "card": lambda f: f.cards[0]},
     "bill_steps": {"line": lambda _: 1} | {
         name: lambda f, name=name: getattr(f.steps[0], name) for name in fields_of(ReceiptStep)
     },
@@ -53,6 +54,9 @@ LEFT_OUT = {
     "presence": {"id", "cause", "at"},
     "users": {"id", "cause"},
     "tariffs": {"id", "cause", "book"},
+    "interactions": {"id", "cause"},
+    "engagements": {"id", "cause"},
+    "gallery_impressions": {"id", "cause", "cards"},
 }
 
 

@@ -30,7 +30,8 @@ from schemas.base import AccountId, Message, UserId, now
 from schemas.billing import BOOK, CallKind, PublishTariff, Rule
 from schemas.billing_rating import Checkpoint, Side
 from schemas.codec import encode
-from schemas.topics import BILL, CALL, partition_of, routes
+from schemas.entity import partition_of
+from schemas.topics import BILL, CALL, routes
 from schemas.user import BEAT_EVERY_S, Beat, OpenSession, Role, SignUp
 from schemas.video import CALL_BEAT_EVERY_S, AcceptCall, BeatCall, HangUp, PlaceCall
 

@@ -23,7 +23,7 @@ from infra.kafka import end_offsets, quiet, reader
 from infra.percentiles import percentile
 from infra.platform import Platform
 from infra.settings import Settings, load
-from schemas.topics import PARTITIONS, partition_of
+from schemas.entity import PARTITIONS, partition_of
 
 PATIENCE_S: Final = 300.0
 

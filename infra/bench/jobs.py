@@ -14,7 +14,8 @@ from msgspec import Struct, json
 
 from infra.settings import Settings, load
 from schemas.base import Fact, Message, State, now
-from schemas.topics import Entity, Route
+from schemas.entity import Entity
+from schemas.topics import Route
 
 BATCH: Final = 10_000
 

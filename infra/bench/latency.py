@@ -21,7 +21,8 @@ from infra.stage import Stage
 from schemas.balance import Credit, OpenAccount, Reason, coins_account
 from schemas.base import AccountId, now
 from schemas.codec import encode
-from schemas.topics import ACCOUNT, partition_of
+from schemas.entity import partition_of
+from schemas.topics import ACCOUNT
 
 ACCOUNTS = 1_000
 BENCH = AccountId("@bench")

@@ -37,8 +37,8 @@ Tell = Callable[[str], None]
 # A failure shows so many broken laws, and so many last lines of each log.
 SHOWN = 12
 LAST_LINES = 12
-VICTIMS = ("money", "money", "live", "live", "store", "serving")
-FLOWS = ("money", "live", "store", "dispatch")
+VICTIMS = ("money", "money", "live", "live", "growth", "store", "serving")
+FLOWS = ("money", "live", "growth", "store", "dispatch")
 # A phone tries so long; longer than the flows stand still.
 PATIENCE_S = 300.0
 
@@ -101,7 +101,7 @@ async def _working_since(client: httpx.AsyncClient, role: str, url: str) -> floa
 async def _fire(stage: Stage, plan: Plan, load: Load, tell: Tell) -> list[Recovery]:
     """Kill at random while the load runs; the broker once, halfway."""
     chance = random.Random(plan.seed)
-    slots = {"money": plan.money, "live": 1, "store": 1, "serving": 1}
+    slots = {"money": plan.money, "live": 1, "growth": 1, "store": 1, "serving": 1}
     recoveries: list[Recovery] = []
     for number in range(plan.kills + 1):
         await asyncio.sleep(0.5 + chance.random() * 1.5)
@@ -286,7 +286,7 @@ def prove(plan: Plan, tell: Tell) -> int:
 
 def _last_words(folder: Path) -> list[str]:
     """The end of the platform's log and of each flow's: where to look when a law is broken."""
-    logs = [folder / "up.log", *sorted((folder / "logs").glob("[ml]*-*.log"))]
+    logs = [folder / "up.log", *sorted((folder / "logs").glob("[mlg]*-*.log"))]
     return [f"{log.name}: {line}" for log in logs for line in log.read_text(errors="replace").splitlines()[-LAST_LINES:]]
 
 
@@ -295,7 +295,7 @@ def _report(seen: Witnesses, recoveries: list[Recovery], counts: dict[str, int],
     tell(f"the city: calls ended {dict(sights.ended.most_common())}, answers {dict(sights.statuses.most_common())}")
     tell(f"{took:.0f} s under fire, answers {dict(load.statuses.most_common())}")
     tell("counts: " + ", ".join(f"{name} {number:,}" for name, number in counts.items()))
-    for name in ("money", "live", "store", "serving", "broker"):
+    for name in ("money", "live", "growth", "store", "serving", "broker"):
         times = sorted(r.seconds for r in recoveries if r.role.startswith(name))
         if times:
             middle, worst = times[len(times) // 2], times[-1]

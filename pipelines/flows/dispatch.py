@@ -28,8 +28,9 @@ from pipelines.runtime.lag import Lag
 from pipelines.runtime.transactions import STEP_S, Record, Transactions
 from schemas.base import derived_id, now
 from schemas.codec import decoder_of, encode
+from schemas.entity import partition_of
 from schemas.outbox import AttemptOutcome, EffectDue, ReportAttempt
-from schemas.topics import OUTBOX, partition_of
+from schemas.topics import OUTBOX
 
 log = logging.getLogger("olo.dispatch")
 

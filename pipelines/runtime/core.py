@@ -1,4 +1,4 @@
-"""The host's core: states, batches and wakes. It knows neither Kafka nor Bytewax nor the time.
+"""The host's core: states, batches, wakes and broadcasts. It knows neither Kafka nor Bytewax nor the time.
 
 A *lane* is one entity's share of one partition: its states, restored from the changelog. A *batch* decides records in an
 overlay above the lanes and collects what is to be written; `merge` makes the overlay the state. The caller writes a batch's
@@ -11,7 +11,7 @@ cannot be decided becomes a dead letter at its own place in the order; a bug in 
 
 import heapq
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from itertools import count
 from typing import Any, Final, NamedTuple, TypeVar
@@ -21,19 +21,24 @@ from msgspec import DecodeError, Struct
 from schemas.base import Message, State, Wake, now
 from schemas.codec import decoder_of, encode, state_decoder, unreadable
 from schemas.dead_letters import DeadCause, DeadLetter
-from schemas.topics import DEAD_LETTERS, Entity, Route, inbox_keys, partition_of, routes
+from schemas.entity import Entity, broadcast_keys, partition_of
+from schemas.topics import DEAD_LETTERS, Route, hears, inbox_keys, routes
 
 # Garbage comes alone; a thousand in a row is a producer or a schema gone wrong: going on would empty the inbox into the bin.
 MAX_DEAD_IN_A_ROW: Final = 1_000
+# When a broadcast state changes, so many entities a batch are woken to look at it: the flow goes on deciding meanwhile.
+SWEEP: Final = 2_000
+LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 
 S = TypeVar("S", bound=State)
 
 
 class Decider(Struct, frozen=True):
-    """An entity and the pure function that decides for it: `decide(state, message) -> (state, messages)`."""
+    """An entity and the pure function that decides for it: `decide(state, message) -> (state, messages)`; where the entity has
+    a broadcast state, `decide(state, message, common)`."""
 
     entity: Entity
-    decide: Callable[[Any, Any], tuple[State | None, Sequence[Message]]]
+    decide: Callable[..., tuple[State | None, Sequence[Message]]]
 
 
 class Output(NamedTuple):
@@ -64,7 +69,7 @@ def _readers(
     entity: Entity,
 ) -> tuple[Callable[[bytes], Message], Callable[[bytes], State], dict[type[Message], Callable[[Any], str]]]:
     """An entity's decoders and keys; building them takes longer than deciding a thousand records."""
-    return decoder_of(entity.hears), state_decoder(entity.state), inbox_keys(entity)
+    return decoder_of(hears(entity)), state_decoder(entity.state), inbox_keys(entity)
 
 
 def _ways(entity: Entity, table: dict[type[Message], tuple[Route, ...]]) -> dict[type[Message], tuple[str, tuple[Way, ...]]]:
@@ -98,6 +103,8 @@ class Lane:
         self.ways = _usual_ways(self.entity) if table is None else _ways(self.entity, table)
         self.wakes = self.entity.state.wake_at is not State.wake_at
         self.armed: dict[bytes, datetime] = {}
+        self.common = broadcast_keys(self.entity.partitions)[partition].encode() if self.entity.broadcast else b""
+        self.sweep: list[bytes] = []
         self.dead_in_a_row = 0
 
     def misplaced(self, key: bytes) -> str | None:
@@ -106,6 +113,16 @@ class Lane:
         if right == self.partition:
             return None
         return f"the key belongs to partition {right}; produce with crc32(key) % {self.entity.partitions}"
+
+    def begin_sweep(self) -> None:
+        """The broadcast state is another one: every entity is to be decided under it."""
+        self.sweep = list(self.states) if self.common else []
+
+    def swept(self) -> Iterable[bytes]:
+        """The next entities that have not been decided under the broadcast state, at most SWEEP at a time."""
+        common = self.states.get(self.common)
+        found, self.sweep = self.sweep[-SWEEP:], self.sweep[:-SWEEP]
+        return [key for key in found if (state := self.states.get(key)) is not None and state.behind(common)]
 
 
 class Batch:
@@ -151,7 +168,11 @@ class Batch:
             self._bury(lane, (offset, key, value), DeadCause.MISROUTED, misplaced)
             return
         try:
-            after, told = lane.decide(state, message)
+            if lane.common:
+                common = overlay[lane.common] if lane.common in overlay else lane.states.get(lane.common)
+                after, told = lane.decide(state, message, common)
+            else:
+                after, told = lane.decide(state, message)
         except Exception as error:
             raise DeciderError(
                 f"the decider of {lane.entity.name} failed at {lane.entity.inbox}/{lane.partition}/{offset}, "
@@ -208,6 +229,11 @@ class Batch:
             name = key.decode()
             wake = Wake(id=f"{name}@{wake_at.isoformat()}", at=wake_at, key=name)
             self.outputs.append((lane.entity.inbox, lane.partition, key, encode(wake)))
+        for lane in self.core.sweeping():
+            for key in lane.swept():
+                name = key.decode()
+                wake = Wake(id=f"{name}~{at.isoformat()}", at=at, key=name)
+                self.outputs.append((lane.entity.inbox, lane.partition, key, encode(wake)))
 
     def seal(self) -> list[Written]:
         """All outputs, the changed states included (one record a key, however often it changed)."""
@@ -223,6 +249,8 @@ class Batch:
         for lane in self._lanes:
             for key, state in lane.overlay.items():
                 self.core.put(lane, key, state)
+            if lane.common in lane.overlay:
+                lane.begin_sweep()
             lane.overlay.clear()
 
 
@@ -266,6 +294,11 @@ class Core:
         if lane.wakes:
             for key, state in lane.states.items():
                 self._arm(lane, key, state)
+        lane.begin_sweep()
+
+    def sweeping(self) -> list[Lane]:
+        """The lanes whose entities are still being woken to look at a new broadcast state."""
+        return [lane for lane in self.lanes.values() if lane.sweep]
 
     def put(self, lane: Lane, key: bytes, state: State | None) -> None:
         """Make `state` the entity's state; None forgets the entity."""
@@ -289,6 +322,8 @@ class Core:
 
     def next_wake(self) -> datetime | None:
         """When the next entity may want to be woken (it may have changed its mind)."""
+        if self.sweeping():
+            return LONG_AGO
         return self._wakes[0][0] if self._wakes else None
 
     def due(self, at: datetime) -> Iterable[tuple[Lane, bytes, datetime]]:

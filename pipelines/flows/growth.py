@@ -1,0 +1,29 @@
+"""The growth flow: interaction, engagement, cohorts, attribution and postbacks, decided exactly once.
+
+`python -m pipelines.flows.growth --slot N --metrics-port P`; start more slots to share the partitions.
+"""
+
+from infra.settings import Settings
+from pipelines import gallery, interaction
+from pipelines.flows.process import arguments, start
+from pipelines.runtime.core import Core, Decider
+from pipelines.runtime.worker import Worker
+from schemas import topics
+
+NAME = "growth"
+
+DECIDERS = (
+    Decider(topics.PAIR, interaction.decide),
+    Decider(topics.RANK, gallery.decide_rank),
+    Decider(topics.GALLERY_RULES, gallery.decide_rules),
+    Decider(topics.VIEWER, gallery.decide_shown),
+)
+
+
+def build(slot: int, settings: Settings) -> Worker:
+    """A worker of this flow, connected."""
+    return Worker(NAME, slot, Core(DECIDERS), settings)
+
+
+if __name__ == "__main__":
+    start(NAME, build, arguments())

@@ -1,0 +1,100 @@
+"""Interaction, keyed by pair of users: every call, gift, view, favourite and block as a fact, and how close the two are.
+
+State: points by hour over a week (`schemas.interaction.Pair`). Laws: affinity is the sum of the points whose hour is in the
+window, never below zero; an event up to LATE behind the newest one counts in its own hour, a later one is recorded and does
+not; a block ends all closeness; a pair whose window is empty is forgotten.
+"""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from msgspec.structs import replace
+
+from schemas.base import Message, UserId, Wake, derived_id
+from schemas.blocklist import UserBlocked
+from schemas.favorites import FavoriteAdded, FavoriteRemoved
+from schemas.gift import GiftSent
+from schemas.interaction import (
+    HOUR_S,
+    LATE,
+    WINDOW_HOURS,
+    InteractionKind,
+    InteractionRecorded,
+    Pair,
+    PairInbox,
+    RecordView,
+    pair_of,
+)
+from schemas.video import CallEnded
+from schemas.windows import add, bucket_of, within
+
+# Points for the thing itself, and for each unit of its amount: a talk of ten minutes is worth a favourite.
+POINTS: Final = {
+    InteractionKind.CALL: (2.0, 1 / 60),
+    InteractionKind.MISSED_CALL: (0.5, 0.0),
+    InteractionKind.GIFT: (2.0, 0.1),
+    InteractionKind.MESSAGE: (1.0, 0.0),
+    InteractionKind.VIEW: (0.25, 0.0),
+    InteractionKind.FAVORITE: (12.0, 0.0),
+    InteractionKind.UNFAVORITE: (-12.0, 0.0),
+    InteractionKind.BLOCK: (0.0, 0.0),
+}
+
+
+class Done(NamedTuple):
+    """What a message tells: who did what with whom, and how much of it."""
+
+    user: UserId
+    peer: UserId
+    kind: InteractionKind
+    amount: float = 1.0
+
+
+def decide(pair: Pair | None, message: PairInbox) -> tuple[Pair | None, Sequence[Message]]:
+    """Decide one message of a pair's inbox."""
+    if isinstance(message, Wake):
+        if pair is None or pair.wake_at is None or pair.wake_at > message.at:
+            return pair, ()
+        return _as_of(pair, bucket_of(message.at, HOUR_S)), ()
+    done = _read(message)
+    known = pair or Pair({}, message.at)
+    late = message.at < known.seen_at - LATE
+    after = known if late else _count(known, done, message)
+    fact = InteractionRecorded(
+        id=derived_id(message.id, f"pair/{done.kind}"), at=message.at, cause=message.id, pair=pair_of(done.user, done.peer),
+        user=done.user, peer=done.peer, kind=done.kind, amount=done.amount, affinity=after.affinity, late=late,
+    )  # fmt: skip
+    return (after if after.points else None), (fact,)
+
+
+def _read(message: RecordView | CallEnded | GiftSent | FavoriteAdded | FavoriteRemoved | UserBlocked) -> Done:
+    match message:
+        case CallEnded():
+            kind = InteractionKind.CALL if message.connected else InteractionKind.MISSED_CALL
+            return Done(message.caller, message.callee, kind, message.duration_s if message.connected else 1.0)
+        case GiftSent():
+            return Done(message.sender, message.receiver, InteractionKind.GIFT, message.price_coins)
+        case RecordView():
+            return Done(message.user, message.peer, InteractionKind.VIEW)
+        case FavoriteAdded():
+            return Done(message.user, message.peer, InteractionKind.FAVORITE)
+        case FavoriteRemoved():
+            return Done(message.user, message.peer, InteractionKind.UNFAVORITE)
+        case UserBlocked():
+            return Done(message.user, message.peer, InteractionKind.BLOCK)
+
+
+def _count(pair: Pair, done: Done, message: Message) -> Pair:
+    seen_at = max(pair.seen_at, message.at)
+    if done.kind is InteractionKind.BLOCK:
+        return Pair({}, seen_at)
+    each, more = POINTS[done.kind]
+    points = add(pair.points, bucket_of(message.at, HOUR_S), each + more * done.amount, WINDOW_HOURS)
+    return _as_of(replace(pair, points=points, seen_at=seen_at), bucket_of(seen_at, HOUR_S)) or Pair({}, seen_at)
+
+
+def _as_of(pair: Pair, hour: int) -> Pair | None:
+    """The pair when the window ends with this hour; None: nothing is left in it."""
+    points = {number: held for number, held in pair.points.items() if number > hour - WINDOW_HOURS}
+    affinity = round(max(0.0, within(points, hour, WINDOW_HOURS)), 3)
+    return replace(pair, points=points, affinity=affinity) if points else None

@@ -1,0 +1,158 @@
+"""The gallery: `rank` (how a user answers, talks and is liked, over sliding windows), the rules that order what each role sees,
+and which cards were shown to whom.
+
+A place is counted in seconds online: a boost of 3,600 lifts a card as if it had been online an hour longer (or, where the
+newest come first, an hour less).
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Final
+
+from msgspec import Meta
+
+from schemas.base import Fact, Message, State, UserId, Wake
+from schemas.blocklist import BlockReason, UserBlocked
+from schemas.gift import GiftSent
+from schemas.user import Role, Short, User_
+from schemas.video import CallEnded
+from schemas.windows import expires_at
+
+HOUR_S: Final = 3_600
+WINDOW_HOURS: Final = 3 * 24
+MAX_BOOSTS: Final = 20
+MAX_BOOST_S: Final = 30 * 86_400
+PAGE_LIMIT: Final = 100
+COMPLAINTS: Final = frozenset({BlockReason.HARASSMENT, BlockReason.INDECENCY, BlockReason.SPAM, BlockReason.UNDERAGE})
+
+
+# --- engagement -------------------------------------------------------------------------------------------------------------
+
+
+class Hour(State, frozen=True):
+    """One hour of a user: calls that rang here, those taken, seconds talked, coins of gifts, complaints."""
+
+    rings: int = 0
+    answered: int = 0
+    talked_s: float = 0.0
+    gift_coins: int = 0
+    complaints: int = 0
+
+
+class EngagementChanged(Fact, frozen=True, kw_only=True):
+    """Over the last three days; `engagement` is between 0 and 1."""
+
+    user: UserId
+    rings: int
+    answered: int
+    talked_s: float
+    gift_coins: int
+    complaints: int
+    engagement: float
+
+
+class Rank(State, frozen=True):
+    """A user's hours in the window, and what they come to."""
+
+    hours: dict[int, Hour]
+    engagement: float = 0.0
+
+    @property
+    def wake_at(self) -> datetime | None:
+        """When the oldest hour leaves the window."""
+        return expires_at(dict.fromkeys(self.hours, 0.0), HOUR_S, WINDOW_HOURS)
+
+
+# --- rules ------------------------------------------------------------------------------------------------------------------
+
+
+class Order(StrEnum):
+    """Who stands first before any boost."""
+
+    LONGEST_FIRST = "longest_first"
+    NEWEST_FIRST = "newest_first"
+
+
+class BoostKind(StrEnum):
+    """What lifts a card: its own traits (`tag`, `engagement`, `busy`), or what is between it and the viewer."""
+
+    TAG = "tag"
+    ENGAGEMENT = "engagement"
+    BUSY = "busy"
+    FAVORITE = "favorite"
+    AFFINITY = "affinity"
+    COUNTRY = "country"
+    LANGUAGE = "language"
+
+
+class Boost(State, frozen=True):
+    """`seconds` (negative: sinks) for a card of which `kind` holds. Engagement counts by its share of 1, affinity by its share
+    of 100 points."""
+
+    kind: BoostKind
+    seconds: Annotated[int, Meta(ge=-MAX_BOOST_S, le=MAX_BOOST_S)]
+    tag: Short = ""
+
+
+class GalleryRules(State, frozen=True):
+    """What one role sees: whom, in which order, lifted by what, without whom. `only_tags`: a card needs one of them."""
+
+    shows: Role
+    order: Order
+    boosts: Annotated[tuple[Boost, ...], Meta(max_length=MAX_BOOSTS)] = ()
+    show_busy: bool = True
+    same_country: bool = False
+    only_tags: Annotated[tuple[Short, ...], Meta(max_length=MAX_BOOSTS)] = ()
+    never_tags: Annotated[tuple[Short, ...], Meta(max_length=MAX_BOOSTS)] = ()
+
+
+SHIPPED_BOOSTS: Final = (Boost(BoostKind.FAVORITE, 3_600), Boost(BoostKind.AFFINITY, 1_800))
+SHIPPED_RULES: Final = {
+    Role.USER: GalleryRules(Role.STREAMER, Order.LONGEST_FIRST, SHIPPED_BOOSTS),
+    Role.STREAMER: GalleryRules(Role.USER, Order.NEWEST_FIRST, SHIPPED_BOOSTS),
+}
+
+
+class PutGalleryRules(Message, frozen=True, kw_only=True):
+    """What a role sees from now on."""
+
+    role: Role
+    rules: GalleryRules
+    by: str = ""
+
+
+class GalleryRulesPut(Fact, frozen=True, kw_only=True):
+    """What a role sees."""
+
+    role: Role
+    rules: GalleryRules
+    by: str = ""
+
+
+# --- impressions ------------------------------------------------------------------------------------------------------------
+
+
+class ShowCards(Message, frozen=True, kw_only=True):
+    """A page of the gallery went to `viewer`: `cards`, the first of them at place `first` (from 1)."""
+
+    viewer: User_
+    cards: Annotated[tuple[User_, ...], Meta(max_length=PAGE_LIMIT)]
+    first: int = 1
+
+
+class CardsShown(Fact, frozen=True, kw_only=True):
+    """A page of the gallery was shown."""
+
+    viewer: UserId
+    cards: tuple[UserId, ...]
+    first: int = 1
+
+
+class Viewer(State, frozen=True):
+    """Nothing is remembered of what a viewer was shown."""
+
+
+RANK_FACTS: Final = (EngagementChanged,)
+RankInbox = CallEnded | GiftSent | UserBlocked | Wake
+RulesInbox = PutGalleryRules | Wake
+ViewerInbox = ShowCards | Wake

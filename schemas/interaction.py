@@ -1,0 +1,82 @@
+"""Interaction: who did what with whom. `pair`: two users, whatever happened between them, and how close they are (affinity).
+
+A pair's key is both ids in order with "/" between them, which no user id holds.
+"""
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Annotated, Final
+
+from msgspec import Meta
+
+from schemas.base import Fact, Message, State, Time, UserId, Wake
+from schemas.blocklist import UserBlocked
+from schemas.favorites import FavoriteAdded, FavoriteRemoved
+from schemas.gift import GiftSent
+from schemas.user import User_
+from schemas.video import CallEnded
+from schemas.windows import expires_at
+
+# Affinity is what happened in the last week, an hour at a time.
+HOUR_S: Final = 3_600
+WINDOW_HOURS: Final = 7 * 24
+# An event that comes later than this behind the pair's newest one is kept, and not counted any more.
+LATE: Final = timedelta(minutes=10)
+
+PairKey = Annotated[str, Meta(min_length=3, max_length=257)]
+
+
+class InteractionKind(StrEnum):
+    """What happened. Members are only ever added."""
+
+    CALL = "call"
+    MISSED_CALL = "missed_call"
+    GIFT = "gift"
+    MESSAGE = "message"
+    VIEW = "view"
+    FAVORITE = "favorite"
+    UNFAVORITE = "unfavorite"
+    BLOCK = "block"
+
+
+def pair_of(one: str, other: str) -> str:
+    """The key of what is between two users."""
+    return f"{min(one, other)}/{max(one, other)}"
+
+
+class RecordView(Message, frozen=True, kw_only=True):
+    """`user` has looked at the profile of `peer`."""
+
+    pair: PairKey
+    user: User_
+    peer: User_
+
+
+class InteractionRecorded(Fact, frozen=True, kw_only=True):
+    """`user` did something with `peer` at `at`. `amount`: a call's seconds, a gift's coins, else 1. `late`: it came too late to
+    count. `affinity`: of the two, with it."""
+
+    pair: str
+    user: UserId
+    peer: UserId
+    kind: InteractionKind
+    amount: float
+    affinity: float
+    late: bool = False
+
+
+class Pair(State, frozen=True):
+    """What is between two users: points by hour, the newest event's time, and their sum over the window."""
+
+    points: dict[int, float]
+    seen_at: Time
+    affinity: float = 0.0
+
+    @property
+    def wake_at(self) -> datetime | None:
+        """When the oldest hour leaves the window."""
+        return expires_at(self.points, HOUR_S, WINDOW_HOURS)
+
+
+PAIR_FACTS: Final = (InteractionRecorded,)
+PairInbox = RecordView | CallEnded | GiftSent | FavoriteAdded | FavoriteRemoved | UserBlocked | Wake

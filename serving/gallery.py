@@ -1,0 +1,191 @@
+"""The gallery: `GET /v1/gallery`, its live changes `GET /v1/gallery/stream`, and the rules by role.
+
+The shelves live in this process, fed by the views: who comes online, is called, is blocked or tagged moves at once. To miss
+nothing, open the stream first, then read pages. Errors: `no_gallery` for roles that see nobody, `cursor_invalid`.
+"""
+
+import asyncio
+import base64
+import time
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Final
+
+import msgspec
+from fastapi import APIRouter, BackgroundTasks, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
+from sse_starlette import EventSourceResponse, ServerSentEvent
+
+from schemas.base import UserId, new_id, now
+from schemas.gallery import (
+    MAX_BOOST_S,
+    MAX_BOOSTS,
+    PAGE_LIMIT,
+    SHIPPED_RULES,
+    BoostKind,
+    GalleryRules,
+    Order,
+    PutGalleryRules,
+    ShowCards,
+)
+from schemas.topics import GALLERY_RULES
+from schemas.user import Role
+from serving.auth import Admin, Caller, SignedIn
+from serving.commands import Commands, commands_of, views_of
+from serving.gallery_room import Room, Watcher, room_of
+from serving.gallery_shelf import Place
+from serving.problems import Problem, responses
+from serving.user import Word
+
+router = APIRouter(tags=["gallery"])
+
+# A stream ends after so long; the client comes back, and reads its first page anew.
+STREAM_S: Final = 1_800.0
+
+
+class ReasonAnswer(BaseModel):
+    """A part of a place: what, and by how many seconds it lifts (negative: sinks)."""
+
+    what: str
+    seconds: float
+
+
+class CardAnswer(BaseModel):
+    """Somebody online. `place`: the smaller, the earlier; cards of a stream are put between those of pages by it. `why`: with
+    `explain=1`."""
+
+    user: str
+    place: int
+    online_s: float
+    busy: bool
+    name: str
+    age: int | None
+    country: str
+    languages: list[str]
+    photo: str
+    tags: list[str]
+    favorite: bool
+    why: list[ReasonAnswer] | None = None
+
+
+class GalleryAnswer(BaseModel):
+    """A page. `cursor`: give it back for the next one; null: this is the last."""
+
+    cards: list[CardAnswer]
+    cursor: str | None
+
+
+class BoostBody(BaseModel):
+    """What lifts a card, and by how many seconds; `tag` for the kind tag only."""
+
+    model_config = ConfigDict(extra="forbid")
+    kind: BoostKind
+    seconds: Annotated[int, Field(strict=True, ge=-MAX_BOOST_S, le=MAX_BOOST_S)]
+    tag: Word = ""
+
+
+Tags = Annotated[list[Word], Field(max_length=MAX_BOOSTS)]
+
+
+class RulesBody(BaseModel):
+    """What a role sees."""
+
+    model_config = ConfigDict(extra="forbid")
+    shows: Role
+    order: Order
+    boosts: Annotated[list[BoostBody], Field(max_length=MAX_BOOSTS)] = []
+    show_busy: bool = True
+    same_country: bool = False
+    only_tags: Tags = []
+    never_tags: Tags = []
+
+
+def _room(request: Request, caller: Caller) -> Room:
+    views_of(request)
+    room = room_of(request, caller.role)
+    if room is None:
+        raise Problem(
+            403, "no_gallery", f"the role {caller.role} sees no gallery; PUT /v1/admin/gallery/{caller.role} says whom"
+        )
+    return room
+
+
+def _cursor(place: Place) -> str:
+    return base64.urlsafe_b64encode(f"{place[0]}/{place[1]}".encode()).decode()
+
+
+def _place(cursor: str) -> Place:
+    try:
+        ms, _, user = base64.urlsafe_b64decode(cursor.encode()).decode().partition("/")
+        return int(ms), user
+    except ValueError:
+        raise Problem(400, "cursor_invalid", "a cursor is what the last page's `cursor` says") from None
+
+
+@router.get("/v1/gallery", response_model=GalleryAnswer, responses=responses(400, 401, 403, 422, 503))
+async def look(
+    *,
+    caller: SignedIn,
+    request: Request,
+    later: BackgroundTasks,
+    cursor: Annotated[str, Query(max_length=512)] = "",
+    limit: Annotated[int, Query(ge=1, le=PAGE_LIMIT)] = 20,
+    explain: Annotated[bool, Query(description="say of each card why it stands where it stands")] = False,
+) -> Any:
+    """Your gallery, a page of it: whom the rules of your role show, in your own order."""
+    room = _room(request, caller)
+    after = _place(cursor) if cursor else None
+    viewer = room.viewpoint(caller.user)
+    places = room.shelf.page(viewer, limit, after)
+    cards = [CardAnswer(**room.card(viewer, place, explain=explain)) for place in places]
+    if cards:
+        later.add_task(_shown, commands_of(request), caller.user, tuple(UserId(user) for _, user in places))
+    return GalleryAnswer(cards=cards, cursor=_cursor(places[-1]) if len(places) == limit else None)
+
+
+async def _shown(commands: Commands, viewer: str, cards: tuple[UserId, ...]) -> None:
+    await commands.tell(ShowCards(id=new_id(), at=now(), viewer=UserId(viewer), cards=cards))
+
+
+@router.get(
+    "/v1/gallery/stream",
+    response_class=EventSourceResponse,
+    responses={200: {"description": "A stream", "content": {"text/event-stream": {}}}, **responses(401, 403, 503)},
+)
+async def stream(caller: SignedIn, request: Request) -> EventSourceResponse:
+    """Changes of your gallery, live: `card` (came, or moved), `gone`, and `again` (the rules changed: read it anew)."""
+    room = _room(request, caller)
+    lifetime = min(STREAM_S, caller.expires_at - time.time())
+    return EventSourceResponse(_changes(room, room.open(caller.user), lifetime), ping=15)
+
+
+async def _changes(room: Room, watcher: Watcher, lifetime_s: float) -> AsyncIterator[ServerSentEvent]:
+    try:
+        yield ServerSentEvent(data="{}", event="ready")
+        async with asyncio.timeout(lifetime_s):
+            while True:
+                name, data = await watcher.changes.get()
+                yield ServerSentEvent(data=data, event=name)
+    except TimeoutError:
+        return
+    finally:
+        room.close(watcher)
+
+
+@router.get("/v1/admin/gallery", response_model=dict[str, RulesBody], responses=responses(401, 403, 503))
+async def rules(_: Admin, request: Request) -> Any:
+    """What each role sees."""
+    put = views_of(request).of(GALLERY_RULES)
+    found = {role: put.get(role, SHIPPED_RULES.get(role)) for role in Role}
+    return {role: msgspec.to_builtins(known) for role, known in found.items() if known is not None}
+
+
+@router.put("/v1/admin/gallery/{role}", response_model=RulesBody, responses=responses(400, 401, 403, 422, 503))
+async def put_rules(role: Role, body: RulesBody, caller: Admin, request: Request) -> Any:
+    """Whom a role sees from now on, in which order, lifted by what."""
+    for boost in body.boosts:
+        if (boost.kind is BoostKind.TAG) != bool(boost.tag):
+            raise Problem(422, "boost_invalid", "a boost of kind tag names its tag; no other kind has one")
+    given = msgspec.convert(body.model_dump(), GalleryRules)
+    command = PutGalleryRules(id=new_id(), at=now(), role=role, rules=given, by=caller.user)
+    await commands_of(request).ask(command)
+    return body

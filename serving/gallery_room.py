@@ -1,0 +1,227 @@
+"""A gallery's room: one role's shelf, kept up to date by the views, and the open streams of those who look at it.
+
+Runs in the event loop only. A change of one person costs a shelf's update, and a place and a queue entry for each stream.
+"""
+
+import asyncio
+from collections import defaultdict
+from typing import Any, Final
+
+import msgspec
+from fastapi import Request
+from prometheus_client import Counter, Gauge
+
+from schemas.base import now
+from schemas.gallery import SHIPPED_RULES, GalleryRules
+from schemas.interaction import Pair
+from schemas.topics import FAVORITES, GALLERY_RULES, LINE, PAIR, PROFILE, RANK, USER
+from schemas.user import Role, User
+from schemas.video_line import Line
+from serving.gallery_shelf import Candidate, Place, Shelf, Viewpoint
+from serving.views import Views
+
+# Changes that wait for a slow reader; then its stream is told to read anew.
+MAX_WAITING: Final = 1_000
+NOT_RANKED: Final = 0.333
+
+WATCHERS = Gauge("olo_gallery_watchers", "Open gallery streams", ["role"])
+CHANGES = Counter("olo_gallery_changes", "Changes handed to gallery streams", ["role"])
+
+
+class Watcher:
+    """One open stream: whose, and what it has not sent yet (event, JSON)."""
+
+    def __init__(self, user: str) -> None:
+        self.user = user
+        self.changes: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+
+    def tell(self, event: str, data: str) -> None:
+        """Send soon. A reader that is too far behind reads everything anew."""
+        if self.changes.qsize() >= MAX_WAITING:
+            while not self.changes.empty():
+                self.changes.get_nowait()
+            event, data = "again", "{}"
+        self.changes.put_nowait((event, data))
+
+
+class Room:
+    """What one role sees."""
+
+    def __init__(self, views: Views, role: Role, affinity: dict[str, dict[str, float]], rules: GalleryRules) -> None:
+        self._views = views
+        self._affinity = affinity
+        self._watchers: defaultdict[str, list[Watcher]] = defaultdict(list)
+        self.role = role
+        self.rules = rules
+        self.shelf = Shelf(rules)
+
+    # --- who looks ---------------------------------------------------------------------------------------------------------
+
+    def viewpoint(self, user: str) -> Viewpoint:
+        """How a user looks at the shelf now."""
+        line, profile, likes = (self._views.of(entity).get(user) for entity in (LINE, PROFILE, FAVORITES))
+        known = self._views.of(USER).get(user)
+        return Viewpoint(
+            user,
+            (profile and profile.country) or (known.country if known else ""),
+            profile.languages if profile else (),
+            frozenset(line.barred) if line else frozenset(),
+            frozenset(likes.peers) if likes else frozenset(),
+            self._affinity.get(user, {}),
+        )
+
+    def card(self, viewer: Viewpoint, place: Place, *, explain: bool = False) -> dict[str, Any]:
+        """A card as it is shown."""
+        user = place[1]
+        candidate = self.shelf.get(user)
+        assert candidate is not None
+        profile = self._views.of(PROFILE).get(user)
+        now_ms = round(now().timestamp() * 1000)
+        found = {
+            "user": user, "place": place[0], "online_s": (now_ms - candidate.online_since_ms) / 1000, "busy": candidate.busy,
+            "name": profile.name if profile else "", "age": (profile.age or None) if profile else None,
+            "country": candidate.country, "languages": list(candidate.languages),
+            "photo": profile.photos[0] if profile and profile.photos else "", "tags": sorted(candidate.tags),
+            "favorite": user in viewer.favorites,
+        }  # fmt: skip
+        if explain:
+            found["why"] = [reason._asdict() for reason in self.shelf.why(viewer, user, now_ms)]
+        return found
+
+    def open(self, user: str) -> Watcher:
+        """A stream is open."""
+        watcher = Watcher(user)
+        self._watchers[user].append(watcher)
+        WATCHERS.labels(self.role).inc()
+        return watcher
+
+    def close(self, watcher: Watcher) -> None:
+        """A stream has ended."""
+        mine = self._watchers[watcher.user]
+        mine.remove(watcher)
+        if not mine:
+            del self._watchers[watcher.user]
+        WATCHERS.labels(self.role).dec()
+
+    # --- who is seen -------------------------------------------------------------------------------------------------------
+
+    def look_at(self, user: str) -> None:
+        """Something about this user may have changed."""
+        before = self.shelf.get(user)
+        after = self._candidate(user)
+        if before == after:
+            return
+        if after is None or not self.shelf.put(after):
+            self.shelf.drop(user)
+        if before is None and self.shelf.get(user) is None:
+            return
+        for viewer in list(self._watchers):
+            self.tell(viewer, user)
+
+    def tell(self, viewer: str, user: str) -> None:
+        """Send the viewer's streams how this user stands now."""
+        watchers = self._watchers.get(viewer)
+        if not watchers:
+            return
+        looks = self.viewpoint(viewer)
+        place = self.shelf.place(looks, user)
+        if place is None:
+            event, data = "gone", {"user": user}
+        else:
+            event, data = "card", self.card(looks, place)
+        text = msgspec.json.encode(data).decode()
+        for watcher in watchers:
+            watcher.tell(event, text)
+        CHANGES.labels(self.role).inc(len(watchers))
+
+    def _candidate(self, user: str) -> Candidate | None:
+        known: User | None = self._views.of(USER).get(user)
+        if known is None or known.role is not self.rules.shows or known.online_since is None or known.ban is not None:
+            return None
+        line, profile, rank = (self._views.of(entity).get(user) for entity in (LINE, PROFILE, RANK))
+        return Candidate(
+            user,
+            round(known.online_since.timestamp() * 1000),
+            (profile and profile.country) or known.country,
+            profile.languages if profile else (),
+            self._tags(user),
+            rank.engagement if rank else NOT_RANKED,
+            bool(line and line.call),
+        )
+
+    def _tags(self, user: str) -> frozenset[str]:
+        del user
+        return frozenset()
+
+    def rule(self, rules: GalleryRules) -> None:
+        """Other rules: everybody is placed anew, and every stream told to read anew."""
+        self.rules, self.shelf = rules, Shelf(rules)
+        for user in self._views.of(USER):
+            if (candidate := self._candidate(user)) is not None:
+                self.shelf.put(candidate)
+        for watchers in self._watchers.values():
+            for watcher in watchers:
+                watcher.tell("again", "{}")
+
+
+class Rooms:
+    """The room of each role that sees somebody. Feeds them from the views."""
+
+    def __init__(self, views: Views) -> None:
+        self._views = views
+        self._affinity: dict[str, dict[str, float]] = {}
+        self._barred: dict[str, frozenset[str]] = {}
+        self.by_role = {role: Room(views, role, self._affinity, rules) for role, rules in SHIPPED_RULES.items()}
+        for entity in (USER, PROFILE, RANK):
+            views.watch(entity, self._about)
+        views.watch(LINE, self._line)
+        views.watch(PAIR, self._pair)
+        views.watch(FAVORITES, self._likes)
+        views.watch(GALLERY_RULES, self._rules)
+
+    def _about(self, user: str, _: Any) -> None:
+        for room in self.by_role.values():
+            room.look_at(user)
+
+    def _line(self, user: str, line: Line | None) -> None:
+        """Busy or free; and a block takes both off each other's shelf at once (both lines are barred)."""
+        self._about(user, line)
+        before, after = self._barred.get(user, frozenset()), frozenset(line.barred) if line else frozenset()
+        if before != after:
+            self._barred[user] = after
+            self._between(user, before ^ after)
+
+    def _between(self, viewer: str, peers: frozenset[str] | set[str]) -> None:
+        for room in self.by_role.values():
+            for peer in peers:
+                if room.shelf.get(peer):
+                    room.tell(viewer, peer)
+
+    def _pair(self, key: str, pair: Pair | None) -> None:
+        one, _, other = key.partition("/")
+        for user, peer in ((one, other), (other, one)):
+            mine = self._affinity.setdefault(user, {})
+            if pair is None or not pair.affinity:
+                mine.pop(peer, None)
+            else:
+                mine[peer] = pair.affinity
+            self._between(user, {peer})
+
+    def _likes(self, user: str, _: Any) -> None:
+        """The new order of favourites comes with the next page: only their own cards move, and the viewer has just tapped."""
+
+    def _rules(self, role: str, rules: GalleryRules | None) -> None:
+        rules = rules or SHIPPED_RULES.get(Role(role))
+        if rules is None:
+            self.by_role.pop(Role(role), None)
+        elif room := self.by_role.get(Role(role)):
+            room.rule(rules)
+        else:
+            room = self.by_role[Role(role)] = Room(self._views, Role(role), self._affinity, rules)
+            room.rule(rules)
+
+
+def room_of(request: Request, role: Role) -> Room | None:
+    """This process's room of a role."""
+    rooms: Rooms = request.app.state.rooms
+    return rooms.by_role.get(role)
