@@ -3,7 +3,7 @@
 import argparse
 import time
 
-from infra.bench import backtest, calls, latency, ledger, restore, sse, store
+from infra.bench import backtest, calls, gallery, latency, ledger, restore, sse, store
 
 ALL = {
     "ledger": ledger.main,
@@ -13,6 +13,7 @@ ALL = {
     "sse": sse.main,
     "backtest": backtest.main,
     "calls": calls.main,
+    "gallery": gallery.main,
 }
 
 
