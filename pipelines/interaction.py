@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from msgspec.structs import replace
 
 from schemas.base import Message, UserId, Wake, derived_id
+from schemas.billing import CallKind
 from schemas.blocklist import UserBlocked
 from schemas.favorites import FavoriteAdded, FavoriteRemoved
 from schemas.gift import GiftSent
@@ -25,6 +26,7 @@ from schemas.interaction import (
     RecordView,
     pair_of,
 )
+from schemas.panel import CountAction, Counter
 from schemas.video import CallEnded
 from schemas.windows import add, bucket_of, within
 
@@ -64,12 +66,30 @@ def decide(pair: Pair | None, message: PairInbox) -> tuple[Pair | None, Sequence
         id=derived_id(message.id, f"pair/{done.kind}"), at=message.at, cause=message.id, pair=pair_of(done.user, done.peer),
         user=done.user, peer=done.peer, kind=done.kind, amount=done.amount, affinity=after.affinity, late=late,
     )  # fmt: skip
-    return (after if after.points else None), (fact,)
+    return (after if after.points else None), (fact, *_actions(message))
+
+
+def _actions(message: Message) -> tuple[CountAction, ...]:
+    """What each side did, for the panel."""
+    match message:
+        case CallEnded() if message.connected and message.kind is not CallKind.CLIP:
+            counts = {Counter.CALLS: 1, Counter.TALKED_S: int(message.duration_s)}
+            sides = ((message.caller, counts), (message.callee, counts))
+        case GiftSent():
+            sides = ((message.sender, {Counter.GIFTS_SENT: 1}), (message.receiver, {Counter.GIFTS_RECEIVED: 1}))
+        case _:
+            return ()
+    return tuple(
+        CountAction(id=derived_id(message.id, f"count/{n}"), at=message.at, user=user, counts=counts)
+        for n, (user, counts) in enumerate(sides)
+    )
 
 
 def _read(message: RecordView | CallEnded | GiftSent | FavoriteAdded | FavoriteRemoved | UserBlocked) -> Done:
     match message:
         case CallEnded():
+            if message.kind is CallKind.CLIP:  # a recorded video was watched
+                return Done(message.caller, message.callee, InteractionKind.VIEW)
             kind = InteractionKind.CALL if message.connected else InteractionKind.MISSED_CALL
             return Done(message.caller, message.callee, kind, message.duration_s if message.connected else 1.0)
         case GiftSent():

@@ -41,6 +41,7 @@ def decide(clip: Clip | None, message: ClipInbox) -> Decision:
                 caller_role=message.viewer_role,
                 callee_role=Role.STREAMER,
                 country=message.country,
+                tags=message.tags,
                 clip=message.clip,
                 clip_s=clip.duration_s,
             )

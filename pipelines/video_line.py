@@ -139,7 +139,7 @@ def _join(line: Line, message: JoinRoulette) -> Decision:
         refusal = LineRefusal.WAITING
     if refusal is not None:
         return line, (_refused(message, refusal),)
-    return _enter(line, message, first=0)
+    return _enter(replace(line, tags=message.tags), message, first=0)
 
 
 def _enter(line: Line, message: JoinRoulette | ReleaseLine, first: int) -> tuple[Line, list[Message]]:
@@ -160,6 +160,7 @@ def _entry(line: Line, message: Message, user: UserId, ordinal: int) -> EnterPoo
         country=line.country,
         barred=tuple(sorted(set(line.barred))),
         last_partner=line.last_partner,
+        tags=line.tags,
     )
 
 

@@ -31,7 +31,8 @@ def decide(pool: Pool | None, message: PoolInbox) -> Decision:
     if not isinstance(message, EnterPool):
         return without, ()
     new = Waiting(
-        message.user, message.role, message.since, message.country, message.barred, message.last_partner
+        message.user, message.role, message.since, message.country, message.barred, message.last_partner,
+        message.tags,
     )  # fmt: skip
     is_user = message.role is Role.USER
     others = without.streamers if is_user else without.users
@@ -81,5 +82,6 @@ def _match(message: EnterPool, user: Waiting, streamer: Waiting) -> tuple[Messag
         caller_role=user.role,
         callee_role=streamer.role,
         country=user.country,
+        tags=user.tags,
     )
     return matched, place

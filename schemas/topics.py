@@ -23,6 +23,7 @@ from schemas import (
     gift,
     interaction,
     outbox,
+    panel,
     profile,
     settings,
     user,
@@ -137,6 +138,15 @@ GALLERY_RULES: Final = Entity(
     "gallery_rules", "role", (gallery.PutGalleryRules,), (gallery.GalleryRulesPut,), gallery.GalleryRules
 )
 VIEWER: Final = Entity("viewer", "viewer", (gallery.ShowCards,), (gallery.CardsShown,), gallery.Viewer)
+COHORTS: Final = Entity("cohorts", "book", (panel.PutCohort, panel.RemoveCohort), panel.BOOK_FACTS, panel.CohortBook)
+MEMBER: Final = Entity(
+    "member",
+    "user",
+    (panel.ShareCohorts, panel.CountAction, panel.PutTag, panel.RemoveTag),
+    panel.MEMBER_FACTS,
+    panel.Member,
+    broadcast=True,
+)
 MONEY: Final = (ACCOUNT, TRANSFER)
 LIVE: Final = (
     USER,
@@ -159,7 +169,7 @@ LIVE: Final = (
     PROFILE,
     PRIVATE_PROFILE,
 )
-GROWTH: Final = (PAIR, RANK, GALLERY_RULES, VIEWER)
+GROWTH: Final = (PAIR, RANK, GALLERY_RULES, VIEWER, COHORTS, MEMBER)
 ENTITIES: Final = (*MONEY, *LIVE, *GROWTH)
 
 SHOWN_TO_BOTH: Final = (video.CallRinging, video.CallConnected, video.CallEnded)
@@ -183,6 +193,12 @@ SKIPS: Final = Topic("skips", "<topic>/<partition>/<offset>", (), partitions=1, 
 def _paid_for(reason: balance.Reason) -> Callable[[Any], str]:
     """The key of a ledger's fact that belongs to a call or a gift: it carries its id as `ref`."""
     return lambda fact: fact.ref if fact.reason == reason else ""
+
+
+def _moves_coins(entry: balance.EntryRecorded) -> str:
+    """The owner of the coins that were spent (or came back), or were bought."""
+    counts = entry.coins and entry.reason in (balance.Reason.CALL, balance.Reason.GIFT, balance.Reason.PURCHASE)
+    return balance.owner_of(entry.account) if counts and entry.account.endswith("/coins") else ""
 
 
 def _pair(one: str, other: str) -> Callable[[Any], str]:
@@ -251,6 +267,11 @@ SUBSCRIPTIONS: Final = (
         lambda block: block.peer if block.reason in gallery.COMPLAINTS else "",
         "who is complained about",
     ),
+    *(
+        Subscription(fact, MEMBER.inbox, attrgetter("user"), "cohorts look at who, where from, and when seen last")
+        for fact in (user.UserSignedUp, user.SessionOpened, user.CameOnline, user.WentOffline)
+    ),
+    Subscription(balance.EntryRecorded, MEMBER.inbox, _moves_coins, "cohorts look at coins spent and bought"),
     Subscription(gift.GiftPriced, GIFT.inbox, attrgetter("gift"), "a gift knows its price"),
     Subscription(user.CameOnline, FOLLOWERS.inbox, attrgetter("user"), "followers are told"),
     Subscription(favorites.FavoriteCameOnline, FEED.name, attrgetter("follower"), "the phone shows who has come online"),

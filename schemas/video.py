@@ -269,6 +269,7 @@ class PlayClip(Message, frozen=True, kw_only=True):
     viewer: User_
     viewer_role: Role
     country: Short = ""
+    tags: tuple[str, ...] = ()
 
 
 class ClipOffered(Fact, frozen=True, kw_only=True):

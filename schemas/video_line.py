@@ -47,7 +47,9 @@ class ReleaseLine(_ToLine, frozen=True, kw_only=True):
 
 
 class JoinRoulette(_ToLine, frozen=True, kw_only=True):
-    """The user waits for a partner."""
+    """The user waits for a partner; `tags`: what tariff rules look at."""
+
+    tags: tuple[str, ...] = ()
 
 
 class LeaveRoulette(_ToLine, frozen=True, kw_only=True):
@@ -119,10 +121,12 @@ LINE_FACTS: Final = (LineSeized, LineRefused, LineFreed, RouletteJoined, Roulett
 
 
 class Line(State, frozen=True):
-    """What decides whether a user can be called: known, banned, online, in which call, barred from whom (once a block)."""
+    """What decides whether a user can be called: known, banned, online, in which call, barred from whom (once a block); `tags`
+    as of the last time in roulette."""
 
     role: Role | None = None
     country: str = ""
+    tags: tuple[str, ...] = ()
     banned: bool = False
     online: bool = False
     call: str = ""
@@ -145,6 +149,7 @@ class EnterPool(Message, frozen=True, kw_only=True):
     country: str = ""
     barred: tuple[str, ...] = ()
     last_partner: str = ""
+    tags: tuple[str, ...] = ()
 
 
 class QuitPool(Message, frozen=True, kw_only=True):
@@ -173,6 +178,7 @@ class Waiting(State, frozen=True):
     country: str = ""
     barred: tuple[str, ...] = ()
     last_partner: str = ""
+    tags: tuple[str, ...] = ()
 
 
 class Pool(State, frozen=True):

@@ -18,7 +18,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_
 
 from infra.clickhouse import connect
 from infra.settings import Settings
-from serving import balance, billing, blocklist, favorites, gallery, gift, profile, transfer, user, video, video_room
+from serving import balance, billing, blocklist, favorites, gallery, gift, panel, profile, transfer, user, video, video_room
 from serving import settings as app_settings
 from serving.auth import Authenticator
 from serving.commands import Commands, views_of
@@ -29,6 +29,9 @@ from serving.problems import install, responses, unavailable
 from serving.stream import FeedEndpoint
 from serving.views import Tail, Views
 
+PARTS: Final = (
+    user, balance, transfer, video, video_room, billing, gift, blocklist, favorites, profile, app_settings, gallery, panel,
+)  # fmt: skip
 # The log is polled ten times a second; three seconds without a poll is a thread that hangs.
 TAIL_S: Final = 3.0
 
@@ -78,23 +81,11 @@ def build(settings: Settings) -> tuple[FastAPI, Any, Hub]:
     app.state.settings = settings
     app.state.views = views
     app.state.rooms = Rooms(views)
+    app.state.members = panel.Members(views)
     app.state.authenticator = Authenticator(settings)
     app.state.clickhouse = _clickhouse(settings)
     install(app)
-    for part in (
-        user,
-        balance,
-        transfer,
-        video,
-        video_room,
-        billing,
-        gift,
-        blocklist,
-        favorites,
-        profile,
-        app_settings,
-        gallery,
-    ):
+    for part in PARTS:
         app.include_router(part.router)
     _add_health(app)
     _add_metrics(app)

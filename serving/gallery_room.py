@@ -14,7 +14,7 @@ from prometheus_client import Counter, Gauge
 from schemas.base import now
 from schemas.gallery import SHIPPED_RULES, GalleryRules
 from schemas.interaction import Pair
-from schemas.topics import FAVORITES, GALLERY_RULES, LINE, PAIR, PROFILE, RANK, USER
+from schemas.topics import FAVORITES, GALLERY_RULES, LINE, MEMBER, PAIR, PROFILE, RANK, USER
 from schemas.user import Role, User
 from schemas.video_line import Line
 from serving.gallery_shelf import Candidate, Place, Shelf, Viewpoint
@@ -150,8 +150,8 @@ class Room:
         )
 
     def _tags(self, user: str) -> frozenset[str]:
-        del user
-        return frozenset()
+        member = self._views.of(MEMBER).get(user)
+        return member.all_tags if member else frozenset()
 
     def rule(self, rules: GalleryRules) -> None:
         """Other rules: everybody is placed anew, and every stream told to read anew."""
@@ -172,7 +172,7 @@ class Rooms:
         self._affinity: dict[str, dict[str, float]] = {}
         self._barred: dict[str, frozenset[str]] = {}
         self.by_role = {role: Room(views, role, self._affinity, rules) for role, rules in SHIPPED_RULES.items()}
-        for entity in (USER, PROFILE, RANK):
+        for entity in (USER, PROFILE, RANK, MEMBER):
             views.watch(entity, self._about)
         views.watch(LINE, self._line)
         views.watch(PAIR, self._pair)

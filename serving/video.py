@@ -36,6 +36,7 @@ from schemas.video import (
 from schemas.video_line import JoinRoulette, LeaveRoulette, LineRefusal, LineRefused
 from serving.auth import Caller, SignedIn
 from serving.commands import commands_of, request_id, views_of
+from serving.panel import tags_of
 from serving.problems import Problem, responses
 from serving.views import Views
 
@@ -143,6 +144,7 @@ async def place(body: CallBody, caller: SignedIn, request: Request, response: Re
         caller_role=_role(views, caller.user, caller.role),
         callee_role=_role(views, body.to, Role.STREAMER),
         country=_country(views, caller.user),
+        tags=tags_of(views, caller.user),
     )
     return _answered(await commands_of(request).ask(command), command.call, request, response)
 
@@ -254,7 +256,8 @@ def _sides(fact: CallRinging | CallConnected | CallEnded) -> dict[str, Any]:
 @router.post("/v1/roulette", status_code=202, responses=responses(401, 403, 404, 409, 503))
 async def join(caller: SignedIn, request: Request) -> dict[str, str]:
     """Wait for a partner; the match's call comes on the feed."""
-    await _roulette(JoinRoulette(id=new_id(), at=now(), user=UserId(caller.user)), request)
+    tags = tags_of(views_of(request), caller.user)
+    await _roulette(JoinRoulette(id=new_id(), at=now(), user=UserId(caller.user), tags=tags), request)
     return {"status": "waiting"}
 
 
@@ -309,6 +312,7 @@ async def play(clip: Name, caller: SignedIn, request: Request, response: Respons
     command = PlayClip(
         id=new_id(), at=now(), clip=clip, call=call, viewer=UserId(caller.user),
         viewer_role=_role(views, caller.user, caller.role), country=_country(views, caller.user),
+        tags=tags_of(views, caller.user),
     )  # fmt: skip
     fact = await commands_of(request).ask(command, told=derived_id(command.id, 0))
     return _answered(fact, call, request, response)

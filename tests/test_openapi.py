@@ -20,6 +20,8 @@ OPERATIONS = [
     "/v1/favorites", "/v1/favorites/{user}", "/v1/followers", "/v1/settings", "/v1/admin/settings",
     "/v1/profile", "/v1/profiles/{user}", "/v1/profile/private", "/v1/admin/profiles/{user}/private",
     "/v1/gallery", "/v1/admin/gallery", "/v1/admin/gallery/{role}",
+    "/v1/admin/cohorts", "/v1/admin/cohorts/{cohort}", "/v1/admin/cohorts/preview", "/v1/admin/cohorts/{cohort}/members",
+    "/v1/admin/tags/{user}", "/v1/admin/tags/{user}/{tag}", "/v1/admin/groups/{group}",
 ]  # fmt: skip
 
 

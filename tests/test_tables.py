@@ -37,6 +37,8 @@ TOLD = {
         "tariff": lambda f: f.tariff.tariff, "version": lambda f: f.tariff.version,
         "effective_from": lambda f: f.tariff.effective_from, "definition": lambda f: encode(f.tariff).decode(),
     },
+    "sightings": {"kind": lambda f: type(f).__name__},
+    "cohort_changes": {"entered": lambda f: type(f).__name__ == "CohortEntered"},
     "gallery_impressions": {"line": lambda _: 1, "card": lambda f: f.cards[0]},
     "bill_steps": {"line": lambda _: 1} | {
         name: lambda f, name=name: getattr(f.steps[0], name) for name in fields_of(ReceiptStep)
@@ -55,6 +57,9 @@ LEFT_OUT = {
     "users": {"id", "cause"},
     "tariffs": {"id", "cause", "book"},
     "interactions": {"id", "cause"},
+    "sightings": {"id", "cause", "session", "device", "online_s"},
+    "tags": {"id", "cause"},
+    "cohort_changes": {"id", "cause"},
     "engagements": {"id", "cause"},
     "gallery_impressions": {"id", "cause", "cards"},
 }

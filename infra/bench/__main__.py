@@ -3,7 +3,7 @@
 import argparse
 import time
 
-from infra.bench import backtest, calls, gallery, latency, ledger, restore, sse, store
+from infra.bench import backtest, calls, gallery, growth, latency, ledger, restore, sse, store
 
 ALL = {
     "ledger": ledger.main,
@@ -14,6 +14,7 @@ ALL = {
     "backtest": backtest.main,
     "calls": calls.main,
     "gallery": gallery.main,
+    "growth": growth.main,
 }
 
 

@@ -93,9 +93,8 @@ def _naive_ms(room: Room, user: str) -> float:
 def main(tell: Callable[[str], None], scale: float) -> None:
     """Print both figures."""
     chance = random.Random(1)
-    tell(
-        f"gallery: a page of {PAGE} cards inside the process, {int(USERS * scale):,} users; aim p99 <= {AIM_MS:.0f} ms at 100k"
-    )
+    users = int(USERS * scale)
+    tell(f"gallery: a page of {PAGE} cards inside the process, {users:,} users; aim p99 <= {AIM_MS:.0f} ms at 100k")
     for full in ONLINE:
         online = max(100, int(full * scale))
         views = Views(Hub())
@@ -108,9 +107,8 @@ def main(tell: Callable[[str], None], scale: float) -> None:
         times = sorted(_page_ms(room, chance.choice(viewers)) for _ in range(PAGES))
         naive = sorted(_naive_ms(room, chance.choice(viewers)) for _ in range(NAIVE_PAGES))[NAIVE_PAGES // 2]
         p50, p99 = percentile(times, 50), percentile(times, 99)
-        tell(
-            f"  {online:>7,} online: p50 {p50:.2f} ms, p99 {p99:.2f} ms; placing every card: {naive:.1f} ms, {naive / p50:.0f} x"
-        )
+        peer = f"placing every card: {naive:.1f} ms, {naive / p50:.0f} x"
+        tell(f"  {online:>7,} online: p50 {p50:.2f} ms, p99 {p99:.2f} ms; {peer}")
         _fan_out(tell, views, room, scale)
         gc.unfreeze()
 

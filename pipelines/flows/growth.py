@@ -4,7 +4,7 @@
 """
 
 from infra.settings import Settings
-from pipelines import gallery, interaction
+from pipelines import gallery, interaction, panel
 from pipelines.flows.process import arguments, start
 from pipelines.runtime.core import Core, Decider
 from pipelines.runtime.worker import Worker
@@ -17,6 +17,8 @@ DECIDERS = (
     Decider(topics.RANK, gallery.decide_rank),
     Decider(topics.GALLERY_RULES, gallery.decide_rules),
     Decider(topics.VIEWER, gallery.decide_shown),
+    Decider(topics.COHORTS, panel.decide_book),
+    Decider(topics.MEMBER, panel.decide),
 )
 
 

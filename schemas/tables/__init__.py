@@ -38,12 +38,18 @@ PROJECTIONS: Final = (
     Projection("presence", "user.events"),
     Projection("users", "user.events"),
     Projection("tariffs", "tariffs.events"),
+    Projection("sightings", "user.events"),
     Projection("interactions", "pair.events"),
+    Projection("tags", "member.events"),
+    Projection("cohort_changes", "member.events"),
     Projection("engagements", "rank.events"),
     Projection("gallery_impressions", "viewer.events", rows_each=20),
 )
 TABLES: Final = (LOG, *(projection.table for projection in PROJECTIONS))
-VIEWS: Final = ("revenue_per_day", "streamer_pay_per_day", "call_lengths", "tariff_mix", "presence_hours")
+VIEWS: Final = (
+    "revenue_per_day", "streamer_pay_per_day", "call_lengths", "tariff_mix", "presence_hours", "user_actions",
+    "user_attributes", "cohort_membership",
+)  # fmt: skip
 
 
 def ddl(table: str) -> str:

@@ -1,0 +1,228 @@
+"""The panel: `cohorts` (the one book of rules) and `member` (keyed by user): who belongs to which cohort.
+
+State: `schemas.panel`. Laws: after each message a member is in just those cohorts whose rule holds at the time of the newest
+event; each change is a fact; a cohort that leaves the book is left by all. Rules reach members by broadcast: the state under
+the partition's broadcast key is the book, and the host wakes each member that was decided under another version.
+An event counts in the bucket of its own time, however late it comes, while that bucket is kept.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from schemas.balance import EntryRecorded, Reason, owner_of
+from schemas.base import Message, UserId, Wake, derived_id
+from schemas.entity import PARTITIONS, broadcast_keys
+from schemas.panel import (
+    FIRST_SECOND,
+    MAX_COHORTS,
+    MAX_TAGS,
+    Attribute,
+    BookInbox,
+    Cohort,
+    CohortBook,
+    CohortEntered,
+    CohortLeft,
+    CohortPut,
+    CohortRefusal,
+    CohortRefused,
+    CohortRemoved,
+    CountAction,
+    Counter,
+    Member,
+    MemberInbox,
+    Moment,
+    PutCohort,
+    PutTag,
+    RemoveCohort,
+    RemoveTag,
+    ShareCohorts,
+    TagChanged,
+    TagRefusal,
+    TagRefused,
+    count,
+)
+from schemas.panel_rules import EMPTY, Compiled, compiled
+from schemas.user import SessionOpened, UserSignedUp
+
+Decision = tuple[Member | None, Sequence[Message]]
+
+SPENT: Final = frozenset({Reason.CALL, Reason.GIFT})
+BLANK: Final = Member()
+FOREVER_S: Final = 1e18
+
+
+# --- the book ---------------------------------------------------------------------------------------------------------------
+
+
+def decide_book(book: CohortBook | None, message: BookInbox) -> tuple[CohortBook | None, Sequence[Message]]:
+    """Decide one message of the book of cohorts."""
+    known = book or CohortBook()
+    if isinstance(message, Wake):
+        return book, ()
+    name = message.cohort.cohort if isinstance(message, PutCohort) else message.cohort
+    others = tuple(cohort for cohort in known.cohorts if cohort.cohort != name)
+    refusal = None
+    if isinstance(message, RemoveCohort) and len(others) == len(known.cohorts):
+        refusal = CohortRefusal.COHORT_UNKNOWN
+    elif isinstance(message, PutCohort) and len(others) >= MAX_COHORTS:
+        refusal = CohortRefusal.TOO_MANY_COHORTS
+    head: dict[str, Any] = {"id": derived_id(message.id, 0), "at": message.at, "cause": message.id, "book": message.book}
+    if refusal is not None:
+        return book, (CohortRefused(**head, cohort=name, refusal=refusal),)
+    version = known.version + 1
+    if isinstance(message, PutCohort):
+        after = CohortBook(version, (*others, message.cohort))
+        fact: Message = CohortPut(**head, cohort=message.cohort, version=version, by=message.by)
+    else:
+        after = CohortBook(version, others)
+        fact = CohortRemoved(**head, cohort=name, version=version, by=message.by)
+    shares = [
+        ShareCohorts(id=derived_id(message.id, f"to/{key}"), at=message.at, user=UserId(key), shared=after)
+        for key in broadcast_keys(PARTITIONS)
+    ]
+    return after, (fact, *shares)
+
+
+# --- members ----------------------------------------------------------------------------------------------------------------
+
+
+def decide(member: Member | None, message: MemberInbox, common: Member | None) -> Decision:
+    """Decide one message of a member, under the book that its partition was told."""
+    if isinstance(message, ShareCohorts):
+        older = member is not None and member.shared is not None and member.shared.version >= message.shared.version
+        return (member if older else Member(shared=message.shared)), ()
+    rules = compiled(common.shared) if common is not None and common.shared is not None else EMPTY
+    known = member or BLANK
+    match message:
+        case Wake():
+            return (None, ()) if member is None else _wake(member, message, rules)
+        case PutTag() | RemoveTag():
+            return _tag(known, message, rules)
+        case CountAction():
+            return _counted(known, message, message.user, message.counts, rules)
+        case EntryRecorded():
+            return _paid(known, message, rules)
+    changes: dict[str, Any] = {"last_seen_at": max(known.last_seen_at or message.at, message.at)}
+    touched: list[str] = [Moment.LAST_SEEN]
+    told: dict[Attribute, str] = {}
+    if isinstance(message, UserSignedUp):
+        changes["signed_up_at"] = message.at
+        touched.append(Moment.SIGNED_UP)
+        told = {
+            Attribute.ROLE: message.role, Attribute.COUNTRY: message.country, Attribute.PLATFORM: message.platform,
+            Attribute.LOCALE: message.locale, Attribute.APP_VERSION: message.app_version,
+        }  # fmt: skip
+    elif isinstance(message, SessionOpened):
+        told = {Attribute.PLATFORM: message.platform, Attribute.APP_VERSION: message.app_version}
+    told = {field: value for field, value in told.items() if value}
+    if told:
+        changes["attributes"] = {**known.attributes, **told}
+    return _look(known, changes, message, message.user, (*touched, *told), rules)
+
+
+def _paid(member: Member, entry: EntryRecorded, rules: Compiled) -> Decision:
+    spent = entry.reason in SPENT
+    counts = {Counter.COINS_SPENT: -entry.coins} if spent else {Counter.COINS_BOUGHT: entry.coins}
+    return _counted(member, entry, owner_of(entry.account), counts, rules)
+
+
+def _counted(member: Member, message: Message, user: UserId, counts: dict[Counter, int], rules: Compiled) -> Decision:
+    second = int(message.at.timestamp())
+    if second < FIRST_SECOND:
+        return member, ()
+    due_at = member.due_at
+    due_s = due_at.timestamp() if due_at is not None else FOREVER_S
+    held = dict(member.counts)
+    for counter, amount in counts.items():
+        held[counter] = count(held.get(counter), second, amount)
+        leaves = rules.leaves_first(counter, second)
+        if 0 < leaves < due_s:
+            due_s, due_at = leaves, datetime.fromtimestamp(leaves, UTC)
+    return _look(member, {"counts": held, "due_at": due_at}, message, user, tuple(counts), rules)
+
+
+def _look(  # noqa: PLR0917 - the one path that every action takes
+    member: Member, changes: dict[str, Any], message: Message, user: UserId, touched: tuple[str, ...], rules: Compiled
+) -> Decision:
+    """The member with the changes, and which cohorts it enters or leaves: of those that what was touched can change, or, when a
+    window has moved or the book is another one, of all."""
+    at, due_at = message.at, member.due_at
+    if member.seen_at is not None and member.seen_at > at:
+        at = member.seen_at
+    after = replace(member, seen_at=at, **changes)
+    if member.version != rules.book.version or (due_at is not None and due_at <= at):
+        return _look_at_all(after, at, message, user, rules)
+    changed = rules.touched(touched)(after, at, int(at.timestamp()))
+    if rules.spans(touched):
+        after = replace(after, due_at=rules.next_due(after, at))
+    return _changed(after, changed, message, user, rules) if changed else (after, ())
+
+
+def _changed(member: Member, changed: list[int], message: Message, user: UserId, rules: Compiled) -> Decision:
+    """These cohorts (by number) have to be entered, or left."""
+    told: list[Message] = []
+    cohorts = dict(member.cohorts)
+    for number in changed:
+        cohort = rules.book.cohorts[number]
+        tag = cohorts.pop(cohort.cohort, None)
+        if tag is None:
+            cohorts[cohort.cohort] = cohort.tag
+            told.append(_enter(cohort, message, user))
+        else:
+            told.append(_leave(cohort.cohort, tag, message, user))
+    return replace(member, cohorts=cohorts), told
+
+
+def _enter(cohort: Cohort, message: Message, user: UserId) -> CohortEntered:
+    name = derived_id(message.id, f"in/{cohort.cohort}")
+    return CohortEntered(id=name, at=message.at, cause=message.id, user=user, cohort=cohort.cohort, tag=cohort.tag)
+
+
+def _leave(cohort: str, tag: str, message: Message, user: UserId) -> CohortLeft:
+    name = derived_id(message.id, f"out/{cohort}")
+    return CohortLeft(id=name, at=message.at, cause=message.id, user=user, cohort=cohort, tag=tag)
+
+
+def _look_at_all(member: Member, at: datetime, message: Message, user: UserId, rules: Compiled) -> Decision:
+    """Also those that are no more, or have another tag now: they are left, the latter to be entered again."""
+    told: list[Message] = []
+    if member.version != rules.book.version and member.cohorts:
+        known = rules.cohorts
+        gone = {name: tag for name, tag in member.cohorts.items() if name not in known or known[name].tag != tag}
+        told = [_leave(name, tag, message, user) for name, tag in gone.items()]
+        member = replace(member, cohorts={name: tag for name, tag in member.cohorts.items() if name not in gone})
+    changed = rules.all(member, at, int(at.timestamp()))
+    after, more = _changed(member, changed, message, user, rules) if changed else (member, ())
+    assert after is not None
+    return replace(after, version=rules.book.version, due_at=rules.next_due(after, at)), (*told, *more)
+
+
+def _wake(member: Member, message: Wake, rules: Compiled) -> Decision:
+    """A window moved, or the book is another one. A stale wake changes nothing."""
+    due = member.due_at is not None and member.due_at <= message.at
+    if member.shared is not None or not (due or member.version != rules.book.version):
+        return member, ()
+    at = message.at if member.seen_at is None else max(member.seen_at, message.at)
+    return _look_at_all(replace(member, seen_at=at), at, message, UserId(message.key), rules)
+
+
+def _tag(member: Member, message: PutTag | RemoveTag, rules: Compiled) -> Decision:
+    there = isinstance(message, PutTag)
+    head: dict[str, Any] = {
+        "id": derived_id(message.id, 0),
+        "at": message.at,
+        "cause": message.id,
+        "user": message.user,
+        "tag": message.tag,
+    }
+    tags = tuple(tag for tag in member.tags if tag != message.tag)
+    if not there and len(tags) == len(member.tags):
+        return (None if member is BLANK else member), (TagRefused(**head, refusal=TagRefusal.TAG_UNKNOWN),)
+    if there and len(tags) >= MAX_TAGS:
+        return member, (TagRefused(**head, refusal=TagRefusal.TOO_MANY_TAGS),)
+    changes = {"tags": (*tags, message.tag) if there else tags}
+    after, told = _look(member, changes, message, message.user, (Attribute.TAG,), rules)
+    return after, (TagChanged(**head, there=there, by=message.by), *told)

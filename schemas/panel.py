@@ -1,0 +1,357 @@
+"""The panel: cohorts (rules as data), their members, and tags.
+
+A rule looks at what a user is (attributes), when (sign-up, last seen) and what the user did (sums over sliding windows). It is
+decided at each action of the user, and when a window moves. `member` is a user as rules see them; `cohorts` is the one book of
+rules, told to every partition of `member`. The same rules compile to SQL: `schemas.panel_sql`.
+"""
+
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Final
+
+from msgspec import Meta
+
+from schemas.balance import EntryRecorded
+from schemas.base import Fact, Id, Message, State, Time, UserId, Wake
+from schemas.user import CameOnline, SessionOpened, Short, User_, UserSignedUp, WentOffline
+
+BOOK: Final = "cohorts"
+MAX_COHORTS: Final = 200
+MAX_TAGS: Final = 100
+MAX_DEPTH: Final = 8
+MAX_PARTS: Final = 50
+
+
+class Attribute(StrEnum):
+    """What a user is."""
+
+    ROLE = "role"
+    COUNTRY = "country"
+    PLATFORM = "platform"
+    LOCALE = "locale"
+    APP_VERSION = "app_version"
+    NETWORK = "network"
+    CAMPAIGN = "campaign"
+    TAG = "tag"
+
+
+class Moment(StrEnum):
+    """When something of a user was."""
+
+    SIGNED_UP = "signed_up"
+    LAST_SEEN = "last_seen"
+
+
+class Counter(StrEnum):
+    """What a user did: times, seconds or coins. Members are only ever added."""
+
+    CALLS = "calls"
+    TALKED_S = "talked_s"
+    GIFTS_SENT = "gifts_sent"
+    GIFTS_RECEIVED = "gifts_received"
+    COINS_SPENT = "coins_spent"
+    COINS_BOUGHT = "coins_bought"
+
+
+# A window is a number of minutes, hours or days; what happened is kept in buckets of all three, so that a rule that is saved
+# today looks back as far as any. Unit: seconds a bucket, how many are kept. A bucket's number is Unix seconds // its size:
+# between 1990 and 2240 no minute's number is an hour's, no hour's a day's, so that one table holds all three.
+UNITS: Final = {"m": (60, 120), "h": (3_600, 72), "d": (86_400, 90)}
+FIRST_SECOND: Final = 631_152_000
+# A table this long is looked through for what has left every window.
+LONG_TABLE: Final = 48
+WINDOW: Final = re.compile(r"([1-9][0-9]{0,3})([mhd])")
+
+Window = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,3}[mhd]$", description="30m, 24h, 7d: at most 120m, 72h, 90d")]
+Value = Annotated[str, Meta(max_length=64)]
+Values = Annotated[tuple[Value, ...], Meta(min_length=1, max_length=200)]
+
+
+class RuleError(ValueError):
+    """A rule that cannot be; the text says what to do."""
+
+
+def parse_window(window: str) -> tuple[str, int]:
+    """A window's unit and how many of its buckets. Errors: RuleError."""
+    found = WINDOW.fullmatch(window)
+    if not found or int(found[1]) > UNITS[found[2]][1]:
+        raise RuleError(f"the window {window!r} is none: a number and m, h or d, at most 120m, 72h or 90d")
+    return found[2], int(found[1])
+
+
+def count(buckets: dict[int, int] | None, second: int, amount: int) -> dict[int, int]:
+    """The buckets with `amount` more in this second's minute, hour and day."""
+    after = dict(buckets) if buckets else {}
+    for size, _ in UNITS.values():
+        number = second // size
+        after[number] = after.get(number, 0) + amount
+    if len(after) > LONG_TABLE:
+        newest = max(after) * UNITS["m"][0]
+        gone = {number for size, kept in UNITS.values() for number in after if _left(number, newest, size, kept)}
+        return {number: amount for number, amount in after.items() if number not in gone}
+    return after
+
+
+def _left(number: int, newest_s: int, size_s: int, kept: int) -> bool:
+    """Whether it is a bucket of this size, and has left every window."""
+    return FIRST_SECOND // size_s <= number <= newest_s // size_s - kept
+
+
+class _Part(State, frozen=True, tag_field="rule"):
+    pass
+
+
+class All(_Part, frozen=True, tag="all"):
+    """Every part holds."""
+
+    of: "tuple[Rule, ...]"
+
+
+class Some(_Part, frozen=True, tag="any"):
+    """At least one part holds."""
+
+    of: "tuple[Rule, ...]"
+
+
+class Not(_Part, frozen=True, tag="not"):
+    """The part does not hold."""
+
+    of: "Rule"
+
+
+class Is(_Part, frozen=True, tag="is"):
+    """The attribute is one of the values (`tag`: the user has one of them)."""
+
+    field: Attribute
+    values: Values
+
+
+class Within(_Part, frozen=True, tag="within"):
+    """It was less than `seconds` ago. What never was is not."""
+
+    field: Moment
+    seconds: Annotated[int, Meta(ge=1, le=10 * 366 * 86_400)]
+
+
+class Count(_Part, frozen=True, tag="count"):
+    """The sum over the window is at least `at_least` and, if given, at most `at_most`."""
+
+    field: Counter
+    window: Window
+    at_least: int = 0
+    at_most: int | None = None
+
+
+Rule = All | Some | Not | Is | Within | Count
+
+
+def parts_of(rule: Rule, depth: int = 1) -> Iterator[Is | Within | Count]:
+    """The rule's leaves. Errors: RuleError."""
+    if depth > MAX_DEPTH:
+        raise RuleError(f"the rule is nested deeper than {MAX_DEPTH} levels")
+    match rule:
+        case All() | Some():
+            if not rule.of:
+                raise RuleError("all and any need at least one part")
+            for part in rule.of:
+                yield from parts_of(part, depth + 1)
+        case Not():
+            yield from parts_of(rule.of, depth + 1)
+        case Count():
+            parse_window(rule.window)
+            if rule.at_most is not None and rule.at_most < rule.at_least:
+                raise RuleError(f"the count of {rule.field} is never at least {rule.at_least} and at most {rule.at_most}")
+            yield rule
+        case _:
+            yield rule
+
+
+def check(rule: Rule) -> None:
+    """Whether a rule can be. Errors: RuleError."""
+    if sum(1 for _ in parts_of(rule)) > MAX_PARTS:
+        raise RuleError(f"the rule has more than {MAX_PARTS} parts")
+
+
+class Cohort(State, frozen=True):
+    """A cohort: who fits the rule is a member and has the tag."""
+
+    cohort: Id
+    tag: Short
+    rule: Rule
+    name: Short = ""
+
+
+class CohortRefusal(StrEnum):
+    """Why the book of cohorts was not changed, in order of precedence."""
+
+    COHORT_UNKNOWN = "cohort_unknown"
+    TOO_MANY_COHORTS = "too_many_cohorts"
+
+
+# --- the book ---------------------------------------------------------------------------------------------------------------
+
+
+class PutCohort(Message, frozen=True, kw_only=True):
+    """The cohort is this from now on."""
+
+    book: str
+    cohort: Cohort
+    by: str = ""
+
+
+class RemoveCohort(Message, frozen=True, kw_only=True):
+    """The cohort is no more: everybody leaves it."""
+
+    book: str
+    cohort: Id
+    by: str = ""
+
+
+class CohortPut(Fact, frozen=True, kw_only=True):
+    """The cohort is in the book, whose version is `version` now."""
+
+    book: str
+    cohort: Cohort
+    version: int
+    by: str = ""
+
+
+class CohortRemoved(Fact, frozen=True, kw_only=True):
+    """The cohort is out of the book."""
+
+    book: str
+    cohort: str
+    version: int
+    by: str = ""
+
+
+class CohortRefused(Fact, frozen=True, kw_only=True):
+    """Nothing was changed."""
+
+    book: str
+    cohort: str
+    refusal: CohortRefusal
+
+
+class CohortBook(State, frozen=True):
+    """All cohorts; each change is a version."""
+
+    version: int = 0
+    cohorts: tuple[Cohort, ...] = ()
+
+
+# --- members ----------------------------------------------------------------------------------------------------------------
+
+
+class ShareCohorts(Message, frozen=True, kw_only=True):
+    """To the broadcast key of a partition (`user`): the cohorts that all its members are decided under."""
+
+    user: User_
+    shared: CohortBook
+
+
+class CountAction(Message, frozen=True, kw_only=True):
+    """The user did something: by how much each counter grows."""
+
+    user: User_
+    counts: dict[Counter, int]
+
+
+class PutTag(Message, frozen=True, kw_only=True):
+    """A person gives the user a tag (a manual group is a tag that many have)."""
+
+    user: User_
+    tag: Annotated[str, Meta(min_length=1, max_length=64)]
+    by: str
+
+
+class RemoveTag(Message, frozen=True, kw_only=True):
+    """A person takes the tag away."""
+
+    user: User_
+    tag: Annotated[str, Meta(min_length=1, max_length=64)]
+    by: str
+
+
+class TagRefusal(StrEnum):
+    """Why a tag was not changed."""
+
+    TOO_MANY_TAGS = "too_many_tags"
+    TAG_UNKNOWN = "tag_unknown"
+
+
+class TagChanged(Fact, frozen=True, kw_only=True):
+    """The user has the tag, or not any more."""
+
+    user: UserId
+    tag: str
+    there: bool
+    by: str
+
+
+class TagRefused(Fact, frozen=True, kw_only=True):
+    """Nothing was changed."""
+
+    user: UserId
+    tag: str
+    refusal: TagRefusal
+
+
+class CohortEntered(Fact, frozen=True, kw_only=True):
+    """The user fits the cohort's rule."""
+
+    user: UserId
+    cohort: str
+    tag: str
+
+
+class CohortLeft(Fact, frozen=True, kw_only=True):
+    """The user does not fit it any more, or the cohort is no more."""
+
+    user: UserId
+    cohort: str
+    tag: str
+
+
+class Member(State, frozen=True):
+    """A user as rules see them. `counts`: counter -> bucket (of all units) -> sum; `cohorts`: id -> tag; `tags`: those given by
+    hand; `version`: of the book that it was decided under; `due_at`: when a window may move. Under a broadcast key:
+    only `shared`."""
+
+    attributes: dict[Attribute, str] = {}
+    signed_up_at: Time | None = None
+    last_seen_at: Time | None = None
+    counts: dict[Counter, dict[int, int]] = {}
+    tags: tuple[str, ...] = ()
+    cohorts: dict[str, str] = {}
+    seen_at: Time | None = None
+    version: int = 0
+    due_at: Time | None = None
+    shared: CohortBook | None = None
+
+    @property
+    def wake_at(self) -> datetime | None:
+        """When a window may move."""
+        return self.due_at
+
+    def behind(self, common: State | None) -> bool:
+        """Whether it was decided under another version of the book."""
+        return self.shared is None and isinstance(common, Member) and common.shared is not None and (
+            self.version != common.shared.version
+        )  # fmt: skip
+
+    @property
+    def all_tags(self) -> frozenset[str]:
+        """Those given by hand, and those of the cohorts."""
+        return frozenset((*self.tags, *self.cohorts.values()))
+
+
+BOOK_FACTS: Final = (CohortPut, CohortRemoved, CohortRefused)
+MEMBER_FACTS: Final = (CohortEntered, CohortLeft, TagChanged, TagRefused)
+BookInbox = PutCohort | RemoveCohort | Wake
+MemberInbox = (
+    ShareCohorts | CountAction | PutTag | RemoveTag | UserSignedUp | SessionOpened | CameOnline | WentOffline | EntryRecorded
+    | Wake
+)  # fmt: skip

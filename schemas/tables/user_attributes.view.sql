@@ -1,0 +1,28 @@
+-- What cohort rules look at in a user: who, where from, on what, and when seen last; empty: not known.
+SELECT
+    user, any(s.role) AS role, any(s.country) AS country, any(s.platform) AS platform, any(s.locale) AS locale,
+    any(s.app_version) AS app_version, any(s.signed_up_at) AS signed_up_at, any(s.last_seen_at) AS last_seen_at,
+    any(t.tags) AS tags
+FROM
+(
+    SELECT user FROM sightings
+    UNION DISTINCT SELECT user FROM user_actions
+    UNION DISTINCT SELECT user FROM tags
+) AS everybody
+LEFT JOIN
+(
+    SELECT
+        user, argMaxIf(role, at, role != '') AS role, argMaxIf(country, at, country != '') AS country,
+        argMaxIf(platform, at, platform != '') AS platform, argMaxIf(locale, at, locale != '') AS locale,
+        argMaxIf(app_version, at, app_version != '') AS app_version, maxIf(at, kind = 'UserSignedUp') AS signed_up_at,
+        max(at) AS last_seen_at
+    FROM sightings FINAL
+    GROUP BY user
+) AS s USING user
+LEFT JOIN
+(
+    SELECT user, groupArrayIf(tag, there) AS tags
+    FROM (SELECT user, tag, argMax(there, (at, partition, offset)) AS there FROM tags FINAL GROUP BY user, tag)
+    GROUP BY user
+) AS t USING user
+GROUP BY user

@@ -1,0 +1,282 @@
+"""Cohorts, tags and groups, for admins: `/v1/admin/cohorts`, `/v1/admin/tags`, `/v1/admin/groups`.
+
+A rule is checked at save: its fields and windows, how many members it would have (asked of ClickHouse), and that it does not
+take in everybody unless that is meant. A saved cohort is filled member by member; `evaluated` of `users` says how far that is.
+"""
+
+import asyncio
+from typing import Annotated, Any, Final
+
+import msgspec
+from clickhouse_connect.driver.exceptions import Error
+from fastapi import APIRouter, Path, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from schemas.base import UserId, new_id, now
+from schemas.panel import (
+    BOOK,
+    Cohort,
+    CohortBook,
+    CohortRefusal,
+    CohortRefused,
+    Member,
+    PutCohort,
+    PutTag,
+    RemoveCohort,
+    RemoveTag,
+    Rule,
+    RuleError,
+    TagRefusal,
+    TagRefused,
+    check,
+)
+from schemas.panel_sql import members_sql
+from schemas.topics import COHORTS, MEMBER, USER
+from schemas.user import USER_ID_PATTERN
+from serving.auth import Admin
+from serving.commands import commands_of, views_of
+from serving.problems import Problem, responses, unavailable
+from serving.user import UserInPath
+from serving.views import Views
+
+router = APIRouter(tags=["cohorts"])
+
+MAX_GROUP: Final = 1_000
+MEMBERS_SHOWN: Final = 1_000
+REFUSED: Final = {
+    CohortRefusal.COHORT_UNKNOWN: (404, "there is no such cohort; see GET /v1/admin/cohorts"),
+    CohortRefusal.TOO_MANY_COHORTS: (409, "there are as many cohorts as there can be; remove one first"),
+}
+TAG_REFUSED: Final = {
+    TagRefusal.TAG_UNKNOWN: (404, "the user does not have this tag by hand; a cohort's tag goes when its rule does"),
+    TagRefusal.TOO_MANY_TAGS: (409, "the user has as many tags as one can have"),
+}
+
+Name = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.:-]+$")]
+RuleBody = Annotated[
+    dict[str, Any],
+    Field(
+        description="all, any, not of: is (field, values), within (field, seconds), count (field, window, at_least, at_most)",
+        examples=[{"rule": "count", "field": "calls", "window": "7d", "at_least": 3}],
+    ),
+]
+
+
+class CohortBody(BaseModel):
+    """A cohort: its rule, and the tag that members have. `everybody`: yes, the rule is meant to take in all users."""
+
+    model_config = ConfigDict(extra="forbid")
+    rule: RuleBody
+    tag: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.:-]+$")]
+    name: Annotated[str, Field(max_length=64, pattern=r"^[^\x00-\x1f]*$")] = ""
+    everybody: bool = False
+
+
+class PreviewBody(BaseModel):
+    """A rule that is not saved yet."""
+
+    model_config = ConfigDict(extra="forbid")
+    rule: RuleBody
+
+
+class PreviewAnswer(BaseModel):
+    """How many members the rule would have now, of how many users, and the SQL that tells."""
+
+    members: int
+    users: int
+    sql: str
+
+
+class CohortAnswer(BaseModel):
+    """A cohort and how far it is filled: `evaluated` of `users` have been looked at under the newest rules."""
+
+    cohort: str
+    name: str
+    tag: str
+    rule: dict[str, Any]
+    members: int
+    evaluated: int
+    users: int
+
+
+class MembersAnswer(BaseModel):
+    """A cohort's members, at most a thousand of `count`."""
+
+    count: int
+    members: list[str]
+
+
+class GroupBody(BaseModel):
+    """Who is in a group: each gets its tag."""
+
+    model_config = ConfigDict(extra="forbid")
+    users: Annotated[list[Annotated[str, Field(pattern=USER_ID_PATTERN)]], Field(min_length=1, max_length=MAX_GROUP)]
+
+
+class TagsAnswer(BaseModel):
+    """A user's tags: given by hand, and those of the cohorts that the user is in."""
+
+    tags: list[str]
+    cohorts: dict[str, str]
+
+
+class Members:
+    """Who is in which cohort, and how many have been decided under which version of the book; follows the views."""
+
+    def __init__(self, views: Views) -> None:
+        self.of: dict[str, set[str]] = {}
+        self.versions: dict[int, int] = {}
+        self._known: dict[str, tuple[frozenset[str], int]] = {}
+        views.watch(MEMBER, self._changed)
+
+    def _changed(self, user: str, member: Member | None) -> None:
+        if user.startswith("@"):
+            return
+        before, version = self._known.pop(user, (frozenset(), -1))
+        after = frozenset(member.cohorts) if member else frozenset()
+        for cohort in before - after:
+            self.of[cohort].discard(user)
+        for cohort in after - before:
+            self.of.setdefault(cohort, set()).add(user)
+        if version >= 0:
+            self.versions[version] -= 1
+        if member is not None:
+            self._known[user] = (after, member.version)
+            self.versions[member.version] = self.versions.get(member.version, 0) + 1
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+
+def tags_of(views: Views, user: str) -> tuple[str, ...]:
+    """All tags of a user, for rules that look at them."""
+    member = views.of(MEMBER).get(user)
+    return tuple(sorted(member.all_tags)) if member else ()
+
+
+def _rule(given: dict[str, Any]) -> Rule:
+    try:
+        rule: Rule = msgspec.convert(given, Rule)
+        check(rule)
+    except (msgspec.ValidationError, RuleError, RecursionError) as error:
+        raise Problem(422, "rule_invalid", f"the rule cannot be: {error}") from None
+    return rule
+
+
+async def _preview(rule: Rule, request: Request) -> PreviewAnswer:
+    sql = members_sql(rule)
+    ask = f"SELECT (SELECT count() FROM ({sql})), (SELECT count() FROM user_attributes)"
+    try:
+        client = request.app.state.clickhouse()
+        found = await asyncio.to_thread(client.query, ask, parameters={"now": now()})
+    except (Error, OSError) as error:
+        raise unavailable("warehouse_unreachable", "ClickHouse cannot be asked how many members there would be") from error
+    members, users = found.result_rows[0]
+    return PreviewAnswer(members=members, users=users, sql=sql)
+
+
+@router.post("/v1/admin/cohorts/preview", response_model=PreviewAnswer, responses=responses(400, 401, 403, 422, 503))
+async def preview(body: PreviewBody, _: Admin, request: Request) -> Any:
+    """How many members a rule would have, from history."""
+    views_of(request)
+    return await _preview(_rule(body.rule), request)
+
+
+@router.put("/v1/admin/cohorts/{cohort}", response_model=PreviewAnswer, responses=responses(400, 401, 403, 409, 422, 503))
+async def put(cohort: Name, body: CohortBody, caller: Admin, request: Request) -> Any:
+    """Save a cohort; the answer says how many members it will have. It is filled at once."""
+    commands = commands_of(request)
+    rule = _rule(body.rule)
+    found = await _preview(rule, request)
+    if found.users and found.members == found.users and not body.everybody:
+        raise Problem(409, "matches_everybody", f"all {found.users} users fit the rule; say `everybody: true` if that is meant")
+    saved = Cohort(cohort, body.tag, rule, body.name)
+    fact = await commands.ask(PutCohort(id=new_id(), at=now(), book=BOOK, cohort=saved, by=caller.user))
+    _refuse(fact)
+    return found
+
+
+@router.delete("/v1/admin/cohorts/{cohort}", status_code=204, responses=responses(401, 403, 404, 409, 422, 503))
+async def remove(cohort: Name, caller: Admin, request: Request) -> None:
+    """Remove a cohort: everybody leaves it."""
+    _refuse(await commands_of(request).ask(RemoveCohort(id=new_id(), at=now(), book=BOOK, cohort=cohort, by=caller.user)))
+
+
+def _refuse(fact: Any) -> None:
+    if isinstance(fact, CohortRefused):
+        status, detail = REFUSED[fact.refusal]
+        raise Problem(status, fact.refusal, detail)
+
+
+@router.get("/v1/admin/cohorts", response_model=list[CohortAnswer], responses=responses(401, 403, 503))
+async def cohorts(_: Admin, request: Request) -> Any:
+    """All cohorts, how many members each has, and how far a new one is filled."""
+    members: Members = request.app.state.members
+    book: CohortBook = views_of(request).of(COHORTS).get(BOOK) or CohortBook()
+    evaluated = members.versions.get(book.version, 0)
+    return [
+        CohortAnswer(
+            cohort=one.cohort, name=one.name, tag=one.tag, rule=msgspec.to_builtins(one.rule), evaluated=evaluated,
+            members=len(members.of.get(one.cohort, ())), users=len(members),
+        )
+        for one in book.cohorts
+    ]  # fmt: skip
+
+
+@router.get("/v1/admin/cohorts/{cohort}/members", response_model=MembersAnswer, responses=responses(401, 403, 404, 422, 503))
+async def members_of(
+    cohort: Name, _: Admin, request: Request, limit: Annotated[int, Query(ge=1, le=MEMBERS_SHOWN)] = 100
+) -> Any:
+    """Who is in a cohort now."""
+    book: CohortBook = views_of(request).of(COHORTS).get(BOOK) or CohortBook()
+    if all(one.cohort != cohort for one in book.cohorts):
+        raise Problem(404, CohortRefusal.COHORT_UNKNOWN, REFUSED[CohortRefusal.COHORT_UNKNOWN][1])
+    found = request.app.state.members.of.get(cohort, set())
+    return MembersAnswer(count=len(found), members=sorted(found)[:limit])
+
+
+@router.get("/v1/admin/tags/{user}", response_model=TagsAnswer, responses=responses(401, 403, 404, 422, 503))
+async def tags(user: UserInPath, _: Admin, request: Request) -> Any:
+    """A user's tags."""
+    return _tags(request, user)
+
+
+def _tags(request: Request, user: str) -> TagsAnswer:
+    member = views_of(request).of(MEMBER).get(user)
+    if member is None:
+        raise Problem(404, "user_unknown", "there is no such user")
+    return TagsAnswer(tags=list(member.tags), cohorts=member.cohorts)
+
+
+@router.put("/v1/admin/tags/{user}/{tag}", status_code=204, responses=responses(401, 403, 404, 409, 422, 503))
+async def tag(user: UserInPath, tag: Name, caller: Admin, request: Request) -> None:
+    """Give a user a tag."""
+    _known(request, [user])
+    _refuse_tag(await commands_of(request).ask(PutTag(id=new_id(), at=now(), user=UserId(user), tag=tag, by=caller.user)))
+
+
+@router.delete("/v1/admin/tags/{user}/{tag}", status_code=204, responses=responses(401, 403, 404, 409, 422, 503))
+async def untag(user: UserInPath, tag: Name, caller: Admin, request: Request) -> None:
+    """Take a tag away."""
+    _refuse_tag(await commands_of(request).ask(RemoveTag(id=new_id(), at=now(), user=UserId(user), tag=tag, by=caller.user)))
+
+
+def _refuse_tag(fact: Any) -> None:
+    if isinstance(fact, TagRefused):
+        status, detail = TAG_REFUSED[fact.refusal]
+        raise Problem(status, fact.refusal, detail)
+
+
+def _known(request: Request, users: list[str]) -> None:
+    known = views_of(request).of(USER)
+    unknown = [user for user in users if user not in known]
+    if unknown:
+        raise Problem(404, "user_unknown", f"there is no user {', '.join(unknown[:5])}")
+
+
+@router.post("/v1/admin/groups/{group}", status_code=204, responses=responses(400, 401, 403, 404, 422, 503))
+async def group(group: Name, body: GroupBody, caller: Admin, request: Request) -> None:
+    """Put users into a group by hand: each gets the group's name as a tag."""
+    _known(request, body.users)
+    puts = [PutTag(id=new_id(), at=now(), user=UserId(user), tag=group, by=caller.user) for user in dict.fromkeys(body.users)]
+    await commands_of(request).tell(*puts)

@@ -1,0 +1,381 @@
+"""Cohorts: refusals by table, windows that move, rules that change; and the same rule in SQL over the same events."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from infra.clickhouse import connect, migrate
+from pipelines import panel as domain
+from pipelines.panel import decide, decide_book
+from pipelines.runtime.core import Batch, Core, Decider
+from schemas.balance import EntryKind, EntryRecorded, Reason
+from schemas.base import Wake
+from schemas.billing import CallKind
+from schemas.codec import encode
+from schemas.entity import broadcast_keys, partition_of
+from schemas.gift import GiftSent
+from schemas.panel import (
+    BOOK,
+    All,
+    Attribute,
+    Cohort,
+    CohortBook,
+    CohortEntered,
+    CohortLeft,
+    CohortRefusal,
+    Count,
+    CountAction,
+    Counter,
+    Is,
+    Member,
+    Moment,
+    Not,
+    PutCohort,
+    PutTag,
+    RemoveCohort,
+    RemoveTag,
+    Rule,
+    RuleError,
+    ShareCohorts,
+    Some,
+    TagRefusal,
+    Within,
+    check,
+)
+from schemas.panel_sql import members_sql
+from schemas.tables import PROJECTIONS
+from schemas.topics import MEMBER
+from schemas.user import CameOnline, Role, SessionOpened, UserSignedUp, WentOffline
+from schemas.video import CallEnded, EndReason
+from tests.conftest import Phone, eventually
+
+T = datetime(2030, 1, 1, 12, tzinfo=UTC)
+CALLER = Count(Counter.CALLS, "10m", at_least=2)
+
+
+def book(*rules, version=1):
+    return Member(shared=CohortBook(version, tuple(Cohort(f"c{n}", f"tag{n}", rule) for n, rule in enumerate(rules))))
+
+
+def called(minutes, n=0):
+    return CountAction(id=f"a{minutes}-{n}", at=T + timedelta(minutes=minutes), user="bob", counts={Counter.CALLS: 1})
+
+
+def play(common, *messages, member=None):
+    told = []
+    for message in messages:
+        member, more = decide(member, message, common)
+        told += more
+    return member, [(type(one), one.cohort) for one in told if isinstance(one, CohortEntered | CohortLeft)]
+
+
+# --- the book ---------------------------------------------------------------------------------------------------------------
+
+
+def test_each_refusal_by_name(monkeypatch):
+    monkeypatch.setattr(domain, "MAX_COHORTS", 1)
+    monkeypatch.setattr(domain, "MAX_TAGS", 1)
+    put = PutCohort(id="p", at=T, book=BOOK, cohort=Cohort("a", "t", CALLER))
+    known, told = decide_book(None, put)
+    assert [type(one).__name__ for one in told] == ["CohortPut"] + ["ShareCohorts"] * 4
+    rows = [
+        (RemoveCohort(id="r", at=T, book=BOOK, cohort="b"), CohortRefusal.COHORT_UNKNOWN),
+        (PutCohort(id="q", at=T, book=BOOK, cohort=Cohort("b", "t", CALLER)), CohortRefusal.TOO_MANY_COHORTS),
+    ]
+    for message, refusal in rows:
+        assert decide_book(known, message)[1][0].refusal is refusal
+    assert {refusal for _, refusal in rows} == set(CohortRefusal)
+    again, _ = decide_book(known, put)
+    assert (again.version, len(again.cohorts)) == (2, 1)
+    gone, _ = decide_book(again, RemoveCohort(id="r", at=T, book=BOOK, cohort="a"))
+    assert (gone.version, gone.cohorts) == (3, ())
+    tag = {"at": T, "user": "bob", "by": "root"}
+    member, _ = decide(None, PutTag(id="t", tag="one", **tag), None)
+    rows = [
+        (PutTag(id="t", tag="two", **tag), TagRefusal.TOO_MANY_TAGS),
+        (RemoveTag(id="t", tag="two", **tag), TagRefusal.TAG_UNKNOWN),
+    ]
+    for message, refusal in rows:
+        assert decide(member, message, None)[1][0].refusal is refusal
+    assert {refusal for _, refusal in rows} == set(TagRefusal)
+
+
+def test_rules_that_cannot_be():
+    for rule, why in [
+        (All(()), "at least one part"),
+        (Count(Counter.CALLS, "121m", 1), "at most 120m"),
+        (Count(Counter.CALLS, "7d", 5, 4), "at least 5 and at most 4"),
+        (Not(Not(Not(Not(Not(Not(Not(Not(CALLER)))))))), "nested deeper"),
+        (Some(tuple([CALLER] * 51)), "more than 50"),
+    ]:
+        with pytest.raises(RuleError, match=why):
+            check(rule)
+    with pytest.raises(msgspec.ValidationError, match="Invalid enum value 'shoe_size'"):
+        msgspec.convert({"rule": "is", "field": "shoe_size", "values": ["44"]}, Rule)
+
+
+# --- members ----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_member_enters_by_an_action_and_leaves_when_the_window_moves():
+    member, told = play(book(CALLER), called(0), called(3))
+    assert told == [(CohortEntered, "c0")]
+    assert member.all_tags == {"tag0"}
+    assert member.due_at == T + timedelta(minutes=10)
+    assert play(book(CALLER), Wake(id="w", at=T + timedelta(minutes=9), key="bob"), member=member) == (member, [])
+    member, told = play(book(CALLER), Wake(id="w", at=member.due_at, key="bob"), member=member)
+    assert told == [(CohortLeft, "c0")]
+    assert member.due_at == T + timedelta(minutes=13)
+
+
+def test_late_actions_count_in_their_own_bucket():
+    _, told = play(book(CALLER), called(20), called(13), called(11))
+    assert told == [(CohortEntered, "c0")]
+    _, told = play(book(CALLER), called(20), called(10), called(5))
+    assert told == []
+
+
+def test_a_new_book_is_decided_by_a_wake_and_a_removed_cohort_is_left():
+    member, told = play(None, called(0), called(1))
+    assert told == []
+    common = book(CALLER, Is(Attribute.COUNTRY, ("DE",)), version=2)
+    assert member.behind(common)
+    member, told = play(common, Wake(id="w", at=T + timedelta(minutes=2), key="bob"), member=member)
+    assert (told, member.behind(common)) == ([(CohortEntered, "c0")], False)
+    member, told = play(book(version=3), Wake(id="w", at=T + timedelta(minutes=3), key="bob"), member=member)
+    assert told == [(CohortLeft, "c0")]
+
+
+def test_coins_that_come_back_are_not_spent():
+    def entry(coins, reason):
+        return EntryRecorded(
+            id="e", at=T, cause="x", account="bob/coins", seq=1, kind=EntryKind.DEBIT, coins=coins, reason=reason,
+            balance_coins=0, held_coins=0, counterparty="@p",
+        )  # fmt: skip
+
+    rules = book(Count(Counter.COINS_SPENT, "30d", 50), Count(Counter.COINS_BOUGHT, "30d", 100))
+    _, told = play(rules, entry(-60, Reason.CALL), entry(100, Reason.PURCHASE), entry(20, Reason.CALL))
+    assert told == [(CohortEntered, "c0"), (CohortEntered, "c1"), (CohortLeft, "c0")]
+
+
+def test_the_host_brings_a_new_book_to_every_member_of_a_partition():
+    core = Core([Decider(MEMBER, decide)])
+    users = [user for n in range(5_000) if partition_of((user := f"u{n}").encode(), MEMBER.partitions) == 1]
+    lane = core.open(MEMBER.inbox, 1)
+    offset = 0
+
+    def take(batch, message, key):
+        nonlocal offset
+        batch.take(lane, offset, key.encode(), encode(message))
+        offset += 1
+
+    batch = Batch(core)
+    for user in users:
+        take(batch, CountAction(id="a", at=T, user=user, counts={Counter.CALLS: 2}), user)
+    batch.merge()
+    shared = CohortBook(1, (Cohort("c", "t", CALLER),))
+    key = broadcast_keys(MEMBER.partitions)[1]
+    batch = Batch(core)
+    take(batch, ShareCohorts(id="s", at=T, user=key, shared=shared), key)
+    batch.merge()
+    woken = []
+    while core.sweeping():
+        batch = Batch(core)
+        batch.wake(T)
+        woken += [(key, value) for topic, _, key, value in batch.outputs if topic == MEMBER.inbox]
+        batch.merge()
+    assert sorted(key.decode() for key, _ in woken) == sorted(users)
+    batch = Batch(core)
+    for key, value in woken:
+        batch.take(lane, offset, key, value)
+        offset += 1
+    assert sum(topic == MEMBER.events for topic, *_ in batch.outputs) == len(users)
+    batch.merge()
+    lane.begin_sweep()
+    batch = Batch(core)
+    batch.wake(T)
+    assert not batch.outputs
+
+
+# --- the same in SQL --------------------------------------------------------------------------------------------------------
+
+USERS = ("ann", "bob", "cat", "dan", "eva", "fay")
+leaves = st.one_of(
+    st.builds(Is, st.just(Attribute.COUNTRY), st.sampled_from((("DE",), ("DE", "FR"), ("it's \\",)))),
+    st.builds(Is, st.just(Attribute.PLATFORM), st.sampled_from((("ios",), ("android", "ios")))),
+    st.builds(Is, st.just(Attribute.TAG), st.sampled_from((("vip",), ("vip", "new")))),
+    st.builds(Within, st.sampled_from(Moment), st.sampled_from((60, 3_600, 86_400, 5 * 86_400))),
+    st.builds(
+        Count, st.sampled_from(Counter), st.sampled_from(("5m", "90m", "2h", "48h", "1d", "30d")),
+        st.sampled_from((0, 1, 2, 100)), st.one_of(st.none(), st.sampled_from((100, 150))),
+    ),
+)  # fmt: skip
+rules = st.recursive(
+    leaves,
+    lambda inner: st.one_of(
+        st.builds(All, st.lists(inner, min_size=1, max_size=3).map(tuple)),
+        st.builds(Some, st.lists(inner, min_size=1, max_size=3).map(tuple)),
+        st.builds(Not, inner),
+    ),
+    max_leaves=5,
+)
+deeds = st.tuples(
+    st.sampled_from(("sign_up", "session", "online", "offline", "call", "gift", "spend", "return", "buy", "tag", "untag")),
+    st.sampled_from(USERS), st.sampled_from((0, 1, 59, 60, 299, 3_599, 3_600, 50_000, 86_400, 200_000)),
+    st.sampled_from(("DE", "FR", "it's \\")),
+)  # fmt: skip
+
+
+def entry_of(user, at, coins, reason, n):
+    return EntryRecorded(
+        id=f"e{n}", at=at, cause="x", account=f"{user}/coins", seq=n + 1, kind=EntryKind.DEBIT, coins=coins, reason=reason,
+        balance_coins=0, held_coins=0, counterparty="@p",
+    )  # fmt: skip
+
+
+def facts_of(history):
+    """Each deed as (topic, fact, what the panel hears of it, by user); times only go on, by the deed's gap."""
+    at = T
+    for n, (deed, user, gap, country) in enumerate(history):
+        at += timedelta(seconds=gap, microseconds=7)
+        peer = USERS[(USERS.index(user) + 1) % len(USERS)]
+        of = {"id": f"f{n}", "at": at, "cause": "x", "user": user}
+        match deed:
+            case "sign_up":
+                fact = UserSignedUp(role=Role.USER, country=country, platform="ios", **of)
+            case "session":
+                fact = SessionOpened(session="s", device="d", platform="android", **of)
+            case "online":
+                fact = CameOnline(**of)
+            case "offline":
+                fact = WentOffline(online_s=1.5, **of)
+            case "spend":
+                fact = entry_of(user, at, -60, Reason.CALL, n)
+            case "return":
+                fact = entry_of(user, at, 20, Reason.GIFT, n)
+            case "buy":
+                fact = entry_of(user, at, 120, Reason.PURCHASE, n)
+            case "call":
+                fact = CallEnded(
+                    id=f"f{n}", at=at, cause="x", call=f"c{n}", caller=user, callee=peer, kind=CallKind.DIRECT,
+                    reason=EndReason.HUNG_UP, connected=True, duration_s=61.5,
+                )  # fmt: skip
+                both = {Counter.CALLS: 1, Counter.TALKED_S: 61}
+                yield "call.events", fact, [(one, CountAction(id="k", at=at, user=one, counts=both)) for one in (user, peer)]
+                continue
+            case "gift":
+                fact = GiftSent(
+                    id=f"f{n}", at=at, cause="x", gift=f"g{n}", sender=user, receiver=peer, item="rose", price_coins=5,
+                    share_coins=2,
+                )  # fmt: skip
+                sides = ((user, Counter.GIFTS_SENT), (peer, Counter.GIFTS_RECEIVED))
+                yield "gift.events", fact, [(u, CountAction(id="k", at=at, user=u, counts={c: 1})) for u, c in sides]
+                continue
+            case _:
+                type_ = PutTag if deed == "tag" else RemoveTag
+                yield "member.events", None, [(user, type_(id=f"f{n}", at=at, user=user, tag="vip", by="root"))]
+                continue
+        yield ("account.events" if deed in ("spend", "return", "buy") else "user.events"), fact, [(user, fact)]
+
+
+@pytest.fixture(scope="module")
+def history_base(stack):
+    """A database of its own for histories."""
+    connect(stack.clickhouse).command("CREATE DATABASE IF NOT EXISTS histories")
+    url = f"{stack.clickhouse}/histories"
+    migrate(url)
+    return connect(url)
+
+
+FED = ("sightings", "calls", "gifts", "balance_entries", "tags")
+
+
+@given(st.lists(deeds, max_size=60), st.lists(rules, min_size=8, max_size=12), st.sampled_from((0, 61, 4_000, 90_000)))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_stream_and_clickhouse_agree(history_base, history, wanted, later):
+    common = book(*wanted)
+    members, rows, at = {}, [], T
+    for topic, fact, heard in facts_of(history):
+        for user, message in heard:
+            at = message.at
+            members[user], told = decide(members.get(user), message, common)
+            written = told[0] if topic == "member.events" else fact
+        rows.append([topic, 0, len(rows), b"k", encode(written).decode()])
+    at += timedelta(seconds=later)
+    for user in members:
+        while (member := members[user]) is not None and member.due_at is not None and member.due_at <= at:
+            members[user], _ = decide(member, Wake(id="w", at=member.due_at, key=user), common)
+    for table in ("log", *FED):
+        history_base.command(f"TRUNCATE TABLE {table}")
+    if rows:
+        history_base.insert("log", rows, ["topic", "partition", "offset", "key", "value"])
+    for projection in PROJECTIONS:
+        if projection.table in FED:
+            history_base.command(f"INSERT INTO {projection.table} {projection.select}")
+    for n, rule in enumerate(wanted):
+        streamed = sorted(user for user, member in members.items() if member is not None and f"c{n}" in member.cohorts)
+        asked = history_base.query(members_sql(rule), parameters={"now": at}).result_rows
+        assert sorted(row[0] for row in asked) == streamed, json.dumps(msgspec.to_builtins(rule))
+
+
+# --- on the real platform ---------------------------------------------------------------------------------------------------
+
+
+def test_a_cohort_saved_live_fills_tags_the_gallery_and_is_left(stack, admin, new_user):
+    bob, sue, tia = Phone(new_user(country="XA")), Phone(new_user("streamer", country="XA")), Phone(new_user("streamer"))
+    rule = {"rule": "all", "of": [
+        {"rule": "is", "field": "country", "values": ["XA"]}, {"rule": "is", "field": "role", "values": ["streamer"]},
+    ]}  # fmt: skip
+    sql = admin.post("/v1/admin/cohorts/preview", json={"rule": rule})
+    assert sql.status_code == 200
+    saved = admin.put("/v1/admin/cohorts/locals", json={"rule": rule, "tag": "local", "name": "From XA"})
+    assert saved.status_code == 200
+    shown = eventually(lambda: admin.get("/v1/admin/cohorts/locals/members").json()["members"])
+    assert shown == [sue.user]
+    (cohort,) = [one for one in admin.get("/v1/admin/cohorts").json() if one["cohort"] == "locals"]
+    assert (cohort["members"], cohort["tag"]) == (1, "local")
+    assert eventually(lambda: (c := admin.get("/v1/admin/cohorts").json()[0])["evaluated"] == c["users"] and c["users"])
+    ids = {sue.user, tia.user}
+    cards = lambda: [c for c in bob.api.get("/v1/gallery", params={"limit": 100}).json()["cards"] if c["user"] in ids]  # noqa: E731
+    tags = lambda: [card["tags"] for card in cards()]  # noqa: E731
+    eventually(lambda: tags() == [["local"], []])
+    rules = admin.get("/v1/admin/gallery").json()["user"]
+    try:
+        lowered = {**rules, "boosts": [{"kind": "tag", "tag": "local", "seconds": -3600}]}
+        assert admin.put("/v1/admin/gallery/user", json=lowered).status_code == 200
+        eventually(lambda: [card["user"] for card in cards()] == [tia.user, sue.user])
+    finally:
+        assert admin.put("/v1/admin/gallery/user", json=rules).status_code == 200
+    assert admin.delete("/v1/admin/cohorts/locals").status_code == 204
+    eventually(lambda: tags() == [[], []])
+    client = connect(stack.clickhouse)
+    asked = "SELECT user, left_at IS NULL FROM cohort_membership WHERE cohort = 'locals'"
+    eventually(lambda: client.query(asked).result_rows == [(sue.user, 0)])
+
+
+def test_tags_and_groups_by_hand(admin, new_user):
+    ann, bob = new_user(), new_user()
+    assert admin.put(f"/v1/admin/tags/{ann.user}/vip").status_code == 204
+    assert eventually(lambda: admin.get(f"/v1/admin/tags/{ann.user}").json()["tags"]) == ["vip"]
+    assert admin.post("/v1/admin/groups/beta", json={"users": [ann.user, bob.user]}).status_code == 204
+    eventually(lambda: admin.get(f"/v1/admin/tags/{bob.user}").json().get("tags") == ["beta"])
+    assert admin.delete(f"/v1/admin/tags/{ann.user}/vip").status_code == 204
+    assert admin.delete(f"/v1/admin/tags/{ann.user}/vip").json()["code"] == "tag_unknown"
+    assert admin.put("/v1/admin/tags/nobody/vip").json()["code"] == "user_unknown"
+
+
+def test_what_the_panel_refuses(admin, new_user):
+    new_user()
+    unknown = {"rule": {"rule": "is", "field": "shoe_size", "values": ["44"]}, "tag": "x"}
+    answer = admin.put("/v1/admin/cohorts/x", json=unknown).json()
+    assert answer["code"] == "rule_invalid"
+    assert "shoe_size" in answer["detail"]
+    everybody = {"rule": {"rule": "count", "field": "calls", "window": "7d", "at_least": 0}, "tag": "x"}
+    assert eventually(lambda: admin.put("/v1/admin/cohorts/x", json=everybody).json().get("code")) == "matches_everybody"
+    assert admin.put("/v1/admin/cohorts/x", json={**everybody, "everybody": True}).status_code == 200
+    assert admin.delete("/v1/admin/cohorts/x").status_code == 204
+    assert admin.delete("/v1/admin/cohorts/x").json()["code"] == "cohort_unknown"
