@@ -174,12 +174,12 @@ def read_to_end(
     consumer.unassign()
 
 
-def read_topic(settings: Settings, topic: str, *, committed: bool = True) -> Iterator[Message]:
-    """Every record that a topic holds now."""
+def read_topic(settings: Settings, topic: str, *, committed: bool = True, partition: int | None = None) -> Iterator[Message]:
+    """Every record that a topic, or one of its partitions, holds now."""
     consumer = reader(settings, {"enable.partition.eof": True}, committed=committed)
     plain = reader(settings, committed=False)
     try:
-        partitions = partitions_of(plain, topic)
+        partitions = partitions_of(plain, topic) if partition is None else [partition]
         ends = {(topic, p): end for p, end in end_offsets(plain, topic, partitions).items()}
         starts = [TopicPartition(topic, partition, 0) for partition in partitions]
         yield from read_to_end(consumer, starts, ends, lambda: None)

@@ -74,6 +74,21 @@ class Settings(BaseSettings):
     twilio_key_secret: str = Field("", repr=False)
     twilio_auth_token: str = Field("", repr=False, description="signs Twilio's callbacks")
 
+    app_id_ios: str = Field("", pattern="^(id[0-9]+)?$", description="the App Store's id of the app: id123456789")
+    bundle_ios: str = ""
+    app_id_android: str = Field("", description="the app's package name")
+    appsflyer_push_token: str = Field("", repr=False, description="what AppsFlyer's pushes carry")
+    appsflyer_url: str = "https://api3.appsflyer.com"
+    appsflyer_key: str = Field("", repr=False, description="the server-to-server key")
+    snapchat_url: str = "https://tr.snapchat.com"
+    snapchat_app_id: str = ""
+    snapchat_token: str = Field("", repr=False)
+    amplitude_url: str = "https://api2.amplitude.com/2/httpapi"
+    amplitude_key: str = Field("", repr=False)
+    ga4_url: str = "https://www.google-analytics.com"
+    ga4_app_id: str = Field("", description="the Firebase app id")
+    ga4_secret: str = Field("", repr=False)
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -123,6 +138,22 @@ NEEDED: Final = {
     VideoProvider.AGORA: ("agora_app_id", "agora_certificate", "agora_customer_id", "agora_customer_secret"),
     VideoProvider.TWILIO: ("twilio_account_sid", "twilio_key_sid", "twilio_key_secret"),
 }
+
+POSTBACKS_NEED: Final = {
+    "snapchat": ("snapchat_app_id", "snapchat_token"),
+    "appsflyer": ("appsflyer_key",),
+    "amplitude": ("amplitude_key",),
+    "ga4": ("ga4_app_id", "ga4_secret"),
+}
+
+
+def missing_for(provider: str, settings: Settings) -> list[str]:
+    """The variables that postbacks to a provider cannot do without, and that are not set."""
+    needed = POSTBACKS_NEED.get(provider, ())
+    missing = [f"OLO_{name.upper()}" for name in needed if not getattr(settings, name)]
+    if provider in ("snapchat", "appsflyer") and not (settings.app_id_ios or settings.app_id_android):
+        missing.append("OLO_APP_ID_IOS or OLO_APP_ID_ANDROID")
+    return missing
 
 
 def _whole(settings: Settings) -> None:

@@ -3,7 +3,8 @@
 State: what is to be done, attempts, the next one's time (`schemas.outbox.Effect`).
 Laws: an effect that was owed twice is done once; attempts are numbered without a gap, and at most one is due at a time; a
 report on another attempt than the one that is due is a repeat, and ignored; each effect ends accepted, refused or expired; a
-vendor's Retry-After is never undercut. A finished effect is remembered for a day, one that needs a person for a month.
+vendor's Retry-After is never undercut. A finished effect is remembered for a day (a postback for a week, as long as any vendor
+knows its deduplication id), one that needs a person for a month.
 """
 
 from collections.abc import Sequence
@@ -35,6 +36,7 @@ from schemas.outbox import (
 from schemas.video import CallEnded
 
 REMEMBERED_FOR: Final = timedelta(days=1)
+POSTBACK_REMEMBERED_FOR: Final = timedelta(days=7)
 KEPT_FOR_A_PERSON: Final = timedelta(days=30)
 # Nobody's room is open any more an hour after the call: credentials are not renewed for calls that ended.
 ROOM_EXPIRES: Final = timedelta(hours=1)
@@ -67,7 +69,8 @@ def _owe(effect: Effect | None, message: OweEffect | CallEnded) -> Decision:
     else:
         kind, provider, subject = message.kind, message.provider, message.subject
         name, expires_at = message.effect, message.expires_at
-    return _due(Effect(kind, provider, subject, expires_at, EffectStatus.DUE), name, message)
+    postback = message.postback if isinstance(message, OweEffect) else None
+    return _due(Effect(kind, provider, subject, expires_at, EffectStatus.DUE, postback=postback), name, message)
 
 
 def _of(effect: Effect, name: str, message: Message) -> dict[str, Any]:
@@ -79,7 +82,7 @@ def _of(effect: Effect, name: str, message: Message) -> dict[str, Any]:
 
 def _due(effect: Effect, name: str, message: Message) -> Decision:
     after = replace(effect, status=EffectStatus.DUE, next_at=None, forget_at=None)
-    return after, (EffectDue(**_of(after, name, message), expires_at=after.expires_at),)
+    return after, (EffectDue(**_of(after, name, message), expires_at=after.expires_at, postback=after.postback),)
 
 
 def _report(effect: Effect, message: ReportAttempt) -> Decision:
@@ -89,7 +92,8 @@ def _report(effect: Effect, message: ReportAttempt) -> Decision:
     told = replace(effect, http_status=message.status, detail=message.detail)
     match message.outcome:
         case AttemptOutcome.ACCEPTED:
-            after = replace(told, status=EffectStatus.ACCEPTED, forget_at=message.at + REMEMBERED_FOR)
+            kept = REMEMBERED_FOR if effect.postback is None else POSTBACK_REMEMBERED_FOR
+            after = replace(told, status=EffectStatus.ACCEPTED, forget_at=message.at + kept)
             return after, (EffectAccepted(**_of(after, message.effect, message), detail=message.detail),)
         case AttemptOutcome.REFUSED:
             after = replace(told, status=EffectStatus.REFUSED, forget_at=message.at + KEPT_FOR_A_PERSON)

@@ -1,12 +1,14 @@
 """Profiles: `profile`, the public part, and `private_profile`, the private one; both keyed by user.
 
 State: `schemas.profile`. Laws: facts about the private part never hold its contents; each time that staff sees it is a fact.
+Attribution is told the hashes of e-mail and phone, by which ad networks know a user who consents.
 """
 
 from collections.abc import Sequence
 
 from msgspec.structs import asdict
 
+from schemas.ads import ShareHashes, hashed_email, hashed_phone
 from schemas.base import Message, UserId, Wake, derived_id
 from schemas.profile import (
     PrivateProfile,
@@ -45,7 +47,11 @@ def decide_private(
             put = PrivateProfilePut(
                 id=derived_id(message.id, 0), at=message.at, cause=message.id, user=UserId(message.user), told=told
             )
-            return after, (put,)
+            hashes = ShareHashes(
+                id=derived_id(message.id, "hashes"), at=message.at, user=UserId(message.user),
+                email_sha256=hashed_email(message.email), phone_sha256=hashed_phone(message.phone),
+            )  # fmt: skip
+            return after, (put, hashes)
         case ReadPrivateProfile():
             return profile, (_read(profile, message),)
 

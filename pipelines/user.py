@@ -101,6 +101,7 @@ def _sign_up(message: SignUp) -> Decision:
         locale=message.locale,
         app_version=message.app_version,
         country=message.country,
+        appsflyer_id=message.appsflyer_id,
     )
     opens = [
         OpenAccount(id=derived_id(message.id, ordinal), at=message.at, account=account)

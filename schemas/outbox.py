@@ -12,6 +12,7 @@ from typing import Annotated, Final
 from msgspec import Meta
 
 from schemas.base import Fact, Id, Message, State, Time, Wake
+from schemas.postback import Postback
 from schemas.video import CallEnded
 
 # Half a second, then twice as long each time, up to ten minutes.
@@ -25,6 +26,7 @@ class EffectKind(StrEnum):
     """What is to be done."""
 
     CLOSE_ROOM = "close_room"
+    POSTBACK = "postback"
 
 
 class AttemptOutcome(StrEnum):
@@ -51,13 +53,14 @@ def close_room_id(call: str) -> str:
 
 
 class OweEffect(Message, frozen=True, kw_only=True):
-    """Do this, until `expires_at`: later it is of no use any more."""
+    """Do this, until `expires_at`: later it is of no use any more. `subject`: the call, or the user who is told of."""
 
     effect: Id
     kind: EffectKind
     provider: str
     subject: str
     expires_at: Time
+    postback: Postback | None = None
 
 
 class ReportAttempt(Message, frozen=True, kw_only=True):
@@ -91,6 +94,7 @@ class EffectDue(_OfEffect, frozen=True, kw_only=True):
     """Attempt number `attempt` (from 1) is to be made, until `expires_at`."""
 
     expires_at: Time
+    postback: Postback | None = None
 
 
 class EffectAccepted(_OfEffect, frozen=True, kw_only=True):
@@ -137,6 +141,7 @@ class Effect(State, frozen=True):
     http_status: int = 0
     detail: str = ""
     forget_at: Time | None = None
+    postback: Postback | None = None
 
     @property
     def wake_at(self) -> datetime | None:

@@ -15,6 +15,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from schemas import (
+    ads,
     balance,
     billing,
     blocklist,
@@ -24,6 +25,7 @@ from schemas import (
     interaction,
     outbox,
     panel,
+    postback,
     profile,
     settings,
     user,
@@ -147,6 +149,19 @@ MEMBER: Final = Entity(
     panel.Member,
     broadcast=True,
 )
+INSTALL: Final = Entity("install", "install", (ads.RecordPush, ads.ClaimInstall), ads.INSTALL_FACTS, ads.Install)
+ATTRIBUTION: Final = Entity(
+    "attribution",
+    "user",
+    (ads.PutTracking, ads.ShareHashes, ads.ShareRules),
+    ads.ATTRIBUTION_FACTS,
+    ads.Attribution,
+    private=True,
+    broadcast=True,
+)
+POSTBACK_RULES: Final = Entity(
+    "postback_rules", "book", (postback.PutPostbackRules,), postback.RULES_FACTS, postback.PostbackBook
+)
 MONEY: Final = (ACCOUNT, TRANSFER)
 LIVE: Final = (
     USER,
@@ -169,7 +184,7 @@ LIVE: Final = (
     PROFILE,
     PRIVATE_PROFILE,
 )
-GROWTH: Final = (PAIR, RANK, GALLERY_RULES, VIEWER, COHORTS, MEMBER)
+GROWTH: Final = (PAIR, RANK, GALLERY_RULES, VIEWER, COHORTS, MEMBER, INSTALL, ATTRIBUTION, POSTBACK_RULES)
 ENTITIES: Final = (*MONEY, *LIVE, *GROWTH)
 
 SHOWN_TO_BOTH: Final = (video.CallRinging, video.CallConnected, video.CallEnded)
@@ -199,6 +214,17 @@ def _moves_coins(entry: balance.EntryRecorded) -> str:
     """The owner of the coins that were spent (or came back), or were bought."""
     counts = entry.coins and entry.reason in (balance.Reason.CALL, balance.Reason.GIFT, balance.Reason.PURCHASE)
     return balance.owner_of(entry.account) if counts and entry.account.endswith("/coins") else ""
+
+
+def _bought(entry: balance.EntryRecorded) -> str:
+    """Who paid for coins."""
+    bought = entry.reason == balance.Reason.PURCHASE and entry.coins > 0 and entry.account.endswith("/coins")
+    return balance.owner_of(entry.account) if bought else ""
+
+
+def _talked(ended: video.CallEnded) -> str:
+    """Who placed a call that came to be; watching a recorded video is none."""
+    return ended.caller if ended.connected and ended.kind is not billing.CallKind.CLIP else ""
 
 
 def _pair(one: str, other: str) -> Callable[[Any], str]:
@@ -272,6 +298,12 @@ SUBSCRIPTIONS: Final = (
         for fact in (user.UserSignedUp, user.SessionOpened, user.CameOnline, user.WentOffline)
     ),
     Subscription(balance.EntryRecorded, MEMBER.inbox, _moves_coins, "cohorts look at coins spent and bought"),
+    Subscription(user.UserSignedUp, INSTALL.inbox, attrgetter("appsflyer_id"), "an install is joined with its sign-up"),
+    Subscription(ads.UserTouched, ATTRIBUTION.inbox, attrgetter("user"), "which campaign brought the user"),
+    Subscription(user.UserSignedUp, ATTRIBUTION.inbox, attrgetter("user"), "sign-ups are told to ad networks"),
+    Subscription(balance.EntryRecorded, ATTRIBUTION.inbox, _bought, "purchases are told to ad networks"),
+    Subscription(video.CallEnded, ATTRIBUTION.inbox, _talked, "calls are told to ad networks"),
+    Subscription(gift.GiftSent, ATTRIBUTION.inbox, attrgetter("sender"), "gifts are told to ad networks"),
     Subscription(gift.GiftPriced, GIFT.inbox, attrgetter("gift"), "a gift knows its price"),
     Subscription(user.CameOnline, FOLLOWERS.inbox, attrgetter("user"), "followers are told"),
     Subscription(favorites.FavoriteCameOnline, FEED.name, attrgetter("follower"), "the phone shows who has come online"),

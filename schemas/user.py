@@ -52,7 +52,8 @@ class CloseReason(StrEnum):
 
 
 class SignUp(Message, frozen=True, kw_only=True):
-    """A verified token's user wants to be known. `request` is the client's idempotency key, or empty."""
+    """A verified token's user wants to be known. `request` is the client's idempotency key, or empty; `appsflyer_id` names the
+    app on this phone, which is how a campaign is known."""
 
     user: User_
     role: Role
@@ -61,6 +62,7 @@ class SignUp(Message, frozen=True, kw_only=True):
     locale: Short = ""
     app_version: Short = ""
     country: Short = ""
+    appsflyer_id: Short = ""
 
 
 class OpenSession(Message, frozen=True, kw_only=True):
@@ -121,6 +123,7 @@ class UserSignedUp(Fact, frozen=True, kw_only=True):
     locale: str = ""
     app_version: str = ""
     country: str = ""
+    appsflyer_id: str = ""
 
 
 class SignUpRepeated(Fact, frozen=True, kw_only=True):

@@ -63,6 +63,7 @@ class SignUpBody(BaseModel):
     locale: Word = ""
     app_version: Word = ""
     country: Word = ""
+    appsflyer_id: Word = ""
 
 
 class SessionBody(BaseModel):

@@ -7,6 +7,7 @@ from confluent_kafka import Producer
 
 from infra.clickhouse import connect
 from pipelines.profile import decide, decide_private
+from schemas.ads import hashed_email
 from schemas.codec import encode
 from schemas.entity import PARTITIONS, partition_of
 from schemas.profile import (
@@ -30,7 +31,8 @@ def test_the_last_public_profile_is_in_force():
 
 def test_facts_about_the_private_part_name_fields_never_contents():
     put = PutPrivateProfile(id="a", at=T, user="sue", email="sue@example.com", phone="+4912345678")
-    profile, (fact,) = decide_private(None, put)
+    profile, (fact, hashes) = decide_private(None, put)
+    assert hashes.email_sha256 == hashed_email("sue@example.com")
     assert (type(fact), fact.told) == (PrivateProfilePut, ("email", "phone"))
     assert b"example.com" not in encode(fact)
     read = ReadPrivateProfile(id="r", at=T, user="sue", by="root", reason="ticket 5")

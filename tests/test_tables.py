@@ -27,6 +27,13 @@ def columns(client, table):
 TYPES = {type_.__name__: type_ for entity in ENTITIES for type_ in entity.facts}
 EXAMPLES = [json.loads(line) for line in (Path(__file__).parent / "golden" / "messages.jsonl").read_text().splitlines()]
 PLACE = {"partition", "offset"}
+TOUCH = ("network", "campaign", "campaign_id", "adset", "adset_id", "ad", "ad_id", "channel", "platform", "country")
+
+
+def _told(fact):
+    return getattr(fact, "postback", None)
+
+
 # Columns that are not a field of that name: how the Struct tells them.
 TOLD = {
     "presence": {"until": lambda f: f.at, "since": lambda f: f.at - timedelta(seconds=f.online_s)},
@@ -39,6 +46,17 @@ TOLD = {
     },
     "sightings": {"kind": lambda f: type(f).__name__},
     "cohort_changes": {"entered": lambda f: type(f).__name__ == "CohortEntered"},
+    "pushes": {"kind": lambda f: f.touch.kind, "touch_at": lambda f: f.touch.at} | {
+        name: lambda f, name=name: getattr(f.touch, name) for name in TOUCH
+    },
+    "attributions": {
+        "counts": lambda f: type(f).__name__ == "UserAttributed", "kind": lambda f: f.touch.kind,
+        "touch_at": lambda f: f.touch.at,
+    } | {name: lambda f, name=name: getattr(f.touch, name) for name in TOUCH},
+    "postback_attempts": {"step": lambda f: type(f).__name__, "happened_at": lambda f: getattr(_told(f), "at", None)} | {
+        name: lambda f, name=name: getattr(_told(f), name, None)
+        for name in ("conversion", "event", "ref", "network", "campaign", "value_micros", "currency")
+    },
     "gallery_impressions": {"line": lambda _: 1, "card": lambda f: f.cards[0]},
     "bill_steps": {"line": lambda _: 1} | {
         name: lambda f, name=name: getattr(f.steps[0], name) for name in fields_of(ReceiptStep)
@@ -54,14 +72,19 @@ LEFT_OUT = {
     "profiles": {"id", "cause"},
     "private_reads": {"id", "cause"},
     "presence": {"id", "cause", "at"},
-    "users": {"id", "cause"},
+    "users": {"id", "cause", "appsflyer_id"},
     "tariffs": {"id", "cause", "book"},
     "interactions": {"id", "cause"},
-    "sightings": {"id", "cause", "session", "device", "online_s"},
+    "sightings": {"id", "cause", "session", "device", "online_s", "appsflyer_id"},
     "tags": {"id", "cause"},
     "cohort_changes": {"id", "cause"},
     "engagements": {"id", "cause"},
     "gallery_impressions": {"id", "cause", "cards"},
+    "pushes": {"id", "cause", "touch"},
+    "attributions": {"id", "cause", "touch"},
+    "conversions": {"id", "cause"},
+    "postbacks_forgone": {"id", "cause"},
+    "postback_attempts": {"id", "cause", "kind", "expires_at", "postback", "next_at"},
 }
 
 

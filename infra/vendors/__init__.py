@@ -8,10 +8,11 @@ from typing import Final, NamedTuple
 
 import httpx
 
-from infra.settings import Settings, VideoProvider
-from infra.vendors import agora, twilio
-from infra.vendors.answers import Attempt, network_failure
+from infra.settings import Settings, VideoProvider, missing_for
+from infra.vendors import agora, amplitude, appsflyer, ga4, snapchat, twilio
+from infra.vendors.answers import DETAIL, Attempt, network_failure
 from schemas.outbox import AttemptOutcome, EffectDue, EffectKind
+from schemas.postback import Provider
 
 
 class Way(NamedTuple):
@@ -24,6 +25,10 @@ class Way(NamedTuple):
 WAYS: Final[dict[tuple[str, str], Way]] = {
     (EffectKind.CLOSE_ROOM, VideoProvider.AGORA): Way(agora.close_room, agora.CALLS_PER_S),
     (EffectKind.CLOSE_ROOM, VideoProvider.TWILIO): Way(twilio.close_room, twilio.CALLS_PER_S),
+    (EffectKind.POSTBACK, Provider.SNAPCHAT): Way(snapchat.tell, snapchat.CALLS_PER_S),
+    (EffectKind.POSTBACK, Provider.APPSFLYER): Way(appsflyer.tell, appsflyer.CALLS_PER_S),
+    (EffectKind.POSTBACK, Provider.AMPLITUDE): Way(amplitude.tell, amplitude.CALLS_PER_S),
+    (EffectKind.POSTBACK, Provider.GA4): Way(ga4.tell, ga4.CALLS_PER_S),
 }
 
 
@@ -35,10 +40,20 @@ def way_of(due: EffectDue) -> Way | None:
 def attempt(due: EffectDue, settings: Settings, client: httpx.Client) -> Attempt:
     """Do an effect once. Never raises: whatever happens is an attempt's outcome."""
     way = way_of(due)
+    missing = missing_for(due.provider, settings) if due.kind is EffectKind.POSTBACK else []
+    if missing:
+        return Attempt(AttemptOutcome.REFUSED, 0, f"not set: {', '.join(missing)}; set them, then redrive")
     if way is None:
         return Attempt(AttemptOutcome.REFUSED, 0, f"nobody here does {due.kind} at {due.provider}")
     try:
         found: Attempt = way.act(due, settings, client)
     except httpx.HTTPError as error:
         return network_failure(error)
+    except Exception as error:  # a bug of ours, or of a vendor's client: no flow stops for it, and a person sees it
+        return Attempt(AttemptOutcome.REFUSED, 0, f"{type(error).__name__}: {error}"[:DETAIL])
     return found
+
+
+def close() -> None:
+    """End what clients of this process keep running."""
+    amplitude.close()

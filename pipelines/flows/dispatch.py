@@ -2,7 +2,8 @@
 
 An attempt whose report is in the log is never made again; one that was under way when the process died is made once more, with
 the same deduplication id. For that, a partition's position is its first attempt without a report, and the attempts behind it
-that have one are named in the position's metadata: both are committed in the transaction that writes the reports.
+that have one are named in the position's metadata: both are committed in the transaction that writes the reports. A replay
+fires nothing: who starts without a position, or far behind, makes only those attempts that the outbox still waits for.
 
 `python -m pipelines.flows.dispatch --slot N --metrics-port P`; slots share the partitions.
 """
@@ -19,7 +20,7 @@ import httpx
 from confluent_kafka import Consumer, Message, TopicPartition
 
 from infra import vendors
-from infra.kafka import committed, member, records_of
+from infra.kafka import committed, end_offsets, member, read_topic, records_of
 from infra.settings import Settings
 from infra.vendors.answers import Attempt
 from pipelines.flows.process import arguments, start
@@ -27,9 +28,9 @@ from pipelines.runtime import metrics
 from pipelines.runtime.lag import Lag
 from pipelines.runtime.transactions import STEP_S, Record, Transactions
 from schemas.base import derived_id, now
-from schemas.codec import decoder_of, encode
+from schemas.codec import decoder_of, encode, state_decoder
 from schemas.entity import partition_of
-from schemas.outbox import AttemptOutcome, EffectDue, ReportAttempt
+from schemas.outbox import AttemptOutcome, Effect, EffectDue, EffectStatus, ReportAttempt
 from schemas.topics import OUTBOX
 
 log = logging.getLogger("olo.dispatch")
@@ -38,6 +39,8 @@ NAME: Final = "dispatch"
 # Vendors take up to 20 s for an answer; so many are waited for at once. Their offsets must fit into the metadata (4 KB).
 AT_ONCE: Final = 64
 POLL_S: Final = 0.02
+# A process that was away for so many facts asks the outbox what is left to do, instead of its own memory.
+FAR_BEHIND: Final = 1_000
 
 
 class Limiter:
@@ -55,6 +58,37 @@ class Limiter:
         time.sleep(max(0.0, turn - time.monotonic()))
 
 
+class Breaker:
+    """Leaves a vendor alone that does not answer, so that its time-outs do not take the turns of all others: behind IN_A_ROW
+    attempts without an answer, one attempt every PROBE_S finds out whether it is back."""
+
+    IN_A_ROW: Final = 5
+    PROBE_S: Final = 5.0
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._unanswered: dict[str, int] = defaultdict(int)
+        self._probe_at: dict[str, float] = defaultdict(float)
+
+    def lets(self, vendor: str) -> bool:
+        """Whether an attempt may be made now."""
+        with self._lock:
+            if self._unanswered[vendor] < self.IN_A_ROW:
+                return True
+            if time.monotonic() < self._probe_at[vendor]:
+                return False
+            self._probe_at[vendor] = time.monotonic() + self.PROBE_S
+            return True
+
+    def heard(self, vendor: str, attempt: Attempt) -> None:
+        """An attempt was made."""
+        with self._lock:
+            silent = attempt.outcome is AttemptOutcome.FAILED and not attempt.status
+            self._unanswered[vendor] = self._unanswered[vendor] + 1 if silent else 0
+            if self._unanswered[vendor] == self.IN_A_ROW:
+                self._probe_at[vendor] = time.monotonic() + self.PROBE_S
+
+
 class Running(NamedTuple):
     """An attempt under way."""
 
@@ -62,12 +96,24 @@ class Running(NamedTuple):
     attempt: Future[Attempt]
 
 
+class Past(NamedTuple):
+    """Of a replay: up to where, and which attempts (effect -> number) the outbox still waits for."""
+
+    end: int
+    due: dict[str, int]
+
+    def is_over(self, offset: int, fact: EffectDue) -> bool:
+        """Whether an attempt was made long ago."""
+        return offset < self.end and self.due.get(fact.effect) != fact.attempt
+
+
 class Lane:
     """One partition: `position`, the first attempt without a report; `done`, those behind it that have one; `running`."""
 
-    def __init__(self, position: int, done: set[int]) -> None:
+    def __init__(self, position: int, done: set[int], past: Past | None = None) -> None:
         self.position = position
         self.done = done
+        self.past = past
         self.running: dict[int, Running] = {}
         self.next = position
 
@@ -99,6 +145,7 @@ class Dispatch:
         self._lanes: dict[int, Lane] = {}
         self._decode = decoder_of(OUTBOX.facts)
         self._limiter = Limiter()
+        self._breaker = Breaker()
         self._client = httpx.Client(trust_env=False, follow_redirects=False)
         self._pool = ThreadPoolExecutor(AT_ONCE, "attempt")
         self._consumer.subscribe(
@@ -107,10 +154,29 @@ class Dispatch:
 
     def _assigned(self, consumer: Consumer, parts: list[TopicPartition]) -> None:
         begins = committed(consumer, parts, 2 * STEP_S)
+        ends = end_offsets(consumer, OUTBOX.events, [part.partition for part in begins])
         for part in begins:
-            self._lanes[part.partition] = Lane(part.offset, set(json.loads(part.metadata or "[]")))
+            behind = ends[part.partition] - part.offset
+            past = (
+                self._past(part.partition, ends[part.partition])
+                if behind > FAR_BEHIND or (behind and not part.offset)
+                else None
+            )
+            self._lanes[part.partition] = Lane(part.offset, set(json.loads(part.metadata or "[]")), past)
         consumer.assign(begins)
         metrics.PARTITIONS.labels(NAME).set(len(self._lanes))
+
+    def _past(self, partition: int, end: int) -> Past:
+        """What the outbox waits for; its states are written with the facts, so they are as new as `end`."""
+        decode = state_decoder(Effect)
+        due: dict[str, int] = {}
+        for message in read_topic(self._settings, OUTBOX.changelog, partition=partition):
+            state = None if message.value() is None else decode(message.value())
+            due.pop(message.key().decode(), None)
+            if isinstance(state, Effect) and state.status is EffectStatus.DUE:
+                due[message.key().decode()] = state.attempt
+        log.info("partition %d: a replay up to %d, of which %d attempts are due", partition, end, len(due))
+        return Past(end, due)
 
     def _revoked(self, consumer: Consumer, parts: list[TopicPartition]) -> None:
         """Another slot goes on behind the committed positions; what is under way here is made again there."""
@@ -140,7 +206,8 @@ class Dispatch:
                 continue
             lane.next = offset + 1
             fact = self._decode(message.value())
-            if isinstance(fact, EffectDue) and offset not in lane.done:
+            over = lane.past is not None and isinstance(fact, EffectDue) and lane.past.is_over(offset, fact)
+            if isinstance(fact, EffectDue) and offset not in lane.done and not over:
                 lane.running[offset] = Running(fact, self._pool.submit(self._attempt, fact))
             else:
                 lane.finish(set())
@@ -156,9 +223,13 @@ class Dispatch:
     def _attempt(self, due: EffectDue) -> Attempt:
         if now() >= due.expires_at:
             return Attempt(AttemptOutcome.FAILED, 0, "too late")
+        if not self._breaker.lets(due.provider):
+            return Attempt(AttemptOutcome.FAILED, 0, f"not tried: {due.provider} has not answered lately")
         if way := vendors.way_of(due):
             self._limiter.wait(due.provider, way.per_s)
-        return vendors.attempt(due, self._settings, self._client)
+        made = vendors.attempt(due, self._settings, self._client)
+        self._breaker.heard(due.provider, made)
+        return made
 
     def commit(self, ended: list[Reported]) -> None:
         """Write the reports, and where each partition goes on, in one transaction. Errors: KafkaException and Stuck, final."""
@@ -184,6 +255,7 @@ class Dispatch:
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._consumer.close()
         self._client.close()
+        vendors.close()
 
 
 def _position(partition: int, lane: Lane) -> TopicPartition:

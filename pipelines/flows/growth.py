@@ -4,7 +4,7 @@
 """
 
 from infra.settings import Settings
-from pipelines import gallery, interaction, panel
+from pipelines import ads, gallery, interaction, panel, postback
 from pipelines.flows.process import arguments, start
 from pipelines.runtime.core import Core, Decider
 from pipelines.runtime.worker import Worker
@@ -19,6 +19,9 @@ DECIDERS = (
     Decider(topics.VIEWER, gallery.decide_shown),
     Decider(topics.COHORTS, panel.decide_book),
     Decider(topics.MEMBER, panel.decide),
+    Decider(topics.INSTALL, ads.decide_install),
+    Decider(topics.ATTRIBUTION, ads.decide),
+    Decider(topics.POSTBACK_RULES, postback.decide),
 )
 
 

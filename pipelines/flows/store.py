@@ -8,6 +8,7 @@ catches up by itself.
 """
 
 import logging
+import re
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
@@ -23,14 +24,18 @@ from pipelines.flows.process import arguments, start
 from pipelines.runtime import metrics
 from pipelines.runtime.lag import Lag
 from schemas.tables import LOG, PROJECTIONS, TABLES, Projection
-from schemas.topics import DEAD_LETTERS, ENTITIES
+from schemas.topics import DEAD_LETTERS, ENTITIES, OUTBOX
 
 log = logging.getLogger("olo.store")
 
 NAME: Final = "store"
 TOPICS: Final = (*(topic for e in ENTITIES for topic in ((e.events,) if e.private else (e.inbox, e.events))), DEAD_LETTERS.name)
 
-PRIVATE: Final = tuple(f"{e.inbox}/".encode() for e in ENTITIES if e.private)
+PRIVATE: Final = tuple(f"{e.inbox}/".encode() for e in (*(e for e in ENTITIES if e.private), OUTBOX))
+
+# What only vendors may see (`schemas.postback.Identity`, flat and without braces) is cut out of what analysts read.
+SECRET: Final = re.compile(rb',"identity":\{[^{}]*\}')
+HOLD_SECRETS: Final = frozenset({OUTBOX.inbox, OUTBOX.events})
 
 # Large inserts make few parts; 50,000 rows of 300 bytes stay far below the size at which an insert is split into two parts.
 BATCH_RECORDS: Final = 50_000
@@ -71,6 +76,11 @@ def _behind(rows: pa.Table, stored: dict[Place, int]) -> pa.Table:
 def _is_private(message: Message) -> bool:
     """A dead letter holds its record's bytes: those of a private inbox are for operators, not for analysts."""
     return bool(message.topic() == DEAD_LETTERS.name and message.key().startswith(PRIVATE))
+
+
+def _readable(message: Message) -> bytes | None:
+    value: bytes | None = message.value()
+    return SECRET.sub(b"", value) if value and message.topic() in HOLD_SECRETS else value
 
 
 class Store:
@@ -157,7 +167,7 @@ class Store:
             list(map(Message.offset, messages)),
             list(map(Message.key, messages)),
             [at_ms for _, at_ms in map(Message.timestamp, messages)],
-            list(map(Message.value, messages)),
+            [_readable(message) for message in messages],
         ]
         arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)]
         rows = pa.Table.from_arrays(arrays, schema=SCHEMA)

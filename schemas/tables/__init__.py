@@ -44,11 +44,16 @@ PROJECTIONS: Final = (
     Projection("cohort_changes", "member.events"),
     Projection("engagements", "rank.events"),
     Projection("gallery_impressions", "viewer.events", rows_each=20),
+    Projection("pushes", "install.events"),
+    Projection("attributions", "attribution.events"),
+    Projection("conversions", "attribution.events"),
+    Projection("postbacks_forgone", "attribution.events"),
+    Projection("postback_attempts", "outbox.events"),
 )
 TABLES: Final = (LOG, *(projection.table for projection in PROJECTIONS))
 VIEWS: Final = (
     "revenue_per_day", "streamer_pay_per_day", "call_lengths", "tariff_mix", "presence_hours", "user_actions",
-    "user_attributes", "cohort_membership",
+    "user_attributes", "cohort_membership", "postbacks", "campaign_performance", "campaign_funnel", "retention_by_cohort",
 )  # fmt: skip
 
 

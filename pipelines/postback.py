@@ -1,0 +1,25 @@
+"""Postback rules: the one book that says which conversion is told to whom, as what. Each change is told to every partition of
+`attribution`. Laws: versions grow by one; whatever serving has checked is in force for the conversions that come behind it."""
+
+from collections.abc import Sequence
+
+from schemas.ads import ShareRules
+from schemas.base import Message, UserId, Wake, derived_id
+from schemas.entity import PARTITIONS, broadcast_keys
+from schemas.postback import PostbackBook, PostbackRulesPut, RulesInbox
+
+
+def decide(book: PostbackBook | None, message: RulesInbox) -> tuple[PostbackBook | None, Sequence[Message]]:
+    """Decide one message of the book of rules."""
+    if isinstance(message, Wake):
+        return book, ()
+    after = PostbackBook((book.version if book else 0) + 1, message.rules)
+    put = PostbackRulesPut(
+        id=derived_id(message.id, 0), at=message.at, cause=message.id, book=message.book, rules=after.rules,
+        version=after.version, by=message.by,
+    )  # fmt: skip
+    shares = [
+        ShareRules(id=derived_id(message.id, f"to/{key}"), at=message.at, user=UserId(key), shared=after)
+        for key in broadcast_keys(PARTITIONS)
+    ]
+    return after, (put, *shares)

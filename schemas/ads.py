@@ -1,0 +1,287 @@
+"""Attribution: which campaign brought a user. `install` (keyed by AppsFlyer's id of the app on one phone) hears what AppsFlyer
+pushes, and who signed up there; `attribution` (keyed by user) decides which touch counts, and what is owed to ad networks.
+
+A push and a sign-up are joined whichever comes first. An install counts for a sign-up within LOOKBACK behind it (a push may be
+late: up to EARLY before it); the earliest install counts, until a retargeting touch takes over.
+"""
+
+import hashlib
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Annotated, Final
+
+from msgspec import Meta
+
+from schemas.balance import EntryRecorded
+from schemas.base import Fact, Id, Message, State, Time, UserId, Wake
+from schemas.gift import GiftSent
+from schemas.postback import Consent, Conversion, ConversionKind, Forgone, Identity, PostbackBook, Provider
+from schemas.user import Short, User_, UserSignedUp
+from schemas.video import CallEnded
+
+LOOKBACK: Final = timedelta(days=30)
+EARLY: Final = timedelta(days=1)
+# What AppsFlyer pushes twice comes within hours; a phone is remembered for a quarter behind its last sign of life.
+MAX_SEEN: Final = 256
+FORGOTTEN_AFTER: Final = timedelta(days=90)
+MAX_USERS: Final = 20
+ORGANIC: Final = "organic"
+# AppsFlyer's names of networks that postbacks go to.
+NETWORKS: Final = {"snapchat_int": "snapchat", "snapchat": "snapchat"}
+
+Word = Annotated[str, Meta(max_length=256)]
+Raw = Annotated[str, Meta(max_length=65_536)]
+
+
+class TouchKind(StrEnum):
+    """What a push tells; the retargeting kinds take over from an install."""
+
+    INSTALL = "install"
+    REINSTALL = "reinstall"
+    RE_ENGAGEMENT = "re-engagement"
+    RE_ATTRIBUTION = "re-attribution"
+
+
+class Touch(State, frozen=True):
+    """What brought an install (or a return): network and campaign down to the ad, as AppsFlyer attributes it. `at`: of the
+    install or the return; `touched_at`: of the click or view before it, if any."""
+
+    kind: TouchKind
+    at: Time
+    network: str = ORGANIC
+    campaign: str = ""
+    campaign_id: str = ""
+    adset: str = ""
+    adset_id: str = ""
+    ad: str = ""
+    ad_id: str = ""
+    channel: str = ""
+    site: str = ""
+    touch_type: str = ""
+    touched_at: Time | None = None
+    platform: str = ""
+    country: str = ""
+    app: str = ""
+
+
+def network_of(media_source: str) -> str:
+    """Our name of a media source."""
+    name = media_source.strip()
+    return NETWORKS.get(name.lower(), name.lower() if name.lower() == ORGANIC else name) or ORGANIC
+
+
+# --- installs ---------------------------------------------------------------------------------------------------------------
+
+
+class RecordPush(Message, frozen=True, kw_only=True):
+    """AppsFlyer pushed something. `push`: names it, a repeat has the same; `touch`: of installs and returns; `raw`: all."""
+
+    install: Id
+    push: Id
+    event_name: Word
+    user: Word = ""
+    touch: Touch | None = None
+    event_value: Raw = ""
+    raw: Raw = ""
+
+
+class ClaimInstall(Message, frozen=True, kw_only=True):
+    """The user has the app on this phone."""
+
+    install: Id
+    user: User_
+
+
+class PushRecorded(Fact, frozen=True, kw_only=True):
+    """A push, the first time that it came."""
+
+    install: str
+    event_name: str
+    user: str = ""
+    touch: Touch | None = None
+    event_value: str = ""
+    raw: str = ""
+
+
+class PushRepeated(Fact, frozen=True, kw_only=True):
+    """The same push came again: it changes nothing."""
+
+    install: str
+    event_name: str
+
+
+class UserTouched(Fact, frozen=True, kw_only=True):
+    """A user of the app on this phone, and a touch that brought the phone there."""
+
+    install: str
+    user: UserId
+    touch: Touch
+
+
+class Install(State, frozen=True):
+    """The app on one phone: its touches (earliest install, latest return), who signed up there, which pushes came."""
+
+    first: Touch | None = None
+    last: Touch | None = None
+    users: tuple[UserId, ...] = ()
+    seen: tuple[str, ...] = ()
+    seen_at: Time | None = None
+
+    @property
+    def wake_at(self) -> datetime | None:
+        """When it may be forgotten."""
+        return self.seen_at + FORGOTTEN_AFTER if self.seen_at else None
+
+
+# --- attribution ------------------------------------------------------------------------------------------------------------
+
+
+class PutTracking(Message, frozen=True, kw_only=True):
+    """The phone tells what its owner consents to, and the names that ad networks and analytics know it by."""
+
+    user: User_
+    consents: tuple[Consent, ...] = ()
+    appsflyer_id: Short = ""
+    advertising_id: Short = ""
+    vendor_id: Short = ""
+    app_instance_id: Short = ""
+    click_id: Word = ""
+    tracking_allowed: bool = False
+    ip: Short = ""
+    user_agent: Annotated[str, Meta(max_length=512)] = ""
+
+
+class ShareHashes(Message, frozen=True, kw_only=True):
+    """From the private profile: SHA-256 of the normalised e-mail address and phone number, or empty."""
+
+    user: User_
+    email_sha256: Short = ""
+    phone_sha256: Short = ""
+
+
+class ShareRules(Message, frozen=True, kw_only=True):
+    """To the broadcast key of a partition (`user`): what is owed to whom from now on."""
+
+    user: User_
+    shared: PostbackBook
+
+
+class TrackingPut(Fact, frozen=True, kw_only=True):
+    """What the user consents to, and which names are known (never the names)."""
+
+    user: UserId
+    consents: tuple[Consent, ...] = ()
+    told: tuple[str, ...] = ()
+
+
+class UserAttributed(Fact, frozen=True, kw_only=True):
+    """The user came by this touch; a later fact (a return by another campaign) takes its place."""
+
+    user: UserId
+    signed_up_at: Time
+    touch: Touch
+
+
+class AttributionMissed(Fact, frozen=True, kw_only=True):
+    """The touch is no reason for the sign-up: it lies outside the window."""
+
+    user: UserId
+    signed_up_at: Time
+    touch: Touch
+
+
+class ConversionRecorded(Fact, frozen=True, kw_only=True):
+    """The user did something that campaigns are paid for. `ref`: the purchase, call or gift."""
+
+    user: UserId
+    conversion: ConversionKind
+    ref: str
+    coins: int = 0
+    network: str = ""
+    campaign: str = ""
+
+
+class PostbackForgone(Fact, frozen=True, kw_only=True):
+    """A rule wanted it told to the provider, but what that needs did not come in time."""
+
+    user: UserId
+    conversion: ConversionKind
+    ref: str
+    provider: Provider
+    why: Forgone
+
+
+class Attribution(State, frozen=True):
+    """A user as ad networks matter. `first`, `last`: the earliest install and the latest return; `pending`: what happened
+    lately and is not told to everybody yet. Under a broadcast key: only `shared`."""
+
+    role: str = ""
+    country: str = ""
+    platform: str = ""
+    locale: str = ""
+    app_version: str = ""
+    signed_up_at: Time | None = None
+    first: Touch | None = None
+    last: Touch | None = None
+    appsflyer_id: str = ""
+    consents: tuple[Consent, ...] = ()
+    identity: Identity = Identity()
+    purchases: int = 0
+    calls: int = 0
+    gifts: int = 0
+    pending: tuple[Conversion, ...] = ()
+    shared: PostbackBook | None = None
+
+    @property
+    def wake_at(self) -> datetime | None:
+        """When the oldest conversion waits no more, or nobody has signed up for too long."""
+        if self.signed_up_at is None and (touch := self.last or self.first):
+            return touch.at + FORGOTTEN_AFTER
+        return min((one.until for one in self.pending), default=None)
+
+    @property
+    def touch(self) -> Touch | None:
+        """What counts: the latest return, else the earliest install if the sign-up is within its window."""
+        if self.last is not None:
+            return self.last
+        return self.first if self.first is not None and not self.outside(self.first) else None
+
+    def outside(self, touch: Touch) -> bool:
+        """Whether the sign-up is too far from an install."""
+        return self.signed_up_at is not None and not -EARLY <= self.signed_up_at - touch.at <= LOOKBACK
+
+
+HASH_LENGTH: Final = 64
+
+
+def hashed_email(email: str) -> str:
+    """SHA-256, lower hex, of the address, stripped, in lower case; what is a hash already stays (Snapchat CAPI)."""
+    return _hashed(email.strip().lower())
+
+
+def hashed_phone(phone: str) -> str:
+    """SHA-256, lower hex, of the digits with the country code and without leading zeros (Snapchat CAPI)."""
+    if _is_hash(phone.strip().lower()):
+        return phone.strip().lower()
+    return _hashed("".join(letter for letter in phone if letter.isdecimal()).lstrip("0"))
+
+
+def hashed_word(word: str) -> str:
+    """SHA-256, lower hex, of a name or country in lower case."""
+    return _hashed(word.strip().lower())
+
+
+def _is_hash(text: str) -> bool:
+    return len(text) == HASH_LENGTH and not set(text) - set("0123456789abcdef")
+
+
+def _hashed(text: str) -> str:
+    return text if not text or _is_hash(text) else hashlib.sha256(text.encode()).hexdigest()
+
+
+INSTALL_FACTS: Final = (PushRecorded, PushRepeated, UserTouched)
+ATTRIBUTION_FACTS: Final = (TrackingPut, UserAttributed, AttributionMissed, ConversionRecorded, PostbackForgone)
+InstallInbox = RecordPush | ClaimInstall | UserSignedUp | Wake
+AttributionInbox = (
+    PutTracking | ShareHashes | ShareRules | UserSignedUp | UserTouched | EntryRecorded | CallEnded | GiftSent | Wake
+)  # fmt: skip

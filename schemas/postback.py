@@ -1,0 +1,222 @@
+"""Postbacks: what ad networks and analytics are told of a user, by rules as data. `postback_rules` is the one book of rules.
+
+A postback is owed once for each action, provider and event name; its id is the deduplication id at the vendor. What it tells is
+fixed when it is owed. `Identity` is for the vendor alone: the store cuts it out of what analysts see.
+"""
+
+import re
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Annotated, Final
+
+from msgspec import Meta
+
+from schemas.base import Fact, Id, Message, State, Time, UserId, Wake
+from schemas.user import Short
+
+BOOK: Final = "postbacks"
+MAX_RULES: Final = 100
+# A conversion waits so long for what its postbacks lack: the push, consent, a name that the network knows.
+PENDING_FOR: Final = timedelta(days=7)
+MAX_PENDING: Final = 50
+MICROS: Final = 1_000_000
+
+
+class Provider(StrEnum):
+    """Who is told."""
+
+    SNAPCHAT = "snapchat"
+    APPSFLYER = "appsflyer"
+    AMPLITUDE = "amplitude"
+    GA4 = "ga4"
+
+
+class Consent(StrEnum):
+    """What a user can agree to. `none` is asked of nobody."""
+
+    NONE = "none"
+    ADS = "ads"
+    ANALYTICS = "analytics"
+
+
+class ConversionKind(StrEnum):
+    """What a user does that is told to others. The first purchase is both a `purchase` and a `first_purchase`."""
+
+    SIGN_UP = "sign_up"
+    FIRST_PURCHASE = "first_purchase"
+    PURCHASE = "purchase"
+    FIRST_CALL = "first_call"
+    CALL = "call"
+    FIRST_GIFT = "first_gift"
+    GIFT = "gift"
+
+
+class Forgone(StrEnum):
+    """Why nothing was owed though a rule wanted it, in order of precedence."""
+
+    NOT_ATTRIBUTED = "not_attributed"
+    NO_CONSENT = "no_consent"
+    NO_IDENTIFIER = "no_identifier"
+    TOO_LATE = "too_late"
+
+
+class Value(State, frozen=True):
+    """What a conversion is worth, in millionths of the currency: `fixed_micros` and, for each coin moved, `per_coin_micros`."""
+
+    currency: Annotated[str, Meta(pattern="^[A-Z]{3}$")]
+    fixed_micros: Annotated[int, Meta(ge=0, le=10**12)] = 0
+    per_coin_micros: Annotated[int, Meta(ge=0, le=10**9)] = 0
+
+
+class PostbackRule(State, frozen=True):
+    """Tell `provider` of `conversion` as `event`. `network`: only of users whom it brought (empty: of everybody)."""
+
+    conversion: ConversionKind
+    provider: Provider
+    event: Annotated[str, Meta(min_length=1, max_length=40)]
+    consent: Consent
+    network: Short = ""
+    value: Value | None = None
+
+
+class PostbackBook(State, frozen=True):
+    """All rules; as shipped, none: nothing leaves until somebody says so."""
+
+    version: int = 0
+    rules: Annotated[tuple[PostbackRule, ...], Meta(max_length=MAX_RULES)] = ()
+
+
+class PutPostbackRules(Message, frozen=True, kw_only=True):
+    """These are the rules from now on."""
+
+    book: str
+    rules: Annotated[tuple[PostbackRule, ...], Meta(max_length=MAX_RULES)]
+    by: str = ""
+
+
+class PostbackRulesPut(Fact, frozen=True, kw_only=True):
+    """These are the rules."""
+
+    book: str
+    rules: tuple[PostbackRule, ...]
+    version: int
+    by: str = ""
+
+
+class Identity(State, frozen=True):
+    """By what names others know a user: hashed (SHA-256) e-mail and phone, the phone's advertising ids, address and browser."""
+
+    email_sha256: str = ""
+    phone_sha256: str = ""
+    advertising_id: str = ""
+    vendor_id: str = ""
+    app_instance_id: str = ""
+    click_id: str = ""
+    tracking_allowed: bool = False
+    ip: str = ""
+    user_agent: str = ""
+
+
+class Postback(State, frozen=True):
+    """Everything that a vendor's request is made of, but for our own credentials there. `value_micros` of `currency`."""
+
+    user: UserId
+    conversion: ConversionKind
+    event: str
+    at: Time
+    ref: str
+    network: str = ""
+    campaign: str = ""
+    coins: int = 0
+    value_micros: int | None = None
+    currency: str = ""
+    country: str = ""
+    platform: str = ""
+    locale: str = ""
+    app_version: str = ""
+    appsflyer_id: str = ""
+    identity: Identity = Identity()
+
+
+class Conversion(State, frozen=True):
+    """Something that happened lately, and the rules (of that time) whose postbacks still lack something."""
+
+    ref: str
+    at: Time
+    coins: int
+    waits: tuple[PostbackRule, ...]
+
+    @property
+    def until(self) -> datetime:
+        """When it waits no more."""
+        return self.at + PENDING_FOR
+
+
+def postback_id(provider: Provider, event: str, ref: Id) -> str:
+    """The effect that tells a provider of an action as an event; also the vendor's deduplication id."""
+    return f"{provider}/{event}/{ref}"
+
+
+# Behind this a vendor does not take an event, or does not count it for its day: Snapchat's integrations 7 days; AppsFlyer
+# keeps an event's own time until 02:00 UTC of the next day, and takes it later; Amplitude deduplicates for 7 days; GA4 for 3.
+TAKEN_FOR: Final = {
+    Provider.SNAPCHAT: timedelta(days=7),
+    Provider.APPSFLYER: timedelta(days=2),
+    Provider.AMPLITUDE: timedelta(days=7),
+    Provider.GA4: timedelta(hours=72),
+}
+
+
+def names_user(provider: Provider, identity: Identity, appsflyer_id: str) -> bool:
+    """Whether the provider can tell who it is: by what it demands of a request."""
+    match provider:
+        case Provider.SNAPCHAT:
+            named = identity.email_sha256 or identity.phone_sha256 or identity.advertising_id
+            return bool(named or (identity.ip and identity.user_agent))
+        case Provider.APPSFLYER:
+            return bool(appsflyer_id)
+        case Provider.GA4:
+            return bool(identity.app_instance_id)
+        case Provider.AMPLITUDE:
+            return True
+
+
+# --- rules that can be ------------------------------------------------------------------------------------------------------
+
+# Conversions API v3: the event names.
+SNAPCHAT_EVENTS: Final = frozenset(
+    {"SIGN_UP", "LOGIN", "PURCHASE", "SUBSCRIBE", "START_TRIAL", "VIEW_CONTENT", "ADD_CART", "START_CHECKOUT", "ADD_BILLING"}
+    | {"PAGE_VIEW", "SEARCH", "SHARE", "INVITE", "SAVE", "RATE", "RESERVE", "LIST_VIEW", "AD_CLICK", "AD_VIEW", "APP_OPEN"}
+    | {"COMPLETE_TUTORIAL", "LEVEL_COMPLETE", "ACHIEVEMENT_UNLOCKED", "SPENT_CREDITS", "APP_INSTALL"}
+    | {f"CUSTOM_EVENT_{number}" for number in range(1, 6)}
+)
+NAMES: Final = {
+    Provider.APPSFLYER: re.compile(r"[A-Za-z0-9_.-]{1,40}"),
+    Provider.AMPLITUDE: re.compile(r"[^\x00-\x1f]{1,40}"),
+    Provider.GA4: re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}"),
+}
+
+
+class PostbackRuleError(ValueError):
+    """Rules that cannot be; the text says what to do."""
+
+
+def check_rules(rules: tuple[PostbackRule, ...]) -> None:
+    """Whether rules can be. Errors: PostbackRuleError."""
+    seen: set[tuple[str, str]] = set()
+    for rule in rules:
+        if (rule.provider, rule.conversion) in seen:
+            raise PostbackRuleError(f"{rule.conversion} is told to {rule.provider} twice; one rule for both is enough")
+        seen.add((rule.provider, rule.conversion))
+        if rule.provider is Provider.SNAPCHAT and rule.event not in SNAPCHAT_EVENTS:
+            raise PostbackRuleError(f"Snapchat knows no event {rule.event!r}; it knows {', '.join(sorted(SNAPCHAT_EVENTS))}")
+        if rule.provider is Provider.SNAPCHAT and rule.event == "PURCHASE" and rule.value is None:
+            raise PostbackRuleError("Snapchat's PURCHASE needs a value with its currency")
+        if rule.provider in NAMES and not NAMES[rule.provider].fullmatch(rule.event):
+            raise PostbackRuleError(f"{rule.event!r} is no event name at {rule.provider}")
+        if rule.provider is not Provider.AMPLITUDE and rule.provider is not Provider.GA4 and rule.consent is not Consent.ADS:
+            raise PostbackRuleError(f"{rule.provider} is an ad network: its rules need the consent ads")
+
+
+RULES_FACTS: Final = (PostbackRulesPut,)
+RulesInbox = PutPostbackRules | Wake

@@ -1,0 +1,311 @@
+"""Attribution by table and Hypothesis: joined whichever comes first; a push counts once; told once, and with consent only."""
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from pipelines.ads import decide, decide_install
+from pipelines.postback import decide as decide_rules
+from schemas.ads import (
+    FORGOTTEN_AFTER,
+    LOOKBACK,
+    Attribution,
+    AttributionMissed,
+    ClaimInstall,
+    ConversionRecorded,
+    PostbackForgone,
+    PushRecorded,
+    PushRepeated,
+    PutTracking,
+    RecordPush,
+    ShareHashes,
+    ShareRules,
+    Touch,
+    TouchKind,
+    UserAttributed,
+    UserTouched,
+    hashed_email,
+    hashed_phone,
+    network_of,
+)
+from schemas.balance import EntryKind, EntryRecorded, Reason
+from schemas.base import Wake
+from schemas.gift import GiftSent
+from schemas.outbox import OweEffect
+from schemas.postback import (
+    PENDING_FOR,
+    Consent,
+    ConversionKind,
+    Forgone,
+    PostbackBook,
+    PostbackRule,
+    PostbackRuleError,
+    Provider,
+    PutPostbackRules,
+    Value,
+    check_rules,
+)
+from schemas.user import UserSignedUp
+from schemas.video import CallEnded, EndReason
+
+T = datetime(2030, 1, 1, 12, tzinfo=UTC)
+AF = "1415211453000-6513894"
+VALUE = Value("EUR", per_coin_micros=10_000)
+RULES = (
+    PostbackRule(ConversionKind.SIGN_UP, Provider.SNAPCHAT, "SIGN_UP", Consent.ADS, "snapchat"),
+    PostbackRule(ConversionKind.PURCHASE, Provider.SNAPCHAT, "PURCHASE", Consent.ADS, "snapchat", VALUE),
+    PostbackRule(ConversionKind.FIRST_PURCHASE, Provider.SNAPCHAT, "PURCHASE", Consent.ADS, "snapchat", VALUE),
+    PostbackRule(ConversionKind.FIRST_CALL, Provider.APPSFLYER, "first_call", Consent.ADS),
+    PostbackRule(ConversionKind.SIGN_UP, Provider.AMPLITUDE, "Signed up", Consent.ANALYTICS),
+)
+BOOK = Attribution(shared=PostbackBook(1, RULES))
+
+
+def minutes(count):
+    return T + timedelta(minutes=count)
+
+
+def touch(kind=TouchKind.INSTALL, at=T, network="snapchat", campaign="Autumn"):
+    return Touch(kind, at, network, campaign)
+
+
+def push(name="p1", kind=TouchKind.INSTALL, at=T, user="", **more):
+    return RecordPush(id=f"r/{name}", at=at, install=AF, push=name, event_name=kind, user=user, touch=touch(kind, at, **more))
+
+
+def sign_up(at=T, appsflyer_id=AF, user="ann"):
+    return UserSignedUp(id=f"s/{user}", at=at, cause="x", user=user, role="user", country="DE", appsflyer_id=appsflyer_id)
+
+
+def bought(name="t1", at=T, coins=400):
+    return EntryRecorded(
+        id=f"e/{name}", at=at, cause="x", account="ann/coins", seq=1, kind=EntryKind.CREDIT, balance_coins=coins, held_coins=0,
+        coins=coins, reason=Reason.PURCHASE, transfer=name,
+    )  # fmt: skip
+
+
+def called(name="c1", at=T):
+    return CallEnded(
+        id=f"k/{name}", at=at, cause="x", call=name, caller="ann", callee="sue", kind="direct", reason=EndReason.HUNG_UP,
+        connected=True, duration_s=30.0,
+    )  # fmt: skip
+
+
+def tracking(*consents, at=T, **more):
+    return PutTracking(id=f"c/{at}", at=at, user="ann", consents=consents, **{"advertising_id": "ABC-1", **more})
+
+
+def run(messages, common=BOOK):
+    """Both entities, as the log joins them; the user's state and all that was told."""
+    install, user, told = None, None, []
+    for message in messages:
+        queue = [message]
+        while queue:
+            one = queue.pop(0)
+            out = []
+            if isinstance(one, RecordPush | ClaimInstall) or (isinstance(one, UserSignedUp) and one.appsflyer_id):
+                install, out = decide_install(install, one)
+            if not isinstance(one, RecordPush | ClaimInstall):
+                user, more = decide(user, one, common)
+                out = [*out, *more]
+            told += out
+            queue += [more for more in out if isinstance(more, UserTouched | ClaimInstall)]
+    return user, told
+
+
+def of(told, type_):
+    return [one for one in told if isinstance(one, type_)]
+
+
+def owed(told):
+    return sorted(one.effect for one in of(told, OweEffect))
+
+
+# --- joining ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_a_push_and_a_sign_up_are_joined_whichever_comes_first(order):
+    steps = push(), sign_up(minutes(3))
+    user, told = run([steps[n] for n in order])
+    (fact,) = of(told, UserAttributed)
+    assert (fact.user, fact.touch.network, fact.touch.campaign) == ("ann", "snapchat", "Autumn")
+    assert user.touch == touch()
+
+
+def test_a_push_that_names_the_user_or_a_phone_that_names_its_install_is_joined_too():
+    _, by_push = run([push(user="ann"), sign_up(appsflyer_id="")])
+    _, by_phone = run([push(), sign_up(appsflyer_id=""), tracking(at=minutes(1), appsflyer_id=AF)])
+    assert len(of(by_push, UserAttributed)) == len(of(by_phone, UserAttributed)) == 1
+
+
+def test_the_same_push_again_changes_nothing():
+    install, told = decide_install(None, push())
+    assert isinstance(told[0], PushRecorded)
+    again, (fact,) = decide_install(install, replace(push(), id="r/again"))
+    assert isinstance(fact, PushRepeated)
+    assert again == install
+
+
+def test_an_install_outside_the_window_is_no_reason():
+    for at in (T - LOOKBACK - timedelta(seconds=1), T + timedelta(days=2)):
+        user, told = run([push(at=at), sign_up(T)])
+        assert (user.touch, of(told, UserAttributed)) == (None, [])
+        assert len(of(told, AttributionMissed)) == 1
+    _, told = run([push(at=T - LOOKBACK), sign_up(T)])
+    assert len(of(told, UserAttributed)) == 1
+
+
+def test_a_return_takes_over_and_an_older_one_does_not():
+    back = push("p2", TouchKind.RE_ATTRIBUTION, minutes(90), network="organic", campaign="Back")
+    older = push("p3", TouchKind.RE_ENGAGEMENT, minutes(30), network="tiktok", campaign="Old")
+    user, told = run([push(), sign_up(), back, older])
+    assert [fact.touch.campaign for fact in of(told, UserAttributed)] == ["Autumn", "Back"]
+    assert user.touch.campaign == "Back"
+
+
+def test_organic_is_a_network_and_snapchats_names_are_one():
+    assert [network_of(name) for name in ("snapchat_int", "Snapchat", "organic", "", "Facebook Ads")] == [
+        "snapchat", "snapchat", "organic", "organic", "Facebook Ads",
+    ]  # fmt: skip
+
+
+def test_who_never_signs_up_and_an_install_that_is_silent_are_forgotten():
+    user, _ = decide(None, UserTouched(id="u", at=T, cause="x", install=AF, user="ghost", touch=touch()), None)
+    assert decide(user, Wake(id="w", at=user.wake_at, key="ghost"), None) == (None, ())
+    install, _ = decide_install(None, push())
+    assert install.wake_at == T + FORGOTTEN_AFTER
+    assert decide_install(install, Wake(id="w", at=T, key=AF)) == (install, ())
+    assert decide_install(install, Wake(id="w", at=install.wake_at, key=AF)) == (None, ())
+
+
+# --- postbacks --------------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_owed_to_whom():
+    consents = tracking(Consent.ADS, Consent.ANALYTICS)
+    user, told = run([push(), consents, sign_up(), bought(), bought("t2"), called(), called("c2")])
+    assert owed(told) == [
+        "amplitude/Signed up/ann", "appsflyer/first_call/c1", "snapchat/PURCHASE/t1", "snapchat/PURCHASE/t2",
+        "snapchat/SIGN_UP/ann",
+    ]  # fmt: skip
+    kinds = [fact.conversion for fact in of(told, ConversionRecorded)]
+    assert kinds == ["sign_up", "purchase", "first_purchase", "purchase", "call", "first_call", "call"]
+    (first,) = [one for one in of(told, OweEffect) if one.effect == "snapchat/PURCHASE/t1"]
+    assert (first.postback.value_micros, first.postback.currency, first.postback.campaign) == (4_000_000, "EUR", "Autumn")
+    assert user.pending == ()
+
+
+def test_a_gift_is_a_conversion_as_well():
+    rules = (PostbackRule(ConversionKind.FIRST_GIFT, Provider.SNAPCHAT, "SPENT_CREDITS", Consent.ADS),)
+    gift = GiftSent(id="g", at=T, cause="x", gift="g1", sender="ann", receiver="sue", item="r", price_coins=5, share_coins=2)
+    _, told = run([sign_up(), tracking(Consent.ADS), gift], Attribution(shared=PostbackBook(1, rules)))
+    assert owed(told) == ["snapchat/SPENT_CREDITS/g1"]
+
+
+def test_nothing_is_owed_without_consent_and_the_reason_is_told_in_the_end():
+    user, told = run([push(), sign_up(), ShareHashes(id="h", at=T, user="ann", email_sha256=hashed_email("a@b.de"))])
+    assert owed(told) == []
+    due = user.wake_at
+    assert due == T + PENDING_FOR
+    user, told = decide(user, Wake(id="w", at=due, key="ann"), BOOK)
+    assert {(fact.provider, fact.why) for fact in of(told, PostbackForgone)} == {
+        (Provider.SNAPCHAT, Forgone.NO_CONSENT), (Provider.AMPLITUDE, Forgone.NO_CONSENT),
+    }  # fmt: skip
+    assert user.pending == ()
+
+
+@pytest.mark.parametrize(
+    ("steps", "why"),
+    [
+        ([sign_up(appsflyer_id=""), tracking(Consent.ADS)], Forgone.NOT_ATTRIBUTED),
+        ([push(network="tiktok"), sign_up(), tracking(Consent.ADS)], Forgone.NOT_ATTRIBUTED),
+        ([push(), sign_up()], Forgone.NO_CONSENT),
+        ([push(), sign_up(), tracking(Consent.ADS, advertising_id="")], Forgone.NO_IDENTIFIER),
+        ([push(), sign_up(), tracking(Consent.ADS, advertising_id="", at=T + PENDING_FOR)], Forgone.NO_IDENTIFIER),
+    ],
+)
+def test_why_a_postback_is_forgone(steps, why):
+    user, told = run(steps)
+    if user.wake_at:
+        _, more = decide(user, Wake(id="w", at=user.wake_at, key="ann"), BOOK)
+        told += more
+    assert why in [fact.why for fact in of(told, PostbackForgone) if fact.provider is Provider.SNAPCHAT]
+
+
+def test_what_comes_too_late_for_a_vendor_is_not_owed():
+    user, _ = run([sign_up(appsflyer_id=""), tracking(Consent.ADS), called()])
+    late = tracking(Consent.ADS, at=T + timedelta(days=3), appsflyer_id=AF)
+    _, told = decide(user, late, BOOK)
+    assert [(fact.provider, fact.why) for fact in of(told, PostbackForgone)] == [(Provider.APPSFLYER, Forgone.TOO_LATE)]
+
+
+def test_a_conversion_is_told_by_the_rules_of_its_time():
+    user, told = run([push(), sign_up(), tracking(Consent.ADS)], None)
+    assert (user.pending, owed(told)) == ((), [])
+
+
+steps = st.permutations([push(user="ann"), sign_up(minutes(1)), tracking(Consent.ADS, Consent.ANALYTICS)])
+
+
+@given(steps, st.integers(0, 3), st.integers(0, 3), st.booleans())
+def test_the_order_of_push_sign_up_and_consent_does_not_matter(order, first, second, twice):
+    doings = [bought("t1", minutes(2)), called("c1", minutes(3))]
+    signed_up = next(n for n, one in enumerate(order) if isinstance(one, UserSignedUp))
+    order = list(order)
+    for doing, wish in zip(doings, (first, second), strict=True):  # nobody buys or calls before signing up
+        order.insert(max(wish, signed_up + 1), doing)
+    if twice:
+        order.append(replace(push(user="ann"), id="again"))
+    user, told = run(order)
+    expected, expected_told = run([push(user="ann"), tracking(Consent.ADS, Consent.ANALYTICS), sign_up(minutes(1)), *doings])
+    assert owed(told) == owed(expected_told)
+    assert len(set(owed(told))) == len(owed(told)), "each is owed once"
+    assert (user.touch, user.pending) == (expected.touch, expected.pending)
+
+
+# --- rules and hashes -------------------------------------------------------------------------------------------------------
+
+
+def test_the_book_of_rules_tells_every_partition():
+    book, told = decide_rules(None, PutPostbackRules(id="p", at=T, book="postbacks", rules=RULES, by="root"))
+    assert (book.version, len(of(told, ShareRules))) == (1, 4)
+    shared, _ = decide(None, of(told, ShareRules)[0], None)
+    assert shared.shared == book
+    older = replace(of(told, ShareRules)[0], shared=PostbackBook(0))
+    assert decide(shared, older, shared) == (shared, ())
+    assert decide_rules(book, Wake(id="w", at=T, key="postbacks")) == (book, ())
+
+
+def rule(provider, event, consent=Consent.ADS, conversion=ConversionKind.SIGN_UP, value=None):
+    return PostbackRule(conversion, provider, event, consent, value=value)
+
+
+@pytest.mark.parametrize(
+    ("rules", "says"),
+    [
+        ((rule(Provider.SNAPCHAT, "SIGNUP"),), "Snapchat knows no event"),
+        ((rule(Provider.SNAPCHAT, "PURCHASE"),), "needs a value"),
+        ((rule(Provider.SNAPCHAT, "SIGN_UP"),) * 2, "twice"),
+        ((rule(Provider.GA4, "sign up"),), "no event name"),
+        ((rule(Provider.APPSFLYER, "a", Consent.ANALYTICS),), "need the consent ads"),
+    ],
+)
+def test_rules_that_cannot_be(rules, says):
+    with pytest.raises(PostbackRuleError, match=says):
+        check_rules(rules)
+    check_rules(RULES)
+
+
+def test_hashes_are_those_of_the_contract():
+    email = "973dfe463ec85785f5f95af5ba3906eedb2d931c24e69824a89ea65dba4e813b"  # of test@example.com
+    assert hashed_email("  Test@Example.COM ") == email
+    assert hashed_email(email) == email, "a hash is not hashed again"
+    assert hashed_phone("+49 (0)151 123-45") == hashed_phone("490151 12345")
+    assert hashed_phone("0049151") == hashed_phone("+49 151")
+    assert (hashed_email(""), hashed_phone("")) == ("", "")
+    assert hashed_phone("+1 (555) 123-4567") == hashlib.sha256(b"15551234567").hexdigest()
