@@ -13,11 +13,12 @@ from rich.console import Console
 from rich.table import Table
 
 from infra import dead_letters, outbox, tokens
+from infra.cli_ads import attribution_app, connected, postbacks_app, warehouse
 from infra.doctor import report
 from infra.errors import UsageError
 from infra.kafka import create_topics
-from infra.platform import Platform, PlatformError, endpoints_of
-from infra.settings import Environment, Settings, SettingsError, load
+from infra.platform import Platform, PlatformError, endpoints_of, settings_here
+from infra.settings import Environment, SettingsError, load
 from schemas.export import documents, problems
 from schemas.outbox import EffectStatus
 from schemas.topics import SUBSCRIPTIONS, topics
@@ -33,6 +34,8 @@ app.add_typer(letters_app, name="dead-letters")
 app.add_typer(outbox_app, name="outbox")
 app.add_typer(tariff_app, name="tariff")
 app.add_typer(schemas_app, name="schemas")
+app.add_typer(postbacks_app, name="postbacks")
+app.add_typer(attribution_app, name="attribution")
 EXPORTED: Final = Path(__file__).parent.parent / "schemas" / "exported"
 # An app tries again when it is told to (503) or hears nothing; a phone of the city gives up, and says so, after this.
 PATIENCE_S: Final = 10.0
@@ -43,19 +46,6 @@ def fail(text: str) -> NoReturn:
     """One line on stderr, exit code 2."""
     print(f"olo: {text}", file=sys.stderr)
     raise SystemExit(2)
-
-
-def settings_here() -> Settings:
-    """The settings; what `olo up` started is found by its endpoints file."""
-    settings = load()
-    if found := endpoints_of(settings.home):
-        settings = settings.model_copy(
-            update={
-                "brokers": settings.brokers or found["brokers"],
-                "clickhouse_url": settings.clickhouse_url or found["clickhouse"],
-            }
-        )
-    return settings
 
 
 @app.command()
@@ -118,7 +108,7 @@ def show_topics(
 ) -> None:
     """The map of the log: every topic, its key, what it carries, and who else hears its facts."""
     if create:
-        made = create_topics(_connected(), topics())
+        made = create_topics(connected(), topics())
         console.print(f"created: {', '.join(made) or 'nothing, all were there'}")
         return
     table = Table("topic", "key", "partitions", "kept", "messages", "also goes to")
@@ -138,7 +128,7 @@ def show_topics(
 def list_letters() -> None:
     """All dead letters, oldest first."""
     table = Table("place", "at", "cause", "error")
-    for letter in dead_letters.letters(_connected()):
+    for letter in dead_letters.letters(connected()):
         table.add_row(letter.id, f"{letter.at:%Y-%m-%d %H:%M:%S}", letter.cause, letter.error)
     console.print(table if table.row_count else "no dead letters")
 
@@ -146,7 +136,7 @@ def list_letters() -> None:
 @letters_app.command()
 def show(place: Annotated[str, typer.Argument(help="<topic>/<partition>/<offset>")]) -> None:
     """One dead letter with its original bytes."""
-    letter = dead_letters.find(_connected(), place)
+    letter = dead_letters.find(connected(), place)
     console.print(f"{letter.cause}: {letter.error}")
     console.print(f"key   {letter.key!r}")
     console.print(f"value {letter.value!r}")
@@ -155,14 +145,14 @@ def show(place: Annotated[str, typer.Argument(help="<topic>/<partition>/<offset>
 @letters_app.command()
 def redrive(place: Annotated[str, typer.Argument(help="<topic>/<partition>/<offset>")]) -> None:
     """Put a letter's record into its inbox once more, after the cause was mended."""
-    at = dead_letters.redrive(_connected(), place)
+    at = dead_letters.redrive(connected(), place)
     console.print(f"written again as {'/'.join(map(str, at))}")
 
 
 @letters_app.command()
 def skip(place: Annotated[str, typer.Argument(help="<topic>/<partition>/<offset>")]) -> None:
     """Put aside a record that a worker stops at: it becomes a dead letter when the flow starts again."""
-    value = dead_letters.skip(_connected(), place)
+    value = dead_letters.skip(connected(), place)
     console.print(f"will be skipped at the flow's next start: {value[:200]!r}")
 
 
@@ -172,7 +162,7 @@ def list_effects(
 ) -> None:
     """Effects that wait, were refused or came too late."""
     table = Table("effect", "vendor", "stands", "attempts", "HTTP", "why")
-    for name, effect in sorted(outbox.effects(_connected())):
+    for name, effect in sorted(outbox.effects(connected())):
         if everything or effect.status is not EffectStatus.ACCEPTED:
             table.add_row(
                 name, effect.provider, effect.status, str(effect.attempt), str(effect.http_status or ""), effect.detail[:80]
@@ -183,13 +173,13 @@ def list_effects(
 @outbox_app.command(name="show")
 def show_effect(effect: Annotated[str, typer.Argument(help="an effect's id, as `list` shows it")]) -> None:
     """One effect, with what the vendor said last."""
-    console.print_json(data=msgspec.to_builtins(outbox.find(_connected(), effect)))
+    console.print_json(data=msgspec.to_builtins(outbox.find(connected(), effect)))
 
 
 @outbox_app.command(name="redrive")
 def redrive_effect(effect: Annotated[str, typer.Argument(help="a refused or expired effect's id")]) -> None:
     """Have it tried again, for a day, after the cause was mended."""
-    outbox.redrive(_connected(), effect, getpass.getuser())
+    outbox.redrive(connected(), effect, getpass.getuser())
     console.print(f"{effect} is tried again; see `olo outbox show {effect}`")
 
 
@@ -203,13 +193,9 @@ def backtest_tariff(
     """What past calls would have cost and paid under a draft; who gains and loses most."""
     from infra.backtest import backtest, read_draft
     from infra.backtest_report import show
-    from infra.clickhouse import connect
 
     found = read_draft(draft)
-    settings = settings_here()
-    if not settings.clickhouse_url:
-        fail("no ClickHouse is running here; start the platform with `make up`, or set OLO_CLICKHOUSE_URL")
-    show(found, backtest(connect(settings.clickhouse_url), found, days), days, console)
+    show(found, backtest(warehouse(), found, days), days, console)
 
 
 @schemas_app.command()
@@ -242,13 +228,6 @@ def money(
 
     if prove(Plan(kills=kills, clients=clients, seed=seed, outage_s=outage), lambda line: console.print(line, soft_wrap=True)):
         raise SystemExit(1)
-
-
-def _connected() -> Settings:
-    settings = settings_here()
-    if not settings.brokers:
-        fail("no broker is running here; start one with `make up`, or set OLO_BROKERS")
-    return settings
 
 
 def main() -> None:

@@ -57,6 +57,8 @@ def find(settings: Settings, place: str) -> DeadLetter:
 def redrive(settings: Settings, place: str) -> Place:
     """Put a letter's record into its topic once more; where it stands now. Errors: NoSuchPlaceError, KafkaException."""
     letter = find(settings, place)
+    if letter.topic not in {topic.name for topic in topics()}:
+        raise NoSuchPlaceError(f"{place} came over HTTP; mend what `olo dead-letters show {place}` shows, and POST it again")
     at = produce_one(settings, letter.topic, letter.key, letter.value, letter.partition)
     return Place(letter.topic, letter.partition, at.offset())
 

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
+
+from clickhouse_connect.driver.client import Client
 
 from infra.errors import UsageError
 from infra.kafka import produce_one, read_topic
@@ -10,7 +12,7 @@ from infra.settings import Settings
 from schemas.base import new_id, now
 from schemas.codec import encode, state_decoder
 from schemas.entity import partition_of
-from schemas.outbox import Effect, EffectStatus, RedriveEffect
+from schemas.outbox import Effect, EffectKind, EffectStatus, RedriveEffect
 from schemas.topics import OUTBOX
 
 # A person who redrives wants it done today.
@@ -40,9 +42,29 @@ def find(settings: Settings, name: str) -> Effect:
     return found
 
 
+def postbacks(settings: Settings, provider: str, status: str) -> Iterator[tuple[str, Effect]]:
+    """The postbacks that are remembered, of one provider and status if these are given."""
+    for name, effect in effects(settings):
+        if effect.kind is EffectKind.POSTBACK and provider in ("", effect.provider) and status in ("", effect.status):
+            yield name, effect
+
+
+def ledger(client: Client) -> list[tuple[Any, ...]]:
+    """The ledger of postbacks summed up, from ClickHouse: provider, event, owed, accepted, refused, under way, tried again."""
+    sql = (
+        "SELECT provider, event, count(), countIf(state = 'accepted'), countIf(state = 'refused'),"
+        " countIf(state IN ('sent', 'retried')), sum(attempts - 1) FROM postbacks GROUP BY provider, event ORDER BY ALL"
+    )
+    return list(client.query(sql).result_rows)
+
+
 def redrive(settings: Settings, name: str, by: str) -> None:
     """Have a refused or expired effect tried again. Errors: NoSuchEffectError, KafkaException."""
-    effect = find(settings, name)
+    redrive_found(settings, name, find(settings, name), by)
+
+
+def redrive_found(settings: Settings, name: str, effect: Effect, by: str) -> None:
+    """The same for an effect that was looked up. Errors: NoSuchEffectError, KafkaException."""
     if effect.status not in ENDED_BADLY:
         raise NoSuchEffectError(f"{name} is {effect.status}: only refused and expired effects can be redriven")
     command = RedriveEffect(id=new_id(), at=now(), effect=name, expires_at=now() + REDRIVEN_FOR, by=by)

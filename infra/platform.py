@@ -24,7 +24,7 @@ from rich.table import Table
 
 from infra import broker
 from infra.exposition import total
-from infra.settings import EMULATOR_VARIABLE, Environment, Settings
+from infra.settings import EMULATOR_VARIABLE, Environment, Settings, load
 from infra.supervisor import Child, Supervisor
 
 READY_S: Final = 90.0
@@ -310,6 +310,19 @@ def endpoints_of(home: Path) -> dict[str, Any]:
     file = home / "endpoints.json"
     found: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
     return found
+
+
+def settings_here() -> Settings:
+    """The settings; what `olo up` started is found by its endpoints file."""
+    settings = load()
+    if found := endpoints_of(settings.home):
+        settings = settings.model_copy(
+            update={
+                "brokers": settings.brokers or found["brokers"],
+                "clickhouse_url": settings.clickhouse_url or found["clickhouse"],
+            }
+        )
+    return settings
 
 
 def _replace(file: Path, content: Any) -> None:

@@ -14,6 +14,7 @@ class DeadCause(StrEnum):
     KEY_MISMATCH = "key_mismatch"
     MISROUTED = "misrouted"
     SKIPPED = "skipped"
+    WEBHOOK_INVALID = "webhook_invalid"
 
 
 class DeadLetter(Message, frozen=True, gc=False, kw_only=True, tag=True, omit_defaults=True):

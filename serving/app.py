@@ -18,7 +18,22 @@ from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_
 
 from infra.clickhouse import connect
 from infra.settings import Settings
-from serving import balance, billing, blocklist, favorites, gallery, gift, panel, profile, transfer, user, video, video_room
+from serving import (
+    ads,
+    balance,
+    billing,
+    blocklist,
+    favorites,
+    gallery,
+    gift,
+    panel,
+    postback,
+    profile,
+    transfer,
+    user,
+    video,
+    video_room,
+)
 from serving import settings as app_settings
 from serving.auth import Authenticator
 from serving.commands import Commands, views_of
@@ -31,6 +46,7 @@ from serving.views import Tail, Views
 
 PARTS: Final = (
     user, balance, transfer, video, video_room, billing, gift, blocklist, favorites, profile, app_settings, gallery, panel,
+    ads, postback,
 )  # fmt: skip
 # The log is polled ten times a second; three seconds without a poll is a thread that hangs.
 TAIL_S: Final = 3.0

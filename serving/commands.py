@@ -7,6 +7,7 @@ the client sends the same request again under the same Idempotency-Key: it count
 import asyncio
 import threading
 import uuid
+from operator import attrgetter
 from typing import Annotated, Any, Final
 
 from confluent_kafka import KafkaError, Producer
@@ -16,8 +17,9 @@ from infra.kafka import quiet
 from infra.settings import Settings
 from schemas.base import Fact, Message
 from schemas.codec import encode
+from schemas.dead_letters import DeadLetter
 from schemas.entity import partition_of
-from schemas.topics import routes
+from schemas.topics import DEAD_LETTERS, Route, routes
 from serving.problems import Problem, unavailable
 from serving.views import Views
 
@@ -28,6 +30,7 @@ DELIVERY_MS: Final = 1_500
 # Waiting commands of one process: more than it can answer in OUTCOME_S is an overload, and is said so at once.
 MAX_WAITING: Final = 10_000
 
+DEAD: Final = Route(DEAD_LETTERS.name, attrgetter("id"), DEAD_LETTERS.partitions)
 NAMESPACE: Final = uuid.UUID("6c0f5f5e-9d3a-5b0e-8d0e-4f1f0c6f0a01")
 
 
@@ -88,6 +91,10 @@ class Commands:
         except TimeoutError:
             raise _unreachable("no answer in time") from None
 
+    async def bury(self, letter: DeadLetter) -> None:
+        """Keep what cannot be a command as a dead letter. Errors: Problem 503."""
+        await self.tell(letter)
+
     def _produce(self, command: Message) -> asyncio.Future[None]:
         """Hand a command to the producer; done when the broker has it. Errors: Problem 503, also as the future's exception."""
         taken: asyncio.Future[None] = self._loop.create_future()
@@ -95,7 +102,7 @@ class Commands:
         def delivered(error: KafkaError | None, _: Any) -> None:
             self._loop.call_soon_threadsafe(_settle, taken, error)
 
-        (route,) = self._routes[type(command)]
+        (route,) = (DEAD,) if isinstance(command, DeadLetter) else self._routes[type(command)]
         key = route.key(command).encode()
         try:
             self._producer.produce(

@@ -4,7 +4,7 @@ A command's answer is its outcome: 201 done, 402 not enough coins, 404 an accoun
 decided yet (look at `Location`). The same Idempotency-Key gives the same transfer id, and with it the same answer.
 """
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -31,6 +31,7 @@ from serving.problems import Problem, responses
 router = APIRouter(tags=["transfers"])
 
 PROMOTIONS: Final = AccountId("@promotions")
+STORE: Final = AccountId("@store")
 REFUSED: Final = {
     Refusal.INSUFFICIENT_COINS: (402, "{account} is {short} coins short; nothing was moved"),
     Refusal.ACCOUNT_UNKNOWN: (404, "there is no account {account}; its owner has to sign up first"),
@@ -48,12 +49,14 @@ Party = Annotated[str, Field(pattern=PARTY_PATTERN, examples=["bob/earnings", "@
 
 
 class GrantBody(BaseModel):
-    """Coins as a present, from @promotions."""
+    """Coins as a present, from @promotions; or, `reason: purchase`, coins that were paid for elsewhere, from @store: whoever
+    counts purchases counts them."""
 
     model_config = ConfigDict(extra="forbid")
     account: OwnAccount
     coins: Coins
     ref: Ref = ""
+    reason: Literal["grant", "purchase"] = "grant"
 
 
 class TransferBody(BaseModel):
@@ -85,7 +88,9 @@ class TransferAnswer(BaseModel):
 )  # fmt: skip
 async def grant(body: GrantBody, caller: Admin, key: IdempotencyKey, request: Request, response: Response) -> Any:
     """Give coins to an account."""
-    return await _place(request, response, caller, key, (PROMOTIONS, body.account, body.coins, Reason.GRANT, body.ref))
+    reason = Reason(body.reason)
+    payer = STORE if reason is Reason.PURCHASE else PROMOTIONS
+    return await _place(request, response, caller, key, (payer, body.account, body.coins, reason, body.ref))
 
 
 @router.post(

@@ -14,7 +14,7 @@ import pytest
 
 from infra import tokens
 from infra.stage import Stage
-from tests.vendor_stub import VendorStub
+from tests.vendor_stub import AdStub, VendorStub
 
 
 class Stack(Stage):
@@ -122,8 +122,16 @@ def vendors():
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory, vendors):
-    stack = Stack(tmp_path_factory.mktemp("olo") / "home", **vendors.environment)
+def networks():
+    """Stand-ins for the ad networks and analytics."""
+    stub = AdStub()
+    yield stub
+    stub.close()
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory, vendors, networks):
+    stack = Stack(tmp_path_factory.mktemp("olo") / "home", **vendors.environment, **networks.environment)
     yield stack
     assert stack.stop() == 0
 

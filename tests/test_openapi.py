@@ -22,6 +22,8 @@ OPERATIONS = [
     "/v1/gallery", "/v1/admin/gallery", "/v1/admin/gallery/{role}",
     "/v1/admin/cohorts", "/v1/admin/cohorts/{cohort}", "/v1/admin/cohorts/preview", "/v1/admin/cohorts/{cohort}/members",
     "/v1/admin/tags/{user}", "/v1/admin/tags/{user}/{tag}", "/v1/admin/groups/{group}",
+    "/v1/webhooks/appsflyer", "/v1/tracking", "/v1/admin/attribution/{user}", "/v1/admin/attribution/export",
+    "/v1/admin/postbacks/rules",
 ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""A local stand-in for outside services: checks their contracts, remembers requests, and misbehaves on request."""
+"""Local stand-ins for outside services: they check contracts, remember requests, and misbehave on request."""
 
 import base64
 import json
@@ -6,6 +6,27 @@ import threading
 from collections import defaultdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl
+
+from infra.city.vendors import AdVendors, environment, serve
+
+
+class AdStub(AdVendors):
+    """Those of the city, serving."""
+
+    def __init__(self):
+        super().__init__()
+        self.server = serve(self)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        self.environment = environment(self.url)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def of(self, provider, *users):
+        """What a provider has taken about users: id -> event."""
+        return {id_: event for id_, (event, _) in self.taken[provider].items() if any(user in id_ for user in users)}
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
 
 
 class VendorStub:

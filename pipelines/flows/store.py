@@ -31,7 +31,7 @@ log = logging.getLogger("olo.store")
 NAME: Final = "store"
 TOPICS: Final = (*(topic for e in ENTITIES for topic in ((e.events,) if e.private else (e.inbox, e.events))), DEAD_LETTERS.name)
 
-PRIVATE: Final = tuple(f"{e.inbox}/".encode() for e in (*(e for e in ENTITIES if e.private), OUTBOX))
+PRIVATE: Final = (*(f"{e.inbox}/".encode() for e in ENTITIES if e.private or e is OUTBOX), b"webhooks.")
 
 # What only vendors may see (`schemas.postback.Identity`, flat and without braces) is cut out of what analysts read.
 SECRET: Final = re.compile(rb',"identity":\{[^{}]*\}')

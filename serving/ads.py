@@ -1,0 +1,191 @@
+"""Attribution: AppsFlyer's pushes in, what a phone consents to, who came by which campaign, and marketing's export.
+
+A push that cannot be read is answered with its error and kept as a dead letter: AppsFlyer may not send it again.
+"""
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import Iterator
+from datetime import date, datetime
+from typing import Annotated, Any, Final
+
+import msgspec
+from clickhouse_connect.driver.exceptions import Error
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from infra.attribution import Export, Format, Network, export
+from infra.errors import UsageError
+from infra.settings import Settings
+from infra.vendors import appsflyer
+from schemas.ads import Attribution, PushRepeated, PutTracking, RecordPush, TrackingPut
+from schemas.base import UserId, new_id, now
+from schemas.dead_letters import DeadCause, DeadLetter
+from schemas.postback import Consent
+from schemas.topics import ATTRIBUTION
+from schemas.user import USER_ID_PATTERN
+from serving.auth import Admin, SignedIn
+from serving.commands import commands_of, request_id, views_of
+from serving.problems import Problem, responses, unavailable
+from serving.user import UserInPath
+
+router = APIRouter(tags=["attribution"])
+
+# AppsFlyer's pushes are some kilobytes.
+MAX_PUSH: Final = 65_536
+PUSHES: Final = "webhooks.appsflyer"
+
+Name = Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z0-9_.:-]*$")]
+# The store finds what only vendors may see by its braces.
+NO_BRACES: Final = str.maketrans("", "", "{}")
+
+
+@router.post("/v1/webhooks/appsflyer", responses=responses(400, 401, 413, 422, 503), openapi_extra={"security": []})
+async def push(request: Request) -> dict[str, str]:
+    """AppsFlyer's pushes: installs, returns, events in the app. A token proves where they come from; repeats do no harm."""
+    settings: Settings = request.app.state.settings
+    if not appsflyer.genuine(settings.appsflyer_push_token, request.headers):
+        raise Problem(401, "token_invalid", "the push does not carry the token; if it should, look at OLO_APPSFLYER_PUSH_TOKEN")
+    body = await request.body()
+    if len(body) > MAX_PUSH:
+        raise Problem(413, "push_too_large", f"a push has at most {MAX_PUSH} bytes, this one {len(body)}")
+    try:
+        found = appsflyer.read_push(json.loads(body), now())
+    except appsflyer.PushError as error:
+        raise await _kept(request, body, 422, error.code, str(error)) from error
+    except (ValueError, RecursionError) as error:
+        raise await _kept(request, body, 400, "broken_json", f"the push is no JSON: {error}") from error
+    user = found.user if re.match(USER_ID_PATTERN, found.user) else ""  # somebody else's id of a customer is only kept in `raw`
+    command = RecordPush(
+        id=request_id(PUSHES, found.name), at=found.at, install=found.install, push=found.name, event_name=found.event_name,
+        user=user, touch=found.touch, event_value=found.event_value, raw=body.decode("utf-8", "replace"),
+    )  # fmt: skip
+    fact = await commands_of(request).ask(command)
+    return {"status": "repeated" if isinstance(fact, PushRepeated) else "recorded"}
+
+
+async def _kept(request: Request, body: bytes, status: int, code: str, text: str) -> Problem:
+    """The error, once the push is among the dead letters."""
+    offset = time.time_ns() // 1_000
+    place = f"{PUSHES}/0/{offset}"
+    letter = DeadLetter(
+        id=place, at=now(), cause=DeadCause.WEBHOOK_INVALID, error=f"{code}: {text}"[:500], topic=PUSHES, partition=0,
+        offset=offset, key=b"", value=body,
+    )  # fmt: skip
+    await commands_of(request).bury(letter)
+    return Problem(status, code, f"{text}; it is kept as the dead letter {place}")
+
+
+# --- phones -----------------------------------------------------------------------------------------------------------------
+
+
+class TrackingBody(BaseModel):
+    """What the phone's owner agrees to, and by which names ad networks and analytics know the phone."""
+
+    model_config = ConfigDict(extra="forbid")
+    consents: Annotated[list[Consent], Field(max_length=3)] = []
+    appsflyer_id: Name = ""
+    advertising_id: Name = ""
+    vendor_id: Name = ""
+    app_instance_id: Name = ""
+    click_id: Annotated[str, Field(max_length=256, pattern=r"^[\x21-\x7a\x7c\x7e]*$")] = ""
+    tracking_allowed: bool = False
+
+
+class TrackingAnswer(BaseModel):
+    """What is in force."""
+
+    consents: list[Consent]
+
+
+@router.put("/v1/tracking", response_model=TrackingAnswer, responses=responses(400, 401, 403, 422, 503))
+async def put_tracking(body: TrackingBody, caller: SignedIn, request: Request) -> Any:
+    """Consent (or take it back), and tell the phone's names. Nothing is told to anybody that is not consented to here."""
+    given: dict[str, Any] = {
+        name: value.translate(NO_BRACES) if isinstance(value, str) else value for name, value in body.model_dump().items()
+    }
+    given["consents"] = tuple(sorted(set(body.consents) - {Consent.NONE}))
+    agent = "".join(letter for letter in request.headers.get("user-agent", "") if letter.isprintable())
+    command = PutTracking(
+        id=new_id(), at=now(), user=UserId(caller.user), ip=request.client.host if request.client else "",
+        user_agent=agent.translate(NO_BRACES)[:512], **given,
+    )  # fmt: skip
+    fact = await commands_of(request).ask(command)
+    if not isinstance(fact, TrackingPut):
+        raise unavailable("not_decided", "not decided yet; send it again soon")
+    return TrackingAnswer(consents=list(fact.consents))
+
+
+# --- staff ------------------------------------------------------------------------------------------------------------------
+
+
+class TouchAnswer(BaseModel):
+    """A touch, as AppsFlyer attributes it."""
+
+    kind: str
+    at: datetime
+    network: str
+    campaign: str = ""
+    campaign_id: str = ""
+    adset: str = ""
+    adset_id: str = ""
+    ad: str = ""
+    ad_id: str = ""
+    channel: str = ""
+    platform: str = ""
+    country: str = ""
+
+
+class AttributionAnswer(BaseModel):
+    """How a user came here. `touch`: what counts (null: nothing is known, or it lies outside the window); `waiting`:
+    conversions that are not told to everybody yet."""
+
+    user: str
+    signed_up_at: datetime | None
+    touch: TouchAnswer | None
+    first: TouchAnswer | None
+    last: TouchAnswer | None
+    appsflyer_id: str
+    consents: list[str]
+    purchases: int
+    calls: int
+    waiting: int
+
+
+@router.get("/v1/admin/attribution/export", responses=responses(401, 403, 422, 503), response_class=StreamingResponse)
+async def download(
+    _: Admin,
+    request: Request,
+    begin: Annotated[date, Query(alias="from")],
+    end: Annotated[date, Query(alias="to")],
+    network: Network = Network.APPSFLYER,
+    format_: Annotated[Format, Query(alias="format")] = Format.CSV,
+) -> StreamingResponse:
+    """Campaign performance by day of install, streamed; both dates are in it."""
+    wanted = Export(begin, end, network, format_)
+    try:
+        rows: Iterator[bytes] = await asyncio.to_thread(lambda: export(request.app.state.clickhouse(), wanted))
+    except UsageError as error:
+        raise Problem(422, "invalid_request", str(error)) from None
+    except (Error, OSError) as error:
+        raise unavailable("warehouse_unreachable", "ClickHouse cannot be asked for the export") from error
+    headers = {"Content-Disposition": f'attachment; filename="{wanted.name}"'}
+    return StreamingResponse(rows, media_type=wanted.media_type, headers=headers)
+
+
+@router.get("/v1/admin/attribution/{user}", response_model=AttributionAnswer, responses=responses(401, 403, 404, 422, 503))
+async def look(user: UserInPath, _: Admin, request: Request) -> Any:
+    """Which campaign brought a user."""
+    known: Attribution | None = views_of(request).of(ATTRIBUTION).get(user)
+    if known is None:
+        raise Problem(404, "user_unknown", "nobody of this id has signed up or was brought by a campaign")
+    touches = {"touch": known.touch, "first": known.first, "last": known.last}
+    return AttributionAnswer(
+        user=user, signed_up_at=known.signed_up_at, appsflyer_id=known.appsflyer_id, consents=list(known.consents),
+        purchases=known.purchases, calls=known.calls, waiting=len(known.pending),
+        **{name: TouchAnswer(**msgspec.to_builtins(t) | {"at": t.at, "network": t.network}) if t else None
+           for name, t in touches.items()},
+    )  # fmt: skip

@@ -1,0 +1,96 @@
+"""Postback rules, for admins: which conversion is told to whom, as what; `GET` and `PUT /v1/admin/postbacks/rules`.
+
+As shipped there are none. Rules are checked at save, also that the provider's keys are set. `olo postbacks` shows what is owed.
+"""
+
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from infra.settings import missing_for
+from schemas.base import new_id, now
+from schemas.postback import (
+    BOOK,
+    MAX_RULES,
+    Consent,
+    ConversionKind,
+    PostbackBook,
+    PostbackRule,
+    PostbackRuleError,
+    PostbackRulesPut,
+    Provider,
+    PutPostbackRules,
+    check_rules,
+)
+from schemas.topics import POSTBACK_RULES
+from serving.auth import Admin
+from serving.commands import commands_of, views_of
+from serving.problems import Problem, responses, unavailable
+from serving.user import Word
+
+router = APIRouter(tags=["postbacks"])
+
+
+class ValueBody(BaseModel):
+    """What a conversion is worth, in millionths of the currency: a fixed part, and a part for each coin."""
+
+    model_config = ConfigDict(extra="forbid")
+    currency: Annotated[str, Field(pattern="^[A-Z]{3}$", examples=["EUR"])]
+    fixed_micros: Annotated[int, Field(strict=True, ge=0, le=10**12)] = 0
+    per_coin_micros: Annotated[int, Field(strict=True, ge=0, le=10**9)] = 0
+
+
+class RuleBody(BaseModel):
+    """Tell `provider` of `conversion` as `event`; `network`: only of users whom that network brought."""
+
+    model_config = ConfigDict(extra="forbid")
+    conversion: ConversionKind
+    provider: Provider
+    event: Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[^\x00-\x1f{}]+$", examples=["SIGN_UP"])]
+    consent: Consent
+    network: Word = ""
+    value: ValueBody | None = None
+
+
+class RulesBody(BaseModel):
+    """All rules; `version` grows with each change."""
+
+    model_config = ConfigDict(extra="forbid")
+    rules: Annotated[list[RuleBody], Field(max_length=MAX_RULES)]
+
+
+class RulesAnswer(RulesBody):
+    """The rules that are in force."""
+
+    version: int
+
+
+@router.get("/v1/admin/postbacks/rules", response_model=RulesAnswer, responses=responses(401, 403, 503))
+async def rules(_: Admin, request: Request) -> Any:
+    """What is told to whom."""
+    book: PostbackBook = views_of(request).of(POSTBACK_RULES).get(BOOK) or PostbackBook()
+    return _answer(book.version, book.rules)
+
+
+@router.put("/v1/admin/postbacks/rules", response_model=RulesAnswer, responses=responses(400, 401, 403, 409, 422, 503))
+async def put(body: RulesBody, caller: Admin, request: Request) -> Any:
+    """Replace all rules; they hold for what happens from now on."""
+    try:
+        wanted = tuple(msgspec.convert(rule.model_dump(), PostbackRule) for rule in body.rules)
+        check_rules(wanted)
+    except (msgspec.ValidationError, PostbackRuleError) as error:
+        raise Problem(422, "rule_invalid", f"the rules cannot be: {error}") from None
+    for provider in sorted({rule.provider for rule in wanted}):
+        if missing := missing_for(provider, request.app.state.settings):
+            raise Problem(409, "provider_not_configured", f"{provider} needs {', '.join(missing)}; set them and start again")
+    command = PutPostbackRules(id=new_id(), at=now(), book=BOOK, rules=wanted, by=caller.user)
+    fact = await commands_of(request).ask(command)
+    if not isinstance(fact, PostbackRulesPut):
+        raise unavailable("not_decided", "not decided yet; look at GET /v1/admin/postbacks/rules")
+    return _answer(fact.version, fact.rules)
+
+
+def _answer(version: int, known: tuple[PostbackRule, ...]) -> RulesAnswer:
+    return RulesAnswer(version=version, rules=[RuleBody(**msgspec.to_builtins(rule)) for rule in known])
