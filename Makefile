@@ -27,9 +27,10 @@ prove: .venv/ready         ## the crash proof of money on the real broker
 city: .venv/ready          ## 200 synthetic phones on a platform, for five minutes; every coin accounted for
 	@$(OLO) up --city 200 --minutes 5
 
-simulate: .venv/ready      ## 2,000 simulated schedules each of money and of whole calls: crashes, lost commits, repeats
+simulate: .venv/ready      ## 2,000 simulated schedules each of money, whole calls and growth: crashes, lost commits, repeats
 	@.venv/bin/python -m tests.simulated_money
 	@.venv/bin/python -m tests.simulated_calls
+	@.venv/bin/python -m tests.simulated_growth
 
 schemas: .venv/ready       ## export JSON Schema and AsyncAPI
 	@$(OLO) schemas export

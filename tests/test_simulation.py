@@ -8,7 +8,7 @@ from pipelines.runtime.simulator import EPOCH, Log, Step, run, schedule_of, sear
 from schemas import topics
 from schemas.balance import Credit
 from schemas.video_line import JoinRoulette
-from tests import simulated_calls
+from tests import simulated_calls, simulated_growth
 from tests.simulated_money import DECIDERS, SETUP, workload
 
 SEEDS = 300  # `make simulate` plays 2,000 of each
@@ -23,6 +23,17 @@ def test_all_laws_hold_over_many_schedules():
 def test_whole_calls_hold_all_laws_over_many_schedules():
     failure = search(simulated_calls.SETUP, range(CALL_SEEDS))
     assert failure is None, tell(failure)
+
+
+def test_growth_holds_all_laws_over_many_schedules():
+    failure = search(simulated_growth.SETUP, range(CALL_SEEDS))
+    assert failure is None, tell(failure)
+
+
+def test_growth_whose_positions_or_states_go_astray_is_caught():
+    for log in (OffsetsApart, ForgetsMembers):
+        setup = simulated_growth.SETUP._replace(log=log)
+        assert any(run(setup, schedule_of(seed, setup.workload, setup.drift_s)) for seed in range(30)), log
 
 
 def test_a_bill_that_forgets_what_was_paid_beyond_the_end_is_caught():
@@ -69,6 +80,13 @@ class ForgetsState(Log):
     def commit(self, outputs, positions):
         kept = [output for output in outputs if output[0] != "account.state" or output[1] % 2]
         super().commit(kept, positions)
+
+
+class ForgetsMembers(Log):
+    """The planted bug: a part of the members' changelog gets lost."""
+
+    def commit(self, outputs, positions):
+        super().commit([output for output in outputs if output[0] != "member.state" or output[1] % 2], positions)
 
 
 def test_offsets_outside_of_the_transaction_are_caught():

@@ -1,0 +1,51 @@
+"""The growth flow on the real platform, killed while it works: its numbers are those of an undisturbed run."""
+
+import random
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+
+from confluent_kafka import Producer
+
+from infra.kafka import quiet, read_topic
+from schemas import topics
+from tests.conftest import eventually
+from tests.simulated_growth import COHORTS, DECIDERS, STREAMERS, USERS, records_of, said, unfolded
+
+MESSAGES = 6_000
+KILLS = 3
+
+
+def _records(settings, topic):
+    """What is committed, in the order of each partition."""
+    found = sorted(read_topic(settings, topic), key=lambda m: (m.partition(), m.offset()))
+    return ((m.partition(), m.offset(), m.key(), m.value()) for m in found)
+
+
+def test_kill_9_of_growth_changes_no_window_cohort_or_affinity(stack, admin):
+    """Thousands of messages with times of the last two days, some late; growth is killed three times meanwhile."""
+    chance, began = random.Random(11), datetime.now(UTC) - timedelta(days=2)
+    producer = Producer(quiet(stack.settings, **{"linger.ms": 5}))
+    killing = threading.Thread(target=lambda: [(time.sleep(0.7), stack.kill("growth-0")) for _ in range(KILLS)])
+    killing.start()
+    signed_up: set[str] = set()
+    for n in range(MESSAGES):
+        late = timedelta(seconds=chance.choice((0, 0, 0, 60, 500, 700)))
+        message = said(chance, f"g{n}", began + timedelta(seconds=n * 28) - late, signed_up)
+        for record in records_of(message) if message is not None else ():
+            if record.topic != topics.OUTBOX.inbox:
+                producer.produce(record.topic, record.value, record.key, record.partition)
+        producer.poll(0)
+        if n % 200 == 0:
+            time.sleep(0.1)
+    producer.flush(10)
+    killing.join()
+    growth = [decider for decider in DECIDERS if decider.entity in topics.GROWTH]
+    read = lambda topic: _records(stack.settings, topic)  # noqa: E731
+    behind = lambda: [one for decider in growth for one in unfolded(read, (decider,))]  # noqa: E731
+    eventually(lambda: not behind(), 60)
+    people = {key.decode() for _, _, key, _ in read(topics.MEMBER.changelog)}
+    assert people >= {*USERS, *STREAMERS}
+    assert admin.put("/v1/admin/postbacks/rules", json={"rules": []}).status_code == 200
+    for cohort in COHORTS:
+        admin.delete(f"/v1/admin/cohorts/{cohort.cohort}")
