@@ -18,7 +18,7 @@ from infra.doctor import report
 from infra.errors import UsageError
 from infra.kafka import create_topics
 from infra.platform import Platform, PlatformError, endpoints_of, settings_here
-from infra.settings import Environment, SettingsError, load
+from infra.settings import POSTBACKS_NEED, Environment, SettingsError, load, missing_for
 from schemas.export import documents, problems
 from schemas.outbox import EffectStatus
 from schemas.topics import SUBSCRIPTIONS, topics
@@ -58,7 +58,9 @@ def up(
     if city and settings.env is Environment.PRODUCTION:
         fail("OLO_ENV: the city's phones have development tokens; production takes none of them")
     command = [sys.executable, "-m", "infra.cli", "city", "--people", str(city), "--minutes", str(minutes)]
-    if Platform(settings, console).up(command if city else None):
+    # Whoever has set keys of real vendors wants to see those, not stand-ins.
+    vendors = bool(city) and not any(missing_for(name, settings) == [] for name in POSTBACKS_NEED)
+    if Platform(settings, console, vendors=vendors).up(command if city else None):
         raise SystemExit(1)
 
 
@@ -100,6 +102,17 @@ def doctor() -> None:
     if wrong:
         fail(f"{wrong} problem(s); the commands above mend them")
     console.print("all is well")
+
+
+@app.command()
+def quality(
+    days: Annotated[int, typer.Option(help="the rows of so many days", min=1, max=3_650)] = 30,
+) -> None:
+    """Hold the warehouse's main tables against their expectations; exit code 1 when one does not hold."""
+    from infra.quality_report import show
+
+    if show(warehouse(), days, console):
+        raise SystemExit(1)
 
 
 @app.command(name="topics")

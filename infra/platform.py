@@ -37,7 +37,9 @@ class PlatformError(Exception):
 class Platform:
     """Everything that `olo up` starts, in order; `up` blocks until a signal."""
 
-    def __init__(self, settings: Settings, console: Console) -> None:
+    def __init__(self, settings: Settings, console: Console, *, vendors: bool = False) -> None:
+        self.vendors = vendors
+        self.vendors_environment: dict[str, str] = {}
         self.settings = settings
         self.home = settings.home.absolute()
         self.console = console
@@ -57,7 +59,7 @@ class Platform:
             "OLO_CLICKHOUSE_URL": self.clickhouse,
             "OLO_HOME": str(self.home),
             "PYTHONUNBUFFERED": "1",
-        }
+        } | self.vendors_environment
         if self.settings.env is Environment.DEVELOPMENT:
             found[EMULATOR_VARIABLE] = os.environ.get(EMULATOR_VARIABLE, "127.0.0.1:9099")
         return found
@@ -97,6 +99,8 @@ class Platform:
     def launch(self, _: Callable[[str], None]) -> None:
         """Whatever needs the log alone starts at once, side by side; later steps wait for each."""
         self.launch_warehouse()
+        if self.vendors:
+            self._launch_vendors()
         for name, processes in self.flows.items():
             for slot in range(processes):
                 self._start_flow(name, slot)
@@ -116,6 +120,15 @@ class Platform:
         folder = str(self.home / "clickhouse")
         command = [sys.executable, "-m", "infra.warehouse", folder, str(port)]
         self.child("warehouse", command, self.clickhouse, foundation=True)
+
+    def _launch_vendors(self) -> None:
+        """Stand-ins for ad networks and analytics, and what the platform needs to reach them."""
+        from infra.city.vendors import environment
+
+        port = self.ports.of("vendors")
+        url = f"http://127.0.0.1:{port}"
+        self.child("vendors", [sys.executable, "-m", "infra.city.vendors", str(port)], url)
+        self.vendors_environment = environment(url)
 
     @property
     def flows(self) -> dict[str, int]:

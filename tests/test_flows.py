@@ -44,7 +44,9 @@ def test_garbage_in_an_inbox_becomes_dead_letters_and_money_goes_on(stack, admin
     listed = eventually(lambda: (o := stack.olo("dead-letters", "list").stdout).count("account.inbox/") >= 5 and o)
     for cause in ("broken_json", "unknown_type", "invalid", "key_mismatch", "misrouted"):
         assert cause in listed
-    place = next(line for line in listed.splitlines() if "broken_json" in line).split("│")[1].strip()
+    place = (
+        next(line for line in listed.splitlines() if "broken_json" in line and "account.inbox/" in line).split("│")[1].strip()
+    )
     assert marker in stack.olo("dead-letters", "show", place).stdout
     again = stack.olo("dead-letters", "redrive", place)
     assert "written again as account.inbox/" in again.stdout

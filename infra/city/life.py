@@ -22,7 +22,7 @@ LOST_S: Final = 26.0
 BUYS_COINS: Final = 400
 TAKES: Final = 0.9
 # What a user does next, and how a talk ends; weights.
-NEXT: Final = {"call": 55, "roulette": 15, "gift": 15, "clip": 3, "leave": 4, "look": 8}
+NEXT: Final = {"call": 50, "roulette": 15, "gift": 15, "clip": 3, "leave": 4, "look": 8, "like": 5}
 ENDS: Final = {"hang_up": 55, "peer": 25, "block": 17, "lose": 3}
 
 
@@ -82,7 +82,7 @@ class Person:
                 self._ended(event)
             case "GiftSent" if event["receiver"] == self.phone.user:
                 self.sights.saw("gift", event["sender"])
-            case "EntryRecorded" if event.get("reason") == "grant":
+            case "EntryRecorded" if event.get("reason") in ("grant", "purchase"):
                 self.sights.saw("grant", event["account"])
 
     def _ringing(self, event: dict[str, Any]) -> None:
@@ -140,8 +140,18 @@ class Person:
         if await self.phone.ask("PUT", f"/v1/blocks/{peer}", {"reason": "not_interested"}) is None:
             self.sights.forget("block", call)
             return
+        self.sights.expect("block, feed", self.phone.user)
+        while peer in {card["user"] for card in await self._gallery()}:
+            await asyncio.sleep(0.005)
+        self.sights.saw("block, feed", self.phone.user)
         await self.rest(2 * PAUSE_S)
         await self.phone.ask("DELETE", f"/v1/blocks/{peer}")
+
+    async def _gallery(self) -> list[dict[str, Any]]:
+        """The first page of the gallery."""
+        answer = await self.phone.ask("GET", "/v1/gallery?limit=100")
+        cards: list[dict[str, Any]] = answer.json()["cards"] if answer is not None else []
+        return cards
 
     def _ended(self, event: dict[str, Any]) -> None:
         """What one side did has reached the other."""
@@ -207,13 +217,16 @@ class User(Person):
     async def _buy(self) -> None:
         coins, account = self.chance.randrange(1, 4) * BUYS_COINS, f"{self.phone.user}/coins"
         self.sights.expect("grant", account)
-        answer = await self.admin.ask("POST", "/v1/admin/grants", {"account": account, "coins": coins}, key=self.key())
+        body = {"account": account, "coins": coins, "reason": "purchase"}
+        answer = await self.admin.ask("POST", "/v1/admin/grants", body, key=self.key())
         if answer is not None:
             self.sights.granted_coins += coins
             self.sights.grants.add(answer.headers["location"].rpartition("/")[2])
 
     async def _do_call(self) -> None:
-        other = self.chance.choice(self.streamers)
+        """Somebody from the top of the gallery, or an old acquaintance."""
+        shown = [card["user"] for card in await self._gallery() if not card["busy"]] if self.chance.random() < 0.3 else []
+        other = next((one for one in self.streamers if one.user in shown[:10]), self.chance.choice(self.streamers))
         self.sights.expect("call", self.phone.user)
         if await self.phone.ask("POST", "/v1/calls", {"to": other.user}, key=self.key()) is None:
             self.sights.forget("call", self.phone.user)
@@ -243,6 +256,13 @@ class User(Person):
         await self.rest(OFFLINE_S)
         self.phone.connect()
 
+    async def _do_like(self) -> None:
+        """Look at a profile, like whom it shows."""
+        other = self.chance.choice(self.streamers)
+        await self.phone.ask("GET", f"/v1/profiles/{other.user}")
+        await self.phone.ask("PUT" if self.chance.random() < 0.8 else "DELETE", f"/v1/favorites/{other.user}")
+
     async def _do_look(self) -> None:
         await self.phone.ask("GET", "/v1/balance")
         await self.phone.ask("GET", "/v1/gifts")
+        await self._gallery()

@@ -24,6 +24,7 @@ EXPECTED: Final = frozenset(
     {
         "insufficient_coins", "caller_busy", "callee_busy", "callee_offline", "caller_offline", "blocked", "call_ended",
         "not_ringing", "busy", "waiting", "not_waiting", "offline", "not_blocked", "clip_unknown", "not_in_call",
+        "profile_unknown", "not_favorite",
     }
 )  # fmt: skip
 
@@ -136,9 +137,10 @@ class Phone:
         self.sights.statuses[str(answer.status_code)] += 1
         return answer
 
-    async def sign_up(self) -> bool:
+    async def sign_up(self, known: dict[str, str] | None = None) -> bool:
         """Be known, with both accounts as they stand, and the feed's place behind them."""
-        if await self.ask("POST", "/v1/users", {"country": "GB", "platform": "city"}, key=f"up-{self.user}") is None:
+        known = known or {"country": "GB", "platform": "city"}
+        if await self.ask("POST", "/v1/users", known, key=f"up-{self.user}") is None:
             return False
         for book in ("coins", "earnings"):
             while (answer := await self._once("GET", f"/v1/balance?book={book}", None, self._headers)) is None or (

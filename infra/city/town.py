@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
@@ -15,6 +15,7 @@ from rich.table import Table
 
 from infra import tokens
 from infra.city.books import MARGIN, Books
+from infra.city.campaigns import Campaigns
 from infra.city.life import GIFTS, Person, Streamer, User
 from infra.city.phone import Phone, Sights
 from infra.exposition import total
@@ -52,6 +53,7 @@ class City:
         self.url = url
         self.sights = Sights(plan.patience_s)
         self.moved_in = asyncio.Event()
+        self.campaigns: Campaigns | None = None
         self._settings = settings
         self._plan = plan
         self._console = console
@@ -78,11 +80,19 @@ class City:
             await asyncio.gather(*(person.go_home(life) for person, life in zip(self._people, lives, strict=True)))
             books = Books(self._people, self.sights)
             await books.close()
+            if self.campaigns is not None:
+                await self.campaigns.close()
+                books.broken += self.campaigns.broken
             await asyncio.gather(*(person.phone.disconnect() for person in self._people))
         return books
 
     async def _move_in(self, client: httpx.AsyncClient) -> None:
         admin = self._phone("admin", "admin", client)
+        running = endpoints_of(self._settings.home)
+        vendors = next((child["url"] for child in running.get("children", ()) if child["role"] == "vendors"), "")
+        if vendors:
+            self.campaigns = Campaigns(vendors, running["clickhouse"], client, self.sights)
+            await self.campaigns.begin(admin)
         for gift, (price, share) in GIFTS.items():
             await admin.ask("PUT", f"/v1/admin/gifts/{gift}", {"price_coins": price, "share_coins": share})
         streamers = round(self._plan.people * STREAMERS)
@@ -94,13 +104,18 @@ class City:
 
         async def arrive(person: Person) -> None:
             async with gate:
-                while not await person.phone.sign_up():
+                while not await self._arrives(person):
                     await asyncio.sleep(0.5)
                 person.phone.connect()
 
         await asyncio.gather(*map(arrive, self._people))
         for person in self._people:
             person.streamers = [one.phone for one in self._people[:streamers]]
+
+    async def _arrives(self, person: Person) -> bool:
+        if self.campaigns is None:
+            return await person.phone.sign_up()
+        return await self.campaigns.arrive(person.phone, person.chance)
 
     def _phone(self, name: str, role: str, client: httpx.AsyncClient) -> Phone:
         user = f"{self._name}-{name}"
@@ -173,9 +188,10 @@ class City:
             found = sorted(values)
             tell(f"  {kind:<8} -> SSE of the other phone  {len(found):>6,} times  p50 {percentile(found, 50):4.0f} ms  "
                  f"p99 {percentile(found, 99):4.0f} ms")  # fmt: skip
-        block = percentile(sorted(sights.latencies["block"]), 99)
-        tell(f"a block ends the call: p99 {block:.0f} ms (aim {BLOCK_P99_MS:.0f} ms: "
-             f"{'reached' if block < BLOCK_P99_MS else 'NOT reached'})")  # fmt: skip
+        for kind, does in (("block", "a block ends the call"), ("block, feed", "a block takes the card out of the gallery")):
+            took = percentile(sorted(sights.latencies[kind]), 99)
+            tell(f"{does}: p99 {took:.0f} ms (aim {BLOCK_P99_MS:.0f} ms: "
+                 f"{'reached' if took < BLOCK_P99_MS else 'NOT reached'})")  # fmt: skip
         flows = sorted({flow for lag in self._lags for flow in lag})
         ends = {flow: [lag.get(flow, 0.0) for lag in self._lags] for flow in flows}
         for flow, lags in ends.items():
@@ -187,11 +203,19 @@ class City:
         tell(f"coins: {sights.granted_coins:,} granted = {sums['on accounts']:,} on accounts + {sums[MARGIN]:,} platform "
              f"(calls {sums['calls paid']:,} paid, {sums['calls earned']:,} earned; gifts {sums['gifts paid']:,} paid, "
              f"{sums['gifts shared']:,} shared)")  # fmt: skip
+        if self.campaigns is not None:
+            self._tell_campaigns(tell, self.campaigns.sums)
         broken = [*sights.errors, *books.broken]
         for line in broken[:SHOWN]:
             tell(f"  BROKEN  {line}")
         tell(f"{len(broken)} broken" if broken else "every coin is accounted for; no error")
         return len(broken)
+
+    @staticmethod
+    def _tell_campaigns(tell: Callable[[str], None], sums: "Counter[str]") -> None:
+        ended = f"{sums['accepted']:,} accepted + {sums['refused']:,} refused"
+        tell(f"campaigns: {sums['installs']} installs became sign-ups; {sums['owed']:,} postbacks owed = {ended}")
+        tell(f"  in {sums['attempts']:,} attempts; {sums['taken more than once']:,} were taken more than once, under one id")
 
 
 def main(url: str, settings: Settings, plan: Plan, console: Console) -> int:

@@ -193,7 +193,11 @@ class _Handler(BaseHTTPRequestHandler):
     vendors: AdVendors
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        length = int(self.headers.get("content-length", 0))
+        body = self.rfile.read(length)
+        if len(body) < length:  # whoever asked has died
+            self.close_connection = True
+            return
         if self.vendors.knows(self.path):
             headers = {name.lower(): value for name, value in self.headers.items()}
             answer = self.vendors.answer(self.path, headers, body)

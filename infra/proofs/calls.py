@@ -234,7 +234,9 @@ class CallAudit:
     def _rooms(self) -> None:
         """Every room was opened before its call ended, and its closing is owed once; nobody else's is."""
         due = Counter(
-            fact["subject"] for fact in self._facts("outbox.events") if fact["type"] == "EffectDue" and fact["attempt"] == 1
+            fact["subject"]
+            for fact in self._facts("outbox.events")
+            if fact["type"] == "EffectDue" and fact["attempt"] == 1 and fact["kind"] == "close_room"
         )
         for call, facts in self.calls.items():
             ended = self._one(call, "CallEnded")

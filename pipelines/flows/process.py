@@ -22,6 +22,8 @@ def arguments() -> argparse.Namespace:
 def start(name: str, build: Callable[[int, Settings], Steps], given: argparse.Namespace) -> None:
     """Build the flow's steps and run them until told to stop."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    # it would log every URL that it asks, and with that the tokens that vendors want in there
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     log = logging.getLogger(f"olo.{name}")
     try:
         settings = load()
