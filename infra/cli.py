@@ -8,6 +8,7 @@ from typing import Annotated, Final, NoReturn
 
 import msgspec
 import typer
+from clickhouse_connect.driver.exceptions import Error as ClickHouseError
 from confluent_kafka import KafkaException
 from rich.console import Console
 from rich.table import Table
@@ -249,6 +250,8 @@ def main() -> None:
         app()
     except (SettingsError, PlatformError, UsageError) as error:
         fail(" ".join(str(error).split()))
+    except ClickHouseError as error:
+        fail(f"the warehouse does not do that: {' '.join(str(error).split())[:300]}; see `olo doctor`")
     except (KafkaException, TimeoutError) as error:
         fail(f"the broker does not do that: {error}; see `olo doctor`")
 

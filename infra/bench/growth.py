@@ -1,4 +1,5 @@
-"""The growth flow, one process on an embedded broker: cohorts with 50 rules, interaction; events a second, exactly once.
+"""The growth flow, one process on an embedded broker: cohorts with 50 rules, interaction, attribution; events a second,
+exactly once.
 
 The events are what the panel hears of calls, gifts and coins, over 50,000 users and an hour; the rules are of every kind, half
 of them over counters that the events change. The limit of the same run is the same process with an empty book of rules.
@@ -10,6 +11,7 @@ from datetime import timedelta
 from typing import Final
 
 from infra.bench.ground import committed, fill, ground, rate
+from schemas.ads import RecordPush, Touch, TouchKind
 from schemas.base import Message, UserId, now
 from schemas.codec import encode
 from schemas.entity import Entity, broadcast_keys
@@ -30,12 +32,16 @@ from schemas.panel import (
     Some,
     Within,
 )
-from schemas.topics import MEMBER, PAIR
+from schemas.topics import ATTRIBUTION, INSTALL, MEMBER, PAIR
+from schemas.user import Role, UserSignedUp
 
 EVENTS: Final = 400_000
 USERS: Final = 50_000
 RULES: Final = 50
 AIM: Final = 50_000
+JOINS: Final = 60_000
+# A push is about so long.
+RAW: Final = "x" * 1_500
 DEEDS: Final = (
     {Counter.CALLS: 1, Counter.TALKED_S: 61},
     {Counter.GIFTS_SENT: 1},
@@ -92,6 +98,30 @@ def _measure(entity: Entity, key: str, messages: list[Message]) -> float:
         return rate(committed(settings, "growth", entity.inbox), total, ["-m", "pipelines.flows.growth"], settings)
 
 
+def _joins(chance: random.Random, pairs: int) -> list[tuple[Entity, str, Message]]:
+    """Pushes and sign-ups in any order: each two make one attribution. A sign-up is heard by the phone and by the user."""
+    at, told = now() - timedelta(minutes=5), []
+    for number in range(pairs):
+        touch = Touch(TouchKind.INSTALL, at - timedelta(hours=1), "snapchat", "Autumn", "c1", "18+", "s1", "Ad", "a1")
+        push = RecordPush(id=f"p{number}", at=at, install=f"af{number}", push=f"p{number}", event_name="install", touch=touch,
+                          raw=RAW)  # fmt: skip
+        user = UserId(f"u{number}")
+        sign_up = UserSignedUp(id=f"s{number}", at=at, cause="x", user=user, role=Role.USER, appsflyer_id=f"af{number}")
+        told += [(INSTALL, push.install, push), (INSTALL, push.install, sign_up), (ATTRIBUTION, user, sign_up)]
+    chance.shuffle(told)
+    return told
+
+
+def _attributions(pairs: int) -> float:
+    """Joins a second: until all users have heard of both."""
+    with ground() as settings:
+        messages = _joins(random.Random(1), pairs)
+        for entity in (INSTALL, ATTRIBUTION):
+            fill(settings, entity.inbox, ((key.encode(), encode(one)) for which, key, one in messages if which is entity))
+        decided = committed(settings, "growth", ATTRIBUTION.inbox)
+        return rate(decided, 2 * pairs, ["-m", "pipelines.flows.growth"], settings) / 2
+
+
 def main(tell: Callable[[str], None], scale: float) -> None:
     """Print the rates."""
     events = int(EVENTS * scale)
@@ -104,5 +134,7 @@ def main(tell: Callable[[str], None], scale: float) -> None:
         tell(f"  cohorts, {count:>2} rules  {found[count]:>9,.0f} events/s")
     verdict = "reached" if found[RULES] >= AIM else "NOT reached"
     tell(f"  of the same without rules: {found[RULES] / found[0]:.2f}   (aim {AIM:,}/s: {verdict})")
+    joined = _attributions(int(JOINS * scale))
+    tell(f"  attribution          {joined:>9,.0f} joins/s (a push, a sign-up, the user's attribution: five records each)")
     pairs = _measure(PAIR, "pair", list(_views(random.Random(1), events)))
     tell(f"  interaction          {pairs:>9,.0f} events/s")

@@ -39,8 +39,8 @@ HOLD_SECRETS: Final = frozenset({OUTBOX.inbox, OUTBOX.events})
 
 # Large inserts make few parts; 50,000 rows of 300 bytes stay far below the size at which an insert is split into two parts.
 BATCH_RECORDS: Final = 50_000
-# Two inserts a second at most, however few records come: ClickHouse merges that with ease, and money keeps the processor.
-POLL_S: Final = 0.5
+# An insert a second at most, however few records come, and with it those of the projections: money keeps the processor.
+POLL_S: Final = 1.0
 # Rows that a projection that lags behind catches up at a time: below the engine's million rows a part, so each step is atomic.
 CATCH_UP_ROWS: Final = 500_000
 # The consumer must poll again within a minute; by then the process ends and the supervisor's next one tries again.
