@@ -358,6 +358,16 @@ def test_a_cohort_saved_live_fills_tags_the_gallery_and_is_left(stack, admin, ne
     eventually(lambda: client.query(asked).result_rows == [(sue.user, 0)])
 
 
+def test_a_window_that_passes_takes_its_members_out(admin, new_user):
+    fresh = {"rule": {"rule": "within", "field": "signed_up", "seconds": 5}, "tag": "fresh", "everybody": True}
+    assert admin.put("/v1/admin/cohorts/fresh", json=fresh).status_code == 200
+    ann = new_user()
+    members = lambda: admin.get("/v1/admin/cohorts/fresh/members").json()["members"]  # noqa: E731
+    eventually(lambda: ann.user in members(), 4)
+    eventually(lambda: ann.user not in members(), 10)
+    assert admin.delete("/v1/admin/cohorts/fresh").status_code == 204
+
+
 def test_tags_and_groups_by_hand(admin, new_user):
     ann, bob = new_user(), new_user()
     assert admin.put(f"/v1/admin/tags/{ann.user}/vip").status_code == 204
