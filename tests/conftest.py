@@ -1,5 +1,6 @@
 """One real platform for the whole run: broker, ClickHouse engine, flows and HTTP, started by `olo up` on free ports."""
 
+import asyncio
 import json
 import os
 import signal
@@ -11,8 +12,10 @@ import uuid
 
 import httpx
 import pytest
+from rich.console import Console
 
 from infra import tokens
+from infra.city.town import City, Plan
 from infra.stage import Stage
 from tests.vendor_stub import AdStub, VendorStub
 
@@ -134,6 +137,13 @@ def stack(tmp_path_factory, vendors, networks):
     stack = Stack(tmp_path_factory.mktemp("olo") / "home", **vendors.environment, **networks.environment)
     yield stack
     assert stack.stop() == 0
+
+
+@pytest.fixture(scope="session")
+def small_city(stack, networks):
+    """Ten people who come by campaigns and live for some seconds: the city, and its books."""
+    city = City(stack.http, stack.settings, Plan(10, 0.2, 7, 30.0), Console(quiet=True), networks.url)
+    return city, asyncio.run(city.run(asyncio.Event()))
 
 
 @pytest.fixture(scope="session")

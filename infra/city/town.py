@@ -49,9 +49,10 @@ class Plan(NamedTuple):
 
 
 class City:
-    """A population of phones against the platform at `url`."""
+    """A population of phones against the platform at `url`. `vendors`: the stand-ins' URL, where `olo up --city` has not
+    started them; without any, nobody comes by a campaign."""
 
-    def __init__(self, url: str, settings: Settings, plan: Plan, console: Console) -> None:
+    def __init__(self, url: str, settings: Settings, plan: Plan, console: Console, vendors: str = "") -> None:
         self.url = url
         self.sights = Sights(plan.patience_s)
         self.moved_in = asyncio.Event()
@@ -59,6 +60,7 @@ class City:
         self._settings = settings
         self._plan = plan
         self._console = console
+        self._vendors = vendors
         self._name = f"city{int(time.time()) % 10_000_000}"
         self._people: list[Person] = []
         self._coins_at: deque[tuple[float, int]] = deque(maxlen=COINS_OVER)
@@ -91,8 +93,8 @@ class City:
     async def _move_in(self, client: httpx.AsyncClient) -> None:
         admin = self._phone("admin", "admin", client)
         running = endpoints_of(self._settings.home)
-        vendors = next((child["url"] for child in running.get("children", ()) if child["role"] == "vendors"), "")
-        if vendors:
+        started = (child["url"] for child in running.get("children", ()) if child["role"] == "vendors")
+        if vendors := self._vendors or next(started, ""):
             self.campaigns = Campaigns(vendors, running["clickhouse"], client, self.sights)
             await self.campaigns.begin(admin)
         for gift, (price, share) in GIFTS.items():
