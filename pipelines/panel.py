@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
+from schemas.ads import UserAttributed
 from schemas.balance import EntryRecorded, Reason, owner_of
 from schemas.base import Message, UserId, Wake, derived_id
 from schemas.entity import PARTITIONS, broadcast_keys
@@ -105,6 +106,8 @@ def decide(member: Member | None, message: MemberInbox, common: Member | None) -
             return _counted(known, message, message.user, message.counts, rules)
         case EntryRecorded():
             return _paid(known, message, rules)
+        case UserAttributed():
+            return _attributed(known, message, rules)
     changes: dict[str, Any] = {"last_seen_at": max(known.last_seen_at or message.at, message.at)}
     touched: list[str] = [Moment.LAST_SEEN]
     told: dict[Attribute, str] = {}
@@ -121,6 +124,13 @@ def decide(member: Member | None, message: MemberInbox, common: Member | None) -
     if told:
         changes["attributes"] = {**known.attributes, **told}
     return _look(known, changes, message, message.user, (*touched, *told), rules)
+
+
+def _attributed(member: Member, message: UserAttributed, rules: Compiled) -> Decision:
+    """The last word on what brought the user."""
+    found = {Attribute.NETWORK: message.touch.network, Attribute.CAMPAIGN: message.touch.campaign}
+    attributes = {field: value for field, value in (member.attributes | found).items() if value}
+    return _look(member, {"attributes": attributes}, message, message.user, tuple(found), rules)
 
 
 def _paid(member: Member, entry: EntryRecorded, rules: Compiled) -> Decision:

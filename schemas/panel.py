@@ -13,6 +13,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
+from schemas.ads import UserAttributed
 from schemas.balance import EntryRecorded
 from schemas.base import Fact, Id, Message, State, Time, UserId, Wake
 from schemas.user import CameOnline, SessionOpened, Short, User_, UserSignedUp, WentOffline
@@ -353,5 +354,5 @@ MEMBER_FACTS: Final = (CohortEntered, CohortLeft, TagChanged, TagRefused)
 BookInbox = PutCohort | RemoveCohort | Wake
 MemberInbox = (
     ShareCohorts | CountAction | PutTag | RemoveTag | UserSignedUp | SessionOpened | CameOnline | WentOffline | EntryRecorded
-    | Wake
+    | UserAttributed | Wake
 )  # fmt: skip

@@ -297,6 +297,7 @@ SUBSCRIPTIONS: Final = (
         Subscription(fact, MEMBER.inbox, attrgetter("user"), "cohorts look at who, where from, and when seen last")
         for fact in (user.UserSignedUp, user.SessionOpened, user.CameOnline, user.WentOffline)
     ),
+    Subscription(ads.UserAttributed, MEMBER.inbox, attrgetter("user"), "cohorts look at network and campaign"),
     Subscription(balance.EntryRecorded, MEMBER.inbox, _moves_coins, "cohorts look at coins spent and bought"),
     Subscription(user.UserSignedUp, INSTALL.inbox, attrgetter("appsflyer_id"), "an install is joined with its sign-up"),
     Subscription(ads.UserTouched, ATTRIBUTION.inbox, attrgetter("user"), "which campaign brought the user"),

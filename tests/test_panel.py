@@ -12,6 +12,7 @@ from infra.clickhouse import connect, migrate
 from pipelines import panel as domain
 from pipelines.panel import decide, decide_book
 from pipelines.runtime.core import Batch, Core, Decider
+from schemas.ads import Touch, TouchKind, UserAttributed
 from schemas.balance import EntryKind, EntryRecorded, Reason
 from schemas.base import Wake
 from schemas.billing import CallKind
@@ -51,7 +52,6 @@ from schemas.tables import PROJECTIONS
 from schemas.topics import MEMBER
 from schemas.user import CameOnline, Role, SessionOpened, UserSignedUp, WentOffline
 from schemas.video import CallEnded, EndReason
-from tests.conftest import Phone, eventually
 
 T = datetime(2030, 1, 1, 12, tzinfo=UTC)
 CALLER = Count(Counter.CALLS, "10m", at_least=2)
@@ -207,6 +207,8 @@ USERS = ("ann", "bob", "cat", "dan", "eva", "fay")
 leaves = st.one_of(
     st.builds(Is, st.just(Attribute.COUNTRY), st.sampled_from((("DE",), ("DE", "FR"), ("it's \\",)))),
     st.builds(Is, st.just(Attribute.PLATFORM), st.sampled_from((("ios",), ("android", "ios")))),
+    st.builds(Is, st.just(Attribute.NETWORK), st.sampled_from((("snapchat",), ("organic", "tiktok")))),
+    st.builds(Is, st.just(Attribute.CAMPAIGN), st.sampled_from((("DE",), ("FR", "it's \\")))),
     st.builds(Is, st.just(Attribute.TAG), st.sampled_from((("vip",), ("vip", "new")))),
     st.builds(Within, st.sampled_from(Moment), st.sampled_from((60, 3_600, 86_400, 5 * 86_400))),
     st.builds(
@@ -224,7 +226,9 @@ rules = st.recursive(
     max_leaves=5,
 )
 deeds = st.tuples(
-    st.sampled_from(("sign_up", "session", "online", "offline", "call", "gift", "spend", "return", "buy", "tag", "untag")),
+    st.sampled_from((
+        "sign_up", "came", "session", "online", "offline", "call", "gift", "spend", "return", "buy", "tag", "untag",
+    )),
     st.sampled_from(USERS), st.sampled_from((0, 1, 59, 60, 299, 3_599, 3_600, 50_000, 86_400, 200_000)),
     st.sampled_from(("DE", "FR", "it's \\")),
 )  # fmt: skip
@@ -249,6 +253,12 @@ def facts_of(history):
                 fact = UserSignedUp(role=Role.USER, country=country, platform="ios", **of)
             case "session":
                 fact = SessionOpened(session="s", device="d", platform="android", **of)
+            case "came":
+                campaign = "" if country == "FR" else country
+                touch = Touch(TouchKind.INSTALL, at, "organic" if country == "FR" else "snapchat", campaign)
+                fact = UserAttributed(signed_up_at=at, touch=touch, **of)
+                yield "attribution.events", fact, [(user, fact)]
+                continue
             case "online":
                 fact = CameOnline(**of)
             case "offline":
@@ -291,7 +301,7 @@ def history_base(stack):
     return connect(url)
 
 
-FED = ("sightings", "calls", "gifts", "balance_entries", "tags")
+FED = ("sightings", "calls", "gifts", "balance_entries", "tags", "attributions")
 
 
 @given(st.lists(deeds, max_size=60), st.lists(rules, min_size=8, max_size=12), st.sampled_from((0, 61, 4_000, 90_000)))
@@ -320,73 +330,3 @@ def test_the_stream_and_clickhouse_agree(history_base, history, wanted, later):
         streamed = sorted(user for user, member in members.items() if member is not None and f"c{n}" in member.cohorts)
         asked = history_base.query(members_sql(rule), parameters={"now": at}).result_rows
         assert sorted(row[0] for row in asked) == streamed, json.dumps(msgspec.to_builtins(rule))
-
-
-# --- on the real platform ---------------------------------------------------------------------------------------------------
-
-
-def test_a_cohort_saved_live_fills_tags_the_gallery_and_is_left(stack, admin, new_user):
-    bob, sue, tia = Phone(new_user(country="XA")), Phone(new_user("streamer", country="XA")), Phone(new_user("streamer"))
-    rule = {"rule": "all", "of": [
-        {"rule": "is", "field": "country", "values": ["XA"]}, {"rule": "is", "field": "role", "values": ["streamer"]},
-    ]}  # fmt: skip
-    sql = admin.post("/v1/admin/cohorts/preview", json={"rule": rule})
-    assert sql.status_code == 200
-    saved = admin.put("/v1/admin/cohorts/locals", json={"rule": rule, "tag": "local", "name": "From XA"})
-    assert saved.status_code == 200
-    shown = eventually(lambda: admin.get("/v1/admin/cohorts/locals/members").json()["members"])
-    assert shown == [sue.user]
-    (cohort,) = [one for one in admin.get("/v1/admin/cohorts").json() if one["cohort"] == "locals"]
-    assert (cohort["members"], cohort["tag"]) == (1, "local")
-    assert eventually(lambda: (c := admin.get("/v1/admin/cohorts").json()[0])["evaluated"] == c["users"] and c["users"])
-    ids = {sue.user, tia.user}
-    plain = {"shows": "streamer", "order": "longest_first"}
-    assert admin.put("/v1/admin/gallery/user", json=plain).status_code == 200, "other tests play with these rules"
-    cards = lambda: [c for c in bob.api.get("/v1/gallery", params={"limit": 100}).json()["cards"] if c["user"] in ids]  # noqa: E731
-    tags = lambda: [card["tags"] for card in cards()]  # noqa: E731
-    eventually(lambda: tags() == [["local"], []])
-    try:
-        lowered = {**plain, "boosts": [{"kind": "tag", "tag": "local", "seconds": -3600}]}
-        assert admin.put("/v1/admin/gallery/user", json=lowered).status_code == 200
-        eventually(lambda: [card["user"] for card in cards()] == [tia.user, sue.user])
-    finally:
-        assert admin.put("/v1/admin/gallery/user", json=plain).status_code == 200
-    assert admin.delete("/v1/admin/cohorts/locals").status_code == 204
-    eventually(lambda: tags() == [[], []])
-    client = connect(stack.clickhouse)
-    asked = "SELECT user, left_at IS NULL FROM cohort_membership WHERE cohort = 'locals'"
-    eventually(lambda: client.query(asked).result_rows == [(sue.user, 0)])
-
-
-def test_a_window_that_passes_takes_its_members_out(admin, new_user):
-    fresh = {"rule": {"rule": "within", "field": "signed_up", "seconds": 5}, "tag": "fresh", "everybody": True}
-    assert admin.put("/v1/admin/cohorts/fresh", json=fresh).status_code == 200
-    ann = new_user()
-    members = lambda: admin.get("/v1/admin/cohorts/fresh/members").json()["members"]  # noqa: E731
-    eventually(lambda: ann.user in members(), 4)
-    eventually(lambda: ann.user not in members(), 10)
-    assert admin.delete("/v1/admin/cohorts/fresh").status_code == 204
-
-
-def test_tags_and_groups_by_hand(admin, new_user):
-    ann, bob = new_user(), new_user()
-    assert admin.put(f"/v1/admin/tags/{ann.user}/vip").status_code == 204
-    assert eventually(lambda: admin.get(f"/v1/admin/tags/{ann.user}").json()["tags"]) == ["vip"]
-    assert admin.post("/v1/admin/groups/beta", json={"users": [ann.user, bob.user]}).status_code == 204
-    eventually(lambda: admin.get(f"/v1/admin/tags/{bob.user}").json().get("tags") == ["beta"])
-    assert admin.delete(f"/v1/admin/tags/{ann.user}/vip").status_code == 204
-    assert admin.delete(f"/v1/admin/tags/{ann.user}/vip").json()["code"] == "tag_unknown"
-    assert admin.put("/v1/admin/tags/nobody/vip").json()["code"] == "user_unknown"
-
-
-def test_what_the_panel_refuses(admin, new_user):
-    new_user()
-    unknown = {"rule": {"rule": "is", "field": "shoe_size", "values": ["44"]}, "tag": "x"}
-    answer = admin.put("/v1/admin/cohorts/x", json=unknown).json()
-    assert answer["code"] == "rule_invalid"
-    assert "shoe_size" in answer["detail"]
-    everybody = {"rule": {"rule": "count", "field": "calls", "window": "7d", "at_least": 0}, "tag": "x"}
-    assert eventually(lambda: admin.put("/v1/admin/cohorts/x", json=everybody).json().get("code")) == "matches_everybody"
-    assert admin.put("/v1/admin/cohorts/x", json={**everybody, "everybody": True}).status_code == 200
-    assert admin.delete("/v1/admin/cohorts/x").status_code == 204
-    assert admin.delete("/v1/admin/cohorts/x").json()["code"] == "cohort_unknown"

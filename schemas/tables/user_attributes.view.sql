@@ -2,12 +2,13 @@
 SELECT
     user, any(s.role) AS role, any(s.country) AS country, any(s.platform) AS platform, any(s.locale) AS locale,
     any(s.app_version) AS app_version, any(s.signed_up_at) AS signed_up_at, any(s.last_seen_at) AS last_seen_at,
-    any(t.tags) AS tags
+    any(t.tags) AS tags, any(a.network) AS network, any(a.campaign) AS campaign
 FROM
 (
     SELECT user FROM sightings
     UNION DISTINCT SELECT user FROM user_actions
     UNION DISTINCT SELECT user FROM tags
+    UNION DISTINCT SELECT user FROM attributions WHERE counts
 ) AS everybody
 LEFT JOIN
 (
@@ -25,4 +26,11 @@ LEFT JOIN
     FROM (SELECT user, tag, argMax(there, (at, partition, offset)) AS there FROM tags FINAL GROUP BY user, tag)
     GROUP BY user
 ) AS t USING user
+LEFT JOIN
+(
+    SELECT user, argMax(network, (partition, offset)) AS network, argMax(campaign, (partition, offset)) AS campaign
+    FROM attributions FINAL
+    WHERE counts
+    GROUP BY user
+) AS a USING user
 GROUP BY user
