@@ -7,7 +7,7 @@ to a provider without the consent that its rule names.
 """
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from msgspec.structs import replace
 
@@ -58,6 +58,7 @@ from schemas.video import CallEnded
 NO_RULES: Final = PostbackBook()
 AD_NETWORKS: Final = frozenset({Provider.SNAPCHAT, Provider.APPSFLYER})
 Decision = tuple[Attribution | None, Sequence[Message]]
+Touched = TypeVar("Touched", Install, Attribution)
 
 
 # --- installs ---------------------------------------------------------------------------------------------------------------
@@ -90,16 +91,19 @@ def _pushed(install: Install, message: RecordPush) -> tuple[Install, Sequence[Me
         )
     ]  # fmt: skip
     if message.touch is not None:
-        touch = message.touch
-        if touch.kind is TouchKind.INSTALL:
-            after = replace(after, first=min((after.first, touch), key=_order) if after.first else touch)
-        else:
-            after = replace(after, last=max((after.last, touch), key=_order) if after.last else touch)
-        told += [_touched(message, message.install, user, touch, n) for n, user in enumerate(after.users)]
+        after = _with_touch(after, message.touch)
+        told += [_touched(message, message.install, user, message.touch, n) for n, user in enumerate(after.users)]
     if message.user:
         after, more = _claimed(after, message, message.install, UserId(message.user))
         told += more
     return after, told
+
+
+def _with_touch(known: Touched, touch: Touch) -> Touched:
+    """Of installs the earliest is kept, of returns the latest: the order in which they come does not matter."""
+    if touch.kind is TouchKind.INSTALL:
+        return replace(known, first=min((known.first, touch), key=_order) if known.first else touch)
+    return replace(known, last=max((known.last, touch), key=_order) if known.last else touch)
 
 
 def _order(touch: Touch) -> tuple[Any, ...]:
@@ -181,12 +185,8 @@ def _signed_up(user: Attribution, message: UserSignedUp, rules: PostbackBook) ->
 
 
 def _touch(user: Attribution, message: UserTouched) -> Decision:
-    touch, appsflyer_id = message.touch, user.appsflyer_id or message.install
-    if touch.kind is TouchKind.INSTALL:
-        after = replace(user, first=min((user.first, touch), key=_order) if user.first else touch)
-    else:
-        after = replace(user, last=max((user.last, touch), key=_order) if user.last else touch)
-    after = replace(after, appsflyer_id=appsflyer_id)
+    touch = message.touch
+    after = replace(_with_touch(user, touch), appsflyer_id=user.appsflyer_id or message.install)
     told: list[Message] = []
     if user.signed_up_at is not None:
         if after.touch is not None and after.touch != user.touch:

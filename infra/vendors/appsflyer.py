@@ -17,7 +17,7 @@ import httpx
 
 from infra.settings import Settings
 from infra.vendors import answers
-from infra.vendors.snapchat import is_ios
+from infra.vendors.snapchat import app_of, is_ios
 from schemas.ads import Touch, TouchKind, network_of
 from schemas.outbox import EffectDue
 from schemas.postback import MICROS, Postback
@@ -128,7 +128,7 @@ def body_of(effect: str, told: Postback) -> bytes:
     body: dict[str, Any] = {
         "appsflyer_id": told.appsflyer_id, "eventName": told.event, "eventValue": json.dumps(value, separators=(",", ":")),
         "eventTime": f"{told.at.astimezone(UTC):%Y-%m-%d %H:%M:%S}.{told.at.microsecond // 1000:03}",
-        "customer_user_id": told.user, "eventCurrency": told.currency, "os": "",
+        "customer_user_id": told.user, "eventCurrency": told.currency,
         ("idfa" if ios else "advertising_id"): known.advertising_id.upper() if ios else known.advertising_id.lower(),
         "ip": known.ip, "app_version_name": told.app_version, "email_hashed": known.email_sha256,
         "phone_number_hashed": known.phone_sha256,
@@ -145,10 +145,8 @@ def body_of(effect: str, told: Postback) -> bytes:
 def tell(due: EffectDue, settings: Settings, client: httpx.Client) -> answers.Attempt:
     """Tell AppsFlyer of one event."""
     assert due.postback is not None
-    app = settings.app_id_ios.removeprefix("id") if is_ios(due.postback.platform) else settings.app_id_android
-    app = f"id{app}" if is_ios(due.postback.platform) else app
     answer = client.post(
-        f"{settings.appsflyer_url}/inappevent/{app}",
+        f"{settings.appsflyer_url}/inappevent/{app_of(due.postback, settings)}",
         content=body_of(due.effect, due.postback),
         headers={"authentication": settings.appsflyer_key, "content-type": "application/json"},
         timeout=TIMEOUT_S,

@@ -27,6 +27,11 @@ def is_ios(platform: str) -> bool:
     return platform.lower() in IOS
 
 
+def app_of(told: Postback, settings: Settings) -> str:
+    """The app's id in the store of the user's platform."""
+    return settings.app_id_ios if is_ios(told.platform) else settings.app_id_android
+
+
 def event_of(effect: str, told: Postback, settings: Settings) -> dict[str, Any]:
     """The request's event."""
     event: dict[str, Any] = {
@@ -36,7 +41,7 @@ def event_of(effect: str, told: Postback, settings: Settings) -> dict[str, Any]:
         "action_source": "MOBILE_APP",
         "user_data": _user(told),
         "app_data": {
-            "app_id": settings.app_id_ios if is_ios(told.platform) else settings.app_id_android,
+            "app_id": app_of(told, settings),
             "advertiser_tracking_enabled": int(told.identity.tracking_allowed),
             "application_tracking_enabled": 1,
             "extinfo": _extinfo(told, settings),
