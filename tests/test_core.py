@@ -7,7 +7,7 @@ import pytest
 
 from pipelines import balance
 from pipelines.runtime import core as core_module
-from pipelines.runtime.core import Batch, Core, Decider, DeciderError, Output, TooManyDeadLettersError
+from pipelines.runtime.core import Batch, Core, Decider, DeciderError, Output, StateError, TooManyDeadLettersError
 from schemas.balance import Credit, Hold, OpenAccount, Reason
 from schemas.codec import encode
 from schemas.entity import partition_of
@@ -163,3 +163,20 @@ def test_a_lane_that_was_given_up_and_came_back_goes_on_as_it_was():
     assert len(list(core.due(T + timedelta(days=1)))) == 1
     assert core.lanes[ACCOUNT.inbox, P].position == 3
     assert json.loads(decided(core, GRANT)[0].value)["balance_coins"] == 10
+
+
+def test_what_changes_often_in_a_batch_is_written_once_as_it_is_in_the_end():
+    core = new_core()
+    outputs = decided(core, OPEN, *[GRANT] * 5)
+    states = [output for output in outputs if output.topic == ACCOUNT.changelog]
+    assert [json.loads(state.value)["balance_coins"] for state in states] == [25]
+    assert core.lanes[ACCOUNT.inbox, P].states == {KEY: states[0].value}
+
+
+def test_a_state_that_the_schema_cannot_read_is_named():
+    core = new_core()
+    core.restore(ACCOUNT.changelog, P, KEY, b'{"balance_coins":"many"}')
+    with pytest.raises(StateError, match=rf"account.state/{P}, key 'ann/coins': .*balance_coins"):
+        decided(core, GRANT)
+    with pytest.raises(StateError):
+        core.restored(core.lanes[ACCOUNT.inbox, P])

@@ -5,6 +5,10 @@ overlay above the lanes and collects what is to be written; `merge` makes the ov
 outputs, with its positions, in one transaction, and merges only after the commit; if that fails, it drops the core with the
 batch, and restores a new one.
 
+A lane holds states as the bytes that stand in the changelog: a tenth of the memory, nothing for the cycle collector to visit,
+and one visit to memory a decision. A state as objects is scattered over a hundred places: encoding a cold one takes longer than
+reading its bytes, deciding and encoding it again while it is warm.
+
 Laws: a batch's outputs depend on the lanes and the records alone; states change only by `restore` and `merge`; a record that
 cannot be decided becomes a dead letter at its own place in the order; a bug in a decider stops the batch (`DeciderError`).
 """
@@ -56,6 +60,10 @@ Written = tuple[str, int, bytes, bytes | None]
 Way = tuple[str, Callable[[Any], str], int]
 
 
+class StateError(Exception):
+    """A state in the changelog that the entity's schema cannot read: the schema was changed against its rules."""
+
+
 class DeciderError(Exception):
     """A decider raised: a bug. Nothing of the batch is committed; the cause is chained."""
 
@@ -95,8 +103,11 @@ class Lane:
         self.entity = decider.entity
         self.partition = partition
         self.position = 0
-        self.states: dict[bytes, State] = {}
-        self.overlay: dict[bytes, State | None] = {}
+        self.states: dict[bytes, bytes] = {}
+        self.overlay: dict[bytes, bytes | None] = {}
+        # What changed more than once in a batch stays an object until its end.
+        self.busy: dict[bytes, State | None] = {}
+        self.wakes_at: dict[bytes, datetime | None] = {}
         self.batch: Batch | None = None
         self.decide = decider.decide
         self.decode, self.decode_state, self.keys = _readers(self.entity)
@@ -104,6 +115,7 @@ class Lane:
         self.wakes = self.entity.state.wake_at is not State.wake_at
         self.armed: dict[bytes, datetime] = {}
         self.common = broadcast_keys(self.entity.partitions)[partition].encode() if self.entity.broadcast else b""
+        self.shared: State | None = None
         self.sweep: list[bytes] = []
         self.dead_in_a_row = 0
 
@@ -114,15 +126,40 @@ class Lane:
             return None
         return f"the key belongs to partition {right}; produce with crc32(key) % {self.entity.partitions}"
 
+    def read(self, key: bytes, value: bytes) -> State:
+        """A state from its bytes. Errors: StateError."""
+        try:
+            return self.decode_state(value)
+        except (DecodeError, UnicodeDecodeError) as error:
+            raise StateError(f"{self.entity.changelog}/{self.partition}, key {key.decode()!r}: {error}") from error
+
+    def change(self, key: bytes, state: State | None) -> None:
+        """Put it into the overlay: encoded at once, while it is warm, unless it changes often (or all others look at it)."""
+        overlay = self.overlay
+        if key in overlay or key == self.common:
+            self.busy[key], overlay[key] = state, None
+        else:
+            overlay[key] = None if state is None else encode(state)
+        if self.wakes:
+            self.wakes_at[key] = None if state is None else state.wake_at
+
+    def settle(self) -> None:
+        """Whatever is still an object becomes bytes."""
+        for key, state in self.busy.items():
+            self.overlay[key] = None if state is None else encode(state)
+        self.busy.clear()
+
     def begin_sweep(self) -> None:
-        """The broadcast state is another one: every entity is to be decided under it."""
+        """The broadcast state is another one: every entity is to be decided under it. Errors: StateError."""
+        held = self.states.get(self.common)
+        self.shared = None if held is None else self.read(self.common, held)
         self.sweep = list(self.states) if self.common else []
 
     def swept(self) -> Iterable[bytes]:
         """The next entities that have not been decided under the broadcast state, at most SWEEP at a time."""
-        common = self.states.get(self.common)
         found, self.sweep = self.sweep[-SWEEP:], self.sweep[:-SWEEP]
-        return [key for key in found if (state := self.states.get(key)) is not None and state.behind(common)]
+        held = ((key, self.states.get(key)) for key in found)
+        return [key for key, value in held if value is not None and self.read(key, value).behind(self.shared)]
 
 
 class Batch:
@@ -163,14 +200,19 @@ class Batch:
             self._refuse(lane, (offset, key, value), due)
             return
         overlay = lane.overlay
-        state = overlay[key] if key in overlay else lane.states.get(key)
+        if key not in overlay:
+            held = lane.states.get(key)
+            state = None if held is None else lane.read(key, held)
+        elif key in lane.busy:
+            state = lane.busy[key]
+        else:
+            state = None if (held := overlay[key]) is None else lane.read(key, held)
         if state is None and (misplaced := lane.misplaced(key)):
             self._bury(lane, (offset, key, value), DeadCause.MISROUTED, misplaced)
             return
         try:
             if lane.common:
-                common = overlay[lane.common] if lane.common in overlay else lane.states.get(lane.common)
-                after, told = lane.decide(state, message, common)
+                after, told = lane.decide(state, message, lane.busy.get(lane.common, lane.shared))
             else:
                 after, told = lane.decide(state, message)
         except Exception as error:
@@ -180,7 +222,11 @@ class Batch:
             ) from error
         lane.dead_in_a_row = 0
         if after is not state:
-            overlay[key] = after
+            lane.change(key, after)
+        if told:
+            self._tell(lane, key, told)
+
+    def _tell(self, lane: Lane, key: bytes, told: Sequence[Message]) -> None:
         for message in told:
             body = encode(message)
             own, others = lane.ways[type(message)]
@@ -238,20 +284,16 @@ class Batch:
     def seal(self) -> list[Written]:
         """All outputs, the changed states included (one record a key, however often it changed)."""
         for lane in self._lanes:
+            lane.settle()
             changelog, partition = lane.entity.changelog, lane.partition
-            self.outputs += [
-                (changelog, partition, key, None if state is None else encode(state)) for key, state in lane.overlay.items()
-            ]
+            self.outputs += [(changelog, partition, key, value) for key, value in lane.overlay.items()]
         return self.outputs
 
     def merge(self) -> None:
         """The transaction is committed: what was decided is the state."""
         for lane in self._lanes:
-            for key, state in lane.overlay.items():
-                self.core.put(lane, key, state)
-            if lane.common in lane.overlay:
-                lane.begin_sweep()
-            lane.overlay.clear()
+            lane.settle()
+            self.core.put(lane)
 
 
 class Core:
@@ -283,36 +325,40 @@ class Core:
 
     def restore(self, changelog: str, partition: int, key: bytes, value: bytes | None) -> None:
         """Take one changelog record; the last one of a key wins."""
-        lane = self.lanes[self.changelogs[changelog], partition]
+        states = self.lanes[self.changelogs[changelog], partition].states
         if value is None:
-            lane.states.pop(key, None)
+            states.pop(key, None)
         else:
-            lane.states[key] = lane.decode_state(value)
+            states[key] = value
 
     def restored(self, lane: Lane) -> None:
-        """All of the changelog is there: arm the wakes."""
+        """All of the changelog is there: arm the wakes. Errors: StateError."""
         if lane.wakes:
-            for key, state in lane.states.items():
-                self._arm(lane, key, state)
+            for key, value in lane.states.items():
+                self._arm(lane, key, lane.read(key, value).wake_at)
         lane.begin_sweep()
 
     def sweeping(self) -> list[Lane]:
         """The lanes whose entities are still being woken to look at a new broadcast state."""
         return [lane for lane in self.lanes.values() if lane.sweep]
 
-    def put(self, lane: Lane, key: bytes, state: State | None) -> None:
-        """Make `state` the entity's state; None forgets the entity."""
-        if state is None:
-            lane.states.pop(key, None)
-            lane.armed.pop(key, None)
-        else:
-            lane.states[key] = state
-            if lane.wakes:
-                self._arm(lane, key, state)
+    def put(self, lane: Lane) -> None:
+        """Make the lane's overlay its states; None forgets an entity."""
+        states, overlay = lane.states, lane.overlay
+        states.update(overlay)  # type: ignore[arg-type]
+        for key, value in overlay.items():
+            if value is None:
+                del states[key]
+        for key, wake_at in lane.wakes_at.items():
+            self._arm(lane, key, wake_at)
+        shared = lane.common in overlay
+        overlay.clear()
+        lane.wakes_at.clear()
+        if shared:
+            lane.begin_sweep()
 
-    def _arm(self, lane: Lane, key: bytes, state: State) -> None:
+    def _arm(self, lane: Lane, key: bytes, wake_at: datetime | None) -> None:
         """A wake is armed once, and stays marked after it was sent: its answer changes the state, or it was stale."""
-        wake_at = state.wake_at
         if wake_at is None:
             if lane.armed:
                 lane.armed.pop(key, None)
