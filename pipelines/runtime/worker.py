@@ -1,10 +1,10 @@
-"""The Kafka worker: one consumer-group member and one transactional producer around a `Core`; each batch is one transaction.
+"""The Kafka worker: one consumer-group member and one transactional producer around a `Core`; one poll, one transaction.
 
 What makes it exactly once (each point was seen to matter under kill -9):
 - one fixed slot name a process is both `group.instance.id` and `transactional.id`: a restart fences its own dead incarnation
   and gets its partitions back without waiting for the session to run out;
 - offsets are committed inside the transaction with the consumer's group metadata, so that a zombie is fenced;
-- decisions stay in the batch's overlay until the commit has returned;
+- decisions that nothing commits are forgotten with the process that made them: it never goes on behind a failed transaction;
 - `committed()` of a read_committed consumer, then the changelog's high watermark (read_uncommitted), then a read up to it: a
   transaction that is still open is waited for, never overlooked;
 - any failed transaction ends the process: about a second, and nothing to reason about. The supervisor starts the slot again.
@@ -29,6 +29,8 @@ log = logging.getLogger("olo.worker")
 
 # 20,000 records a transaction reach the peak rate (500: half of it) and still commit within a fraction of a second.
 BATCH_RECORDS: Final = 20_000
+# What so many records have decided is sent before the next are decided: the broker works meanwhile, not afterwards.
+SENT_RECORDS: Final = 5_000
 # How long to wait for a first record. It wakes at once when one comes; idle, it costs 2 % of a core.
 POLL_S: Final = 0.02
 # A fetch of a flow that gathers waits for so much, or its time.
@@ -40,7 +42,7 @@ RESTORE_S: Final = 25.0
 
 
 class Worker:
-    """Owns a core's partitions: `poll`, decide with a `Batch`, `commit`. `gather_s`: how long a batch waits for more behind its
+    """Owns a core's partitions: `poll`, decide in batches, `commit`. `gather_s`: how long a batch waits for more behind its
     first record; a flow that no call waits for makes fewer transactions so, and leaves the broker to those that matter."""
 
     def __init__(self, flow: str, slot: int, core: Core, settings: Settings, *, gather_s: float = 0.0) -> None:
@@ -137,10 +139,22 @@ class Worker:
             return [] if wake is not None and wake <= datetime.now(UTC) else None
         return records_of([first, *self._consumer.consume(BATCH_RECORDS - 1, self._gather_s)]) or None
 
-    def decide(self, messages: list[Message]) -> Batch:
-        """Decide the records. Errors: DeciderError, TooManyDeadLettersError."""
-        batch = Batch(self.core)
-        batch.wake(datetime.now(UTC))
+    def decide(self, messages: list[Message]) -> list[Batch]:
+        """Decide the records in batches; the outputs of all but the last are sent into the open transaction. Errors:
+        DeciderError, TooManyDeadLettersError, KafkaException: final."""
+        batches = [Batch(self.core)]
+        batches[0].wake(datetime.now(UTC))
+        for first in range(0, len(messages), SENT_RECORDS):
+            if first:
+                self._transactions.send(batches[-1].seal())
+                batches[-1].merge()
+                batches.append(Batch(self.core))
+            self._take(batches[-1], messages[first : first + SENT_RECORDS])
+        if messages:
+            self._lag.took(messages[-1])
+        return batches
+
+    def _take(self, batch: Batch, messages: list[Message]) -> None:
         take, lanes = batch.take, self.core.lanes
         place: tuple[str, int] | None = None
         lane = None
@@ -151,28 +165,26 @@ class Worker:
             # Not due: the partition was given up since the fetch (another worker has it), or given up and got back.
             if lane is not None and (offset := message.offset()) >= lane.position:
                 take(lane, offset, message.key() or b"", message.value() or b"")
-        if messages:
-            self._lag.took(messages[-1])
-        return batch
 
-    def commit(self, batch: Batch) -> None:
-        """Write a batch and its positions in one transaction, then make it the state. Errors: KafkaException, final."""
+    def commit(self, batches: list[Batch]) -> None:
+        """Send the last batch, and commit all with their positions in one transaction. Errors: KafkaException, final."""
         began = time.monotonic()
-        outputs = batch.seal()
-        positions = batch.positions
+        outputs = batches[-1].seal()
+        positions = {place: position for batch in batches for place, position in batch.positions.items()}
         if not outputs and not positions:
             return
         offsets = [TopicPartition(topic, p, offset) for (topic, p), offset in positions.items()]
         self._transactions.write(outputs, offsets, self._consumer)
-        batch.merge()
-        self._measure(batch, len(outputs), time.monotonic() - began)
+        batches[-1].merge()
+        self._measure(batches, time.monotonic() - began)
 
-    def _measure(self, batch: Batch, written: int, took: float) -> None:
+    def _measure(self, batches: list[Batch], took: float) -> None:
+        decided, dead = sum(batch.decided for batch in batches), sum(batch.dead for batch in batches)
         metrics.COMMIT.labels(self.flow).observe(took)
-        metrics.BATCH.labels(self.flow).observe(batch.decided + batch.dead)
-        metrics.DECIDED.labels(self.flow).inc(batch.decided)
-        metrics.DEAD.labels(self.flow).inc(batch.dead)
-        metrics.WRITTEN.labels(self.flow).inc(written)
+        metrics.BATCH.labels(self.flow).observe(decided + dead)
+        metrics.DECIDED.labels(self.flow).inc(decided)
+        metrics.DEAD.labels(self.flow).inc(dead)
+        metrics.WRITTEN.labels(self.flow).inc(sum(len(batch.outputs) for batch in batches))
         metrics.mark_working(self.flow)
 
     def close(self) -> None:

@@ -1,0 +1,68 @@
+"""The Kafka worker on the real broker: a poll of many records is sent in parts, and counts as a whole or not at all."""
+
+from collections import Counter
+from operator import attrgetter
+
+import pytest
+
+from infra.bench.ground import fill, make_topics
+from infra.bench.jobs import Command, Outcome, decide, entity_of
+from infra.kafka import read_topic
+from pipelines.runtime import worker as worker_module
+from pipelines.runtime.core import Core, Decider, DeciderError
+from pipelines.runtime.worker import Worker
+from schemas.base import Message, now
+from schemas.codec import encode, state_decoder
+from schemas.topics import Route
+
+RECORDS, ACCOUNTS, PART = 12_000, 700, 500
+
+
+def test_a_poll_that_fails_half_way_leaves_nothing_and_counts_once_when_it_is_repeated(stack, monkeypatch):
+    monkeypatch.setattr(worker_module, "SENT_RECORDS", PART)
+    entity = entity_of("trial")
+    table: dict[type[Message], tuple[Route, ...]] = {Outcome: (Route(entity.events, attrgetter("account"), entity.partitions),)}
+    settings = stack.settings
+    make_topics(settings, entity.inbox, entity.events)
+    make_topics(settings, entity.changelog, compacted=True)
+    commands = [Command(id=f"c{n}", at=now(), account=f"a{n % ACCOUNTS}", coins=1) for n in range(RECORDS)]
+    fill(settings, entity.inbox, ((one.account.encode(), encode(one)) for one in commands))
+    seen = 0
+
+    def stumbles(book, command):
+        nonlocal seen
+        seen += 1
+        if seen == RECORDS // 2:
+            raise ZeroDivisionError("oops")
+        return decide(book, command)
+
+    def work(decider, wanted):
+        worker = Worker("trial", 0, Core([Decider(entity, decider)], table), settings)
+        try:
+            decided = 0
+            while decided < wanted:
+                if messages := worker.poll():
+                    batches = worker.decide(messages)
+                    worker.commit(batches)
+                    decided += sum(batch.decided for batch in batches)
+                    sizes.append(len(batches))
+        finally:
+            worker.close()
+
+    sizes: list[int] = []
+    with pytest.raises(DeciderError, match="ZeroDivisionError"):
+        work(stumbles, RECORDS)
+    sent = Counter(message.topic() for topic in (entity.events, entity.changelog)
+                   for message in read_topic(settings, topic, committed=False))  # fmt: skip
+    counted = sum(1 for _ in read_topic(settings, entity.events))
+    assert sent[entity.events] > counted, "the parts before the bug were on the broker, and do not count"
+    sizes.clear()
+    work(decide, RECORDS - counted)
+    assert max(sizes) > 1, "one transaction of several parts"
+    outcomes = Counter(message.value() for message in read_topic(settings, entity.events))
+    assert len(outcomes) == RECORDS
+    assert set(outcomes.values()) == {1}
+    states = {message.key(): message.value() for message in read_topic(settings, entity.changelog)}
+    read = state_decoder(entity.state)
+    assert sum(read(value).seq for value in states.values()) == RECORDS
+    assert len(states) == ACCOUNTS
