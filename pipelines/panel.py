@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from msgspec import Raw
 from msgspec.structs import replace
 
 from schemas.ads import UserAttributed
 from schemas.balance import EntryRecorded, Reason, owner_of
 from schemas.base import Message, UserId, Wake, derived_id
+from schemas.codec import encode
 from schemas.entity import PARTITIONS, broadcast_keys
 from schemas.panel import (
     FIRST_SECOND,
@@ -43,16 +45,16 @@ from schemas.panel import (
     TagChanged,
     TagRefusal,
     TagRefused,
+    buckets_of,
     count,
 )
-from schemas.panel_rules import EMPTY, Compiled, compiled
+from schemas.panel_rules import EMPTY, Compiled, Read, Touched, compiled
 from schemas.user import SessionOpened, UserSignedUp
 
 Decision = tuple[Member | None, Sequence[Message]]
 
 SPENT: Final = frozenset({Reason.CALL, Reason.GIFT})
 BLANK: Final = Member()
-FOREVER_S: Final = 1e18
 
 
 # --- the book ---------------------------------------------------------------------------------------------------------------
@@ -92,20 +94,20 @@ def decide_book(book: CohortBook | None, message: BookInbox) -> tuple[CohortBook
 
 def decide(member: Member | None, message: MemberInbox, common: Member | None) -> Decision:
     """Decide one message of a member, under the book that its partition was told."""
-    if isinstance(message, ShareCohorts):
-        older = member is not None and member.shared is not None and member.shared.version >= message.shared.version
-        return (member if older else Member(shared=message.shared)), ()
     rules = compiled(common.shared) if common is not None and common.shared is not None else EMPTY
     known = member or BLANK
-    match message:
-        case Wake():
-            return (None, ()) if member is None else _wake(member, message, rules)
-        case PutTag() | RemoveTag():
-            return _tag(known, message, rules)
+    match message:  # what there is most of is asked first
         case CountAction():
             return _counted(known, message, message.user, message.counts, rules)
         case EntryRecorded():
             return _paid(known, message, rules)
+        case Wake():
+            return (None, ()) if member is None else _wake(member, message, rules)
+        case PutTag() | RemoveTag():
+            return _tag(known, message, rules)
+        case ShareCohorts():
+            older = known.shared is not None and known.shared.version >= message.shared.version
+            return (member if older else Member(shared=message.shared)), ()
         case UserAttributed():
             return _attributed(known, message, rules)
     changes: dict[str, Any] = {"last_seen_at": max(known.last_seen_at or message.at, message.at)}
@@ -123,14 +125,14 @@ def decide(member: Member | None, message: MemberInbox, common: Member | None) -
     told = {field: value for field, value in told.items() if value}
     if told:
         changes["attributes"] = {**known.attributes, **told}
-    return _look(known, changes, message, message.user, (*touched, *told), rules)
+    return _look(known, changes, message, message.user, rules.touched((*touched, *told)), rules, {})
 
 
 def _attributed(member: Member, message: UserAttributed, rules: Compiled) -> Decision:
     """The last word on what brought the user."""
     found = {Attribute.NETWORK: message.touch.network, Attribute.CAMPAIGN: message.touch.campaign}
     attributes = {field: value for field, value in (member.attributes | found).items() if value}
-    return _look(member, {"attributes": attributes}, message, message.user, tuple(found), rules)
+    return _look(member, {"attributes": attributes}, message, message.user, rules.touched(tuple(found)), rules, {})
 
 
 def _paid(member: Member, entry: EntryRecorded, rules: Compiled) -> Decision:
@@ -143,32 +145,56 @@ def _counted(member: Member, message: Message, user: UserId, counts: dict[Counte
     second = int(message.at.timestamp())
     if second < FIRST_SECOND:
         return member, ()
-    due_at = member.due_at
-    due_s = due_at.timestamp() if due_at is not None else FOREVER_S
-    held = dict(member.counts)
+    held, read = dict(member.counts), Read()
     for counter, amount in counts.items():
-        held[counter] = count(held.get(counter), second, amount)
-        leaves = rules.leaves_first(counter, second)
-        if 0 < leaves < due_s:
-            due_s, due_at = leaves, datetime.fromtimestamp(leaves, UTC)
-    return _look(member, {"counts": held, "due_at": due_at}, message, user, tuple(counts), rules)
+        read[counter] = count(buckets_of(held.get(counter)), second, amount)
+        held[counter] = Raw(encode(read[counter]))
+    touched, due_at = rules.touched(tuple(counts)), member.due_at
+    leaves = touched.leaves(second)
+    if leaves and (due_at is None or leaves < due_at.timestamp()):
+        due_at = datetime.fromtimestamp(leaves, UTC)
+    return _look(member, {"counts": held, "due_at": due_at}, message, user, touched, rules, read)
 
 
 def _look(  # noqa: PLR0917 - the one path that every action takes
-    member: Member, changes: dict[str, Any], message: Message, user: UserId, touched: tuple[str, ...], rules: Compiled
+    member: Member, changes: dict[str, Any], message: Message, user: UserId, touched: Touched, rules: Compiled, read: Read
 ) -> Decision:
-    """The member with the changes, and which cohorts it enters or leaves: of those that what was touched can change, or, when a
-    window has moved or the book is another one, of all."""
-    at, due_at = message.at, member.due_at
+    """The member with the changes, and which cohorts it enters or leaves: of those that what was touched can change, and, when
+    windows have moved, those that may be left by that; of all, when the book is another one."""
+    at = message.at
     if member.seen_at is not None and member.seen_at > at:
         at = member.seen_at
     after = replace(member, seen_at=at, **changes)
-    if member.version != rules.book.version or (due_at is not None and due_at <= at):
-        return _look_at_all(after, at, message, user, rules)
-    changed = rules.touched(touched)(after, at, int(at.timestamp()))
-    if rules.spans(touched):
-        after = replace(after, due_at=rules.next_due(after, at))
+    if member is BLANK:
+        changed = _first(after, at, touched, rules, read)
+        after = replace(after, version=rules.book.version)
+    elif member.version != rules.book.version:
+        return _look_at_all(after, at, message, user, rules, read)
+    else:
+        changed = touched.look(after, at, int(at.timestamp()), read)
+    if after.due_at is not None and after.due_at <= at:
+        return _move(after, changed, at, message, user, rules, read)
+    if touched.spans:
+        after = replace(after, due_at=rules.moved(after, at, read)[1])
     return _changed(after, changed, message, user, rules) if changed else (after, ())
+
+
+def _first(member: Member, at: datetime, touched: Touched, rules: Compiled, read: Read) -> list[int]:
+    """What somebody enters of whom this is the first that is known: what anybody fits who has done nothing, but for what was
+    touched."""
+    changed = touched.look(replace(member, cohorts=rules.blank_cohorts), at, int(at.timestamp()), read)
+    return sorted(rules.blank.symmetric_difference(changed))
+
+
+def _move(  # noqa: PLR0917 - as above
+    member: Member, changed: list[int], at: datetime, message: Message, user: UserId, rules: Compiled, read: Read
+) -> Decision:
+    """Something may have left a window: these change, and those that a window that has moved can change."""
+    moved, due_at = rules.moved(member, at, read, member.due_at)
+    found, second = set(changed), int(at.timestamp())
+    for field in moved:
+        found.update(rules.touched((field,)).look(member, at, second, read))
+    return _changed(replace(member, due_at=due_at), sorted(found), message, user, rules)
 
 
 def _changed(member: Member, changed: list[int], message: Message, user: UserId, rules: Compiled) -> Decision:
@@ -196,7 +222,9 @@ def _leave(cohort: str, tag: str, message: Message, user: UserId) -> CohortLeft:
     return CohortLeft(id=name, at=message.at, cause=message.id, user=user, cohort=cohort, tag=tag)
 
 
-def _look_at_all(member: Member, at: datetime, message: Message, user: UserId, rules: Compiled) -> Decision:
+def _look_at_all(  # noqa: PLR0917 - as above
+    member: Member, at: datetime, message: Message, user: UserId, rules: Compiled, read: Read
+) -> Decision:
     """Also those that are no more, or have another tag now: they are left, the latter to be entered again."""
     told: list[Message] = []
     if member.version != rules.book.version and member.cohorts:
@@ -204,10 +232,10 @@ def _look_at_all(member: Member, at: datetime, message: Message, user: UserId, r
         gone = {name: tag for name, tag in member.cohorts.items() if name not in known or known[name].tag != tag}
         told = [_leave(name, tag, message, user) for name, tag in gone.items()]
         member = replace(member, cohorts={name: tag for name, tag in member.cohorts.items() if name not in gone})
-    changed = rules.all(member, at, int(at.timestamp()))
+    changed = rules.all(member, at, int(at.timestamp()), read)
     after, more = _changed(member, changed, message, user, rules) if changed else (member, ())
     assert after is not None
-    return replace(after, version=rules.book.version, due_at=rules.next_due(after, at)), (*told, *more)
+    return replace(after, version=rules.book.version, due_at=rules.moved(after, at, read)[1]), (*told, *more)
 
 
 def _wake(member: Member, message: Wake, rules: Compiled) -> Decision:
@@ -216,7 +244,10 @@ def _wake(member: Member, message: Wake, rules: Compiled) -> Decision:
     if member.shared is not None or not (due or member.version != rules.book.version):
         return member, ()
     at = message.at if member.seen_at is None else max(member.seen_at, message.at)
-    return _look_at_all(replace(member, seen_at=at), at, message, UserId(message.key), rules)
+    after = replace(member, seen_at=at)
+    if member.version != rules.book.version:
+        return _look_at_all(after, at, message, UserId(message.key), rules, {})
+    return _move(after, [], at, message, UserId(message.key), rules, {})
 
 
 def _tag(member: Member, message: PutTag | RemoveTag, rules: Compiled) -> Decision:
@@ -234,5 +265,5 @@ def _tag(member: Member, message: PutTag | RemoveTag, rules: Compiled) -> Decisi
     if there and len(tags) >= MAX_TAGS:
         return member, (TagRefused(**head, refusal=TagRefusal.TOO_MANY_TAGS),)
     changes = {"tags": (*tags, message.tag) if there else tags}
-    after, told = _look(member, changes, message, message.user, (Attribute.TAG,), rules)
+    after, told = _look(member, changes, message, message.user, rules.touched((Attribute.TAG,)), rules, {})
     return after, (TagChanged(**head, there=there, by=message.by), *told)

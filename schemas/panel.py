@@ -11,7 +11,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Final
 
-from msgspec import Meta
+import msgspec
+from msgspec import Meta, Raw
 
 from schemas.ads import UserAttributed
 from schemas.balance import EntryRecorded
@@ -65,6 +66,11 @@ FIRST_SECOND: Final = 631_152_000
 LONG_TABLE: Final = 48
 WINDOW: Final = re.compile(r"([1-9][0-9]{0,3})([mhd])")
 
+Buckets = dict[int, int]
+_read: Final = msgspec.json.Decoder(Buckets).decode
+# A counter's buckets, not yet read.
+Held = Annotated[Raw, Meta(extra_json_schema=msgspec.json.schema(Buckets))]
+
 Window = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,3}[mhd]$", description="30m, 24h, 7d: at most 120m, 72h, 90d")]
 Value = Annotated[str, Meta(max_length=64)]
 Values = Annotated[tuple[Value, ...], Meta(min_length=1, max_length=200)]
@@ -82,22 +88,32 @@ def parse_window(window: str) -> tuple[str, int]:
     return found[2], int(found[1])
 
 
-def count(buckets: dict[int, int] | None, second: int, amount: int) -> dict[int, int]:
+def buckets_of(held: Raw | None) -> Buckets:
+    """A counter's buckets as a member holds them."""
+    return _read(held) if held is not None else {}
+
+
+def count(buckets: Buckets, second: int, amount: int) -> Buckets:
     """The buckets with `amount` more in this second's minute, hour and day."""
-    after = dict(buckets) if buckets else {}
-    for size, _ in UNITS.values():
-        number = second // size
-        after[number] = after.get(number, 0) + amount
-    if len(after) > LONG_TABLE:
-        newest = max(after) * UNITS["m"][0]
-        gone = {number for size, kept in UNITS.values() for number in after if _left(number, newest, size, kept)}
-        return {number: amount for number, amount in after.items() if number not in gone}
-    return after
+    after = dict(buckets)
+    minute, hour, day = second // 60, second // 3_600, second // 86_400
+    after[minute] = after.get(minute, 0) + amount
+    after[hour] = after.get(hour, 0) + amount
+    after[day] = after.get(day, 0) + amount
+    return _kept(after) if len(after) > max(LONG_TABLE, len(buckets)) else after
 
 
-def _left(number: int, newest_s: int, size_s: int, kept: int) -> bool:
-    """Whether it is a bucket of this size, and has left every window."""
-    return FIRST_SECOND // size_s <= number <= newest_s // size_s - kept
+def _kept(buckets: Buckets) -> Buckets:
+    """The buckets that have not left every window."""
+    newest = max(buckets) * UNITS["m"][0]
+    (minutes, minute), (hours, hour), (_, day) = [
+        (FIRST_SECOND // size, newest // size - kept) for size, kept in UNITS.values()
+    ]
+    return {
+        number: amount
+        for number, amount in buckets.items()
+        if number > (minute if number >= minutes else hour if number >= hours else day)
+    }
 
 
 class _Part(State, frozen=True, tag_field="rule"):
@@ -317,14 +333,15 @@ class CohortLeft(Fact, frozen=True, kw_only=True):
 
 
 class Member(State, frozen=True):
-    """A user as rules see them. `counts`: counter -> bucket (of all units) -> sum; `cohorts`: id -> tag; `tags`: those given by
-    hand; `version`: of the book that it was decided under; `due_at`: when a window may move. Under a broadcast key:
-    only `shared`."""
+    """A user as rules see them. `counts`: counter -> bucket (of all units) -> sum, as JSON that is read (`buckets_of`) where it
+    is asked for: who is active for months has some hundred buckets, and an action touches one counter or two. `cohorts`: id
+    -> tag; `tags`: those given by hand; `version`: of the book that it was decided under; `due_at`: when a window may move.
+    Under a broadcast key: only `shared`."""
 
     attributes: dict[Attribute, str] = {}
     signed_up_at: Time | None = None
     last_seen_at: Time | None = None
-    counts: dict[Counter, dict[int, int]] = {}
+    counts: dict[Counter, Held] = {}
     tags: tuple[str, ...] = ()
     cohorts: dict[str, str] = {}
     seen_at: Time | None = None

@@ -1,73 +1,105 @@
 """Cohort rules as functions: a book is compiled once, into one Python function for each set of fields that an event can touch.
 
 The functions are made from source, as dataclasses are: fifty rules that share windows and attributes then cost a few
-microseconds instead of fifty walks over trees of closures. No text of a rule reaches the source, only names of ours; its values
-are constants of the function.
+microseconds instead of fifty walks over trees of closures. A counter's buckets are gone through once, for all its windows. No
+text of a rule reaches the source, only names of ours; its values are constants of the function.
+
+All buckets of a member lie at or before the moment that is asked about: the panel never asks about a moment before the newest
+event that it has counted.
 """
 
-from collections import Counter as Counts
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
+
+from msgspec import Raw
 
 from schemas.panel import (
+    FIRST_SECOND,
     UNITS,
     All,
     Attribute,
+    Buckets,
     Cohort,
     CohortBook,
     Count,
+    Counter,
     Is,
     Member,
     Not,
     Rule,
     Some,
     Within,
+    buckets_of,
     parse_window,
     parts_of,
 )
 
-# (member, moment, the same in Unix seconds) -> the numbers of the cohorts that the member has to enter or leave.
-Look = Callable[[Member, datetime, int], list[int]]
+# What one decision has read of a member's counters: each is read once.
+Read = dict[Counter, Buckets]
+# (member, moment, the same in Unix seconds, read) -> the numbers of the cohorts that the member has to enter or leave.
+Look = Callable[[Member, datetime, int, Read], list[int]]
+# (a member's counts, read, Unix second that it was last looked at before, Unix second now) -> the counters of which something
+# has left a window since, and the Unix second at which something leaves one next (0: nothing will).
+Moves = Callable[[dict[Counter, Raw], Read, float, int], tuple[list[str], int]]
+
+# Of a counter: unit -> how many buckets its windows have, shortest first.
+Windows = dict[str, dict[str, list[int]]]
 
 
-# A sum that so many rules ask for is computed once, before all of them; another where it is asked for, if it comes to that.
-SHARED: Final = 3
+def _windows(rules: Iterable[Rule]) -> Windows:
+    found: dict[str, dict[str, set[int]]] = {}
+    for rule in rules:
+        for part in parts_of(rule):
+            if isinstance(part, Count):
+                unit, count = parse_window(part.window)
+                found.setdefault(part.field, {}).setdefault(unit, set()).add(count)
+    return {field: {unit: sorted(counts) for unit, counts in units.items()} for field, units in found.items()}
 
 
-def _cost(rule: Rule) -> int:
-    """What is cheap is asked first: it may settle the matter."""
-    match rule:
-        case Is() | Within():
-            return 0
-        case Count():
-            return 1
-        case Not():
-            return _cost(rule.of)
-        case _:
-            return 2
+def _by_unit(blocks: dict[str, list[str]]) -> list[str]:
+    """What to do with the bucket `number`, by the unit that its number tells (see `UNITS`)."""
+    lines = []
+    for word, unit in (("if", "m"), ("elif", "h")):
+        lines += [f"{word} number >= {FIRST_SECOND // UNITS[unit][0]}:", *_inside(blocks.get(unit) or ["pass"])]
+    return [*lines, "else:", *_inside(blocks["d"])] if "d" in blocks else lines
 
 
-def held(buckets: dict[int, int] | None, first: int, last: int) -> int:
-    """The sum of the buckets behind `first`, up to `last`."""
-    found = 0
-    if buckets:
-        for number, amount in buckets.items():
-            if first < number <= last:
-                found += amount
-    return found
+def _reading(counter: str) -> list[str]:
+    """`buckets`, of the counter that a constant names."""
+    return [
+        f"buckets = read.get({counter})",
+        f"if buckets is None: buckets = read[{counter}] = buckets_of(counts.get({counter}))",
+        "if buckets:",
+    ]
+
+
+def _inside(lines: Iterable[str]) -> list[str]:
+    return [f"    {line}" for line in lines]
+
+
+def _function(head: str, lines: Iterable[str], names: dict[str, Any]) -> Any:
+    text = "\n".join([head, *_inside(lines)])
+    exec(compile(text, "<cohorts>", "exec"), names)  # noqa: S102 - our own text, see above
+    return names[head[4 : head.index("(")]]
 
 
 class _Source:
-    """The source of one function, while it is being written: `head` computes what rules share, `names` are its constants."""
+    """The source of one look, while it is being written: `head` computes what rules share, `names` are its constants."""
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         self.head: list[str] = []
-        self._uses = Counts((part.field, part.window) for rule in rules for part in parts_of(rule) if isinstance(part, Count))
-        self.names: dict[str, Any] = {"held": held}
+        self.names: dict[str, Any] = {"buckets_of": buckets_of}
         self._shared: dict[str, str] = {}
+        self._sums: dict[tuple[str, str, int], str] = {}
+        for field, units in _windows(rules).items():
+            self._add_up(field, units)
 
-    def _constant(self, value: Any) -> str:
+    def share_name(self, value: Any) -> str:
+        """A constant that is the same name for equal values."""
+        for name, known in self.names.items():
+            if known == value and type(known) is type(value):
+                return name
         name = f"k{len(self.names)}"
         self.names[name] = value
         return name
@@ -79,56 +111,95 @@ class _Source:
             self.head.append(f"{self._shared[expression]} = {expression}")
         return self._shared[expression]
 
+    def _add_up(self, field: str, units: dict[str, list[int]]) -> None:
+        """The sums over all windows of a counter, in one pass."""
+        blocks, before = {}, []
+        for unit, counts in units.items():
+            block: list[str] = []
+            for count in counts:  # the shortest window inmost
+                total = self._sums[field, unit, count] = f"s{len(self._sums)}"
+                first = f"{total}_{unit}"
+                before.append(f"{first} = second // {UNITS[unit][0]} - {count}")
+                block = [f"if number > {first}:", *_inside([f"{total} += amount", *block])]
+            blocks[unit] = block
+        totals = [self._sums[field, unit, count] for unit, counts in units.items() for count in counts]
+        loop = ["for number, amount in buckets.items():", *_inside(_by_unit(blocks))]
+        self.head += [f"{' = '.join(totals)} = 0", *_reading(self.share_name(field)), *_inside([*before, *loop])]
+
     def condition(self, rule: Rule) -> str:
         """The rule as an expression that is True or False."""
         match rule:
             case All() | Some():
                 word = " and " if isinstance(rule, All) else " or "
-                return "(" + word.join(self.condition(part) for part in sorted(rule.of, key=_cost)) + ")"
+                return "(" + word.join(map(self.condition, rule.of)) + ")"
             case Not():
                 return f"(not {self.condition(rule.of)})"
             case Is() if rule.field is Attribute.TAG:
-                return f"(not {self._constant(frozenset(rule.values))}.isdisjoint(member.tags))"
+                return f"(not {self.share_name(frozenset(rule.values))}.isdisjoint(member.tags))"
             case Is():
-                value = self._share(f"member.attributes.get({self._share_name(rule.field)}, '')")
-                return f"({value} in {self._constant(frozenset(rule.values))})"
+                value = self._share(f"member.attributes.get({self.share_name(rule.field)}, '')")
+                return f"({value} in {self.share_name(frozenset(rule.values))})"
             case Within():
                 moment = self._share(f"member.{rule.field}_at")
-                since = self._share(f"at - {self._share_name(timedelta(seconds=rule.seconds))}")
+                since = self._share(f"at - {self.share_name(timedelta(seconds=rule.seconds))}")
                 return f"({moment} is not None and {moment} > {since})"
             case Count():
-                return self._count(rule)
-
-    def _share_name(self, value: Any) -> str:
-        """A constant that is the same name for equal values."""
-        for name, known in self.names.items():
-            if known == value and type(known) is type(value):
-                return name
-        return self._constant(value)
-
-    def _count(self, rule: Count) -> str:
-        unit, count = parse_window(rule.window)
-        last = self._share(f"second // {UNITS[unit][0]}")
-        counter = self._share_name(rule.field)
-        total = f"held(member.counts.get({counter}), {last} - {count}, {last})"
-        if self._uses[rule.field, rule.window] >= SHARED:
-            total = self._share(total)
-        most = "" if rule.at_most is None else f" <= {rule.at_most!r}"
-        return f"({rule.at_least!r} <= {total}{most})"
+                most = "" if rule.at_most is None else f" <= {rule.at_most!r}"
+                return f"({rule.at_least!r} <= {self._sums[rule.field, *parse_window(rule.window)]}{most})"
 
 
-def _compile(cohorts: Iterable[tuple[int, Cohort]]) -> Look:
+def _look(cohorts: Iterable[tuple[int, Cohort]]) -> Look:
     cohorts = list(cohorts)
     source = _Source(cohort.rule for _, cohort in cohorts)
     body = []
     for number, cohort in cohorts:
-        name = source._share_name(cohort.cohort)
+        name = source.share_name(cohort.cohort)
         body.append(f"if {source.condition(cohort.rule)} is not ({name} in cohorts): changed.append({number})")
-    lines = ["cohorts = member.cohorts", "changed = []", *source.head, *body, "return changed"]
-    text = "def look(member, at, second):\n    " + "\n    ".join(lines)
-    exec(compile(text, "<cohorts>", "exec"), source.names)  # noqa: S102 - our own text, see above
-    look: Look = source.names["look"]
+    lines = ["cohorts = member.cohorts", "counts = member.counts", "changed = []", *source.head, *body, "return changed"]
+    look: Look = _function("def look(member, at, second, read):", lines, source.names)
     return look
+
+
+def _moves(windows: Windows) -> Moves:
+    lines = ["moved = []", "soonest = 0"]
+    names: dict[str, Any] = {"buckets_of": buckets_of}
+    for number, (field, units) in enumerate(windows.items()):
+        names[f"k{number}"] = field
+        blocks = {}
+        for unit, counts in units.items():
+            block: list[str] = []
+            for count in reversed(counts):  # the shortest window is left first
+                then = ["if leaves >= since: left = True", *block]
+                block = [
+                    f"leaves = (number + {count}) * {UNITS[unit][0]}",
+                    "if leaves > second:",
+                    "    if leaves < soonest or not soonest: soonest = leaves",
+                    "else:",
+                    *_inside(then),
+                ]
+            blocks[unit] = block
+        loop = ["left = False", "for number in buckets:", *_inside(_by_unit(blocks)), f"if left: moved.append(k{number})"]
+        lines += [*_reading(f"k{number}"), *_inside(loop)]
+    moves: Moves = _function("def moves(counts, read, since, second):", [*lines, "return moved, soonest"], names)
+    return moves
+
+
+class Touched(NamedTuple):
+    """What to ask when these fields have changed: `look`, whether `spans` of time are asked for, and `shortest`, the windows
+    that what has just happened leaves first: (seconds a bucket, buckets)."""
+
+    look: Look
+    spans: bool
+    shortest: tuple[tuple[int, int], ...]
+
+    def leaves(self, second: int) -> int:
+        """The second at which what happens in this second leaves the first window; 0: there is none."""
+        first = 0
+        for size, count in self.shortest:
+            leaves = (second // size + count) * size
+            if leaves < first or not first:
+                first = leaves
+        return first
 
 
 class Compiled:
@@ -137,62 +208,51 @@ class Compiled:
     def __init__(self, book: CohortBook) -> None:
         self.book = book
         self.cohorts = {cohort.cohort: cohort for cohort in book.cohorts}
-        self.all = _compile(enumerate(book.cohorts))
-        self._by: dict[tuple[str, ...], Look] = {}
+        self.all = _look(enumerate(book.cohorts))
+        self._by: dict[tuple[str, ...], Touched] = {}
         self._fields = [{part.field for part in parts_of(cohort.rule)} for cohort in book.cohorts]
-        windows: dict[str, dict[str, set[int]]] = {}
         self._spans: dict[str, set[int]] = {}
         for cohort in book.cohorts:
             for part in parts_of(cohort.rule):
-                if isinstance(part, Count):
-                    unit, count = parse_window(part.window)
-                    windows.setdefault(part.field, {}).setdefault(unit, set()).add(count)
-                elif isinstance(part, Within):
+                if isinstance(part, Within):
                     self._spans.setdefault(part.field, set()).add(part.seconds)
-        # Of each counter: a unit's seconds a bucket, how many are kept, and the windows over it, shortest first.
-        self._windows = {
-            field: [(*UNITS[unit], sorted(counts)) for unit, counts in units.items()] for field, units in windows.items()
-        }
+        self._windows = _windows(cohort.rule for cohort in book.cohorts)
+        self._moves = _moves(self._windows)
+        # The cohorts of a member that nothing is known of, by number: no window can change that.
+        nobody = Member()
+        self.blank = frozenset(self.all(nobody, datetime.fromtimestamp(0, UTC), 0, {}))
+        self.blank_cohorts = {cohort.cohort: cohort.tag for number, cohort in enumerate(book.cohorts) if number in self.blank}
 
-    def touched(self, fields: tuple[str, ...]) -> Look:
+    def touched(self, fields: tuple[str, ...]) -> Touched:
         """What to ask when these fields have changed."""
-        look = self._by.get(fields)
-        if look is None:
-            touched = set(fields)
-            numbered = enumerate(self.book.cohorts)
-            look = self._by[fields] = _compile((n, cohort) for n, cohort in numbered if self._fields[n] & touched)
-        return look
+        return self._by.get(fields) or self._touch(fields)
 
-    def spans(self, fields: tuple[str, ...]) -> bool:
-        """Whether a rule asks how long ago one of these moments was."""
-        return any(field in self._spans for field in fields)
+    def _touch(self, fields: tuple[str, ...]) -> Touched:
+        touched = set(fields)
+        look = _look((n, cohort) for n, cohort in enumerate(self.book.cohorts) if self._fields[n] & touched)
+        shortest: dict[int, int] = {}
+        for field in fields:
+            for unit, counts in self._windows.get(field, {}).items():
+                size = UNITS[unit][0]
+                shortest[size] = min(counts[0], shortest.get(size, counts[0]))
+        made = self._by[fields] = Touched(look, bool(touched & self._spans.keys()), tuple(shortest.items()))
+        return made
 
-    def leaves_first(self, field: str, second: int) -> int:
-        """The second at which what happens in this second leaves the first window over a counter; 0: there is none."""
-        found = self._windows.get(field)
-        return min([(second // size + counts[0]) * size for size, _, counts in found]) if found else 0
-
-    def next_due(self, member: Member, at: datetime) -> datetime | None:
-        """The first moment after `at` at which a window moves over something; None: never."""
-        second = int(at.timestamp())
-        soonest = 0
-        for field, windows in self._windows.items():
-            buckets = member.counts.get(field)  # type: ignore[call-overload]
-            for size, kept, counts in windows if buckets else ():
-                last = second // size
-                for number in buckets:
-                    if last - kept < number <= last:
-                        for count in counts:
-                            if number + count > last:
-                                due = (number + count) * size
-                                soonest = due if not soonest or due < soonest else soonest
-                                break
-        moments = [datetime.fromtimestamp(soonest, UTC)] if soonest else []
+    def moved(
+        self, member: Member, at: datetime, read: Read, since: datetime | None = None
+    ) -> tuple[list[str], datetime | None]:
+        """The fields of which something has left a window from `since` to `at`, and when something does next; None: never."""
+        moved, soonest = self._moves(member.counts, read, since.timestamp() if since else 0.0, int(at.timestamp()))
+        due = datetime.fromtimestamp(soonest, UTC) if soonest else None
         for field, spans in self._spans.items():
             moment: datetime | None = getattr(member, f"{field}_at")
-            if moment is not None:
-                moments += [ends for span in spans if (ends := moment + timedelta(seconds=span)) > at]
-        return min(moments, default=None)
+            if moment is None:
+                continue
+            ends = [moment + timedelta(seconds=span) for span in spans]
+            if since is not None and any(since <= end <= at for end in ends):
+                moved.append(field)
+            due = min((end for end in ends if end > at and (due is None or end < due)), default=due)
+        return moved, due
 
 
 EMPTY: Final = Compiled(CohortBook())
