@@ -7,7 +7,7 @@ A page merges the segments behind the cursor, so it costs as much on 100,000 car
 """
 
 import heapq
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Final, NamedTuple
 
@@ -160,17 +160,36 @@ class Shelf:
         close = [user for user in viewer.favorites | viewer.affinity.keys() if user in self._known]
         near = sorted(place for user in close if (place := self.place(viewer, user)) and (after is None or place > after))
         skipped = {viewer.user, *viewer.hidden, *close}
-        streams: list[Iterable[Place]] = [near]
+        return list(islice(heapq.merge(near, self._of_others(viewer, after, skipped)), limit))
+
+    def _of_others(self, viewer: Viewpoint, after: Place | None, skipped: set[str]) -> Iterator[Place]:
+        """The segments behind the cursor, lifted and merged. A segment is only gone into when its first card is due: on most
+        pages most of them stay shut."""
+        country, languages = self._by.get(BoostKind.COUNTRY, 0) * 1000, self._by.get(BoostKind.LANGUAGE, 0) * 1000
+        spoken = frozenset(viewer.languages)
+        heads: list[tuple[int, str, Iterator[Place] | None, int, SortedList]] = []
         for segment, places in self._segments.items():
-            if not self.rules.same_country or segment[0] == viewer.country:
-                lifted = sum(round(reason.seconds * 1000) for reason in self._of_segment(segment, viewer))
-                streams.append(_behind(places, lifted, after, skipped))
-        return list(islice(heapq.merge(*streams), limit))
-
-
-def _behind(places: SortedList, lifted_ms: int, after: Place | None, skipped: set[str]) -> Iterator[Place]:
-    """A segment's places behind the cursor, lifted."""
-    start = None if after is None else (after[0] + lifted_ms, after[1])
-    for own, user in places.irange(minimum=start, inclusive=(False, True)):
-        if user not in skipped:
-            yield own - lifted_ms, user
+            mine = segment[0] == viewer.country
+            if self.rules.same_country and not mine:
+                continue
+            lifted = country if mine and viewer.country else 0
+            if languages and not spoken.isdisjoint(segment[1]):
+                lifted += languages
+            if after is None:
+                own, user = places[0]
+                heads.append((own - lifted, user, None, lifted, places))
+                continue
+            rest = places.irange(minimum=(after[0] + lifted, after[1]), inclusive=(False, True))
+            if first := next(rest, None):
+                heads.append((first[0] - lifted, first[1], rest, lifted, places))
+        heapq.heapify(heads)
+        while heads:
+            ms, user, rest, lifted, places = heads[0]
+            if user not in skipped:
+                yield ms, user
+            if rest is None:
+                rest = places.irange(minimum=(ms + lifted, user), inclusive=(False, True))
+            if following := next(rest, None):
+                heapq.heapreplace(heads, (following[0] - lifted, following[1], rest, lifted, places))
+            else:
+                heapq.heappop(heads)
