@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Final
 
 KAFKA: Final = "org.apache.kafka:kafka_2.13:4.1.0+org.slf4j:slf4j-nop:1.7.36"
+# For `os.environ.setdefault`, where a broker lives for minutes: Java's second compiler competes with the work and never pays.
+BRIEF: Final = ("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
 # A fixed id: the folder is the cluster, and there is one node.
 CLUSTER_ID: Final = "b2xvLWVtYmVkZGVkLTAwMQ"
 

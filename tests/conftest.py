@@ -15,12 +15,12 @@ import pytest
 from rich.console import Console
 
 from infra import tokens
+from infra.broker import BRIEF
 from infra.city.town import City, Plan
 from infra.stage import Stage
 from tests.vendor_stub import AdStub, VendorStub
 
-# A broker that lives for minutes is best off with Java's first compiler; the second competes with the tests.
-os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
+os.environ.setdefault(*BRIEF)
 
 
 class Stack(Stage):

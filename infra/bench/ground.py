@@ -19,6 +19,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from rich.console import Console
 
+from infra.broker import BRIEF
 from infra.kafka import end_offsets, quiet, reader
 from infra.percentiles import percentile
 from infra.platform import Platform
@@ -31,6 +32,7 @@ PATIENCE_S: Final = 300.0
 @contextmanager
 def ground(*, warehouse: bool = False) -> Iterator[Settings]:
     """An embedded broker (and warehouse) in a folder that goes away."""
+    os.environ.setdefault(*BRIEF)
     with tempfile.TemporaryDirectory(prefix="olo-bench-") as folder:
         platform = Platform(load(home=Path(folder), http_port=0), Console(quiet=True))
         try:
