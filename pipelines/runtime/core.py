@@ -5,8 +5,8 @@ overlay above the lanes and collects what is to be written; `merge` makes the ov
 outputs, with its positions, in one transaction, and merges only after the commit; if that fails, it drops the core with the
 batch, and restores a new one.
 
-A lane holds states as the bytes that stand in the changelog: a tenth of the memory, nothing for the cycle collector to visit,
-and one visit to memory a decision. A state as objects is scattered over a hundred places: encoding a cold one takes longer than
+A lane holds states as the bytes that stand in the changelog: less memory, nothing for the cycle collector to visit, and what is
+restored is what was there. A state as objects is scattered over a hundred places: encoding a cold one takes longer than
 reading its bytes, deciding and encoding it again while it is warm.
 
 Laws: a batch's outputs depend on the lanes and the records alone; states change only by `restore` and `merge`; a record that
