@@ -219,8 +219,7 @@ class Compiled:
         self._windows = _windows(cohort.rule for cohort in book.cohorts)
         self._moves = _moves(self._windows)
         # The cohorts of a member that nothing is known of, by number: no window can change that.
-        nobody = Member()
-        self.blank = frozenset(self.all(nobody, datetime.fromtimestamp(0, UTC), 0, {}))
+        self.blank = frozenset(self.all(Member(), datetime.fromtimestamp(0, UTC), 0, {}))
         self.blank_cohorts = {cohort.cohort: cohort.tag for number, cohort in enumerate(book.cohorts) if number in self.blank}
 
     def touched(self, fields: tuple[str, ...]) -> Touched:

@@ -119,11 +119,10 @@ class Shelf:
 
     def _of_segment(self, segment: Segment, viewer: Viewpoint) -> Iterator[Reason]:
         """What lifts a segment for this viewer."""
-        weight = self._by.get(BoostKind.COUNTRY, 0)
-        if weight and viewer.country and segment[0] == viewer.country:
+        compatriots, understood = _matches(segment, viewer)
+        if compatriots and (weight := self._by.get(BoostKind.COUNTRY, 0)):
             yield Reason(BoostKind.COUNTRY, weight)
-        weight = self._by.get(BoostKind.LANGUAGE, 0)
-        if weight and not set(segment[1]).isdisjoint(viewer.languages):
+        if understood and (weight := self._by.get(BoostKind.LANGUAGE, 0)):
             yield Reason(BoostKind.LANGUAGE, weight)
 
     def _of_person(self, user: str, viewer: Viewpoint) -> Iterator[Reason]:
@@ -166,15 +165,12 @@ class Shelf:
         """The segments behind the cursor, lifted and merged. A segment is only gone into when its first card is due: on most
         pages most of them stay shut."""
         country, languages = self._by.get(BoostKind.COUNTRY, 0) * 1000, self._by.get(BoostKind.LANGUAGE, 0) * 1000
-        spoken = frozenset(viewer.languages)
         heads: list[tuple[int, str, Iterator[Place] | None, int, SortedList]] = []
         for segment, places in self._segments.items():
-            mine = segment[0] == viewer.country
-            if self.rules.same_country and not mine:
+            if self.rules.same_country and segment[0] != viewer.country:
                 continue
-            lifted = country if mine and viewer.country else 0
-            if languages and not spoken.isdisjoint(segment[1]):
-                lifted += languages
+            compatriots, understood = _matches(segment, viewer)
+            lifted = country * compatriots + languages * understood
             if after is None:
                 own, user = places[0]
                 heads.append((own - lifted, user, None, lifted, places))
@@ -193,3 +189,8 @@ class Shelf:
                 heapq.heapreplace(heads, (following[0] - lifted, following[1], rest, lifted, places))
             else:
                 heapq.heappop(heads)
+
+
+def _matches(segment: Segment, viewer: Viewpoint) -> tuple[bool, bool]:
+    """Whether a segment is of the viewer's country, and speaks one of their languages."""
+    return segment[0] == viewer.country != "", not set(segment[1]).isdisjoint(viewer.languages)

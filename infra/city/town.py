@@ -30,9 +30,9 @@ TABLE_EVERY_S: Final = 1.0
 LINE_EVERY_S: Final = 10.0
 # Coins a second are those of so many looks.
 COINS_OVER: Final = 15
-# What a block must do: out of the call on both phones before a person can say a word more.
 # A broker that has just been started is still being compiled; what people feel day by day begins behind that.
 WARM_S: Final = 180.0
+# What a block must do: out of the call on both phones before a person can say a word more.
 BLOCK_P99_MS: Final = 300.0
 SHOWN: Final = 10
 # A flow that is so many records behind at the end, or at any look for longer than a moment, does not keep up.
