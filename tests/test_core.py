@@ -7,7 +7,8 @@ import pytest
 
 from pipelines import balance
 from pipelines.runtime import core as core_module
-from pipelines.runtime.core import Batch, Core, Decider, DeciderError, Output, StateError, TooManyDeadLettersError
+from pipelines.runtime.core import HELD, LONG_BACKLOG, Batch, Core, Decider, DeciderError, Output, TooManyDeadLettersError
+from pipelines.runtime.lane import StateError
 from schemas.balance import Credit, Hold, OpenAccount, Reason
 from schemas.codec import encode
 from schemas.entity import partition_of
@@ -142,6 +143,27 @@ def test_wakes_come_once_in_order_and_stale_ones_not_at_all():
     assert not list(core.due(T + timedelta(seconds=31)))
     decided(core, wake.value)
     assert [at for _, _, at in core.due(T + timedelta(days=1))] == [T + timedelta(seconds=60)]
+
+
+def test_behind_a_long_backlog_wakes_are_held_but_not_for_ever():
+    core = new_core()
+    decided(core, OPEN, GRANT, hold("h1", 30))
+    rings = T + timedelta(seconds=31)
+    core.hold(rings, lambda _: 3 + LONG_BACKLOG + 1)
+    assert not list(core.due(rings))
+    assert core.next_wake() == rings + HELD, "nobody waits for it without a pause"
+    core.hold(rings + HELD, lambda _: 3 + LONG_BACKLOG + 1)
+    assert [at for _, _, at in core.due(rings + HELD)] == [T + timedelta(seconds=30)]
+
+
+def test_held_wakes_are_sent_when_the_backlog_is_short_and_those_overtaken_are_not():
+    core = new_core()
+    decided(core, OPEN, GRANT, hold("h1", 30))
+    rings = T + timedelta(seconds=31)
+    core.hold(rings, lambda _: 3 + LONG_BACKLOG + 1)
+    decided(core, hold("h2", 20))  # in the backlog: an earlier wake takes its place
+    core.hold(rings, lambda _: 4)
+    assert [at for _, _, at in core.due(rings)] == [T + timedelta(seconds=20)]
 
 
 def test_a_restored_core_wakes_again():

@@ -13,7 +13,8 @@ FILES = sorted(file for package in PACKAGES for file in (ROOT / package).rglob("
 LAW = (
     ("schemas", {"schemas", "msgspec"}),
     ("pipelines/flows", {"pipelines", "schemas", "infra", "outside"}),
-    ("pipelines/runtime/core.py", {"schemas", "msgspec"}),
+    ("pipelines/runtime/lane.py", {"schemas", "msgspec"}),
+    ("pipelines/runtime/core.py", {"pipelines.runtime.lane", "schemas", "msgspec"}),
     ("pipelines/runtime/simulator.py", {"pipelines", "schemas"}),
     ("pipelines/runtime", {"pipelines", "schemas", "infra", "outside"}),
     ("pipelines", {"schemas", "msgspec"}),
@@ -47,7 +48,7 @@ def test_the_import_law_holds(file):
         if top in sys.stdlib_module_names:
             continue
         kind = top if top in PACKAGES or top in allowed else "outside"
-        assert kind in allowed, f"{path} imports {name}"
+        assert kind in allowed or name in allowed, f"{path} imports {name}"
 
 
 def test_domains_never_import_each_other():

@@ -27,6 +27,14 @@ class Lag:
         if kind != TIMESTAMP_NOT_AVAILABLE:
             self._taken_at[message.topic()] = at_ms / 1000
 
+    def end_of(self, topic: str, partition: int) -> int:
+        """The offset behind the last record, as far as the client knows; 0 before it has fetched any."""
+        try:
+            end: int = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)[1]
+        except KafkaException:
+            return 0
+        return end
+
     def publish(self, positions: Iterable[tuple[tuple[str, int], int]]) -> None:
         """Set the gauges from where the consumer will read next."""
         moment = time.monotonic()
@@ -35,11 +43,7 @@ class Lag:
         self._next = moment + EVERY_S
         behind: defaultdict[str, int] = defaultdict(int)
         for (topic, partition), position in positions:
-            try:
-                _, end = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)
-            except KafkaException:
-                continue
-            behind[topic] += max(0, end - position)
+            behind[topic] += max(0, self.end_of(topic, partition) - position)
         for topic, records in behind.items():
             age = time.time() - self._taken_at.get(topic, time.time())
             metrics.LAG_RECORDS.labels(self._flow, topic).set(records)

@@ -18,7 +18,8 @@ from pipelines.runtime.core import Batch, Core, Decider, Output, Written
 EPOCH: Final = datetime(2030, 1, 1, tzinfo=UTC)
 WORKERS: Final = 2
 DRIFT_S: Final = 20.0
-
+# With more than this before them, wakes are held.
+LONG_BACKLOG: Final = 4
 # A week of billing a call that nobody ends takes some hundred rounds.
 MAX_ROUNDS: Final = 5_000
 
@@ -80,6 +81,7 @@ class Simulation:
         for (inbox, partition), owner in self.owner.items():
             if owner == worker:
                 lane = core.open(inbox, partition)
+                lane.position = self.log.positions[inbox, partition]
                 for key, value in self.log.partitions[changelogs[inbox], partition]:
                     core.restore(changelogs[inbox], partition, key, value)
                 core.restored(lane)
@@ -88,6 +90,7 @@ class Simulation:
     def _batch(self, worker: int, limit: int) -> Batch:
         core = self.workers[worker]
         batch = Batch(core)
+        core.hold(self.time, lambda lane: len(self.log.partitions[lane.entity.inbox, lane.partition]), LONG_BACKLOG)
         batch.wake(self.time)
         for (topic, partition), lane in core.lanes.items():
             position = self.log.positions[topic, partition]

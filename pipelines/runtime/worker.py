@@ -20,8 +20,9 @@ from confluent_kafka import Consumer, Message, TopicPartition
 from infra.kafka import committed, end_offsets, member, partitions_of, read_to_end, read_topic, reader, records_of
 from infra.settings import Settings
 from pipelines.runtime import metrics
-from pipelines.runtime.core import Batch, Core, Lane
+from pipelines.runtime.core import Batch, Core
 from pipelines.runtime.lag import Lag
+from pipelines.runtime.lane import Lane
 from pipelines.runtime.transactions import STEP_S, Stuck, Transactions
 from schemas.topics import SKIPS
 
@@ -142,8 +143,9 @@ class Worker:
     def decide(self, messages: list[Message]) -> list[Batch]:
         """Decide the records in batches; the outputs of all but the last are sent into the open transaction. Errors:
         DeciderError, TooManyDeadLettersError, KafkaException: final."""
-        batches = [Batch(self.core)]
-        batches[0].wake(datetime.now(UTC))
+        batches, at = [Batch(self.core)], datetime.now(UTC)
+        self.core.hold(at, lambda lane: self._lag.end_of(lane.entity.inbox, lane.partition))
+        batches[0].wake(at)
         for first in range(0, len(messages), SENT_RECORDS):
             if first:
                 self._transactions.send(batches[-1].seal())

@@ -1,0 +1,161 @@
+"""A lane: one entity's share of one partition, its states, what a batch changes of them, and its wakes.
+
+A lane holds states as the bytes that stand in the changelog: less memory, nothing for the cycle collector to visit, and what is
+restored is what was there. A state as objects is scattered over a hundred places: encoding a cold one takes longer than
+reading its bytes, deciding and encoding it again while it is warm.
+"""
+
+import heapq
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from functools import cache
+from typing import Any, Final
+
+from msgspec import DecodeError
+
+from schemas.base import Message, State
+from schemas.codec import decoder_of, encode, state_decoder
+from schemas.entity import Entity, broadcast_keys, partition_of
+from schemas.topics import Route, hears, inbox_keys, routes
+
+# When a broadcast state changes, so many entities a batch are woken to look at it: the flow goes on deciding meanwhile.
+SWEEP: Final = 2_000
+
+Way = tuple[str, Callable[[Any], str], int]
+Routes = dict[type[Message], tuple[Route, ...]]
+Decide = Callable[..., tuple[State | None, Sequence[Message]]]
+
+
+class StateError(Exception):
+    """A state in the changelog that the entity's schema cannot read: the schema was changed against its rules."""
+
+
+@cache
+def _readers(
+    entity: Entity,
+) -> tuple[Callable[[bytes], Message], Callable[[bytes], State], dict[type[Message], Callable[[Any], str]]]:
+    """An entity's decoders and keys; building them takes longer than deciding a thousand records."""
+    return decoder_of(hears(entity)), state_decoder(entity.state), inbox_keys(entity)
+
+
+def _ways(entity: Entity, table: Routes) -> dict[type[Message], tuple[str, tuple[Way, ...]]]:
+    """For each message type: the entity's own events topic, if it goes there, and all other ways."""
+    return {
+        type_: (
+            next((way.topic for way in ways if way.topic == entity.events), ""),
+            tuple((way.topic, way.key, way.partitions) for way in ways if way.topic != entity.events),
+        )
+        for type_, ways in table.items()
+    }
+
+
+@cache
+def _usual_ways(entity: Entity) -> dict[type[Message], tuple[str, tuple[Way, ...]]]:
+    return _ways(entity, routes())
+
+
+class Lane:
+    """One entity's states in one partition, and the tables that its decisions need."""
+
+    def __init__(self, entity: Entity, decide: Decide, partition: int, table: Routes | None) -> None:
+        self.entity = entity
+        self.partition = partition
+        self.position = 0
+        self.states: dict[bytes, bytes] = {}
+        self.overlay: dict[bytes, bytes | None] = {}
+        # What changed more than once in a batch stays an object until its end.
+        self.busy: dict[bytes, State | None] = {}
+        self.wakes_at: dict[bytes, datetime | None] = {}
+        self.batch: object = None
+        self.decide = decide
+        self.decode, self.decode_state, self.keys = _readers(self.entity)
+        self.ways = _usual_ways(self.entity) if table is None else _ways(self.entity, table)
+        self.wakes = self.entity.state.wake_at is not State.wake_at
+        self.armed: dict[bytes, datetime] = {}
+        self.agenda: list[tuple[datetime, bytes]] = []
+        self.held_until: datetime | None = None
+        self.common = broadcast_keys(self.entity.partitions)[partition].encode() if self.entity.broadcast else b""
+        self.shared: State | None = None
+        self.sweep: list[bytes] = []
+        self.dead_in_a_row = 0
+
+    def misplaced(self, key: bytes) -> str | None:
+        """Why an unknown entity's record does not belong here: another partition has its states."""
+        right = partition_of(key, self.entity.partitions)
+        if right == self.partition:
+            return None
+        return f"the key belongs to partition {right}; produce with crc32(key) % {self.entity.partitions}"
+
+    def read(self, key: bytes, value: bytes) -> State:
+        """A state from its bytes. Errors: StateError."""
+        try:
+            return self.decode_state(value)
+        except (DecodeError, UnicodeDecodeError) as error:
+            raise StateError(f"{self.entity.changelog}/{self.partition}, key {key.decode()!r}: {error}") from error
+
+    def change(self, key: bytes, state: State | None) -> None:
+        """Put it into the overlay: encoded at once, while it is warm, unless it changes often (or all others look at it)."""
+        overlay = self.overlay
+        if key in overlay or key == self.common:
+            self.busy[key], overlay[key] = state, None
+        else:
+            overlay[key] = None if state is None else encode(state)
+        if self.wakes:
+            self.wakes_at[key] = None if state is None else state.wake_at
+
+    def settle(self) -> None:
+        """Whatever is still an object becomes bytes."""
+        for key, state in self.busy.items():
+            self.overlay[key] = None if state is None else encode(state)
+        self.busy.clear()
+
+    def merge(self) -> None:
+        """What the batch changed becomes the states; None forgets an entity."""
+        self.settle()
+        states, overlay = self.states, self.overlay
+        states.update(overlay)  # type: ignore[arg-type]
+        for key, value in overlay.items():
+            if value is None:
+                del states[key]
+        for key, wake_at in self.wakes_at.items():
+            self.arm(key, wake_at)
+        shared = self.common in overlay
+        overlay.clear()
+        self.wakes_at.clear()
+        if shared:
+            self.begin_sweep()
+
+    def arm(self, key: bytes, wake_at: datetime | None) -> None:
+        """A wake is armed once, and stays marked after it was sent: its answer changes the state, or it was stale."""
+        if wake_at is None:
+            if self.armed:
+                self.armed.pop(key, None)
+        elif self.armed.get(key) != wake_at:
+            self.armed[key] = wake_at
+            heapq.heappush(self.agenda, (wake_at, key))
+
+    def next_wake(self) -> datetime | None:
+        """When the first wake is to be sent."""
+        if not self.agenda:
+            return None
+        first = self.agenda[0][0]
+        return first if self.held_until is None else max(first, self.held_until)
+
+    def due(self, at: datetime) -> Iterable[tuple[bytes, datetime]]:
+        """The entities whose wake has come by `at`, in its order; each armed wake is given once."""
+        while self.agenda and self.agenda[0][0] <= at:
+            wake_at, key = heapq.heappop(self.agenda)
+            if self.armed.get(key) == wake_at:
+                yield key, wake_at
+
+    def begin_sweep(self) -> None:
+        """The broadcast state is another one: every entity is to be decided under it. Errors: StateError."""
+        held = self.states.get(self.common)
+        self.shared = None if held is None else self.read(self.common, held)
+        self.sweep = list(self.states) if self.common else []
+
+    def swept(self) -> Iterable[bytes]:
+        """The next entities that have not been decided under the broadcast state, at most SWEEP at a time."""
+        found, self.sweep = self.sweep[-SWEEP:], self.sweep[:-SWEEP]
+        held = ((key, self.states.get(key)) for key in found)
+        return [key for key, value in held if value is not None and self.read(key, value).behind(self.shared)]
