@@ -147,8 +147,8 @@ def _counted(member: Member, message: Message, user: UserId, counts: dict[Counte
         return member, ()
     held, read = dict(member.counts), Read()
     for counter, amount in counts.items():
-        read[counter] = count(buckets_of(held.get(counter)), second, amount)
-        held[counter] = Raw(encode(read[counter]))
+        read[counter] = buckets = count(buckets_of(held.get(counter)), second, amount)
+        held[counter] = Raw(encode(buckets))
     touched, due_at = rules.touched(tuple(counts)), member.due_at
     leaves = touched.leaves(second)
     if leaves and (due_at is None or leaves < due_at.timestamp()):
@@ -164,43 +164,50 @@ def _look(  # noqa: PLR0917 - the one path that every action takes
     at = message.at
     if member.seen_at is not None and member.seen_at > at:
         at = member.seen_at
-    after = replace(member, seen_at=at, **changes)
-    if member is BLANK:
-        changed = _first(after, at, touched, rules, read)
-        after = replace(after, version=rules.book.version)
-    elif member.version != rules.book.version:
-        return _look_at_all(after, at, message, user, rules, read)
+    changes["seen_at"] = at
+    first = member is BLANK
+    if not (first or member.version == rules.book.version):
+        return _look_at_all(replace(member, **changes), at, message, user, rules, read)
+    due_at = changes.get("due_at", member.due_at)
+    if not read:  # counts that have changed are all in there
+        member = replace(member, **changes)
+    second, cohorts = int(at.timestamp()), member.cohorts
+    if first:
+        changes["version"] = rules.book.version
+        changed = touched.look(member, rules.blank_cohorts, at, second, read)
+        changed = sorted(rules.blank.symmetric_difference(changed))
     else:
-        changed = touched.look(after, at, int(at.timestamp()), read)
-    if after.due_at is not None and after.due_at <= at:
-        return _move(after, changed, at, message, user, rules, read)
-    if touched.spans:
-        after = replace(after, due_at=rules.moved(after, at, read)[1])
-    return _changed(after, changed, message, user, rules) if changed else (after, ())
+        changed = touched.look(member, cohorts, at, second, read)
+    if due_at is not None and due_at <= at:
+        changed, changes["due_at"] = _moved(member, changed, at, rules, read, due_at)
+    elif touched.spans:
+        changes["due_at"] = rules.moved(member, at, second, read)[1]
+    told: Sequence[Message] = ()
+    if changed:
+        changes["cohorts"], told = _changed(cohorts, changed, message, user, rules)
+    return replace(member, **changes), told
 
 
-def _first(member: Member, at: datetime, touched: Touched, rules: Compiled, read: Read) -> list[int]:
-    """What somebody enters of whom this is the first that is known: what anybody fits who has done nothing, but for what was
-    touched."""
-    changed = touched.look(replace(member, cohorts=rules.blank_cohorts), at, int(at.timestamp()), read)
-    return sorted(rules.blank.symmetric_difference(changed))
-
-
-def _move(  # noqa: PLR0917 - as above
-    member: Member, changed: list[int], at: datetime, message: Message, user: UserId, rules: Compiled, read: Read
-) -> Decision:
-    """Something may have left a window: these change, and those that a window that has moved can change."""
-    moved, due_at = rules.moved(member, at, read, member.due_at)
-    found, second = set(changed), int(at.timestamp())
+def _moved(  # noqa: PLR0917 - as above
+    member: Member, changed: list[int], at: datetime, rules: Compiled, read: Read, since: datetime
+) -> tuple[list[int], datetime | None]:
+    """Something may have left a window: what has changed then, in all, and when to look again."""
+    second = int(at.timestamp())
+    moved, due_at = rules.moved(member, at, second, read, since)
+    if not moved:
+        return changed, due_at
+    found = set(changed)
     for field in moved:
-        found.update(rules.touched((field,)).look(member, at, second, read))
-    return _changed(replace(member, due_at=due_at), sorted(found), message, user, rules)
+        found.update(rules.touched((field,)).look(member, member.cohorts, at, second, read))
+    return sorted(found), due_at
 
 
-def _changed(member: Member, changed: list[int], message: Message, user: UserId, rules: Compiled) -> Decision:
-    """These cohorts (by number) have to be entered, or left."""
+def _changed(
+    known: dict[str, str], changed: list[int], message: Message, user: UserId, rules: Compiled
+) -> tuple[dict[str, str], list[Message]]:
+    """The cohorts when these (by number) have been entered, or left; and the facts."""
     told: list[Message] = []
-    cohorts = dict(member.cohorts)
+    cohorts = dict(known)
     for number in changed:
         cohort = rules.book.cohorts[number]
         tag = cohorts.pop(cohort.cohort, None)
@@ -209,7 +216,7 @@ def _changed(member: Member, changed: list[int], message: Message, user: UserId,
             told.append(_enter(cohort, message, user))
         else:
             told.append(_leave(cohort.cohort, tag, message, user))
-    return replace(member, cohorts=cohorts), told
+    return cohorts, told
 
 
 def _enter(cohort: Cohort, message: Message, user: UserId) -> CohortEntered:
@@ -225,17 +232,14 @@ def _leave(cohort: str, tag: str, message: Message, user: UserId) -> CohortLeft:
 def _look_at_all(  # noqa: PLR0917 - as above
     member: Member, at: datetime, message: Message, user: UserId, rules: Compiled, read: Read
 ) -> Decision:
-    """Also those that are no more, or have another tag now: they are left, the latter to be entered again."""
-    told: list[Message] = []
-    if member.version != rules.book.version and member.cohorts:
-        known = rules.cohorts
-        gone = {name: tag for name, tag in member.cohorts.items() if name not in known or known[name].tag != tag}
-        told = [_leave(name, tag, message, user) for name, tag in gone.items()]
-        member = replace(member, cohorts={name: tag for name, tag in member.cohorts.items() if name not in gone})
-    changed = rules.all(member, at, int(at.timestamp()), read)
-    after, more = _changed(member, changed, message, user, rules) if changed else (member, ())
-    assert after is not None
-    return replace(after, version=rules.book.version, due_at=rules.moved(after, at, read)[1]), (*told, *more)
+    """Under another book. Cohorts that are no more, or have another tag now, are left, the latter to be entered again."""
+    known, second = rules.cohorts, int(at.timestamp())
+    gone = {name: tag for name, tag in member.cohorts.items() if name not in known or known[name].tag != tag}
+    told: list[Message] = [_leave(name, tag, message, user) for name, tag in gone.items()]
+    stay = {name: tag for name, tag in member.cohorts.items() if name not in gone}
+    cohorts, more = _changed(stay, rules.all(member, stay, at, second, read), message, user, rules)
+    due_at = rules.moved(member, at, second, read)[1]
+    return replace(member, cohorts=cohorts, version=rules.book.version, due_at=due_at), (*told, *more)
 
 
 def _wake(member: Member, message: Wake, rules: Compiled) -> Decision:
@@ -243,11 +247,7 @@ def _wake(member: Member, message: Wake, rules: Compiled) -> Decision:
     due = member.due_at is not None and member.due_at <= message.at
     if member.shared is not None or not (due or member.version != rules.book.version):
         return member, ()
-    at = message.at if member.seen_at is None else max(member.seen_at, message.at)
-    after = replace(member, seen_at=at)
-    if member.version != rules.book.version:
-        return _look_at_all(after, at, message, UserId(message.key), rules, {})
-    return _move(after, [], at, message, UserId(message.key), rules, {})
+    return _look(member, {}, message, UserId(message.key), rules.touched(()), rules, {})
 
 
 def _tag(member: Member, message: PutTag | RemoveTag, rules: Compiled) -> Decision:

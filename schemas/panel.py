@@ -94,13 +94,11 @@ def buckets_of(held: Raw | None) -> Buckets:
 
 
 def count(buckets: Buckets, second: int, amount: int) -> Buckets:
-    """The buckets with `amount` more in this second's minute, hour and day."""
-    after = dict(buckets)
-    minute, hour, day = second // 60, second // 3_600, second // 86_400
-    after[minute] = after.get(minute, 0) + amount
-    after[hour] = after.get(hour, 0) + amount
-    after[day] = after.get(day, 0) + amount
-    return _kept(after) if len(after) > max(LONG_TABLE, len(buckets)) else after
+    """Counts `amount` in this second's minute, hour and day, and returns the buckets: the same table, or a shorter one."""
+    before = len(buckets)
+    for number in (second // 60, second // 3_600, second // 86_400):
+        buckets[number] = buckets.get(number, 0) + amount
+    return _kept(buckets) if len(buckets) > max(LONG_TABLE, before) else buckets
 
 
 def _kept(buckets: Buckets) -> Buckets:

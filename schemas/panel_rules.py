@@ -37,8 +37,8 @@ from schemas.panel import (
 
 # What one decision has read of a member's counters: each is read once.
 Read = dict[Counter, Buckets]
-# (member, moment, the same in Unix seconds, read) -> the numbers of the cohorts that the member has to enter or leave.
-Look = Callable[[Member, datetime, int, Read], list[int]]
+# (member, its cohorts, moment, the same in Unix seconds, read) -> the numbers of the cohorts that it has to enter or leave.
+Look = Callable[[Member, dict[str, str], datetime, int, Read], list[int]]
 # (a member's counts, read, Unix second that it was last looked at before, Unix second now) -> the counters of which something
 # has left a window since, and the Unix second at which something leaves one next (0: nothing will).
 Moves = Callable[[dict[Counter, Raw], Read, float, int], tuple[list[str], int]]
@@ -155,8 +155,8 @@ def _look(cohorts: Iterable[tuple[int, Cohort]]) -> Look:
     for number, cohort in cohorts:
         name = source.share_name(cohort.cohort)
         body.append(f"if {source.condition(cohort.rule)} is not ({name} in cohorts): changed.append({number})")
-    lines = ["cohorts = member.cohorts", "counts = member.counts", "changed = []", *source.head, *body, "return changed"]
-    look: Look = _function("def look(member, at, second, read):", lines, source.names)
+    lines = ["counts = member.counts", "changed = []", *source.head, *body, "return changed"]
+    look: Look = _function("def look(member, cohorts, at, second, read):", lines, source.names)
     return look
 
 
@@ -219,7 +219,7 @@ class Compiled:
         self._windows = _windows(cohort.rule for cohort in book.cohorts)
         self._moves = _moves(self._windows)
         # The cohorts of a member that nothing is known of, by number: no window can change that.
-        self.blank = frozenset(self.all(Member(), datetime.fromtimestamp(0, UTC), 0, {}))
+        self.blank = frozenset(self.all(Member(), {}, datetime.fromtimestamp(0, UTC), 0, {}))
         self.blank_cohorts = {cohort.cohort: cohort.tag for number, cohort in enumerate(book.cohorts) if number in self.blank}
 
     def touched(self, fields: tuple[str, ...]) -> Touched:
@@ -238,10 +238,10 @@ class Compiled:
         return made
 
     def moved(
-        self, member: Member, at: datetime, read: Read, since: datetime | None = None
+        self, member: Member, at: datetime, second: int, read: Read, since: datetime | None = None
     ) -> tuple[list[str], datetime | None]:
         """The fields of which something has left a window from `since` to `at`, and when something does next; None: never."""
-        moved, soonest = self._moves(member.counts, read, since.timestamp() if since else 0.0, int(at.timestamp()))
+        moved, soonest = self._moves(member.counts, read, since.timestamp() if since else 0.0, second)
         due = datetime.fromtimestamp(soonest, UTC) if soonest else None
         for field, spans in self._spans.items():
             moment: datetime | None = getattr(member, f"{field}_at")
