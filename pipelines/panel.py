@@ -7,7 +7,7 @@ An event counts in the bucket of its own time, however late it comes, while that
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from msgspec import Raw
@@ -15,10 +15,11 @@ from msgspec.structs import replace
 
 from schemas.ads import UserAttributed
 from schemas.balance import EntryRecorded, Reason, owner_of
-from schemas.base import Message, UserId, Wake, derived_id
+from schemas.base import Message, UserId, Wake, derived_id, unix_second
 from schemas.codec import encode
 from schemas.entity import PARTITIONS, broadcast_keys
 from schemas.panel import (
+    COUNTERS,
     FIRST_SECOND,
     MAX_COHORTS,
     MAX_TAGS,
@@ -142,17 +143,19 @@ def _paid(member: Member, entry: EntryRecorded, rules: Compiled) -> Decision:
 
 
 def _counted(member: Member, message: Message, user: UserId, counts: dict[Counter, int], rules: Compiled) -> Decision:
-    second = int(message.at.timestamp())
+    second = unix_second(message.at)
     if second < FIRST_SECOND:
         return member, ()
-    held, read = dict(member.counts), Read()
+    held = dict(member.counts)
+    read: Read = {}
     for counter, amount in counts.items():
-        read[counter] = buckets = count(buckets_of(held.get(counter)), second, amount)
-        held[counter] = Raw(encode(buckets))
+        name = COUNTERS[counter]
+        read[name] = buckets = count(buckets_of(held.get(name)), second, amount)
+        held[name] = Raw(encode(buckets))
     touched, due_at = rules.touched(tuple(counts)), member.due_at
     leaves = touched.leaves(second)
-    if leaves and (due_at is None or leaves < due_at.timestamp()):
-        due_at = datetime.fromtimestamp(leaves, UTC)
+    if leaves is not None and (due_at is None or leaves < due_at):
+        due_at = leaves
     return _look(member, {"counts": held, "due_at": due_at}, message, user, touched, rules, read)
 
 
@@ -166,14 +169,14 @@ def _look(  # noqa: PLR0917 - the one path that every action takes
         at = member.seen_at
     changes["seen_at"] = at
     first = member is BLANK
-    if not (first or member.version == rules.book.version):
+    if not first and member.version != rules.version:
         return _look_at_all(replace(member, **changes), at, message, user, rules, read)
     due_at = changes.get("due_at", member.due_at)
     if not read:  # counts that have changed are all in there
         member = replace(member, **changes)
-    second, cohorts = int(at.timestamp()), member.cohorts
+    second, cohorts = unix_second(at), member.cohorts
     if first:
-        changes["version"] = rules.book.version
+        changes["version"] = rules.version
         changed = touched.look(member, rules.blank_cohorts, at, second, read)
         changed = sorted(rules.blank.symmetric_difference(changed))
     else:
@@ -192,7 +195,7 @@ def _moved(  # noqa: PLR0917 - as above
     member: Member, changed: list[int], at: datetime, rules: Compiled, read: Read, since: datetime
 ) -> tuple[list[int], datetime | None]:
     """Something may have left a window: what has changed then, in all, and when to look again."""
-    second = int(at.timestamp())
+    second = unix_second(at)
     moved, due_at = rules.moved(member, at, second, read, since)
     if not moved:
         return changed, due_at
@@ -233,19 +236,19 @@ def _look_at_all(  # noqa: PLR0917 - as above
     member: Member, at: datetime, message: Message, user: UserId, rules: Compiled, read: Read
 ) -> Decision:
     """Under another book. Cohorts that are no more, or have another tag now, are left, the latter to be entered again."""
-    known, second = rules.cohorts, int(at.timestamp())
+    known, second = rules.cohorts, unix_second(at)
     gone = {name: tag for name, tag in member.cohorts.items() if name not in known or known[name].tag != tag}
     told: list[Message] = [_leave(name, tag, message, user) for name, tag in gone.items()]
     stay = {name: tag for name, tag in member.cohorts.items() if name not in gone}
     cohorts, more = _changed(stay, rules.all(member, stay, at, second, read), message, user, rules)
     due_at = rules.moved(member, at, second, read)[1]
-    return replace(member, cohorts=cohorts, version=rules.book.version, due_at=due_at), (*told, *more)
+    return replace(member, cohorts=cohorts, version=rules.version, due_at=due_at), (*told, *more)
 
 
 def _wake(member: Member, message: Wake, rules: Compiled) -> Decision:
     """A window moved, or the book is another one. A stale wake changes nothing."""
     due = member.due_at is not None and member.due_at <= message.at
-    if member.shared is not None or not (due or member.version != rules.book.version):
+    if member.shared is not None or not (due or member.version != rules.version):
         return member, ()
     return _look(member, {}, message, UserId(message.key), rules.touched(()), rules, {})
 

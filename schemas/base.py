@@ -26,6 +26,8 @@ HoldId = NewType("HoldId", str)
 MAX_COINS = 1_000_000_000_000
 MAX_BALANCE_COINS = 1_000_000_000_000_000
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
 MAX_ID_LENGTH = 256
 MAX_REF_LENGTH = 256
 
@@ -66,6 +68,12 @@ class State(Struct, frozen=True, gc=False, omit_defaults=True):
         """Of entities with a broadcast state: it has not been decided under `common` yet, so the host sends it a `Wake`."""
         del common
         return False
+
+
+def unix_second(at: datetime) -> int:
+    """The whole Unix second that a moment falls into. `timestamp` counts microseconds in long integers: five times as slow."""
+    since = at - EPOCH
+    return since.days * 86_400 + since.seconds
 
 
 def now() -> datetime:

@@ -10,11 +10,13 @@ event that it has counted.
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from msgspec import Raw
 
+from schemas.base import unix_second
 from schemas.panel import (
+    COUNTERS,
     FIRST_SECOND,
     UNITS,
     All,
@@ -23,7 +25,6 @@ from schemas.panel import (
     Cohort,
     CohortBook,
     Count,
-    Counter,
     Is,
     Member,
     Not,
@@ -36,12 +37,12 @@ from schemas.panel import (
 )
 
 # What one decision has read of a member's counters: each is read once.
-Read = dict[Counter, Buckets]
+Read = dict[str, Buckets]
 # (member, its cohorts, moment, the same in Unix seconds, read) -> the numbers of the cohorts that it has to enter or leave.
 Look = Callable[[Member, dict[str, str], datetime, int, Read], list[int]]
-# (a member's counts, read, Unix second that it was last looked at before, Unix second now) -> the counters of which something
+# (a member's counts, read, Unix second from which it was not looked at, Unix second now) -> the counters of which something
 # has left a window since, and the Unix second at which something leaves one next (0: nothing will).
-Moves = Callable[[dict[Counter, Raw], Read, float, int], tuple[list[str], int]]
+Moves = Callable[[dict[str, Raw], Read, int, int], tuple[list[str], int]]
 
 # Of a counter: unit -> how many buckets its windows have, shortest first.
 Windows = dict[str, dict[str, list[int]]]
@@ -53,7 +54,7 @@ def _windows(rules: Iterable[Rule]) -> Windows:
         for part in parts_of(rule):
             if isinstance(part, Count):
                 unit, count = parse_window(part.window)
-                found.setdefault(part.field, {}).setdefault(unit, set()).add(count)
+                found.setdefault(COUNTERS[part.field], {}).setdefault(unit, set()).add(count)
     return {field: {unit: sorted(counts) for unit, counts in units.items()} for field, units in found.items()}
 
 
@@ -145,7 +146,7 @@ class _Source:
                 return f"({moment} is not None and {moment} > {since})"
             case Count():
                 most = "" if rule.at_most is None else f" <= {rule.at_most!r}"
-                return f"({rule.at_least!r} <= {self._sums[rule.field, *parse_window(rule.window)]}{most})"
+                return f"({rule.at_least!r} <= {self._sums[COUNTERS[rule.field], *parse_window(rule.window)]}{most})"
 
 
 def _look(cohorts: Iterable[tuple[int, Cohort]]) -> Look:
@@ -184,22 +185,24 @@ def _moves(windows: Windows) -> Moves:
     return moves
 
 
-class Touched(NamedTuple):
-    """What to ask when these fields have changed: `look`, whether `spans` of time are asked for, and `shortest`, the windows
-    that what has just happened leaves first: (seconds a bucket, buckets)."""
+class Touched:
+    """What to ask when these fields have changed: `look`, whether `spans` of time are asked for, and when what has just
+    happened `leaves` its first window."""
 
-    look: Look
-    spans: bool
-    shortest: tuple[tuple[int, int], ...]
+    def __init__(self, look: Look, *, spans: bool, shortest: tuple[tuple[int, int], ...]) -> None:
+        self.look = look
+        self.spans = spans
+        self._shortest = shortest
+        self._minute = -1
+        self._leaves: datetime | None = None
 
-    def leaves(self, second: int) -> int:
-        """The second at which what happens in this second leaves the first window; 0: there is none."""
-        first = 0
-        for size, count in self.shortest:
-            leaves = (second // size + count) * size
-            if leaves < first or not first:
-                first = leaves
-        return first
+    def leaves(self, second: int) -> datetime | None:
+        """When what happens in this second, as in all of its minute, leaves the first window; None: there is none."""
+        if second // 60 != self._minute:
+            self._minute = second // 60
+            leaves = [(second // size + count) * size for size, count in self._shortest]
+            self._leaves = datetime.fromtimestamp(min(leaves), UTC) if leaves else None
+        return self._leaves
 
 
 class Compiled:
@@ -207,6 +210,7 @@ class Compiled:
 
     def __init__(self, book: CohortBook) -> None:
         self.book = book
+        self.version = book.version
         self.cohorts = {cohort.cohort: cohort for cohort in book.cohorts}
         self.all = _look(enumerate(book.cohorts))
         self._by: dict[tuple[str, ...], Touched] = {}
@@ -231,17 +235,17 @@ class Compiled:
         look = _look((n, cohort) for n, cohort in enumerate(self.book.cohorts) if self._fields[n] & touched)
         shortest: dict[int, int] = {}
         for field in fields:
-            for unit, counts in self._windows.get(field, {}).items():
+            for unit, counts in self._windows.get(str(field), {}).items():
                 size = UNITS[unit][0]
                 shortest[size] = min(counts[0], shortest.get(size, counts[0]))
-        made = self._by[fields] = Touched(look, bool(touched & self._spans.keys()), tuple(shortest.items()))
+        made = self._by[fields] = Touched(look, spans=bool(touched & self._spans.keys()), shortest=tuple(shortest.items()))
         return made
 
     def moved(
         self, member: Member, at: datetime, second: int, read: Read, since: datetime | None = None
     ) -> tuple[list[str], datetime | None]:
         """The fields of which something has left a window from `since` to `at`, and when something does next; None: never."""
-        moved, soonest = self._moves(member.counts, read, since.timestamp() if since else 0.0, second)
+        moved, soonest = self._moves(member.counts, read, unix_second(since) if since else 0, second)
         due = datetime.fromtimestamp(soonest, UTC) if soonest else None
         for field, spans in self._spans.items():
             moment: datetime | None = getattr(member, f"{field}_at")
@@ -255,14 +259,15 @@ class Compiled:
 
 
 EMPTY: Final = Compiled(CohortBook())
-_latest: list[Compiled] = [EMPTY]
+KNOWN: Final = 16
+_known: dict[int, Compiled] = {}
 
 
 def compiled(book: CohortBook) -> Compiled:
     """The book, compiled; of the last few books the work is remembered."""
-    for known in _latest:
-        if known.book is book:
-            return known
-    made = Compiled(book)
-    _latest[:] = [made, *_latest[:16]]
-    return made
+    known = _known.get(id(book))  # whose book lives on in there: no other has this id
+    if known is None:
+        known = _known[id(book)] = Compiled(book)
+        if len(_known) > KNOWN:
+            del _known[next(iter(_known))]
+    return known

@@ -5,16 +5,15 @@ and the count - 1 before it; so it moves a bucket at a time, and a replay, or SQ
 """
 
 from datetime import UTC, datetime
-from typing import Final
 
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+from schemas.base import unix_second
 
 Buckets = dict[int, float]
 
 
 def bucket_of(at: datetime, size_s: int) -> int:
     """The bucket that a moment falls into."""
-    return int(at.timestamp()) // size_s
+    return unix_second(at) // size_s
 
 
 def add(buckets: Buckets, bucket: int, amount: float, count: int) -> Buckets:

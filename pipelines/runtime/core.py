@@ -122,7 +122,7 @@ class Batch:
             ) from error
         lane.dead_in_a_row = 0
         if after is not state:
-            lane.change(key, after)
+            lane.change(key, after, state)
         if told:
             self._tell(lane, key, told)
 

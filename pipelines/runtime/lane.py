@@ -93,7 +93,7 @@ class Lane:
         except (DecodeError, UnicodeDecodeError) as error:
             raise StateError(f"{self.entity.changelog}/{self.partition}, key {key.decode()!r}: {error}") from error
 
-    def change(self, key: bytes, state: State | None) -> None:
+    def change(self, key: bytes, state: State | None, before: State | None) -> None:
         """Put it into the overlay: encoded at once, while it is warm, unless it changes often (or all others look at it)."""
         overlay = self.overlay
         if key in overlay or key == self.common:
@@ -101,7 +101,10 @@ class Lane:
         else:
             overlay[key] = None if state is None else encode(state)
         if self.wakes:
-            self.wakes_at[key] = None if state is None else state.wake_at
+            wake_at = None if state is None else state.wake_at
+            # The same object: it is armed, or was put here in this batch. Most changes leave it alone.
+            if before is None or wake_at is not before.wake_at or wake_at is None:
+                self.wakes_at[key] = wake_at
 
     def settle(self) -> None:
         """Whatever is still an object becomes bytes."""
