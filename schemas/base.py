@@ -71,7 +71,7 @@ class State(Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 def unix_second(at: datetime) -> int:
-    """The whole Unix second that a moment falls into. `timestamp` counts microseconds in long integers: five times as slow."""
+    """The whole Unix second that a moment falls into; `timestamp` takes nearly twice as long."""
     since = at - EPOCH
     return since.days * 86_400 + since.seconds
 
