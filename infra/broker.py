@@ -80,7 +80,7 @@ def prepare(folder: Path, port: int, controller_port: int, tell: Callable[[str],
     properties.write_text(text)
     # Both compiler tiers: in its first minute the second competes with the work (a cold transaction takes 30 ms instead of 9),
     # then a transaction costs the broker a third of what it does under the first alone.
-    run = [java(), "-Xmx768m", "-Xms256m", "-XX:+UseSerialGC", "-cp", jars]
+    run = [java(), "-Xmx768m", "-Xms384m", "-Xmn256m", "-XX:+UseSerialGC", "-cp", jars]
     if not (folder / "data" / "meta.properties").is_file():
         tell("formatting the broker's folder ...")
         format_ = [*run, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties), "--ignore-formatted"]

@@ -202,8 +202,8 @@ class City:
                  f"p99 {percentile(found, 99):4.0f} ms")  # fmt: skip
         for kind, does in (("block", "a block ends the call"), ("block, feed", "a block takes the card out of the gallery")):
             tell(f"{does}: {_verdict(sights.latencies[kind])}")
-            if self._cold is not None:
-                warm = sights.latencies[kind][self._cold.get(kind, 0) :]
+            warm = [] if self._cold is None else sights.latencies[kind][self._cold.get(kind, 0) :]
+            if warm:
                 tell(f"  behind the first {WARM_S / 60:.0f} minutes, {len(warm)} times: {_verdict(warm)}")
         flows = sorted({flow for lag in self._lags for flow in lag})
         ends = {flow: [lag.get(flow, 0.0) for lag in self._lags] for flow in flows}

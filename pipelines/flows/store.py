@@ -39,8 +39,11 @@ HOLD_SECRETS: Final = frozenset({OUTBOX.inbox, OUTBOX.events})
 
 # Large inserts make few parts; 50,000 rows of 300 bytes stay far below the size at which an insert is split into two parts.
 BATCH_RECORDS: Final = 50_000
-# An insert a second at most, however few records come, and with it those of the projections: money keeps the processor.
+# An insert a second at most, however few records come, and with it those of the projections. Where they are slow they get a
+# fifth of the time: money needs the processor more.
 POLL_S: Final = 1.0
+LONGEST_POLL_S: Final = 3.0
+INSERTS_SHARE: Final = 0.2
 # Rows that a projection that lags behind catches up at a time: below the engine's million rows a part, so each step is atomic.
 CATCH_UP_ROWS: Final = 500_000
 # The consumer must poll again within a minute; by then the process ends and the supervisor's next one tries again.
@@ -93,6 +96,8 @@ class Store:
         self._moved = False
         self._stored: dict[Place, int] = {}
         self._projected: dict[tuple[str, int], int] = {}
+        self._told: dict[Place, int] = {}
+        self._took_s = 0.0
         conf = {
             "max.poll.interval.ms": 60_000,
             "queued.min.messages": 200_000,
@@ -154,7 +159,8 @@ class Store:
             self._settle()
         if self._moved:
             self._tell_position()
-        messages = self._consumer.consume(BATCH_RECORDS, POLL_S)
+        gather_s = min(max(POLL_S, self._took_s / INSERTS_SHARE), LONGEST_POLL_S)
+        messages = self._consumer.consume(BATCH_RECORDS, gather_s)
         self._lag.publish([(place, offset + 1) for place, offset in self._stored.copy().items()])
         return [message for message in records_of(messages) if not _is_private(message)] or None
 
@@ -204,7 +210,8 @@ class Store:
                 log.warning("an insert failed, asking what is there: %s", str(error)[:200])
                 time.sleep(0.5)
                 rows = self._missing(rows, deadline)
-        metrics.COMMIT.labels(NAME).observe(time.monotonic() - began)
+        self._took_s = time.monotonic() - began
+        metrics.COMMIT.labels(NAME).observe(self._took_s)
         metrics.BATCH.labels(NAME).observe(rows.num_rows)
         metrics.WRITTEN.labels(NAME).inc(rows.num_rows)
         metrics.mark_working(NAME)
@@ -216,10 +223,11 @@ class Store:
         Only the thread that polls may use the consumer: the client lets one call in at a time, and a rebalance, inside a poll,
         waits for the insert under way."""
         self._moved = False
-        self._consumer.commit(
-            offsets=[TopicPartition(topic, p, offset + 1) for (topic, p), offset in self._stored.copy().items() if offset >= 0],
-            asynchronous=True,
-        )
+        new = {place: offset for place, offset in self._stored.copy().items() if offset > self._told.get(place, -1)}
+        if new:
+            offsets = [TopicPartition(topic, p, offset + 1) for (topic, p), offset in new.items()]
+            self._consumer.commit(offsets=offsets, asynchronous=True)
+            self._told |= new
 
     def _insert(self, rows: pa.Table) -> None:
         sink = pa.BufferOutputStream()
