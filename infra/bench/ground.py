@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from rich.console import Console
 
@@ -83,7 +83,16 @@ def committed(settings: Settings, group: str, topic: str) -> Callable[[], int]:
     """How many records of a topic a group has committed."""
     consumer = Consumer(quiet(settings, **{"group.id": group, "isolation.level": "read_uncommitted"}))
     parts = [TopicPartition(topic, partition) for partition in range(PARTITIONS)]
-    return lambda: sum(max(0, part.offset) for part in consumer.committed(parts, 30))
+
+    def count() -> int:
+        try:
+            return sum(max(0, part.offset) for part in consumer.committed(parts, 30))
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.NOT_COORDINATOR:
+                raise
+            return 0  # a fresh broker's coordinator is still moving in
+
+    return count
 
 
 def rate(count: Callable[[], int], total: int, command: list[str], settings: Settings, *, every_s: float = 0.02) -> float:
