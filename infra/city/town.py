@@ -37,7 +37,7 @@ BLOCK_P99_MS: Final = 300.0
 SHOWN: Final = 10
 # A flow that is so many records behind at the end, or at any look for longer than a moment, does not keep up.
 LAG_RECORDS: Final = 1_000
-# The store gathers a second's records, and writes them in another.
+# The store gathers three seconds' records at most, and writes them in another.
 STORE_LAG_RECORDS: Final = 10_000
 
 
