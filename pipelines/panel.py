@@ -182,7 +182,7 @@ def _look(  # noqa: PLR0917 - the one path that every action takes
     else:
         changed = touched.look(member, cohorts, at, second, read)
     if due_at is not None and due_at <= at:
-        changed, changes["due_at"] = _moved(member, changed, at, rules, read, due_at)
+        changed, changes["due_at"] = _moved(member, changed, at, second, rules, read, due_at)
     elif touched.spans:
         changes["due_at"] = rules.moved(member, at, second, read)[1]
     told: Sequence[Message] = ()
@@ -192,10 +192,9 @@ def _look(  # noqa: PLR0917 - the one path that every action takes
 
 
 def _moved(  # noqa: PLR0917 - as above
-    member: Member, changed: list[int], at: datetime, rules: Compiled, read: Read, since: datetime
+    member: Member, changed: list[int], at: datetime, second: int, rules: Compiled, read: Read, since: datetime
 ) -> tuple[list[int], datetime | None]:
     """Something may have left a window: what has changed then, in all, and when to look again."""
-    second = unix_second(at)
     moved, due_at = rules.moved(member, at, second, read, since)
     if not moved:
         return changed, due_at

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from msgspec import Raw
 
-from schemas.base import unix_second
+from schemas.base import EPOCH, unix_second
 from schemas.panel import (
     COUNTERS,
     FIRST_SECOND,
@@ -223,7 +223,7 @@ class Compiled:
         self._windows = _windows(cohort.rule for cohort in book.cohorts)
         self._moves = _moves(self._windows)
         # The cohorts of a member that nothing is known of, by number: no window can change that.
-        self.blank = frozenset(self.all(Member(), {}, datetime.fromtimestamp(0, UTC), 0, {}))
+        self.blank = frozenset(self.all(Member(), {}, EPOCH, 0, {}))
         self.blank_cohorts = {cohort.cohort: cohort.tag for number, cohort in enumerate(book.cohorts) if number in self.blank}
 
     def touched(self, fields: tuple[str, ...]) -> Touched:

@@ -11,12 +11,12 @@ cannot be decided becomes a dead letter at its own place in the order; a bug in 
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 from msgspec import DecodeError, Struct
 
 from pipelines.runtime.lane import Decide, Lane, Routes
-from schemas.base import Message, State, Wake, now
+from schemas.base import Message, Wake, now
 from schemas.codec import encode, unreadable
 from schemas.dead_letters import DeadCause, DeadLetter
 from schemas.entity import Entity, partition_of
@@ -29,8 +29,6 @@ LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 # So it is held until the backlog is shorter, but not longer than this: a count of offsets can be wrong, and a lane never idle.
 LONG_BACKLOG: Final = 10_000
 HELD: Final = timedelta(seconds=10)
-
-S = TypeVar("S", bound=State)
 
 
 class Decider(Struct, frozen=True):
