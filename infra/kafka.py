@@ -6,6 +6,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from infra.errors import UsageError
 from infra.settings import Settings
 from schemas.entity import Topic
 
@@ -107,9 +108,16 @@ def _is_record(message: Message, passing: frozenset[int]) -> bool:
 
 
 def create_topics(settings: Settings, topics: Sequence[Topic]) -> list[str]:
-    """Create the topics that are missing; the names of the created ones."""
+    """Create the topics that are missing; the names of the created ones. Errors: UsageError (a topic has other partitions)."""
     admin = AdminClient(quiet(settings))
     there = admin.list_topics(timeout=TIMEOUT_S).topics
+    for topic in topics:
+        found = len(there[topic.name].partitions) if topic.name in there else topic.partitions
+        if found != topic.partitions:
+            raise UsageError(
+                f"OLO_PARTITIONS: the topic {topic.name} has {found} partitions, not {topic.partitions}, and keys cannot move: "
+                f"set OLO_PARTITIONS={found}, or begin with a new OLO_HOME or broker"
+            )
     missing = [topic for topic in topics if topic.name not in there]
     new = [
         NewTopic(

@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from infra import broker
+from infra.errors import UsageError
 from infra.exposition import total
 from infra.settings import EMULATOR_VARIABLE, Environment, Settings, load
 from infra.supervisor import Child, Supervisor
@@ -91,6 +92,8 @@ class Platform:
             try:
                 create_topics(connected, topics())
                 return
+            except UsageError as error:
+                raise PlatformError(str(error)) from None
             except Exception as error:
                 if time.monotonic() > deadline or self.settings.brokers:
                     raise PlatformError(f"OLO_BROKERS: no broker answers at {self.brokers}: {error}") from error

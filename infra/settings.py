@@ -12,6 +12,8 @@ from typing import Any, Final
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from schemas.entity import PARTITIONS
+
 EMULATOR_VARIABLE = "FIREBASE_AUTH_EMULATOR_HOST"
 
 
@@ -43,6 +45,7 @@ class Settings(BaseSettings):
     home: Path = Path(".olo")
     http_host: str = "127.0.0.1"
     http_port: int = Field(8080, ge=0, le=65535, description="0: any free one")
+    partitions: int = Field(PARTITIONS, ge=1, le=1_000, description="of the topics, for good; in the environment only")
     money_processes: int = Field(1, ge=1, le=64)
     live_processes: int = Field(1, ge=1, le=64)
     growth_processes: int = Field(1, ge=1, le=64)
@@ -157,6 +160,12 @@ def missing_for(provider: str, settings: Settings) -> list[str]:
 
 
 def _whole(settings: Settings) -> None:
+    if settings.partitions != PARTITIONS:
+        raise SettingsError(f"OLO_PARTITIONS: {settings.partitions} must stand in the environment, as a plain number")
+    for name in ("money_processes", "live_processes", "growth_processes"):
+        if (processes := getattr(settings, name)) > PARTITIONS:
+            less = f"of {processes} processes only {PARTITIONS} would have work, one a partition"
+            raise SettingsError(f"OLO_{name.upper()}: {less}; on a new log OLO_PARTITIONS makes more")
     missing = [f"OLO_{name.upper()}" for name in NEEDED.get(settings.video_provider, ()) if not getattr(settings, name)]
     if missing:
         raise SettingsError(f"{', '.join(missing)}: needed by OLO_VIDEO_PROVIDER={settings.video_provider}")

@@ -1,5 +1,6 @@
 """What the map of the log is made of: topics, entities, subscriptions, and where a key belongs."""
 
+import os
 from collections.abc import Callable
 from functools import cache
 from typing import Any, Final
@@ -10,10 +11,12 @@ from msgspec import Struct
 from schemas.base import Fact, Message, State
 
 DAY_S: Final = 86_400
-# How far a flow can be scaled out, and what a small transaction costs: librdkafka sends a request a partition, 1 ms each on the
-# embedded broker. Four keep a lone command at a quarter of what eight take, and 4 x 90,000 decisions/s is room enough. A
-# deployment that wants more changes this before its first start: afterwards keys would move.
-PARTITIONS: Final = 4
+# How far a flow can be scaled out (a partition is one process's), and what small transactions cost: librdkafka sends a request
+# a partition, and at each record a broker looks at all partitions of the fetches that wait for it. Two are 180,000 decisions/s.
+# A deployment that wants more sets OLO_PARTITIONS before its first start: afterwards keys would move. (What is no number is
+# refused by `infra.settings`, which every process reads first.)
+_GIVEN: Final = os.environ.get("OLO_PARTITIONS", "")
+PARTITIONS: Final = int(_GIVEN) if _GIVEN.isdecimal() and int(_GIVEN) else 2
 # Phones resume a feed within a week; facts are kept a month on the broker and for good in ClickHouse.
 FEED_RETENTION_S: Final = 7 * DAY_S
 EVENTS_RETENTION_S: Final = 30 * DAY_S

@@ -46,12 +46,12 @@ def _channel(topic: Topic) -> Json:
     names = [type_.__name__ for type_ in topic.messages]
     return {
         "address": topic.name,
-        "description": f"keyed by {topic.key}; partition = crc32(key) % {topic.partitions}",
+        "description": f"keyed by {topic.key}; partition = crc32(key) % partitions (OLO_PARTITIONS)",
+        "x-key": topic.key,
         "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in names},
         "bindings": {
             "kafka": {
                 "topic": topic.name,
-                "partitions": topic.partitions,
                 "topicConfiguration": {"cleanup.policy": ["compact" if topic.compacted else "delete"]}
                 | ({} if topic.compacted else {"retention.ms": topic.retention_s * 1000}),
             }
@@ -81,9 +81,8 @@ def _channel_problems(old: Json, new: Json) -> list[str]:
             continue
         gone = channel["messages"].keys() - now["messages"].keys()
         found += [f"topic {name} no longer carries {message}" for message in sorted(gone)]
-        partitions = [c["bindings"]["kafka"]["partitions"] for c in (channel, now)]
-        if partitions[0] != partitions[1]:
-            found.append(f"topic {name} has {partitions[1]} partitions instead of {partitions[0]}: keys would move")
+        if (key := channel.get("x-key", now["x-key"])) != now["x-key"]:
+            found.append(f"topic {name} is keyed by {now['x-key']} instead of {key}: keys would move")
     return found
 
 

@@ -49,11 +49,11 @@ def test_production_makes_no_tokens_and_serving_does_not_start_with_the_emulator
 
 def test_the_file_is_read_and_the_environment_wins(tmp_path, monkeypatch):
     file = tmp_path / "olo.toml"
-    file.write_text('http_port = 9001\nmoney_processes = 3\nbrokers = "b:9092"\nkafka_security_protocol = "SASL_SSL"\n')
+    file.write_text('http_port = 9001\nmoney_processes = 2\nbrokers = "b:9092"\nkafka_security_protocol = "SASL_SSL"\n')
     monkeypatch.setenv("OLO_CONFIG", str(file))
     monkeypatch.setenv("OLO_HTTP_PORT", "9002")
     settings = load()
-    assert (settings.http_port, settings.money_processes) == (9002, 3)
+    assert (settings.http_port, settings.money_processes) == (9002, 2)
     assert settings.kafka["sasl.mechanism"] == "SCRAM-SHA-256"
     file.write_text("http_port = ")
     with pytest.raises(SettingsError, match=r"olo.toml"):
@@ -61,6 +61,25 @@ def test_the_file_is_read_and_the_environment_wins(tmp_path, monkeypatch):
     file.write_text("colour = 'red'")
     with pytest.raises(SettingsError, match="OLO_COLOUR"):
         load()
+
+
+@pytest.mark.parametrize(
+    ("partitions", "processes", "says"),
+    [
+        ("many", "1", "OLO_PARTITIONS: Input should be a valid integer"),
+        ("0", "1", "OLO_PARTITIONS: Input should be greater than or equal to 1"),
+        ("3.0", "1", "OLO_PARTITIONS: 3 must stand in the environment, as a plain number"),
+        ("3", "4", "OLO_LIVE_PROCESSES: of 4 processes only 3 would have work"),
+    ],
+)
+def test_partitions_are_a_plain_number_and_enough(partitions, processes, says):
+    done = olo("topics", "--create", OLO_PARTITIONS=partitions, OLO_LIVE_PROCESSES=processes)
+    assert (done.returncode, says in done.stderr) == (2, True), done.stderr
+
+
+def test_a_log_with_other_partitions_is_refused(stack):
+    done = olo("topics", "--create", OLO_BROKERS=stack.settings.brokers, OLO_PARTITIONS="3")
+    assert (done.returncode, "set OLO_PARTITIONS=2, or begin with a new OLO_HOME" in done.stderr) == (2, True), done.stderr
 
 
 def test_doctor_names_the_command_that_mends(tmp_path):

@@ -136,11 +136,11 @@ def test_what_comes_in_one_turn_is_one_send_and_the_past_is_not_repeated():
         near.connect(hub, "ann", after=0)
         far.connect(hub, "ann")
         for offset in range(3):
-            hub.publish(3, offset, "ann", VALUE)
-        hub.publish(3, 3, "bob", VALUE)
+            hub.publish(1, offset, "ann", VALUE)
+        hub.publish(1, 3, "bob", VALUE)
         await asyncio.sleep(0)
-        assert far.bodies == [b"".join(encode_event(3, offset, VALUE) for offset in range(3))]
-        assert near.bodies == [b"".join(encode_event(3, offset, VALUE) for offset in (1, 2))]
+        assert far.bodies == [b"".join(encode_event(1, offset, VALUE) for offset in range(3))]
+        assert near.bodies == [b"".join(encode_event(1, offset, VALUE) for offset in (1, 2))]
 
     asyncio.run(run())
 
@@ -149,7 +149,7 @@ def test_a_slow_reader_is_cut():
     async def run():
         hub, slow = Hub(), Client(slow=True)
         slow.connect(hub, "ann")
-        hub.publish(3, 0, "ann", VALUE)
+        hub.publish(1, 0, "ann", VALUE)
         await asyncio.sleep(0)
         assert slow.was_cut
         assert slow.bodies == []
@@ -179,4 +179,4 @@ def test_a_connection_that_is_gone_is_not_written_to():
 
 
 def test_an_event_is_named_after_its_type():
-    assert encode_event(3, 7, VALUE) == b"id: 3-7\nevent: EntryRecorded\ndata: " + VALUE + b"\n\n"
+    assert encode_event(1, 7, VALUE) == b"id: 3-7\nevent: EntryRecorded\ndata: " + VALUE + b"\n\n"

@@ -81,7 +81,7 @@ def test_each_refusal_by_name(monkeypatch):
     monkeypatch.setattr(domain, "MAX_TAGS", 1)
     put = PutCohort(id="p", at=T, book=BOOK, cohort=Cohort("a", "t", CALLER))
     known, told = decide_book(None, put)
-    assert [type(one).__name__ for one in told] == ["CohortPut"] + ["ShareCohorts"] * 4
+    assert [type(one).__name__ for one in told] == ["CohortPut"] + ["ShareCohorts"] * MEMBER.partitions
     rows = [
         (RemoveCohort(id="r", at=T, book=BOOK, cohort="b"), CohortRefusal.COHORT_UNKNOWN),
         (PutCohort(id="q", at=T, book=BOOK, cohort=Cohort("b", "t", CALLER)), CohortRefusal.TOO_MANY_COHORTS),

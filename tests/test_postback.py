@@ -250,7 +250,7 @@ def test_each_conversion_is_told_once_although_a_third_fails_and_dispatch_is_kil
 
 def test_a_replay_of_the_whole_outbox_tells_nobody(stack, networks, monkeypatch):
     """A group that has no position reads everything from its beginning."""
-    ends = lambda: sum(end_offsets(reader(stack.settings, committed=False), OUTBOX.events, range(4)).values())  # noqa: E731
+    ends = lambda: sum(end_offsets(reader(stack.settings, committed=False), OUTBOX.events, range(OUTBOX.partitions)).values())  # noqa: E731
     seen, end = networks.requests, ends()
     assert end, "there is something to replay"
     monkeypatch.setattr(dispatch, "NAME", "dispatch-replay")
