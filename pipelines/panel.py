@@ -15,12 +15,12 @@ from msgspec.structs import replace
 
 from schemas.ads import UserAttributed
 from schemas.balance import EntryRecorded, Reason, owner_of
-from schemas.base import Message, UserId, Wake, derived_id, unix_second
+from schemas.base import Message, UserId, Wake, derived_id, unix_minute
 from schemas.codec import encode
 from schemas.entity import PARTITIONS, broadcast_keys
 from schemas.panel import (
     COUNTERS,
-    FIRST_SECOND,
+    FIRST_MINUTE,
     MAX_COHORTS,
     MAX_TAGS,
     Attribute,
@@ -143,48 +143,51 @@ def _paid(member: Member, entry: EntryRecorded, rules: Compiled) -> Decision:
 
 
 def _counted(member: Member, message: Message, user: UserId, counts: dict[Counter, int], rules: Compiled) -> Decision:
-    second = unix_second(message.at)
-    if second < FIRST_SECOND:
+    minute = unix_minute(message.at)
+    if minute < FIRST_MINUTE:
         return member, ()
     held = dict(member.counts)
     read: Read = {}
     for counter, amount in counts.items():
         name = COUNTERS[counter]
-        read[name] = buckets = count(buckets_of(held.get(name)), second, amount)
+        read[name] = buckets = count(buckets_of(held.get(name)), minute, amount)
         held[name] = Raw(encode(buckets))
     touched, due_at = rules.touched(tuple(counts)), member.due_at
-    leaves = touched.leaves(second)
+    leaves = touched.leaves(minute)
     if leaves is not None and (due_at is None or leaves < due_at):
         due_at = leaves
-    return _look(member, {"counts": held, "due_at": due_at}, message, user, touched, rules, read)
+    return _look(member, {"counts": held, "due_at": due_at}, message, user, touched, rules, read, minute)
 
 
 def _look(  # noqa: PLR0917 - the one path that every action takes
-    member: Member, changes: dict[str, Any], message: Message, user: UserId, touched: Touched, rules: Compiled, read: Read
-) -> Decision:
+    member: Member, changes: dict[str, Any], message: Message, user: UserId, touched: Touched, rules: Compiled, read: Read,
+    minute: int | None = None,
+) -> Decision:  # fmt: skip
     """The member with the changes, and which cohorts it enters or leaves: of those that what was touched can change, and, when
-    windows have moved, those that may be left by that; of all, when the book is another one."""
+    windows have moved, those that may be left by that; of all, when the book is another one. `minute`: that of the message."""
     at = message.at
     if member.seen_at is not None and member.seen_at > at:
-        at = member.seen_at
+        at, minute = member.seen_at, None
+    if minute is None:
+        minute = unix_minute(at)
     changes["seen_at"] = at
     first = member is BLANK
     if not first and member.version != rules.version:
-        return _look_at_all(replace(member, **changes), at, message, user, rules, read)
+        return _look_at_all(replace(member, **changes), at, message, user, rules, read, minute)
     due_at = changes.get("due_at", member.due_at)
     if not read:  # counts that have changed are all in there
         member = replace(member, **changes)
-    second, cohorts = unix_second(at), member.cohorts
+    cohorts = member.cohorts
     if first:
         changes["version"] = rules.version
-        changed = touched.look(member, rules.blank_cohorts, at, second, read)
+        changed = touched.look(member, rules.blank_cohorts, at, minute, read)
         changed = sorted(rules.blank.symmetric_difference(changed))
     else:
-        changed = touched.look(member, cohorts, at, second, read)
+        changed = touched.look(member, cohorts, at, minute, read)
     if due_at is not None and due_at <= at:
-        changed, changes["due_at"] = _moved(member, changed, at, second, rules, read, due_at)
+        changed, changes["due_at"] = _moved(member, changed, at, minute, rules, read, due_at)
     elif touched.spans:
-        changes["due_at"] = rules.moved(member, at, second, read)[1]
+        changes["due_at"] = rules.moved(member, at, minute, read)[1]
     told: Sequence[Message] = ()
     if changed:
         changes["cohorts"], told = _changed(cohorts, changed, message, user, rules)
@@ -192,15 +195,15 @@ def _look(  # noqa: PLR0917 - the one path that every action takes
 
 
 def _moved(  # noqa: PLR0917 - as above
-    member: Member, changed: list[int], at: datetime, second: int, rules: Compiled, read: Read, since: datetime
+    member: Member, changed: list[int], at: datetime, minute: int, rules: Compiled, read: Read, since: datetime
 ) -> tuple[list[int], datetime | None]:
     """Something may have left a window: what has changed then, in all, and when to look again."""
-    moved, due_at = rules.moved(member, at, second, read, since)
+    moved, due_at = rules.moved(member, at, minute, read, since)
     if not moved:
         return changed, due_at
     found = set(changed)
     for field in moved:
-        found.update(rules.touched((field,)).look(member, member.cohorts, at, second, read))
+        found.update(rules.touched((field,)).look(member, member.cohorts, at, minute, read))
     return sorted(found), due_at
 
 
@@ -232,15 +235,15 @@ def _leave(cohort: str, tag: str, message: Message, user: UserId) -> CohortLeft:
 
 
 def _look_at_all(  # noqa: PLR0917 - as above
-    member: Member, at: datetime, message: Message, user: UserId, rules: Compiled, read: Read
+    member: Member, at: datetime, message: Message, user: UserId, rules: Compiled, read: Read, minute: int
 ) -> Decision:
     """Under another book. Cohorts that are no more, or have another tag now, are left, the latter to be entered again."""
-    known, second = rules.cohorts, unix_second(at)
+    known = rules.cohorts
     gone = {name: tag for name, tag in member.cohorts.items() if name not in known or known[name].tag != tag}
     told: list[Message] = [_leave(name, tag, message, user) for name, tag in gone.items()]
     stay = {name: tag for name, tag in member.cohorts.items() if name not in gone}
-    cohorts, more = _changed(stay, rules.all(member, stay, at, second, read), message, user, rules)
-    due_at = rules.moved(member, at, second, read)[1]
+    cohorts, more = _changed(stay, rules.all(member, stay, at, minute, read), message, user, rules)
+    due_at = rules.moved(member, at, minute, read)[1]
     return replace(member, cohorts=cohorts, version=rules.version, due_at=due_at), (*told, *more)
 
 

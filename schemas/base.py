@@ -76,6 +76,12 @@ def unix_second(at: datetime) -> int:
     return since.days * 86_400 + since.seconds
 
 
+def unix_minute(at: datetime) -> int:
+    """The whole Unix minute that a moment falls into: a number of one digit to Python, which seconds are not any more."""
+    since = at - EPOCH
+    return since.days * 1_440 + since.seconds // 60
+
+
 def now() -> datetime:
     """The wall clock, UTC. For edges (serving, host), never for deciders."""
     return datetime.now(UTC)

@@ -61,10 +61,10 @@ class Counter(StrEnum):
 COUNTERS: Final = {counter: str(counter.value) for counter in Counter}
 
 # A window is a number of minutes, hours or days; what happened is kept in buckets of all three, so that a rule that is saved
-# today looks back as far as any. Unit: seconds a bucket, how many are kept. A bucket's number is Unix seconds // its size:
+# today looks back as far as any. Unit: minutes a bucket, how many are kept. A bucket's number is Unix minutes // its size:
 # between 1990 and 2240 no minute's number is an hour's, no hour's a day's, so that one table holds all three.
-UNITS: Final = {"m": (60, 120), "h": (3_600, 72), "d": (86_400, 90)}
-FIRST_SECOND: Final = 631_152_000
+UNITS: Final = {"m": (1, 120), "h": (60, 72), "d": (1_440, 90)}
+FIRST_MINUTE: Final = 10_519_200
 # A table this long is looked through for what has left every window.
 LONG_TABLE: Final = 48
 WINDOW: Final = re.compile(r"([1-9][0-9]{0,3})([mhd])")
@@ -96,9 +96,9 @@ def buckets_of(held: Raw | None) -> Buckets:
     return _read(held) if held is not None else {}
 
 
-def count(buckets: Buckets, second: int, amount: int) -> Buckets:
-    """Counts `amount` in this second's minute, hour and day, and returns the buckets: the same table, or a shorter one."""
-    minute, hour, day = second // 60, second // 3_600, second // 86_400
+def count(buckets: Buckets, minute: int, amount: int) -> Buckets:
+    """Counts `amount` in this minute, its hour and its day, and returns the buckets: the same table, or a shorter one."""
+    hour, day = minute // 60, minute // 1_440
     before, get = len(buckets), buckets.get
     buckets[minute] = get(minute, 0) + amount
     buckets[hour] = get(hour, 0) + amount
@@ -108,9 +108,9 @@ def count(buckets: Buckets, second: int, amount: int) -> Buckets:
 
 def _kept(buckets: Buckets) -> Buckets:
     """The buckets that have not left every window."""
-    newest = max(buckets) * UNITS["m"][0]
+    newest = max(buckets)
     (minutes, minute), (hours, hour), (_, day) = [
-        (FIRST_SECOND // size, newest // size - kept) for size, kept in UNITS.values()
+        (FIRST_MINUTE // size, newest // size - kept) for size, kept in UNITS.values()
     ]
     return {
         number: amount

@@ -14,10 +14,10 @@ from typing import Any, Final
 
 from msgspec import Raw
 
-from schemas.base import EPOCH, unix_second
+from schemas.base import EPOCH, unix_minute
 from schemas.panel import (
     COUNTERS,
-    FIRST_SECOND,
+    FIRST_MINUTE,
     UNITS,
     All,
     Attribute,
@@ -38,10 +38,10 @@ from schemas.panel import (
 
 # What one decision has read of a member's counters: each is read once.
 Read = dict[str, Buckets]
-# (member, its cohorts, moment, the same in Unix seconds, read) -> the numbers of the cohorts that it has to enter or leave.
+# (member, its cohorts, moment, the same in Unix minutes, read) -> the numbers of the cohorts that it has to enter or leave.
 Look = Callable[[Member, dict[str, str], datetime, int, Read], list[int]]
-# (a member's counts, read, Unix second from which it was not looked at, Unix second now) -> the counters of which something
-# has left a window since, and the Unix second at which something leaves one next (0: nothing will).
+# (a member's counts, read, Unix minute from which it was not looked at, Unix minute now) -> the counters of which something has
+# left a window since, and the Unix minute at which something leaves one next (0: nothing will).
 Moves = Callable[[dict[str, Raw], Read, int, int], tuple[list[str], int]]
 
 # Of a counter: unit -> how many buckets its windows have, shortest first.
@@ -62,7 +62,7 @@ def _by_unit(blocks: dict[str, list[str]]) -> list[str]:
     """What to do with the bucket `number`, by the unit that its number tells (see `UNITS`)."""
     lines = []
     for word, unit in (("if", "m"), ("elif", "h")):
-        lines += [f"{word} number >= {FIRST_SECOND // UNITS[unit][0]}:", *_inside(blocks.get(unit) or ["pass"])]
+        lines += [f"{word} number >= {FIRST_MINUTE // UNITS[unit][0]}:", *_inside(blocks.get(unit) or ["pass"])]
     return [*lines, "else:", *_inside(blocks["d"])] if "d" in blocks else lines
 
 
@@ -120,7 +120,7 @@ class _Source:
             for count in counts:  # the shortest window inmost
                 total = self._sums[field, unit, count] = f"s{len(self._sums)}"
                 first = f"{total}_{unit}"
-                before.append(f"{first} = second // {UNITS[unit][0]} - {count}")
+                before.append(f"{first} = minute // {UNITS[unit][0]} - {count}")
                 block = [f"if number > {first}:", *_inside([f"{total} += amount", *block])]
             blocks[unit] = block
         totals = [self._sums[field, unit, count] for unit, counts in units.items() for count in counts]
@@ -157,7 +157,7 @@ def _look(cohorts: Iterable[tuple[int, Cohort]]) -> Look:
         name = source.share_name(cohort.cohort)
         body.append(f"if {source.condition(cohort.rule)} is not ({name} in cohorts): changed.append({number})")
     lines = ["counts = member.counts", "changed = []", *source.head, *body, "return changed"]
-    look: Look = _function("def look(member, cohorts, at, second, read):", lines, source.names)
+    look: Look = _function("def look(member, cohorts, at, minute, read):", lines, source.names)
     return look
 
 
@@ -173,7 +173,7 @@ def _moves(windows: Windows) -> Moves:
                 then = ["if leaves >= since: left = True", *block]
                 block = [
                     f"leaves = (number + {count}) * {UNITS[unit][0]}",
-                    "if leaves > second:",
+                    "if leaves > minute:",
                     "    if leaves < soonest or not soonest: soonest = leaves",
                     "else:",
                     *_inside(then),
@@ -181,7 +181,7 @@ def _moves(windows: Windows) -> Moves:
             blocks[unit] = block
         loop = ["left = False", "for number in buckets:", *_inside(_by_unit(blocks)), f"if left: moved.append(k{number})"]
         lines += [*_reading(f"k{number}"), *_inside(loop)]
-    moves: Moves = _function("def moves(counts, read, since, second):", [*lines, "return moved, soonest"], names)
+    moves: Moves = _function("def moves(counts, read, since, minute):", [*lines, "return moved, soonest"], names)
     return moves
 
 
@@ -196,13 +196,17 @@ class Touched:
         self._minute = -1
         self._leaves: datetime | None = None
 
-    def leaves(self, second: int) -> datetime | None:
-        """When what happens in this second, as in all of its minute, leaves the first window; None: there is none."""
-        if second // 60 != self._minute:
-            self._minute = second // 60
-            leaves = [(second // size + count) * size for size, count in self._shortest]
-            self._leaves = datetime.fromtimestamp(min(leaves), UTC) if leaves else None
+    def leaves(self, minute: int) -> datetime | None:
+        """When what happens in this minute leaves the first window; None: there is none."""
+        if minute != self._minute:
+            self._minute = minute
+            leaves = [(minute // size + count) * size for size, count in self._shortest]
+            self._leaves = _at(min(leaves)) if leaves else None
         return self._leaves
+
+
+def _at(minute: int) -> datetime:
+    return datetime.fromtimestamp(minute * 60, UTC)
 
 
 class Compiled:
@@ -242,11 +246,11 @@ class Compiled:
         return made
 
     def moved(
-        self, member: Member, at: datetime, second: int, read: Read, since: datetime | None = None
+        self, member: Member, at: datetime, minute: int, read: Read, since: datetime | None = None
     ) -> tuple[list[str], datetime | None]:
         """The fields of which something has left a window from `since` to `at`, and when something does next; None: never."""
-        moved, soonest = self._moves(member.counts, read, unix_second(since) if since else 0, second)
-        due = datetime.fromtimestamp(soonest, UTC) if soonest else None
+        moved, soonest = self._moves(member.counts, read, unix_minute(since) if since else 0, minute)
+        due = _at(soonest) if soonest else None
         for field, spans in self._spans.items():
             moment: datetime | None = getattr(member, f"{field}_at")
             if moment is None:

@@ -38,7 +38,7 @@ def _quoted(values: tuple[str, ...]) -> str:
 def _count(rule: Count) -> str:
     """Who did nothing has no row: where nothing is enough, those are asked for who do not fit."""
     unit, count = parse_window(rule.window)
-    size = UNITS[unit][0]
+    size = UNITS[unit][0] * 60
     fits = f"sum(amount) >= {rule.at_least!r}" + ("" if rule.at_most is None else f" AND sum(amount) <= {rule.at_most!r}")
     nothing_fits = rule.at_least <= 0 and (rule.at_most is None or rule.at_most >= 0)
     actions = (
