@@ -107,10 +107,10 @@ def _is_record(message: Message, passing: frozenset[int]) -> bool:
     raise KafkaException(error)
 
 
-def create_topics(settings: Settings, topics: Sequence[Topic]) -> list[str]:
-    """Create the topics that are missing; the names of the created ones. Errors: UsageError (a topic has other partitions)."""
-    admin = AdminClient(quiet(settings))
-    there = admin.list_topics(timeout=TIMEOUT_S).topics
+def check_topics(settings: Settings, topics: Sequence[Topic]) -> list[Topic]:
+    """The topics that the broker lacks. Those that it has must have as many partitions as ours: keys would stand in wrong ones.
+    Errors: UsageError."""
+    there = AdminClient(quiet(settings)).list_topics(timeout=TIMEOUT_S).topics
     for topic in topics:
         found = len(there[topic.name].partitions) if topic.name in there else topic.partitions
         if found != topic.partitions:
@@ -118,7 +118,13 @@ def create_topics(settings: Settings, topics: Sequence[Topic]) -> list[str]:
                 f"OLO_PARTITIONS: the topic {topic.name} has {found} partitions, not {topic.partitions}, and keys cannot move: "
                 f"set OLO_PARTITIONS={found}, or begin with a new OLO_HOME or broker"
             )
-    missing = [topic for topic in topics if topic.name not in there]
+    return [topic for topic in topics if topic.name not in there]
+
+
+def create_topics(settings: Settings, topics: Sequence[Topic]) -> list[str]:
+    """Create the topics that are missing; the names of the created ones. Errors: UsageError (see `check_topics`)."""
+    missing = check_topics(settings, topics)
+    admin = AdminClient(quiet(settings))
     new = [
         NewTopic(
             topic.name,

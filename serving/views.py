@@ -18,7 +18,7 @@ from confluent_kafka import Consumer, Message, TopicPartition
 from msgspec import Struct
 from prometheus_client import Gauge
 
-from infra.kafka import AWAY, TIMEOUT_S, end_offsets, read_topic, reader, records_of
+from infra.kafka import AWAY, TIMEOUT_S, check_topics, end_offsets, read_topic, reader, records_of
 from infra.settings import Settings
 from schemas import balance, topics
 from schemas.base import Fact, State, Time
@@ -129,6 +129,7 @@ class Tail:
 
     def _read(self) -> None:
         began = time.monotonic()
+        check_topics(self._settings, topics.topics())
         consumer = reader(self._settings, {"queued.min.messages": 50_000})
         partitions = range(topics.FEED.partitions)
         feed = self._recent(consumer, partitions)

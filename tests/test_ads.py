@@ -49,6 +49,7 @@ from schemas.postback import (
     Value,
     check_rules,
 )
+from schemas.topics import ATTRIBUTION
 from schemas.user import UserSignedUp
 from schemas.video import CallEnded, EndReason
 
@@ -273,7 +274,7 @@ def test_the_order_of_push_sign_up_and_consent_does_not_matter(order, first, sec
 
 def test_the_book_of_rules_tells_every_partition():
     book, told = decide_rules(None, PutPostbackRules(id="p", at=T, book="postbacks", rules=RULES, by="root"))
-    assert (book.version, len(of(told, ShareRules))) == (1, 4)
+    assert (book.version, len(of(told, ShareRules))) == (1, ATTRIBUTION.partitions)
     shared, _ = decide(None, of(told, ShareRules)[0], None)
     assert shared.shared == book
     older = replace(of(told, ShareRules)[0], shared=PostbackBook(0))

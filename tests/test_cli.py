@@ -78,8 +78,15 @@ def test_partitions_are_a_plain_number_and_enough(partitions, processes, says):
 
 
 def test_a_log_with_other_partitions_is_refused(stack):
-    done = olo("topics", "--create", OLO_BROKERS=stack.settings.brokers, OLO_PARTITIONS="3")
+    other = {"OLO_BROKERS": stack.settings.brokers, "OLO_PARTITIONS": "3"}
+    done = olo("topics", "--create", **other)
     assert (done.returncode, "set OLO_PARTITIONS=2, or begin with a new OLO_HOME" in done.stderr) == (2, True), done.stderr
+    for command in (("pipelines.flows.money",), ("serving", "--port", "0")):
+        ended = subprocess.run(
+            [sys.executable, "-m", *command],
+            env=os.environ | other, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert (ended.returncode, "set OLO_PARTITIONS=2" in ended.stderr) == (1, True), ended.stderr
 
 
 def test_doctor_names_the_command_that_mends(tmp_path):

@@ -179,4 +179,4 @@ def test_a_connection_that_is_gone_is_not_written_to():
 
 
 def test_an_event_is_named_after_its_type():
-    assert encode_event(1, 7, VALUE) == b"id: 3-7\nevent: EntryRecorded\ndata: " + VALUE + b"\n\n"
+    assert encode_event(1, 7, VALUE) == b"id: 1-7\nevent: EntryRecorded\ndata: " + VALUE + b"\n\n"

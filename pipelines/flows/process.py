@@ -6,9 +6,11 @@ import sys
 import time
 from collections.abc import Callable
 
+from infra.kafka import check_topics
 from infra.settings import Settings, SettingsError, load
 from pipelines.runtime import metrics
 from pipelines.runtime.flow import Steps, run
+from schemas.topics import topics
 
 
 def arguments() -> argparse.Namespace:
@@ -33,6 +35,7 @@ def start(name: str, build: Callable[[int, Settings], Steps], given: argparse.Na
         metrics.serve(given.metrics_port)
     began = time.monotonic()
     try:
+        check_topics(settings, topics())
         steps = build(given.slot, settings)
         log.info("slot %d connected in %.2f s", given.slot, time.monotonic() - began)
         run(name, steps)
