@@ -10,13 +10,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from msgspec import Raw
 from msgspec.structs import replace
 
 from schemas.ads import UserAttributed
 from schemas.balance import EntryRecorded, Reason, owner_of
 from schemas.base import Message, UserId, Wake, derived_id, unix_minute
-from schemas.codec import encode
 from schemas.entity import PARTITIONS, broadcast_keys
 from schemas.panel import (
     COUNTERS,
@@ -146,12 +144,11 @@ def _counted(member: Member, message: Message, user: UserId, counts: dict[Counte
     minute = unix_minute(message.at)
     if minute < FIRST_MINUTE:
         return member, ()
-    held = dict(member.counts)
+    held: dict[str, Any] = dict(member.counts)
     read: Read = {}
     for counter, amount in counts.items():
         name = COUNTERS[counter]
-        read[name] = buckets = count(buckets_of(held.get(name)), minute, amount)
-        held[name] = Raw(encode(buckets))
+        held[name] = read[name] = count(buckets_of(held.get(name)), minute, amount)
     touched, due_at = rules.touched(tuple(counts)), member.due_at
     leaves = touched.leaves(minute)
     if leaves is not None and (due_at is None or leaves < due_at):

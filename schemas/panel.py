@@ -91,9 +91,11 @@ def parse_window(window: str) -> tuple[str, int]:
     return found[2], int(found[1])
 
 
-def buckets_of(held: Raw | None) -> Buckets:
-    """A counter's buckets as a member holds them."""
-    return _read(held) if held is not None else {}
+def buckets_of(held: Raw | Buckets | None) -> Buckets:
+    """A counter's buckets as a member holds them: a table of one's own."""
+    if held is None:
+        return {}
+    return _read(held) if type(held) is Raw else dict(held)
 
 
 def count(buckets: Buckets, minute: int, amount: int) -> Buckets:
@@ -337,9 +339,9 @@ class CohortLeft(Fact, frozen=True, kw_only=True):
 
 class Member(State, frozen=True):
     """A user as rules see them. `counts`: counter -> bucket (of all units) -> sum, as JSON that is read (`buckets_of`) where it
-    is asked for: who is active for months has some hundred buckets, and an action touches one counter or two. `cohorts`: id
-    -> tag; `tags`: those given by hand; `version`: of the book that it was decided under; `due_at`: when a window may move.
-    Under a broadcast key: only `shared`."""
+    is asked for: who is active for months has some hundred buckets, and an action touches one counter or two (which are tables
+    until the member is written). `cohorts`: id -> tag; `tags`: those given by hand; `version`: of the book that it was decided
+    under; `due_at`: when a window may move. Under a broadcast key: only `shared`."""
 
     attributes: dict[Attribute, str] = {}
     signed_up_at: Time | None = None
