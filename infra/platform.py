@@ -26,7 +26,7 @@ from infra import broker
 from infra.errors import UsageError
 from infra.exposition import total
 from infra.settings import EMULATOR_VARIABLE, Environment, Settings, load
-from infra.supervisor import Child, Supervisor
+from infra.supervisor import Child, Supervisor, die_with_parent
 
 READY_S: Final = 90.0
 
@@ -217,14 +217,22 @@ class Platform:
 
     def _live(self, command: list[str]) -> int:
         """Keep everything alive until the city has ended; a signal asks it to close its books."""
-        process = subprocess.Popen(command, env=os.environ | self.environment, start_new_session=True)
+        process = subprocess.Popen(
+            command,
+            env=os.environ | self.environment,
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - one thread, here too
+            start_new_session=True,
+        )
         asked = False
-        while process.poll() is None:
-            if self.supervisor.stopping and not asked:
-                process.send_signal(signal.SIGINT)
-                asked = True
-            self.supervisor.tend()
-            time.sleep(0.05)
+        try:
+            while process.poll() is None:
+                if self.supervisor.stopping and not asked:
+                    process.send_signal(signal.SIGINT)
+                    asked = True
+                self.supervisor.tend()
+                time.sleep(0.05)
+        finally:
+            process.kill()
         return process.returncode
 
     def _step(self, name: str, step: Callable[[Callable[[str], None]], None]) -> None:

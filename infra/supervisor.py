@@ -49,6 +49,7 @@ class Child:
     def start(self) -> None:
         """Start the process, its output going to its log."""
         self.started_at = time.monotonic()
+        self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self.command,
@@ -56,12 +57,14 @@ class Child:
                 stdout=log,
                 stderr=log,
                 env=os.environ | self.environment,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - the supervisor has one thread
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - the supervisor has one thread
                 start_new_session=True,
             )
 
     def last_words(self) -> str:
         """The last line of its log: usually why it died."""
+        if not self.log.is_file():  # somebody has tidied up
+            return ""
         with self.log.open("rb") as log:
             log.seek(0, os.SEEK_END)
             log.seek(max(0, log.tell() - 2_000))
@@ -69,7 +72,7 @@ class Child:
         return lines[-1][:200] if lines else ""
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """In the child. Linux: the kernel ends it when the supervisor has died; elsewhere an orphan has to be ended by hand."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -86,7 +89,6 @@ class Supervisor:
 
     def add(self, child: Child) -> Child:
         """Start a child and keep it."""
-        child.log.parent.mkdir(parents=True, exist_ok=True)
         child.start()
         self.children.append(child)
         self._changed()

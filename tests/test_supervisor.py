@@ -1,0 +1,35 @@
+"""The supervisor: a child that dies is started again, whatever has become of its log."""
+
+import os
+import shutil
+import signal
+import sys
+
+from infra.supervisor import Child, Supervisor
+from tests.conftest import eventually
+
+SLEEPER = """
+import signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))
+print("awake", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_child_whose_log_is_gone_is_started_again(tmp_path):
+    told = []
+    supervisor = Supervisor(told.append, lambda: None)
+    sleeper = [sys.executable, "-c", SLEEPER]
+    child = supervisor.add(Child("sleeper", sleeper, tmp_path / "logs" / "sleeper.log"))
+    try:
+        for number, how in ((signal.SIGKILL, "was ended by SIGKILL"), (signal.SIGTERM, "ended with status 3")):
+            eventually(lambda: "awake" in child.log.read_text())
+            shutil.rmtree(child.log.parent)
+            before = child.pid
+            os.kill(before, number)
+            eventually(lambda: supervisor.tend() or child.pid not in {None, before})  # noqa: B023 - asked at once
+            assert how in told[-2]
+            assert "started again" in told[-1]
+    finally:
+        supervisor.stop()
+    assert child.pid is None
