@@ -1,19 +1,11 @@
 """Calls over HTTP on the real platform: two phones, coins by the second, and every way in which a call does not come about."""
 
-import json
 import time
 import uuid
 from datetime import timedelta
 
 import pytest
 
-from infra.backtest import Draft, backtest
-from infra.clickhouse import connect
-from infra.kafka import read_topic
-from infra.proofs.auditor import Row
-from infra.proofs.calls import CallAudit
-from schemas.billing import SHIPPED
-from schemas.tables import PROJECTIONS
 from tests.conftest import Phone, eventually
 
 FAST = {
@@ -265,26 +257,3 @@ def test_rules_turn_blocks_into_a_penalty_that_a_review_takes_back(phones, new_u
     again = admin.post(f"/v1/admin/reviews/{sue.user}/{case['case']}", json={"upheld": True})
     assert code(again, 404) == "review_unknown"
     admin.put("/v1/admin/block-rules", json=before)
-
-
-@pytest.mark.timeout(300)
-def test_what_the_log_says_of_all_this_keeps_every_law(stack):
-    """After the tests above: the auditor over the real log, once the calls that they left have ended."""
-
-    def read(topic):
-        for message in read_topic(stack.settings, topic):
-            value = message.value()
-            yield Row(message.partition(), message.key().decode(), None if value is None else json.loads(value))
-
-    deadline = time.monotonic() + 180
-    while (broken := CallAudit(read).broken) and time.monotonic() < deadline:
-        time.sleep(1)
-    assert broken == []
-    closed = sum(row.value["type"] == "BillClosed" and "connected_at" in row.value for row in read("bill.events"))
-    client = connect(stack.clickhouse)
-    draft = Draft("standard", SHIPPED[0].payer, SHIPPED[0].earner)
-    result = eventually(lambda: (found := backtest(client, draft, 1)).calls == closed and found)
-    assert (result.unequal, closed >= 5) == (0, True), "a re-rate with the tariff in force is the bill, to the coin"
-    for projection in PROJECTIONS:
-        due = client.query(f"SELECT count() FROM ({projection.select})").result_rows
-        assert client.query(f"SELECT count() FROM {projection.table}").result_rows == due, projection.table

@@ -1,0 +1,40 @@
+"""What the tests before have left in the log, looked at as a whole. By name it stands a while behind the tests of calls: the
+calls that they left end meanwhile."""
+
+import json
+import time
+
+import pytest
+
+from infra.backtest import Draft, backtest
+from infra.clickhouse import connect
+from infra.kafka import read_topic
+from infra.proofs.auditor import Row
+from infra.proofs.calls import CallAudit
+from schemas.billing import SHIPPED
+from schemas.tables import PROJECTIONS
+from tests.conftest import eventually
+
+
+@pytest.mark.timeout(300)
+def test_what_the_log_says_of_all_calls_keeps_every_law(stack):
+    """The auditor over the real log, once the calls that the tests of calls left have ended."""
+
+    def read(topic):
+        for message in read_topic(stack.settings, topic):
+            value = message.value()
+            yield Row(message.partition(), message.key().decode(), None if value is None else json.loads(value))
+
+    deadline = time.monotonic() + 180
+    while (broken := CallAudit(read).broken) and time.monotonic() < deadline:
+        time.sleep(1)
+    assert broken == []
+    closed = sum(row.value["type"] == "BillClosed" and "connected_at" in row.value for row in read("bill.events"))
+    client = connect(stack.clickhouse)
+    draft = Draft("standard", SHIPPED[0].payer, SHIPPED[0].earner)
+    result = eventually(lambda: (found := backtest(client, draft, 1)).calls == closed and found)
+    assert result.unequal == 0, "a re-rate with the tariff in force is the bill, to the coin"
+    assert closed >= 5, "the calls are those of tests/test_video.py: run both"
+    for projection in PROJECTIONS:
+        due = client.query(f"SELECT count() FROM ({projection.select})").result_rows
+        assert client.query(f"SELECT count() FROM {projection.table}").result_rows == due, projection.table
