@@ -220,7 +220,8 @@ class Platform:
         process = subprocess.Popen(
             command,
             env=os.environ | self.environment,
-            preexec_fn=die_with_parent,  # noqa: PLW1509 - one thread, here too
+            # no books can be closed on a platform that is gone
+            preexec_fn=partial(die_with_parent, signal.SIGKILL),  # noqa: PLW1509 - one thread, here too
             start_new_session=True,
         )
         asked = False

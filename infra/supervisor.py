@@ -72,10 +72,10 @@ class Child:
         return lines[-1][:200] if lines else ""
 
 
-def die_with_parent() -> None:
+def die_with_parent(by: signal.Signals = signal.SIGTERM) -> None:
     """In the child. Linux: the kernel ends it when the supervisor has died; elsewhere an orphan has to be ended by hand."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, by)
 
 
 class Supervisor:
