@@ -128,7 +128,8 @@ def _lag(settings: Settings, group: str) -> Finding:
         return Finding(f"{group} lag", False, "unknown: a transaction hangs or the broker is slow", "olo doctor")
     fine = behind <= LAG_RECORDS[group]
     processes = {"money": settings.money_processes, "live": settings.live_processes, "growth": settings.growth_processes}
-    more = f"OLO_{group.upper()}_PROCESSES={processes[group] + 1} make up" if group in processes else "make up"
+    room = processes.get(group, settings.partitions) < settings.partitions  # of more, the settings would complain
+    more = f"OLO_{group.upper()}_PROCESSES={processes[group] + 1} make up" if room else "make up"
     return Finding(f"{group} lag", fine, f"{behind:,} records", more)
 
 

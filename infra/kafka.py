@@ -124,6 +124,8 @@ def check_topics(settings: Settings, topics: Sequence[Topic]) -> list[Topic]:
 def create_topics(settings: Settings, topics: Sequence[Topic]) -> list[str]:
     """Create the topics that are missing; the names of the created ones. Errors: UsageError (see `check_topics`)."""
     missing = check_topics(settings, topics)
+    if not missing:
+        return []
     admin = AdminClient(quiet(settings))
     new = [
         NewTopic(
@@ -134,7 +136,7 @@ def create_topics(settings: Settings, topics: Sequence[Topic]) -> list[str]:
         )
         for topic in missing
     ]
-    for name, future in admin.create_topics(new).items() if new else ():
+    for name, future in admin.create_topics(new).items():
         try:
             future.result(TIMEOUT_S)
         except KafkaException as error:
