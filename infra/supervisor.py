@@ -6,6 +6,7 @@ and again waits longer each time, up to BACKOFF_S. Children die with the supervi
 
 import ctypes
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,8 @@ BACKOFF_S: Final = (0.0, 0.2, 0.5, 1.0, 2.0, 3.0)
 HEALTHY_S: Final = 20.0
 STOP_S: Final = 20.0
 PR_SET_PDEATHSIG: Final = 1
+# A line of a stack. One that hangs ends with its threads' stacks, behind the line that says so.
+STACK: Final = re.compile(r" |(Current t|T)hread 0x")
 
 Tell = Callable[[str], None]
 
@@ -62,13 +65,15 @@ class Child:
             )
 
     def last_words(self) -> str:
-        """The last line of its log: usually why it died."""
+        """The last line of its log that is not a stack's: usually why it died."""
         if not self.log.is_file():  # somebody has tidied up
             return ""
         with self.log.open("rb") as log:
             log.seek(0, os.SEEK_END)
-            log.seek(max(0, log.tell() - 2_000))
-            lines = [line for line in log.read().decode(errors="replace").splitlines() if line.strip()]
+            log.seek(max(0, log.tell() - 20_000))
+            lines = [
+                line for line in log.read().decode(errors="replace").splitlines() if line.strip() and not STACK.match(line)
+            ]
         return lines[-1][:200] if lines else ""
 
 

@@ -5,6 +5,7 @@ the client sends the same request again under the same Idempotency-Key: it count
 """
 
 import asyncio
+import logging
 import threading
 import uuid
 from operator import attrgetter
@@ -22,6 +23,8 @@ from schemas.entity import partition_of
 from schemas.topics import DEAD_LETTERS, Route, routes
 from serving.problems import Problem, unavailable
 from serving.views import Views
+
+log = logging.getLogger("olo.serving")
 
 # A client waits this long for an outcome; then it gets 202 and where to look. A healthy platform takes some 30 ms.
 OUTCOME_S: Final = 2.0
@@ -85,11 +88,19 @@ class Commands:
                 waiting.pop(name, None)
 
     async def tell(self, *commands: Message) -> None:
-        """Produce commands without an outcome, such as beats; returns when the log has them. Errors: Problem 503."""
+        """Produce commands without an outcome; returns when the log has them. Errors: Problem 503."""
         try:
             await asyncio.wait_for(asyncio.gather(*map(self._produce, commands)), OUTCOME_S)
         except TimeoutError:
             raise _unreachable("no answer in time") from None
+
+    async def note(self, *commands: Message) -> None:
+        """Tell commands that nobody waits for, such as beats and what was looked at; those that the log did not take are
+        lost, and a line of the process's log says so."""
+        try:
+            await self.tell(*commands)
+        except Problem as problem:
+            log.warning("%d x %s not taken: %s", len(commands), type(commands[0]).__name__, problem.detail)
 
     async def bury(self, letter: DeadLetter) -> None:
         """Keep what cannot be a command as a dead letter. Errors: Problem 503."""

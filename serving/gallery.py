@@ -30,7 +30,7 @@ from schemas.gallery import (
 from schemas.topics import GALLERY_RULES
 from schemas.user import Role
 from serving.auth import Admin, Caller, SignedIn
-from serving.commands import Commands, commands_of, views_of
+from serving.commands import commands_of, views_of
 from serving.gallery_room import Room, Watcher, room_of
 from serving.gallery_shelf import Place
 from serving.problems import Problem, responses
@@ -138,12 +138,9 @@ async def look(
     places = room.shelf.page(viewer, limit, after)
     cards = [CardAnswer(**room.card(viewer, place, explain=explain)) for place in places]
     if cards:
-        later.add_task(_shown, commands_of(request), caller.user, tuple(UserId(user) for _, user in places))
+        shown = tuple(UserId(user) for _, user in places)
+        later.add_task(commands_of(request).note, ShowCards(id=new_id(), at=now(), viewer=UserId(caller.user), cards=shown))
     return GalleryAnswer(cards=cards, cursor=_cursor(places[-1]) if len(places) == limit else None)
-
-
-async def _shown(commands: Commands, viewer: str, cards: tuple[UserId, ...]) -> None:
-    await commands.tell(ShowCards(id=new_id(), at=now(), viewer=UserId(viewer), cards=cards))
 
 
 @router.get(

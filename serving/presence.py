@@ -6,7 +6,6 @@ missed (`OFFLINE_AFTER`, `PEER_LOST_AFTER`).
 """
 
 import asyncio
-import logging
 from typing import Final
 
 from schemas.base import UserId, new_id, now
@@ -14,10 +13,7 @@ from schemas.topics import CALL, LINE, USER
 from schemas.user import BEAT_EVERY_S, Beat, OpenSession
 from schemas.video import CALL_BEAT_EVERY_S, BeatCall, CallStatus
 from serving.commands import Commands
-from serving.problems import Problem
 from serving.views import Views
-
-log = logging.getLogger("olo.serving")
 
 # Session beats come every second time.
 EVERY: Final = BEAT_EVERY_S // CALL_BEAT_EVERY_S
@@ -34,7 +30,7 @@ class Presence:
 
     def opened(self, user: str) -> None:
         """A stream was opened: the user is online at once."""
-        task = asyncio.get_running_loop().create_task(self._tell(self._session(user)))
+        task = asyncio.get_running_loop().create_task(self._commands.note(*self._session(user)))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -48,13 +44,7 @@ class Presence:
             beats = [beat for user in users for beat in self._call(user)]
             if turn % EVERY == 0:
                 beats += [beat for user in users for beat in self._session(user)]
-            await self._tell(beats)
-
-    async def _tell(self, beats: list[OpenSession | Beat | BeatCall]) -> None:
-        try:
-            await self._commands.tell(*beats)
-        except Problem as problem:
-            log.warning("%d beats were not taken: %s", len(beats), problem.detail)
+            await self._commands.note(*beats)
 
     def _session(self, user: str) -> list[OpenSession | Beat | BeatCall]:
         known = self._views.of(USER).get(user)

@@ -85,7 +85,7 @@ async def look(user: UserInPath, caller: SignedIn, request: Request, later: Back
     shown.pop("changed_at", None)
     if user != caller.user:
         view = RecordView(id=new_id(), at=now(), pair=pair_of(caller.user, user), user=UserId(caller.user), peer=UserId(user))
-        later.add_task(commands_of(request).tell, view)
+        later.add_task(commands_of(request).note, view)
     return ProfileAnswer(**shown)
 
 

@@ -133,14 +133,15 @@ class Tail:
         consumer = reader(self._settings, {"queued.min.messages": 50_000})
         partitions = range(topics.FEED.partitions)
         feed = self._recent(consumer, partitions)
-        starts = [TopicPartition(topics.FEED.name, p, offset) for p, offset in feed.items()]
+        shown = {(topics.FEED.name, p): offset for p, offset in feed.items()} | {(t, p): 0 for t in SMALL for p in partitions}
+        starts = [TopicPartition(*place, offset) for place, offset in shown.items()]
         for topic in EVENTS:
             starts += [TopicPartition(topic, p, offset) for p, offset in end_offsets(consumer, topic, partitions).items()]
-        starts += [TopicPartition(topic, p, 0) for topic in SMALL for p in partitions]
         self._views.balances = self._restore()
         ACCOUNTS.set_function(lambda: len(self._views.balances))
         self._views.hub.positions = dict(feed)
-        goals = end_offsets(consumer, topics.FEED.name, partitions)
+        ends = {(t, p): end for t in (topics.FEED.name, *SMALL) for p, end in end_offsets(consumer, t, partitions).items()}
+        goals = {place: end for place, end in ends.items() if end > shown[place]}
         consumer.assign(starts)
         log.info("%d accounts in view after %.2f s", len(self._views.balances), time.monotonic() - began)
         self._follow(consumer, goals)
@@ -165,8 +166,8 @@ class Tail:
             found[key] = Balance(state.seq, state.balance_coins, state.held_coins, state.at)
         return found
 
-    def _follow(self, consumer: Consumer, goals: dict[int, int]) -> None:
-        """Hand on what comes. Ready when the feed has reached the point where the restore ended."""
+    def _follow(self, consumer: Consumer, goals: dict[tuple[str, int], int]) -> None:
+        """Hand on what comes. Ready when the feed and every changelog have reached the point where they ended at the start."""
         while not self._stop.is_set():
             first = consumer.poll(0.1)
             self.heard_at = time.monotonic()
@@ -176,8 +177,8 @@ class Tail:
             if not self._views.ready and self._caught_up(consumer, goals):
                 self._loop.call_soon_threadsafe(setattr, self._views, "ready", True)
 
-    def _caught_up(self, consumer: Consumer, goals: dict[int, int]) -> bool:
-        """The feed's last records may be control records, which no message shows; positions step over them."""
-        places = consumer.position([TopicPartition(topics.FEED.name, p) for p in goals])
-        starts = self._views.hub.positions
-        return all(max(place.offset, starts[place.partition]) >= goals[place.partition] for place in places)
+    @staticmethod
+    def _caught_up(consumer: Consumer, goals: dict[tuple[str, int], int]) -> bool:
+        """The last records may be control records, which no message shows; positions step over them."""
+        places = consumer.position([TopicPartition(*place) for place in goals])
+        return all(place.offset >= goals[place.topic, place.partition] for place in places)

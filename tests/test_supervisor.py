@@ -33,3 +33,22 @@ def test_a_child_whose_log_is_gone_is_started_again(tmp_path):
     finally:
         supervisor.stop()
     assert child.pid is None
+
+
+HANGS = """
+import faulthandler, time
+faulthandler.dump_traceback_later(0.1, exit=True)
+time.sleep(60)
+"""
+
+
+def test_what_a_child_said_last_is_not_a_line_of_its_stack(tmp_path):
+    told = []
+    supervisor = Supervisor(told.append, lambda: None)
+    child = supervisor.add(Child("hangs", [sys.executable, "-c", HANGS], tmp_path / "hangs.log"))
+    try:
+        eventually(lambda: supervisor.tend() or told)
+        assert told[0] == "hangs ended with status 1: Timeout (0:00:00.100000)!; starting it again at once"
+    finally:
+        supervisor.stop()
+    assert child.pid is None
