@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from confluent_kafka import Consumer, TopicPartition
 
 from infra.errors import UsageError
-from infra.kafka import TIMEOUT_S, produce_one, read_topic, reader
+from infra.kafka import BOUNDED, TIMEOUT_S, produce_one, read_topic, reader
 from infra.settings import Settings
 from schemas.codec import decoder_of
 from schemas.dead_letters import DeadLetter
@@ -68,7 +68,7 @@ def skip(settings: Settings, place: str) -> bytes:
     wanted = Place.parse(place)
     if wanted.topic not in {topic.name for topic in topics() if topic.name.endswith(".inbox")}:
         raise NoSuchPlaceError(f"{wanted.topic!r} is no inbox; only records of an inbox can be skipped")
-    consumer = reader(settings, {"enable.partition.eof": True})
+    consumer = reader(settings, BOUNDED)
     try:
         value = _value_at(consumer, wanted)
     finally:

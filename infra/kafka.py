@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from infra.errors import UsageError
@@ -12,6 +12,8 @@ from schemas.entity import Topic
 
 # Brokers answer in milliseconds; ten seconds is a broker that is down.
 TIMEOUT_S = 10.0
+# A read that ends: a partition's end shows by a fetch that finds nothing, which a broker answers half a second late by default.
+BOUNDED = {"enable.partition.eof": True, "fetch.wait.max.ms": 20, "queued.max.messages.kbytes": 16_384}
 
 
 def quiet(settings: Settings, **more: Any) -> dict[str, Any]:
@@ -154,9 +156,17 @@ def _config(topic: Topic) -> dict[str, str]:
 
 def end_offsets(consumer: Consumer, topic: str, partitions: Sequence[int]) -> dict[int, int]:
     """Where each partition ends: the high watermark for read_uncommitted consumers, the last stable offset otherwise."""
-    return {
-        partition: consumer.get_watermark_offsets(TopicPartition(topic, partition), TIMEOUT_S)[1] for partition in partitions
-    }
+    return {place[1]: end for place, end in ends_of(consumer, [(topic, partition) for partition in partitions]).items()}
+
+
+def ends_of(consumer: Consumer, places: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int]:
+    """Where partitions of several topics end, asked in one request (see `end_offsets`). Errors: KafkaException."""
+    asked = [TopicPartition(topic, partition, OFFSET_END) for topic, partition in places]
+    found = consumer.offsets_for_times(asked, TIMEOUT_S) if asked else []
+    for part in found:
+        if part.error:
+            raise KafkaException(part.error)
+    return {(part.topic, part.partition): part.offset for part in found}
 
 
 def partitions_of(consumer: Consumer, topic: str) -> list[int]:
@@ -166,39 +176,47 @@ def partitions_of(consumer: Consumer, topic: str) -> list[int]:
 
 
 def read_to_end(
-    consumer: Consumer, starts: Sequence[TopicPartition], ends: dict[tuple[str, int], int], stuck: Callable[[], None]
+    settings: Settings,
+    starts: Sequence[TopicPartition],
+    ends: dict[tuple[str, int], int],
+    stuck: Callable[[], None] = lambda: None,
+    *,
+    committed: bool = True,
 ) -> Iterator[Message]:
     """Every record from `starts` until each partition's end of file lies at or behind `ends`; `stuck` is called while it waits.
 
-    Needs `enable.partition.eof`. The end of file steps over control records, so a partition that ends with an aborted
-    transaction ends, too.
+    The end of file steps over control records, so a partition that ends with an aborted transaction ends, too.
     """
     todo = {(start.topic, start.partition) for start in starts if ends[start.topic, start.partition] > max(start.offset, 0)}
-    consumer.assign([start for start in starts if (start.topic, start.partition) in todo])
-    while todo:
-        for message in consumer.consume(20_000, 0.05):
-            error = message.error()
-            if error is None:
-                yield message
-            elif error.code() == KafkaError._PARTITION_EOF:
-                place = (message.topic(), message.partition())
-                if message.offset() >= ends[place]:
-                    todo.discard(place)
-            elif not error.retriable():
-                raise KafkaException(error)
-        stuck()
-    consumer.unassign()
+    if not todo:
+        return
+    # A consumer that waited for its partitions meanwhile might wait a second for the client's next look at the metadata.
+    consumer = reader(settings, BOUNDED, committed=committed)
+    try:
+        consumer.assign([start for start in starts if (start.topic, start.partition) in todo])
+        while todo:
+            first = consumer.poll(0.05)
+            for message in [] if first is None else [first, *consumer.consume(20_000, 0)]:
+                error = message.error()
+                if error is None:
+                    yield message
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    place = (message.topic(), message.partition())
+                    if message.offset() >= ends[place]:
+                        todo.discard(place)
+                elif not error.retriable():
+                    raise KafkaException(error)
+            stuck()
+    finally:
+        consumer.close()
 
 
 def read_topic(settings: Settings, topic: str, *, committed: bool = True, partition: int | None = None) -> Iterator[Message]:
     """Every record that a topic, or one of its partitions, holds now."""
-    consumer = reader(settings, {"enable.partition.eof": True}, committed=committed)
     plain = reader(settings, committed=False)
     try:
-        partitions = partitions_of(plain, topic) if partition is None else [partition]
-        ends = {(topic, p): end for p, end in end_offsets(plain, topic, partitions).items()}
-        starts = [TopicPartition(topic, partition, 0) for partition in partitions]
-        yield from read_to_end(consumer, starts, ends, lambda: None)
+        places = [(topic, p) for p in (partitions_of(plain, topic) if partition is None else [partition])]
+        ends = ends_of(plain, places)
     finally:
-        consumer.close()
         plain.close()
+    yield from read_to_end(settings, [TopicPartition(*place, 0) for place in places], ends, committed=committed)

@@ -133,15 +133,9 @@ class FeedEndpoint:
         return old + recent
 
     def _read(self, user: str, partition: int, start: int, end: int) -> list[bytes]:
-        consumer = reader(self._settings, {"enable.partition.eof": True})
-        try:
-            found = read_to_end(
-                consumer, [TopicPartition(FEED.name, partition, start)], {(FEED.name, partition): end}, lambda: None
-            )
-            return [
-                encode_event(partition, message.offset(), message.value())
-                for message in found
-                if message.key() == user.encode() and message.offset() < end
-            ]
-        finally:
-            consumer.close()
+        ends = {(FEED.name, partition): end}
+        return [
+            encode_event(partition, message.offset(), message.value())
+            for message in read_to_end(self._settings, [TopicPartition(FEED.name, partition, start)], ends)
+            if message.key() == user.encode() and message.offset() < end
+        ]

@@ -18,7 +18,7 @@ from confluent_kafka import Consumer, Message, TopicPartition
 from msgspec import Struct
 from prometheus_client import Gauge
 
-from infra.kafka import AWAY, TIMEOUT_S, check_topics, end_offsets, read_topic, reader, records_of
+from infra.kafka import AWAY, TIMEOUT_S, check_topics, ends_of, read_topic, reader, records_of
 from infra.settings import Settings
 from schemas import balance, topics
 from schemas.base import Fact, State, Time
@@ -134,15 +134,12 @@ class Tail:
         partitions = range(topics.FEED.partitions)
         feed = self._recent(consumer, partitions)
         shown = {(topics.FEED.name, p): offset for p, offset in feed.items()} | {(t, p): 0 for t in SMALL for p in partitions}
-        starts = [TopicPartition(*place, offset) for place, offset in shown.items()]
-        for topic in EVENTS:
-            starts += [TopicPartition(topic, p, offset) for p, offset in end_offsets(consumer, topic, partitions).items()]
+        starts = shown | ends_of(consumer, [(topic, p) for topic in EVENTS for p in partitions])
         self._views.balances = self._restore()
         ACCOUNTS.set_function(lambda: len(self._views.balances))
         self._views.hub.positions = dict(feed)
-        ends = {(t, p): end for t in (topics.FEED.name, *SMALL) for p, end in end_offsets(consumer, t, partitions).items()}
-        goals = {place: end for place, end in ends.items() if end > shown[place]}
-        consumer.assign(starts)
+        goals = {place: end for place, end in ends_of(consumer, list(shown)).items() if end > shown[place]}
+        consumer.assign([TopicPartition(*place, offset) for place, offset in starts.items()])
         log.info("%d accounts in view after %.2f s", len(self._views.balances), time.monotonic() - began)
         self._follow(consumer, goals)
         consumer.close()

@@ -5,6 +5,7 @@ import signal
 import time
 import uuid
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import httpx
 import pyarrow as pa
@@ -127,6 +128,8 @@ def test_kill_9_of_the_flows_and_of_clickhouse_loses_and_repeats_nothing(stack, 
     eventually(lambda: ann.balance().json()["balance_coins"] == 20)
     eventually(lambda: warehouse_rows(stack, account) == [(1, 0), *((seq, 1) for seq in range(2, 22))])
     assert_stored_once(stack)
+    loaded = Path(f"/proc/{stack.child('store-0')['pid']}/maps")
+    assert not loaded.exists() or "/pandas/" not in loaded.read_text()  # its next start would be two seconds later
 
 
 def warehouse_rows(stack, account):

@@ -9,8 +9,10 @@ catches up by itself.
 
 import logging
 import re
+import sys
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from importlib.abc import MetaPathFinder
 from typing import Any, Final
 
 import pyarrow as pa
@@ -119,10 +121,11 @@ class Store:
             place = (part.topic, part.partition)
             self._stored[place] = stored.get(place, -1)
             part.offset = self._stored[place] + 1
+        projected = self._projected_to()
         for projection in PROJECTIONS:
             mine = {part.partition for part in parts if part.topic == projection.topic}
-            done = self._projected_to(projection)
-            self._projected |= {(projection.table, partition): done.get(partition, -1) for partition in mine}
+            places = [(projection.table, partition) for partition in mine]
+            self._projected |= {place: projected.get(place, -1) for place in places}
             self._project(projection, mine)
         consumer.assign(parts)
         metrics.PARTITIONS.labels(NAME).set(len(self._stored))
@@ -138,9 +141,11 @@ class Store:
         found = self._client.query(f"SELECT topic, partition, max(offset) FROM {LOG} GROUP BY topic, partition")
         return {(topic, partition): offset for topic, partition, offset in found.result_rows}
 
-    def _projected_to(self, projection: Projection) -> dict[int, int]:
-        found = self._client.query(f"SELECT partition, max(offset) FROM {projection.table} GROUP BY partition")
-        return dict(found.result_rows)
+    def _projected_to(self) -> dict[Place, int]:
+        """How far each typed table is with each partition: (table, partition) -> offset."""
+        each = (f"SELECT '{one.table}', partition, max(offset) FROM {one.table} GROUP BY partition" for one in PROJECTIONS)
+        found = self._client.query(" UNION ALL ".join(each))
+        return {(table, partition): offset for table, partition, offset in found.result_rows}
 
     def _wait_for_own_inserts(self, deadline: float) -> None:
         """An insert that a dead or timed-out store had sent may still be running: its rows must be counted."""
@@ -244,10 +249,8 @@ class Store:
         try:
             self._wait_for_own_inserts(deadline)
             stored = self._checkpoints()
-            for projection in PROJECTIONS:  # one of them may be the insert that got through after all
-                for partition, offset in self._projected_to(projection).items():
-                    at = (projection.table, partition)
-                    self._projected[at] = max(offset, self._projected.get(at, -1))
+            for place, offset in self._projected_to().items():  # one may be the insert that got through after all
+                self._projected[place] = max(offset, self._projected.get(place, -1))
         except (Error, OSError) as error:
             log.warning("ClickHouse does not answer yet: %s", str(error)[:200])
             return rows
@@ -279,5 +282,15 @@ class Store:
         self._client.close()
 
 
+class _NoPandas(MetaPathFinder):
+    """Arrow loads pandas to see whether a list is one of its series: two seconds and 60 MB that a restart need not wait for."""
+
+    @staticmethod
+    def find_spec(fullname: str, *_: Any) -> None:
+        if fullname == "pandas":
+            raise ModuleNotFoundError(fullname)
+
+
 if __name__ == "__main__":
+    sys.meta_path.insert(0, _NoPandas())
     start(NAME, Store, arguments())

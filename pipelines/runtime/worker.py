@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from confluent_kafka import Consumer, Message, TopicPartition
 
-from infra.kafka import committed, end_offsets, member, partitions_of, read_to_end, read_topic, reader, records_of
+from infra.kafka import committed, ends_of, member, partitions_of, read_to_end, read_topic, reader, records_of
 from infra.settings import Settings
 from pipelines.runtime import metrics
 from pipelines.runtime.core import Batch, Core
@@ -109,20 +109,14 @@ class Worker:
             if time.monotonic() > deadline:
                 raise Stuck(f"{self.flow}: the changelog could not be read within {RESTORE_S:.0f} s")
 
+        changelogs = [(self.core.deciders[part.topic].entity.changelog, part.partition) for part in parts]
         watermarks = reader(self.settings, committed=False)
-        states = reader(self.settings, {"enable.partition.eof": True, "queued.max.messages.kbytes": 16_384})
         try:
-            ends: dict[tuple[str, int], int] = {}
-            for topic in {part.topic for part in parts}:
-                changelog = self.core.deciders[topic].entity.changelog
-                mine = [part.partition for part in parts if part.topic == topic]
-                ends |= {(changelog, p): end for p, end in end_offsets(watermarks, changelog, mine).items()}
-            starts = [TopicPartition(topic, partition, 0) for topic, partition in ends]
-            for message in read_to_end(states, starts, ends, stuck):
-                self.core.restore(message.topic(), message.partition(), message.key(), message.value())
+            ends = ends_of(watermarks, changelogs)
         finally:
-            states.close()
             watermarks.close()
+        for message in read_to_end(self.settings, [TopicPartition(*place, 0) for place in changelogs], ends, stuck):
+            self.core.restore(message.topic(), message.partition(), message.key(), message.value())
         for part in parts:
             self.core.restored(self.core.lanes[part.topic, part.partition])
 
