@@ -1,5 +1,6 @@
 """Kafka clients, configured in one place: the admin's work on topics, and a bounded read of a whole topic."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ from schemas.entity import Topic
 
 # Brokers answer in milliseconds; ten seconds is a broker that is down.
 TIMEOUT_S = 10.0
+# A partition that was just created, or whose broker has just started, has no leader yet.
+ELECTING = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE})
 # A read that ends: a partition's end shows by a fetch that finds nothing, which a broker answers half a second late by default.
 BOUNDED = {"enable.partition.eof": True, "fetch.wait.max.ms": 20, "queued.max.messages.kbytes": 16_384}
 
@@ -161,12 +164,20 @@ def end_offsets(consumer: Consumer, topic: str, partitions: Sequence[int]) -> di
 
 def ends_of(consumer: Consumer, places: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int]:
     """Where partitions of several topics end, asked in one request (see `end_offsets`). Errors: KafkaException."""
-    asked = [TopicPartition(topic, partition, OFFSET_END) for topic, partition in places]
-    found = consumer.offsets_for_times(asked, TIMEOUT_S) if asked else []
-    for part in found:
-        if part.error:
-            raise KafkaException(part.error)
-    return {(part.topic, part.partition): part.offset for part in found}
+    if not places:
+        return {}
+    deadline = time.monotonic() + TIMEOUT_S
+    while True:
+        try:
+            found = consumer.offsets_for_times([TopicPartition(*place, OFFSET_END) for place in places], TIMEOUT_S)
+            for part in found:
+                if part.error:
+                    raise KafkaException(part.error)
+            return {(part.topic, part.partition): part.offset for part in found}
+        except KafkaException as error:
+            if error.args[0].code() not in ELECTING or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 def partitions_of(consumer: Consumer, topic: str) -> list[int]:

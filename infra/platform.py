@@ -101,7 +101,6 @@ class Platform:
 
     def launch(self, _: Callable[[str], None]) -> None:
         """Whatever needs the log alone starts at once, side by side; later steps wait for each."""
-        self.launch_warehouse()
         if self.vendors:
             self._launch_vendors()
         for name, processes in self.flows.items():
@@ -197,6 +196,7 @@ class Platform:
                 signal.signal(number, lambda *_: setattr(self.supervisor, "stopping", True))
             began = time.monotonic()
             try:
+                self.launch_warehouse()  # it needs nothing else, and the broker's start is a wait for one core
                 for name, step in self.steps():
                     self._step(name, step)
                 self._tell_where(time.monotonic() - began)
