@@ -69,7 +69,7 @@ class Commands:
         """Produce a command and wait for its outcome: the fact whose cause is the command, or the message `told` that it tells.
 
         None: not decided within OUTCOME_S. Errors: Problem 503."""
-        waiting = self._views.waiting
+        waiting = self._views.outcomes.waiting
         if len(waiting) >= MAX_WAITING:
             raise unavailable("overloaded", "too many commands are waiting for their outcome; try again soon")
         outcome: asyncio.Future[Fact] = self._loop.create_future()

@@ -21,16 +21,18 @@ from prometheus_client import Gauge
 from infra.kafka import AWAY, TIMEOUT_S, check_topics, ends_of, read_topic, reader, records_of
 from infra.settings import Settings
 from schemas import balance, topics
-from schemas.base import Fact, State, Time
+from schemas.base import State, Time
 from schemas.codec import decoder_of, state_decoder
 from schemas.entity import Entity
 from serving.feed import Hub
+from serving.outcomes import Outcomes
 
 log = logging.getLogger("olo.serving")
 
 HEARD: Final = tuple(entity for entity in topics.ENTITIES if entity is not topics.ACCOUNT)
 EVENTS: Final = tuple(entity.events for entity in HEARD)
 SMALL: Final = tuple(entity.changelog for entity in HEARD)
+CHANGELOGS: Final = {entity.events: entity.changelog for entity in HEARD}
 ENTRY: Final = b'{"type":"EntryRecorded"'
 # A new process reads so much of the feed's past (offsets a partition), so that the clients of the old one, who all come back at
 # once, resume from memory.
@@ -48,13 +50,13 @@ class Balance(Struct, gc=False):
 
 
 class Views:
-    """In memory, for the event loop only: balances, states of entities, and who waits for which outcome."""
+    """In memory, for the event loop only: balances, states of entities, and who waits for which outcome (`outcomes`)."""
 
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
         self.balances: dict[str, Balance] = {}
         self.states: dict[str, dict[str, Any]] = {topic: {} for topic in SMALL}
-        self.waiting: dict[str, asyncio.Future[Fact]] = {}
+        self.outcomes = Outcomes()
         self._watchers: dict[str, list[Callable[[str, Any], None]]] = {}
         self.ready = False
         self._entry = decoder_of((balance.EntryRecorded,))
@@ -76,13 +78,12 @@ class Views:
             if topic == topics.FEED.name:
                 self._show(message)
             elif topic in self._facts:
-                if self.waiting:
-                    fact = self._facts[topic](value)
-                    waiter = self.waiting.get(fact.cause)
-                    if waiter and not waiter.done():
-                        waiter.set_result(fact)
+                if self.outcomes:
+                    self.outcomes.fact((CHANGELOGS[topic], message.key()), message.timestamp()[1], self._facts[topic](value))
             else:
                 self._keep(topic, message.key().decode(), value)
+                if self.outcomes:
+                    self.outcomes.state((topic, message.key()), message.timestamp()[1])
 
     def _keep(self, topic: str, key: str, value: bytes | None) -> None:
         state = None if value is None else self._states[topic](value)

@@ -115,3 +115,14 @@ def test_favourites_that_cannot_be(bob):
     assert bob.api.put("/v1/favorites/nobody").json()["code"] == "user_unknown"
     assert bob.api.put(f"/v1/favorites/{bob.user}").json()["code"] == "same_user"
     assert bob.api.delete("/v1/favorites/nobody").json()["code"] == "not_favorite"
+
+
+def test_what_one_has_changed_is_what_one_reads_next(bob, new_user):
+    sue = new_user("streamer")
+    for number in range(25):
+        assert bob.api.put(f"/v1/favorites/{sue.user}").status_code == 200
+        assert [one["user"] for one in bob.api.get("/v1/favorites").json()] == [sue.user]
+        assert bob.api.delete(f"/v1/favorites/{sue.user}").status_code == 204
+        assert bob.api.get("/v1/favorites").json() == []
+        assert bob.api.put("/v1/profile", json={"name": f"bob {number}"}).status_code == 200
+        assert sue.get(f"/v1/profiles/{bob.user}").json()["name"] == f"bob {number}"
