@@ -26,7 +26,7 @@ from infra import broker
 from infra.errors import UsageError
 from infra.exposition import total
 from infra.settings import EMULATOR_VARIABLE, Environment, Settings, load
-from infra.supervisor import Child, Supervisor, answers, die_with_parent
+from infra.supervisor import Child, Supervisor, die_with_parent
 
 READY_S: Final = 90.0
 
@@ -79,7 +79,7 @@ class Platform:
         self.brokers = f"127.0.0.1:{port}"
         child = self.child("broker", command, self.brokers, foundation=True)
         tell("waiting for the broker ...")
-        self.supervisor.wait_until(child, lambda: answers(port), READY_S)
+        self.supervisor.wait_until(child, lambda: _answers(port), READY_S)
 
     def create_topics(self, _: Callable[[str], None]) -> None:
         """Whatever the map of topics has and the broker lacks."""
@@ -250,7 +250,7 @@ class Platform:
 
     def _port_is_free(self) -> None:
         host, port = self.settings.http_host, self.settings.http_port
-        if port and answers(port):
+        if port and _answers(port):
             raise PlatformError(f"port {port} on {host} is taken; set OLO_HTTP_PORT to a free one (0: any)")
 
     def write_endpoints(self) -> None:
@@ -286,7 +286,7 @@ class _Ports:
 
     def of(self, role: str) -> int:
         port = self._known.get(role, 0)
-        if not port or answers(port):
+        if not port or _answers(port):
             port = free_port(set(self._known.values()))
         self._known[role] = port
         _replace(self._file, self._known)
@@ -301,6 +301,12 @@ def free_port(taken: set[int]) -> int:
             port: int = probe.getsockname()[1]
         if port not in taken:
             return port
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(0.5)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _get(url: str) -> httpx.Response | None:

@@ -8,7 +8,6 @@ import ctypes
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -82,13 +81,6 @@ def die_with_parent(by: signal.Signals = signal.SIGTERM) -> None:
     """In the child. Linux: the kernel ends it when the supervisor has died; elsewhere an orphan has to be ended by hand."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, by)
-
-
-def answers(port: int) -> bool:
-    """Whether somebody listens on a port of this machine."""
-    with socket.socket() as probe:
-        probe.settimeout(0.5)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 class Supervisor:
