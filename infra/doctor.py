@@ -12,7 +12,7 @@ from clickhouse_connect.driver.exceptions import Error
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from infra.clickhouse import connect
-from infra.kafka import TIMEOUT_S, end_offsets, quiet, reader
+from infra.kafka import TIMEOUT_S, ends_of, quiet, reader
 from infra.settings import EMULATOR_VARIABLE, Environment, Settings
 from schemas.topics import ENTITIES, GROWTH, LIVE, MONEY, OUTBOX, topics
 
@@ -109,12 +109,10 @@ def lag_of(settings: Settings, group: str) -> int | None:
     """Records of the inboxes that `group` has not taken yet; None when the broker does not say in time."""
     consumer = Consumer(quiet(settings, **{"group.id": group, "isolation.level": "read_committed"}))
     try:
-        behind = 0
-        for topic, partitions in READS[group]:
-            parts = [TopicPartition(topic, p) for p in range(partitions)]
-            ends = end_offsets(consumer, topic, range(partitions))
-            for part in consumer.committed(parts, 5):
-                behind += max(0, ends[part.partition] - max(part.offset, 0))
+        places = [(topic, p) for topic, partitions in READS[group] for p in range(partitions)]
+        ends = ends_of(consumer, places)
+        taken = consumer.committed([TopicPartition(*place) for place in places], 5)
+        behind: int = sum(max(0, ends[part.topic, part.partition] - max(part.offset, 0)) for part in taken)
         return behind
     except KafkaException:
         return None

@@ -202,8 +202,7 @@ def read_to_end(
     if not todo:
         return
     # A consumer that waited for its partitions meanwhile might wait a second for the client's next look at the metadata.
-    consumer = reader(settings, BOUNDED, committed=committed)
-    try:
+    with reader(settings, BOUNDED, committed=committed) as consumer:
         consumer.assign([start for start in starts if (start.topic, start.partition) in todo])
         while todo:
             first = consumer.poll(0.05)
@@ -218,16 +217,11 @@ def read_to_end(
                 elif not error.retriable():
                     raise KafkaException(error)
             stuck()
-    finally:
-        consumer.close()
 
 
 def read_topic(settings: Settings, topic: str, *, committed: bool = True, partition: int | None = None) -> Iterator[Message]:
-    """Every record that a topic, or one of its partitions, holds now."""
-    plain = reader(settings, committed=False)
-    try:
+    """Every record that a topic, or one of its partitions, holds now; none when there is no such topic."""
+    with reader(settings, committed=False) as plain:
         places = [(topic, p) for p in (partitions_of(plain, topic) if partition is None else [partition])]
         ends = ends_of(plain, places)
-    finally:
-        plain.close()
     yield from read_to_end(settings, [TopicPartition(*place, 0) for place in places], ends, committed=committed)

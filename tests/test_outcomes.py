@@ -14,6 +14,12 @@ ADDED = FavoriteAdded(id="f", at=now(), cause="c", user="ann", peer="bob")
 REFUSED = FavoriteRefused(id="f", at=now(), cause="c", user="ann", peer="bob", refusal=FavoriteRefusal.SAME_USER)
 
 
+def asked():
+    """Somebody waits for the outcome of "c"."""
+    outcomes = Outcomes()
+    return outcomes, outcomes.waiting.setdefault("c", asyncio.get_running_loop().create_future())
+
+
 @pytest.mark.parametrize(
     ("records", "answered"),
     [
@@ -31,8 +37,7 @@ REFUSED = FavoriteRefused(id="f", at=now(), cause="c", user="ann", peer="bob", r
 )
 def test_an_answer_waits_for_the_state_behind_it(records, answered):
     async def run():
-        outcomes = Outcomes()
-        outcome = outcomes.waiting["c"] = asyncio.get_running_loop().create_future()
+        outcomes, outcome = asked()
         began = time.monotonic()
         for kind, place, at_ms in records:
             if kind == "state":
@@ -50,8 +55,7 @@ def test_an_answer_waits_for_the_state_behind_it(records, answered):
 
 def test_who_has_gone_is_forgotten_and_what_nobody_waits_for_is_nobodys():
     async def run():
-        outcomes = Outcomes()
-        outcome = outcomes.waiting["c"] = asyncio.get_running_loop().create_future()
+        outcomes, outcome = asked()
         outcomes.fact(PLACE, 7, ADDED)
         outcomes.fact(PLACE, 7, FavoriteAdded(id="g", at=now(), cause="another", user="ann", peer="bob"))
         outcome.cancel()
@@ -65,8 +69,7 @@ def test_who_has_gone_is_forgotten_and_what_nobody_waits_for_is_nobodys():
 
 def test_the_first_of_two_facts_is_the_answer():
     async def run():
-        outcomes = Outcomes()
-        outcome = outcomes.waiting["c"] = asyncio.get_running_loop().create_future()
+        outcomes, outcome = asked()
         outcomes.fact(PLACE, 7, ADDED)
         outcomes.fact(PLACE, 7, REFUSED)
         assert not outcome.done()

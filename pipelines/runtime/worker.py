@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from confluent_kafka import Consumer, Message, TopicPartition
 
-from infra.kafka import committed, ends_of, member, partitions_of, read_to_end, read_topic, reader, records_of
+from infra.kafka import committed, ends_of, member, read_to_end, read_topic, reader, records_of
 from infra.settings import Settings
 from pipelines.runtime import metrics
 from pipelines.runtime.core import Batch, Core
@@ -110,11 +110,8 @@ class Worker:
                 raise Stuck(f"{self.flow}: the changelog could not be read within {RESTORE_S:.0f} s")
 
         changelogs = [(self.core.deciders[part.topic].entity.changelog, part.partition) for part in parts]
-        watermarks = reader(self.settings, committed=False)
-        try:
-            ends = ends_of(watermarks, changelogs)
-        finally:
-            watermarks.close()
+        with reader(self.settings, committed=False) as plain:
+            ends = ends_of(plain, changelogs)
         for message in read_to_end(self.settings, [TopicPartition(*place, 0) for place in changelogs], ends, stuck):
             self.core.restore(message.topic(), message.partition(), message.key(), message.value())
         for part in parts:
@@ -190,12 +187,5 @@ class Worker:
 
 def _skips(settings: Settings) -> set[tuple[str, int, int]]:
     """The records that an operator set aside with `olo dead-letters skip`."""
-    plain = reader(settings, committed=False)
-    try:
-        known = partitions_of(plain, SKIPS.name)
-    finally:
-        plain.close()
-    if not known:
-        return set()
     places = (message.key().decode().rsplit("/", 2) for message in read_topic(settings, SKIPS.name))
     return {(topic, int(partition), int(offset)) for topic, partition, offset in places}
