@@ -19,7 +19,7 @@ check: .venv/ready         ## format, lint, types
 	.venv/bin/mypy
 
 bench: .venv/ready         ## every benchmark, each against a peer or a limit of the same run
-	@.venv/bin/python -W ignore -m infra.bench $(BENCH)
+	@.venv/bin/python -W ignore -m tests.lab.bench $(BENCH)
 
 prove: .venv/ready         ## the crash proof of money on the real broker
 	@$(OLO) prove money
@@ -28,9 +28,9 @@ city: .venv/ready          ## 200 synthetic phones on a platform, for five minut
 	@$(OLO) up --city 200 --minutes 5
 
 simulate: .venv/ready      ## 2,000 simulated schedules each of money, whole calls and growth: crashes, lost commits, repeats
-	@.venv/bin/python -m tests.simulated_money
-	@.venv/bin/python -m tests.simulated_calls
-	@.venv/bin/python -m tests.simulated_growth
+	@.venv/bin/python -m tests.lab.simulated_money
+	@.venv/bin/python -m tests.lab.simulated_calls
+	@.venv/bin/python -m tests.lab.simulated_growth
 
 schemas: .venv/ready       ## export JSON Schema and AsyncAPI
 	@$(OLO) schemas export

@@ -2,6 +2,7 @@
 
 import getpass
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Final, NoReturn
@@ -15,22 +16,21 @@ from rich.table import Table
 
 from infra import dead_letters, outbox, tokens
 from infra.cli_ads import attribution_app, connected, postbacks_app, warehouse
+from infra.config import POSTBACKS_NEED, ConfigError, Environment, load, missing_for
 from infra.doctor import report
 from infra.errors import UsageError
 from infra.kafka import create_topics
-from infra.platform import Platform, PlatformError, endpoints_of, settings_here
-from infra.settings import POSTBACKS_NEED, Environment, SettingsError, load, missing_for
-from schemas.export import documents, problems
+from infra.laboratory import laboratory
+from infra.platform import Platform, PlatformError, config_here
+from schemas.log.export import documents, problems
+from schemas.log.topics import SUBSCRIPTIONS, topics
 from schemas.outbox import EffectStatus
-from schemas.topics import SUBSCRIPTIONS, topics
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Olo: a live video-chat back end as a stream of events.")
 letters_app = typer.Typer(no_args_is_help=True, help="Records that no decider could take.")
 tariff_app = typer.Typer(no_args_is_help=True, help="Prices, before they are published.")
 outbox_app = typer.Typer(no_args_is_help=True, help="What is owed to vendors.")
 schemas_app = typer.Typer(no_args_is_help=True, help="The schemas for others.")
-prove_app = typer.Typer(no_args_is_help=True, help="Proofs on a platform of their own.")
-app.add_typer(prove_app, name="prove")
 app.add_typer(letters_app, name="dead-letters")
 app.add_typer(outbox_app, name="outbox")
 app.add_typer(tariff_app, name="tariff")
@@ -38,8 +38,8 @@ app.add_typer(schemas_app, name="schemas")
 app.add_typer(postbacks_app, name="postbacks")
 app.add_typer(attribution_app, name="attribution")
 EXPORTED: Final = Path(__file__).parent.parent / "schemas" / "exported"
-# An app tries again when it is told to (503) or hears nothing; a phone of the city gives up, and says so, after this.
-PATIENCE_S: Final = 10.0
+# The laboratory's commands know their own options.
+ANYTHING: Final = {"allow_extra_args": True, "ignore_unknown_options": True}
 console = Console(highlight=False)
 
 
@@ -55,32 +55,32 @@ def up(
     minutes: Annotated[float, typer.Option(help="the city's time, then everything stops; 0: until Ctrl-C", min=0)] = 0,
 ) -> None:
     """Start the whole platform here, and keep it alive until Ctrl-C."""
-    settings = load()
-    if city and settings.env is Environment.PRODUCTION:
+    config = load()
+    if city and config.env is Environment.PRODUCTION:
         fail("OLO_ENV: the city's phones have development tokens; production takes none of them")
-    command = [sys.executable, "-m", "infra.cli", "city", "--people", str(city), "--minutes", str(minutes)]
+    living = laboratory("city", "--people", city, "--minutes", minutes) if city else None
     # Whoever has set keys of real vendors wants to see those, not stand-ins.
-    vendors = bool(city) and not any(missing_for(name, settings) == [] for name in POSTBACKS_NEED)
-    if Platform(settings, console, vendors=vendors).up(command if city else None):
+    stand_ins = bool(city) and not any(missing_for(name, config) == [] for name in POSTBACKS_NEED)
+    if Platform(config, console, stand_ins=laboratory("vendors") if stand_ins else None).up(living):
         raise SystemExit(1)
 
 
-@app.command()
-def city(
-    people: Annotated[int, typer.Option(help="how many phones", min=2, max=5_000)] = 200,
-    minutes: Annotated[float, typer.Option(help="for how long; 0: until Ctrl-C", min=0)] = 0,
-    seed: Annotated[int, typer.Option(help="which people they are")] = 1,
-) -> None:
-    """Synthetic phones on the platform that runs here: a live table, and at the end whether every coin is accounted for."""
-    from infra.city.town import Plan
-    from infra.city.town import main as live
+@app.command(context_settings=ANYTHING, add_help_option=False)
+def city(arguments: typer.Context) -> None:
+    """Synthetic phones on the platform that runs here (of the laboratory: in a checkout only)."""
+    _run_in_laboratory("city", *arguments.args)
 
-    settings = load()
-    running = endpoints_of(settings.home)
-    if not running:
-        fail("nothing runs here; start the platform with `make up`, or both with `olo up --city 200`")
-    if live(running["http"], settings, Plan(people, minutes, seed, PATIENCE_S), console):
-        raise SystemExit(1)
+
+@app.command(context_settings=ANYTHING, add_help_option=False)
+def prove(arguments: typer.Context) -> None:
+    """Proofs on a platform of their own, such as `olo prove money` (of the laboratory: in a checkout only)."""
+    _run_in_laboratory("prove", *arguments.args)
+
+
+def _run_in_laboratory(*arguments: str) -> NoReturn:
+    """Become the laboratory's process: its output, its signals and its exit code are those of this command."""
+    command = laboratory(*arguments)
+    os.execv(command[0], command)  # noqa: S606 - our own interpreter with a fixed module
 
 
 @app.command()
@@ -90,16 +90,16 @@ def token(
     hours: Annotated[int, typer.Option(help="how long it is valid")] = 24,
 ) -> None:
     """Make a development token (an unsigned Firebase ID token)."""
-    settings = load()
-    if settings.env is Environment.PRODUCTION:
+    config = load()
+    if config.env is Environment.PRODUCTION:
         fail("OLO_ENV: production takes only tokens that Firebase has signed")
-    print(tokens.token(settings.firebase_project, user, role, lives_s=hours * 3600))
+    print(tokens.token(config.firebase_project, user, role, lives_s=hours * 3600))
 
 
 @app.command()
 def doctor() -> None:
     """Look at everything that Olo needs; each problem comes with the command that mends it."""
-    wrong = report(settings_here(), console.print)
+    wrong = report(config_here(), console.print)
     if wrong:
         fail(f"{wrong} problem(s); the commands above mend them")
     console.print("all is well")
@@ -230,25 +230,11 @@ def export(
     console.print(f"{len(new)} documents in {EXPORTED}")
 
 
-@prove_app.command()
-def money(
-    kills: Annotated[int, typer.Option(help="kill -9 so many times; the broker is killed once more")] = 18,
-    clients: Annotated[int, typer.Option(help="HTTP clients at once")] = 24,
-    seed: Annotated[int, typer.Option(help="which processes are killed when")] = 1,
-    outage: Annotated[float, typer.Option(help="for so many seconds all flows stand still, in the middle of calls")] = 120,
-) -> None:
-    """Kill money, live, store, serving and broker at random under load and calls, then audit everything to the coin."""
-    from infra.proofs.money import Plan, prove
-
-    if prove(Plan(kills=kills, clients=clients, seed=seed, outage_s=outage), lambda line: console.print(line, soft_wrap=True)):
-        raise SystemExit(1)
-
-
-def main() -> None:
+def main(commands: typer.Typer = app) -> None:
     """The entry point: known errors are one line, exit code 2."""
     try:
-        app()
-    except (SettingsError, PlatformError, UsageError) as error:
+        commands()
+    except (ConfigError, PlatformError, UsageError) as error:
         fail(" ".join(str(error).split()))
     except ClickHouseError as error:
         fail(f"the warehouse does not do that: {' '.join(str(error).split())[:300]}; see `olo doctor`")

@@ -16,9 +16,9 @@ from infra import outbox
 from infra.attribution import Export, Format, Network
 from infra.attribution import export as rows_of
 from infra.clickhouse import connect
+from infra.config import Config
 from infra.errors import UsageError
-from infra.platform import settings_here
-from infra.settings import Settings
+from infra.platform import config_here
 from schemas.outbox import EffectStatus
 from schemas.postback import Provider
 
@@ -31,20 +31,20 @@ ProviderOption = Annotated[Provider | None, typer.Option(help="only of this prov
 Effect = Annotated[str, typer.Argument(help="a postback's id, as `list` shows it")]
 
 
-def connected() -> Settings:
+def connected() -> Config:
     """Settings with a broker. Errors: UsageError."""
-    settings = settings_here()
-    if not settings.brokers:
+    config = config_here()
+    if not config.brokers:
         raise UsageError("no broker is running here; start one with `make up`, or set OLO_BROKERS")
-    return settings
+    return config
 
 
 def warehouse() -> Client:
     """A client of the warehouse. Errors: UsageError."""
-    settings = settings_here()
-    if not settings.clickhouse_url:
+    config = config_here()
+    if not config.clickhouse_url:
         raise UsageError("no ClickHouse is running here; start the platform with `make up`, or set OLO_CLICKHOUSE_URL")
-    return connect(settings.clickhouse_url)
+    return connect(config.clickhouse_url)
 
 
 @postbacks_app.command()
@@ -86,16 +86,16 @@ def redrive(
     provider: Annotated[Provider | None, typer.Option(help="all that this provider refused, or that came too late")] = None,
 ) -> None:
     """Have it tried again, for a day, after the cause was mended."""
-    settings, by = connected(), getpass.getuser()
+    config, by = connected(), getpass.getuser()
     if bool(postback) == bool(provider):
         raise UsageError("name one postback, or all of a provider with --provider")
     if postback:
-        outbox.redrive(settings, postback, by)
+        outbox.redrive(config, postback, by)
         console.print(f"{postback} is tried again; see `olo postbacks show {postback}`")
         return
-    bad = [one for one in outbox.postbacks(settings, provider or "", "") if one[1].status in outbox.ENDED_BADLY]
+    bad = [one for one in outbox.postbacks(config, provider or "", "") if one[1].status in outbox.ENDED_BADLY]
     for name, effect in bad:
-        outbox.redrive_found(settings, name, effect, by)
+        outbox.redrive_found(config, name, effect, by)
     console.print(f"{len(bad)} postbacks to {provider} are tried again; see `olo postbacks list --provider {provider}`")
 
 

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import Consumer, TopicPartition
 
+from infra.config import Config
 from infra.errors import UsageError
 from infra.kafka import BOUNDED, TIMEOUT_S, produce_one, read_topic, reader
-from infra.settings import Settings
-from schemas.codec import decoder_of
-from schemas.dead_letters import DeadLetter
-from schemas.topics import DEAD_LETTERS, SKIPS, topics
+from schemas.log.codec import decoder_of
+from schemas.log.dead_letters import DeadLetter
+from schemas.log.topics import DEAD_LETTERS, SKIPS, topics
 
 
 class NoSuchPlaceError(UsageError):
@@ -37,43 +37,43 @@ class Place(NamedTuple):
         return cls(parts[0], int(parts[1]), int(parts[2]))
 
 
-def letters(settings: Settings) -> Iterator[DeadLetter]:
+def letters(config: Config) -> Iterator[DeadLetter]:
     """All dead letters, oldest first."""
     decode = decoder_of((DeadLetter,))
-    for message in read_topic(settings, DEAD_LETTERS.name):
+    for message in read_topic(config, DEAD_LETTERS.name):
         letter: Any = decode(message.value())
         yield letter
 
 
-def find(settings: Settings, place: str) -> DeadLetter:
+def find(config: Config, place: str) -> DeadLetter:
     """The last letter of a place. Errors: NoSuchPlaceError."""
     wanted = Place.parse(place)
-    found = [letter for letter in letters(settings) if (letter.topic, letter.partition, letter.offset) == wanted]
+    found = [letter for letter in letters(config) if (letter.topic, letter.partition, letter.offset) == wanted]
     if not found:
         raise NoSuchPlaceError(f"there is no dead letter of {place}; `olo dead-letters list` shows all")
     return found[-1]
 
 
-def redrive(settings: Settings, place: str) -> Place:
+def redrive(config: Config, place: str) -> Place:
     """Put a letter's record into its topic once more; where it stands now. Errors: NoSuchPlaceError, KafkaException."""
-    letter = find(settings, place)
+    letter = find(config, place)
     if letter.topic not in {topic.name for topic in topics()}:
         raise NoSuchPlaceError(f"{place} came over HTTP; mend what `olo dead-letters show {place}` shows, and POST it again")
-    at = produce_one(settings, letter.topic, letter.key, letter.value, letter.partition)
+    at = produce_one(config, letter.topic, letter.key, letter.value, letter.partition)
     return Place(letter.topic, letter.partition, at.offset())
 
 
-def skip(settings: Settings, place: str) -> bytes:
+def skip(config: Config, place: str) -> bytes:
     """Have the flows put a record aside at their next start; its bytes. Errors: NoSuchPlaceError."""
     wanted = Place.parse(place)
     if wanted.topic not in {topic.name for topic in topics() if topic.name.endswith(".inbox")}:
         raise NoSuchPlaceError(f"{wanted.topic!r} is no inbox; only records of an inbox can be skipped")
-    consumer = reader(settings, BOUNDED)
+    consumer = reader(config, BOUNDED)
     try:
         value = _value_at(consumer, wanted)
     finally:
         consumer.close()
-    produce_one(settings, SKIPS.name, place.encode(), datetime.now().astimezone().isoformat().encode(), 0)
+    produce_one(config, SKIPS.name, place.encode(), datetime.now().astimezone().isoformat().encode(), 0)
     return value
 
 

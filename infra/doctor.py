@@ -12,9 +12,9 @@ from clickhouse_connect.driver.exceptions import Error
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from infra.clickhouse import connect
+from infra.config import EMULATOR_VARIABLE, Config, Environment
 from infra.kafka import TIMEOUT_S, ends_of, quiet, reader
-from infra.settings import EMULATOR_VARIABLE, Environment, Settings
-from schemas.topics import ENTITIES, GROWTH, LIVE, MONEY, OUTBOX, topics
+from schemas.log.topics import ENTITIES, GROWTH, LIVE, MONEY, OUTBOX, topics
 
 FREE_GB: Final = 5
 # A flow that decides and is this far behind answers nobody in time; a store that is so far behind shows analysts the past.
@@ -37,20 +37,20 @@ class Finding(NamedTuple):
     mend: str = ""
 
 
-def examine(settings: Settings) -> Iterator[Finding]:
+def examine(config: Config) -> Iterator[Finding]:
     """Every finding, as it is made."""
     yield _python()
-    yield _disk(settings)
-    yield _production(settings)
-    yield _port(settings)
-    broker = _broker(settings)
+    yield _disk(config)
+    yield _production(config)
+    yield _port(config)
+    broker = _broker(config)
     yield broker
     if broker.fine:
-        yield _topics(settings)
+        yield _topics(config)
         for group in LAG_RECORDS:
-            yield _lag(settings, group)
-    yield _clickhouse(settings)
-    yield _http(settings)
+            yield _lag(config, group)
+    yield _clickhouse(config)
+    yield _http(config)
 
 
 def _python() -> Finding:
@@ -59,45 +59,45 @@ def _python() -> Finding:
     return Finding("Python", fine, version, "make clean && make PYTHON=python3.11 up")
 
 
-def _disk(settings: Settings) -> Finding:
-    folder = settings.home if settings.home.exists() else settings.home.absolute().parent
+def _disk(config: Config) -> Finding:
+    folder = config.home if config.home.exists() else config.home.absolute().parent
     free_gb = shutil.disk_usage(folder).free / 1e9
     return Finding("disk", free_gb >= FREE_GB, f"{free_gb:.0f} GB free at {folder}", "OLO_HOME=/a/larger/disk make up")
 
 
-def _production(settings: Settings) -> Finding:
+def _production(config: Config) -> Finding:
     emulated = bool(os.environ.get(EMULATOR_VARIABLE))
-    fine = settings.env is Environment.DEVELOPMENT or not emulated
-    return Finding("environment", fine, settings.env, f"unset {EMULATOR_VARIABLE}")
+    fine = config.env is Environment.DEVELOPMENT or not emulated
+    return Finding("environment", fine, config.env, f"unset {EMULATOR_VARIABLE}")
 
 
-def _running(settings: Settings) -> bool:
-    return (settings.home / "endpoints.json").is_file()
+def _running(config: Config) -> bool:
+    return (config.home / "endpoints.json").is_file()
 
 
-def _port(settings: Settings) -> Finding:
+def _port(config: Config) -> Finding:
     with socket.socket() as probe:
         probe.settimeout(1)
-        taken = probe.connect_ex((settings.http_host, settings.http_port)) == 0
-    state = "in use by this Olo" if taken and _running(settings) else "in use by another program" if taken else "free"
-    fine = not taken or _running(settings)
-    return Finding(f"port {settings.http_port}", fine, state, f"OLO_HTTP_PORT={settings.http_port + 1} make up")
+        taken = probe.connect_ex((config.http_host, config.http_port)) == 0
+    state = "in use by this Olo" if taken and _running(config) else "in use by another program" if taken else "free"
+    fine = not taken or _running(config)
+    return Finding(f"port {config.http_port}", fine, state, f"OLO_HTTP_PORT={config.http_port + 1} make up")
 
 
-def _broker(settings: Settings) -> Finding:
-    if not settings.brokers:
+def _broker(config: Config) -> Finding:
+    if not config.brokers:
         return Finding("broker", False, "not running", "make up")
     try:
-        consumer = Consumer(quiet(settings, **{"group.id": "olo-doctor"}))
+        consumer = Consumer(quiet(config, **{"group.id": "olo-doctor"}))
         found = consumer.list_topics(timeout=5)
         consumer.close()
     except KafkaException as error:
-        return Finding("broker", False, f"{settings.brokers} does not answer ({error.args[0].name()})", "make up")
-    return Finding("broker", True, f"{len(found.brokers)} node(s) at {settings.brokers}")
+        return Finding("broker", False, f"{config.brokers} does not answer ({error.args[0].name()})", "make up")
+    return Finding("broker", True, f"{len(found.brokers)} node(s) at {config.brokers}")
 
 
-def _topics(settings: Settings) -> Finding:
-    consumer = reader(settings)
+def _topics(config: Config) -> Finding:
+    consumer = reader(config)
     there = consumer.list_topics(timeout=TIMEOUT_S).topics
     consumer.close()
     wrong = [t.name for t in topics() if t.name not in there or len(there[t.name].partitions) != t.partitions]
@@ -105,9 +105,9 @@ def _topics(settings: Settings) -> Finding:
     return Finding("topics", not wrong, seen, "olo topics --create")
 
 
-def lag_of(settings: Settings, group: str) -> int | None:
+def lag_of(config: Config, group: str) -> int | None:
     """Records of the inboxes that `group` has not taken yet; None when the broker does not say in time."""
-    consumer = Consumer(quiet(settings, **{"group.id": group, "isolation.level": "read_committed"}))
+    consumer = Consumer(quiet(config, **{"group.id": group, "isolation.level": "read_committed"}))
     try:
         places = [(topic, p) for topic, partitions in READS[group] for p in range(partitions)]
         ends = ends_of(consumer, places)
@@ -120,30 +120,30 @@ def lag_of(settings: Settings, group: str) -> int | None:
         consumer.close()
 
 
-def _lag(settings: Settings, group: str) -> Finding:
-    behind = lag_of(settings, group)
+def _lag(config: Config, group: str) -> Finding:
+    behind = lag_of(config, group)
     if behind is None:
         return Finding(f"{group} lag", False, "unknown: a transaction hangs or the broker is slow", "olo doctor")
     fine = behind <= LAG_RECORDS[group]
-    processes = {"money": settings.money_processes, "live": settings.live_processes, "growth": settings.growth_processes}
-    room = processes.get(group, settings.partitions) < settings.partitions  # of more, the settings would complain
+    processes = {"money": config.money_processes, "live": config.live_processes, "growth": config.growth_processes}
+    room = processes.get(group, config.partitions) < config.partitions  # of more, the settings would complain
     more = f"OLO_{group.upper()}_PROCESSES={processes[group] + 1} make up" if room else "make up"
     return Finding(f"{group} lag", fine, f"{behind:,} records", more)
 
 
-def _clickhouse(settings: Settings) -> Finding:
-    if not settings.clickhouse_url:
+def _clickhouse(config: Config) -> Finding:
+    if not config.clickhouse_url:
         return Finding("ClickHouse", False, "not running", "make up")
-    where = settings.clickhouse_url.rpartition("@")[2]
+    where = config.clickhouse_url.rpartition("@")[2]
     try:
-        version = connect(settings.clickhouse_url).server_version
+        version = connect(config.clickhouse_url).server_version
     except (Error, OSError) as error:
         return Finding("ClickHouse", False, f"{where} does not answer ({type(error).__name__})", "make up")
     return Finding("ClickHouse", True, f"{version} at {where}")
 
 
-def _http(settings: Settings) -> Finding:
-    url = f"http://{settings.http_host}:{settings.http_port}"
+def _http(config: Config) -> Finding:
+    url = f"http://{config.http_host}:{config.http_port}"
     try:
         answer = httpx.get(f"{url}/readyz", timeout=5)
     except httpx.HTTPError as error:
@@ -151,10 +151,10 @@ def _http(settings: Settings) -> Finding:
     return Finding("HTTP", answer.status_code == 200, f"{url} answers {answer.status_code}", "make up")
 
 
-def report(settings: Settings, tell: Callable[[str], None]) -> int:
+def report(config: Config, tell: Callable[[str], None]) -> int:
     """Tell all findings; how many are not fine."""
     wrong = 0
-    for finding in examine(settings):
+    for finding in examine(config):
         wrong += not finding.fine
         mark = "[green]ok[/]  " if finding.fine else "[red]no[/]  "
         tell(f"{mark}{finding.what:<14} {finding.seen}" + ("" if finding.fine else f"\n      mend: [bold]{finding.mend}[/]"))

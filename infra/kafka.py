@@ -7,9 +7,9 @@ from typing import Any
 from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from infra.config import Config
 from infra.errors import UsageError
-from infra.settings import Settings
-from schemas.entity import Topic
+from schemas.log.entity import Topic
 
 # Brokers answer in milliseconds; ten seconds is a broker that is down.
 TIMEOUT_S = 10.0
@@ -19,17 +19,17 @@ ELECTING = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT
 BOUNDED = {"enable.partition.eof": True, "fetch.wait.max.ms": 20, "queued.max.messages.kbytes": 16_384}
 
 
-def quiet(settings: Settings, **more: Any) -> dict[str, Any]:
+def quiet(config: Config, **more: Any) -> dict[str, Any]:
     """Connection properties without librdkafka's chatter on stderr; errors reach us as errors."""
-    return {**settings.kafka, "log_level": 2, "error_cb": lambda _: None, **more}
+    return {**config.kafka, "log_level": 2, "error_cb": lambda _: None, **more}
 
 
-def reader(settings: Settings, more: dict[str, Any] | None = None, *, committed: bool = True) -> Consumer:
+def reader(config: Config, more: dict[str, Any] | None = None, *, committed: bool = True) -> Consumer:
     """A consumer outside of any group's business: assigned by hand, never commits."""
     level = "read_committed" if committed else "read_uncommitted"
     return Consumer(
         quiet(
-            settings,
+            config,
             **{
                 "group.id": "olo-reader",
                 "enable.auto.commit": False,
@@ -41,7 +41,7 @@ def reader(settings: Settings, more: dict[str, Any] | None = None, *, committed:
     )
 
 
-def member(settings: Settings, group: str, slot: int, more: dict[str, Any]) -> Consumer:
+def member(config: Config, group: str, slot: int, more: dict[str, Any]) -> Consumer:
     """One of a group's consumers: a slot of its own, which a restart takes up again; reads what is committed, commits by hand.
 
     A static member under an eager assignor: each rebalance gives every partition to somebody. A cooperative one hands them over
@@ -60,10 +60,10 @@ def member(settings: Settings, group: str, slot: int, more: dict[str, Any]) -> C
         "auto.offset.reset": "earliest",
         "isolation.level": "read_committed",
     }
-    return Consumer(quiet(settings, **conf, **more))
+    return Consumer(quiet(config, **conf, **more))
 
 
-def produce_one(settings: Settings, topic: str, key: bytes, value: bytes, partition: int) -> Message:
+def produce_one(config: Config, topic: str, key: bytes, value: bytes, partition: int) -> Message:
     """Write one record, for a person at the command line; where it stands now. Errors: KafkaException, TimeoutError."""
     placed: list[Message] = []
 
@@ -72,7 +72,7 @@ def produce_one(settings: Settings, topic: str, key: bytes, value: bytes, partit
             raise KafkaException(error)
         placed.append(message)
 
-    producer = Producer(quiet(settings, **{"enable.idempotence": True, "message.timeout.ms": 10_000}))
+    producer = Producer(quiet(config, **{"enable.idempotence": True, "message.timeout.ms": 10_000}))
     producer.produce(topic, value, key, partition, on_delivery=delivered)
     producer.flush(TIMEOUT_S)
     if not placed:
@@ -112,10 +112,10 @@ def _is_record(message: Message, passing: frozenset[int]) -> bool:
     raise KafkaException(error)
 
 
-def check_topics(settings: Settings, topics: Sequence[Topic]) -> list[Topic]:
+def check_topics(config: Config, topics: Sequence[Topic]) -> list[Topic]:
     """The topics that the broker lacks. Those that it has must have as many partitions as ours: keys would stand in wrong ones.
     Errors: UsageError."""
-    there = AdminClient(quiet(settings)).list_topics(timeout=TIMEOUT_S).topics
+    there = AdminClient(quiet(config)).list_topics(timeout=TIMEOUT_S).topics
     for topic in topics:
         found = len(there[topic.name].partitions) if topic.name in there else topic.partitions
         if found != topic.partitions:
@@ -126,17 +126,17 @@ def check_topics(settings: Settings, topics: Sequence[Topic]) -> list[Topic]:
     return [topic for topic in topics if topic.name not in there]
 
 
-def create_topics(settings: Settings, topics: Sequence[Topic]) -> list[str]:
+def create_topics(config: Config, topics: Sequence[Topic]) -> list[str]:
     """Create the topics that are missing; the names of the created ones. Errors: UsageError (see `check_topics`)."""
-    missing = check_topics(settings, topics)
+    missing = check_topics(config, topics)
     if not missing:
         return []
-    admin = AdminClient(quiet(settings))
+    admin = AdminClient(quiet(config))
     new = [
         NewTopic(
             topic.name,
             num_partitions=topic.partitions,
-            replication_factor=settings.replication_factor,
+            replication_factor=config.replication_factor,
             config=_config(topic),
         )
         for topic in missing
@@ -187,7 +187,7 @@ def partitions_of(consumer: Consumer, topic: str) -> list[int]:
 
 
 def read_to_end(
-    settings: Settings,
+    config: Config,
     starts: Sequence[TopicPartition],
     ends: dict[tuple[str, int], int],
     stuck: Callable[[], None] = lambda: None,
@@ -202,7 +202,7 @@ def read_to_end(
     if not todo:
         return
     # A consumer that waited for its partitions meanwhile might wait a second for the client's next look at the metadata.
-    with reader(settings, BOUNDED, committed=committed) as consumer:
+    with reader(config, BOUNDED, committed=committed) as consumer:
         consumer.assign([start for start in starts if (start.topic, start.partition) in todo])
         while todo:
             first = consumer.poll(0.05)
@@ -219,9 +219,9 @@ def read_to_end(
             stuck()
 
 
-def read_topic(settings: Settings, topic: str, *, committed: bool = True, partition: int | None = None) -> Iterator[Message]:
+def read_topic(config: Config, topic: str, *, committed: bool = True, partition: int | None = None) -> Iterator[Message]:
     """Every record that a topic, or one of its partitions, holds now; none when there is no such topic."""
-    with reader(settings, committed=False) as plain:
+    with reader(config, committed=False) as plain:
         places = [(topic, p) for p in (partitions_of(plain, topic) if partition is None else [partition])]
         ends = ends_of(plain, places)
-    yield from read_to_end(settings, [TopicPartition(*place, 0) for place in places], ends, committed=committed)
+    yield from read_to_end(config, [TopicPartition(*place, 0) for place in places], ends, committed=committed)

@@ -6,14 +6,14 @@ from typing import Any, Final
 
 from clickhouse_connect.driver.client import Client
 
+from infra.config import Config
 from infra.errors import UsageError
 from infra.kafka import produce_one, read_topic
-from infra.settings import Settings
-from schemas.base import new_id, now
-from schemas.codec import encode, state_decoder
-from schemas.entity import partition_of
+from schemas.log.base import new_id, now
+from schemas.log.codec import encode, state_decoder
+from schemas.log.entity import partition_of
+from schemas.log.topics import OUTBOX
 from schemas.outbox import Effect, EffectKind, EffectStatus, RedriveEffect
-from schemas.topics import OUTBOX
 
 # A person who redrives wants it done today.
 REDRIVEN_FOR: Final = timedelta(hours=24)
@@ -25,26 +25,26 @@ class NoSuchEffectError(UsageError):
     """There is no such effect, or it cannot be redriven."""
 
 
-def effects(settings: Settings) -> Iterator[tuple[str, Effect]]:
+def effects(config: Config) -> Iterator[tuple[str, Effect]]:
     """Every effect that is remembered, as it stands."""
     decode = state_decoder(Effect)
     last: dict[str, bytes | None] = {}
-    for message in read_topic(settings, OUTBOX.changelog):
+    for message in read_topic(config, OUTBOX.changelog):
         last[message.key().decode()] = message.value()
     return ((name, decode(value)) for name, value in last.items() if value is not None)
 
 
-def find(settings: Settings, name: str) -> Effect:
+def find(config: Config, name: str) -> Effect:
     """One effect. Errors: NoSuchEffectError."""
-    found = dict(effects(settings)).get(name)
+    found = dict(effects(config)).get(name)
     if found is None:
         raise NoSuchEffectError(f"there is no effect {name!r}, or it was done more than a day ago; see `olo outbox list --all`")
     return found
 
 
-def postbacks(settings: Settings, provider: str, status: str) -> Iterator[tuple[str, Effect]]:
+def postbacks(config: Config, provider: str, status: str) -> Iterator[tuple[str, Effect]]:
     """The postbacks that are remembered, of one provider and status if these are given."""
-    for name, effect in effects(settings):
+    for name, effect in effects(config):
         if effect.kind is EffectKind.POSTBACK and provider in ("", effect.provider) and status in ("", effect.status):
             yield name, effect
 
@@ -58,15 +58,15 @@ def ledger(client: Client) -> list[tuple[Any, ...]]:
     return list(client.query(sql).result_rows)
 
 
-def redrive(settings: Settings, name: str, by: str) -> None:
+def redrive(config: Config, name: str, by: str) -> None:
     """Have a refused or expired effect tried again. Errors: NoSuchEffectError, KafkaException."""
-    redrive_found(settings, name, find(settings, name), by)
+    redrive_found(config, name, find(config, name), by)
 
 
-def redrive_found(settings: Settings, name: str, effect: Effect, by: str) -> None:
+def redrive_found(config: Config, name: str, effect: Effect, by: str) -> None:
     """The same for an effect that was looked up. Errors: NoSuchEffectError, KafkaException."""
     if effect.status not in ENDED_BADLY:
         raise NoSuchEffectError(f"{name} is {effect.status}: only refused and expired effects can be redriven")
     command = RedriveEffect(id=new_id(), at=now(), effect=name, expires_at=now() + REDRIVEN_FOR, by=by)
     key = name.encode()
-    produce_one(settings, OUTBOX.inbox, key, encode(command), partition_of(key, OUTBOX.partitions))
+    produce_one(config, OUTBOX.inbox, key, encode(command), partition_of(key, OUTBOX.partitions))

@@ -23,9 +23,9 @@ from rich.console import Console
 from rich.table import Table
 
 from infra import broker
+from infra.config import EMULATOR_VARIABLE, Config, Environment, load
 from infra.errors import UsageError
 from infra.exposition import total
-from infra.settings import EMULATOR_VARIABLE, Environment, Settings, load
 from infra.supervisor import Child, Supervisor, die_with_parent
 
 READY_S: Final = 90.0
@@ -38,14 +38,14 @@ class PlatformError(Exception):
 class Platform:
     """Everything that `olo up` starts, in order; `up` blocks until a signal."""
 
-    def __init__(self, settings: Settings, console: Console, *, vendors: bool = False) -> None:
-        self.vendors = vendors
-        self.vendors_environment: dict[str, str] = {}
-        self.settings = settings
-        self.home = settings.home.absolute()
+    def __init__(self, config: Config, console: Console, *, stand_ins: list[str] | None = None) -> None:
+        self.stand_ins = stand_ins
+        self.stand_ins_environment: dict[str, str] = {}
+        self.config = config
+        self.home = config.home.absolute()
         self.console = console
-        self.brokers = settings.brokers
-        self.clickhouse = settings.clickhouse_url
+        self.brokers = config.brokers
+        self.clickhouse = config.clickhouse_url
         self.http = ""
         self.ports = _Ports(self.home / "ports.json")
         self.supervisor = Supervisor(lambda line: console.print(f"[yellow]olo:[/] {line}"), self.write_endpoints)
@@ -60,8 +60,8 @@ class Platform:
             "OLO_CLICKHOUSE_URL": self.clickhouse,
             "OLO_HOME": str(self.home),
             "PYTHONUNBUFFERED": "1",
-        } | self.vendors_environment
-        if self.settings.env is Environment.DEVELOPMENT:
+        } | self.stand_ins_environment
+        if self.config.env is Environment.DEVELOPMENT:
             found[EMULATOR_VARIABLE] = os.environ.get(EMULATOR_VARIABLE, "127.0.0.1:9099")
         return found
 
@@ -72,7 +72,7 @@ class Platform:
 
     def start_broker(self, tell: Callable[[str], None]) -> None:
         """The embedded broker, unless `OLO_BROKERS` names one."""
-        if self.settings.brokers:
+        if self.config.brokers:
             return
         port = self.ports.of("broker")
         command = broker.prepare(self.home / "kafka", port, self.ports.of("controller"), tell)
@@ -84,9 +84,9 @@ class Platform:
     def create_topics(self, _: Callable[[str], None]) -> None:
         """Whatever the map of topics has and the broker lacks."""
         from infra.kafka import create_topics
-        from schemas.topics import topics
+        from schemas.log.topics import topics
 
-        connected = self.settings.model_copy(update={"brokers": self.brokers})
+        connected = self.config.model_copy(update={"brokers": self.brokers})
         deadline = time.monotonic() + READY_S
         while True:
             try:
@@ -95,27 +95,27 @@ class Platform:
             except UsageError as error:
                 raise PlatformError(str(error)) from None
             except Exception as error:
-                if time.monotonic() > deadline or self.settings.brokers:
+                if time.monotonic() > deadline or self.config.brokers:
                     raise PlatformError(f"OLO_BROKERS: no broker answers at {self.brokers}: {error}") from error
                 time.sleep(0.2)
 
     def launch(self, _: Callable[[str], None]) -> None:
         """Whatever needs the log alone starts at once, side by side; later steps wait for each."""
-        if self.vendors:
-            self._launch_vendors()
+        if self.stand_ins:
+            self._launch_stand_ins(self.stand_ins)
         for name, processes in self.flows.items():
             for slot in range(processes):
                 self._start_flow(name, slot)
-        for slot in range(self.settings.serving_processes):
-            port = (self.settings.http_port or self.ports.of("serving-0")) if slot == 0 else self.ports.of(f"serving-{slot}")
-            url = f"http://{self.settings.http_host}:{port}"
+        for slot in range(self.config.serving_processes):
+            port = (self.config.http_port or self.ports.of("serving-0")) if slot == 0 else self.ports.of(f"serving-{slot}")
+            url = f"http://{self.config.http_host}:{port}"
             self.http = self.http or url
-            command = [sys.executable, "-m", "serving", "--host", self.settings.http_host, "--port", str(port)]
+            command = [sys.executable, "-m", "serving", "--host", self.config.http_host, "--port", str(port)]
             self.child(f"serving-{slot}", command, url)
 
     def launch_warehouse(self) -> None:
         """The embedded ClickHouse engine, unless `OLO_CLICKHOUSE_URL` names a server."""
-        if self.settings.clickhouse_url:
+        if self.config.clickhouse_url:
             return
         port = self.ports.of("warehouse")
         self.clickhouse = f"http://127.0.0.1:{port}"
@@ -123,19 +123,19 @@ class Platform:
         command = [sys.executable, "-m", "infra.warehouse", folder, str(port)]
         self.child("warehouse", command, self.clickhouse, foundation=True)
 
-    def _launch_vendors(self) -> None:
-        """Stand-ins for ad networks and analytics, and what the platform needs to reach them."""
-        from infra.city.vendors import environment
-
+    def _launch_stand_ins(self, command: list[str]) -> None:
+        """Stand-ins for ad networks and analytics. Without a port the command prints the settings that lead to them, as JSON
+        with `{url}` in it; with a port it serves them."""
         port = self.ports.of("vendors")
         url = f"http://127.0.0.1:{port}"
-        self.child("vendors", [sys.executable, "-m", "infra.city.vendors", str(port)], url)
-        self.vendors_environment = environment(url)
+        told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        self.stand_ins_environment = json.loads(told.replace("{url}", url))
+        self.child("vendors", [*command, str(port)], url)
 
     @property
     def flows(self) -> dict[str, int]:
         """The flows that need the log alone, and how many processes each has."""
-        given = self.settings
+        given = self.config
         return {"money": given.money_processes, "live": given.live_processes, "growth": given.growth_processes, "dispatch": 1}
 
     def _start_flow(self, name: str, slot: int) -> None:
@@ -147,7 +147,7 @@ class Platform:
         """Wait for ClickHouse and make the tables."""
         from infra.clickhouse import migrate
 
-        if not self.settings.clickhouse_url:
+        if not self.config.clickhouse_url:
             tell("waiting for the warehouse ...")
             self._wait("warehouse", lambda _: _ok(f"{self.clickhouse}/ping"))
         try:
@@ -249,7 +249,7 @@ class Platform:
         self.console.print(f"  [green]ok[/] {name:<12} {time.monotonic() - began:5.1f} s")
 
     def _port_is_free(self) -> None:
-        host, port = self.settings.http_host, self.settings.http_port
+        host, port = self.config.http_host, self.config.http_port
         if port and _answers(port):
             raise PlatformError(f"port {port} on {host} is taken; set OLO_HTTP_PORT to a free one (0: any)")
 
@@ -337,17 +337,17 @@ def endpoints_of(home: Path) -> dict[str, Any]:
     return found
 
 
-def settings_here() -> Settings:
+def config_here() -> Config:
     """The settings; what `olo up` started is found by its endpoints file."""
-    settings = load()
-    if found := endpoints_of(settings.home):
-        settings = settings.model_copy(
+    config = load()
+    if found := endpoints_of(config.home):
+        config = config.model_copy(
             update={
-                "brokers": settings.brokers or found["brokers"],
-                "clickhouse_url": settings.clickhouse_url or found["clickhouse"],
+                "brokers": config.brokers or found["brokers"],
+                "clickhouse_url": config.clickhouse_url or found["clickhouse"],
             }
         )
-    return settings
+    return config
 
 
 def _replace(file: Path, content: Any) -> None:

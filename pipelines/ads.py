@@ -35,8 +35,8 @@ from schemas.ads import (
     UserTouched,
 )
 from schemas.balance import EntryRecorded, owner_of
-from schemas.base import Message, UserId, Wake, derived_id
 from schemas.gift import GiftSent
+from schemas.log.base import Message, UserId, Wake, derived_id
 from schemas.outbox import EffectKind, OweEffect
 from schemas.postback import (
     MAX_PENDING,

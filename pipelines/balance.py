@@ -1,7 +1,7 @@
 """The ledger: `account`, keyed by account id; double entry, event-sourced.
 
 State: balance, held, seq, standing holds (`schemas.balance.Account`); no state: the account is unknown.
-Laws, tested by `tests/test_balance.py` and, independently, by the auditor of `infra.proofs.auditor`:
+Laws, tested by `tests/test_balance.py` and, independently, by the auditor of `tests.lab.proofs.auditor`:
 - an entry's seq is the last one's plus 1; its balance and held are the last ones' plus its changes; its time never goes back;
 - 0 <= held <= balance, always; held is the sum of the standing holds;
 - coins leave one account only to enter another, or to or from outside: debits to accounts equal credits from accounts once
@@ -33,7 +33,7 @@ from schemas.balance import (
     Void,
     is_outside,
 )
-from schemas.base import MAX_BALANCE_COINS, AccountId, Message, Wake, derived_id
+from schemas.log.base import MAX_BALANCE_COINS, AccountId, Message, Wake, derived_id
 
 # A call holds one checkpoint ahead and a gift holds nothing: a few would do; 64 keeps a state below 16 KB whatever happens.
 MAX_HOLDS: Final = 64

@@ -17,7 +17,6 @@ from msgspec.structs import replace
 from schemas.balance import AccountRefused, Credit, EntryKind, EntryRecorded, Hold, Post, Reason, Transfer, Void
 from schemas.balance import coins_account as coins
 from schemas.balance import earnings_account as earnings
-from schemas.base import HoldId, Message, MessageId, Wake, derived_id
 from schemas.billing import (
     CALLS,
     Bill,
@@ -35,6 +34,7 @@ from schemas.billing import (
     StepKind,
 )
 from schemas.billing_rating import Checkpoint, Side
+from schemas.log.base import HoldId, Message, MessageId, Wake, derived_id
 from schemas.video import EndCall, EndReason
 
 REMEMBERED_FOR: Final = timedelta(days=1)

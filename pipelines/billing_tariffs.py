@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from schemas.base import Message, Wake, derived_id
 from schemas.billing import (
     MAX_TARIFFS,
     MAX_VERSIONS,
@@ -27,6 +26,7 @@ from schemas.billing import (
     TariffsInbox,
 )
 from schemas.billing_rating import problems_of
+from schemas.log.base import Message, Wake, derived_id
 
 # A clock that is a little off must not refuse "now".
 PAST: Final = timedelta(seconds=60)

@@ -13,7 +13,6 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from schemas.balance import Credit, EntryKind, EntryRecorded, Reason, Transfer, earnings_account
-from schemas.base import AccountId, Message, Wake, derived_id
 from schemas.blocklist import (
     MAX_BLOCKS,
     PENALTIES,
@@ -42,6 +41,7 @@ from schemas.blocklist import (
     UserUnblocked,
 )
 from schemas.favorites import BarFavorite, UnbarFavorite
+from schemas.log.base import AccountId, Message, Wake, derived_id
 from schemas.user import Ban, Unban, UserSignedUp
 from schemas.video_line import Bar, Unbar
 

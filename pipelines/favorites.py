@@ -10,7 +10,6 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from schemas.base import Message, UserId, Wake, derived_id
 from schemas.favorites import (
     MAX_FAVORITES,
     MAX_FOLLOWERS,
@@ -31,6 +30,7 @@ from schemas.favorites import (
     UnbarFavorite,
     Unfollow,
 )
+from schemas.log.base import Message, UserId, Wake, derived_id
 from schemas.user import CameOnline
 
 Decision = tuple[Favorites | None, Sequence[Message]]

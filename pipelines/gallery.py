@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 from msgspec.structs import asdict, replace
 
-from schemas.base import Message, UserId, Wake, derived_id
 from schemas.blocklist import UserBlocked
 from schemas.gallery import (
     COMPLAINTS,
@@ -27,8 +26,9 @@ from schemas.gallery import (
     ViewerInbox,
 )
 from schemas.gift import GiftSent
+from schemas.log.base import Message, UserId, Wake, derived_id
+from schemas.log.windows import bucket_of
 from schemas.video import CallEnded
-from schemas.windows import bucket_of
 
 
 def engagement_of(hours: Sequence[Hour]) -> float:

@@ -23,7 +23,6 @@ from schemas.balance import (
     coins_account,
     earnings_account,
 )
-from schemas.base import Message, MessageId, UserId, Wake, derived_id
 from schemas.gift import (
     GIFTS,
     Gift,
@@ -41,6 +40,7 @@ from schemas.gift import (
     PutGiftItem,
     SendGift,
 )
+from schemas.log.base import Message, MessageId, UserId, Wake, derived_id
 from schemas.video_line import AdmitGift, GiftAdmitted, LineRefusal
 
 REMEMBERED_FOR: Final = timedelta(days=1)

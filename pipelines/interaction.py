@@ -10,7 +10,6 @@ from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
-from schemas.base import Message, UserId, Wake, derived_id
 from schemas.billing import CallKind
 from schemas.blocklist import UserBlocked
 from schemas.favorites import FavoriteAdded, FavoriteRemoved
@@ -26,9 +25,10 @@ from schemas.interaction import (
     RecordView,
     pair_of,
 )
+from schemas.log.base import Message, UserId, Wake, derived_id
+from schemas.log.windows import add, bucket_of, within
 from schemas.panel import CountAction, Counter
 from schemas.video import CallEnded
-from schemas.windows import add, bucket_of, within
 
 # Points for the thing itself, and for each unit of its amount: a talk of ten minutes is worth a favourite.
 POINTS: Final = {

@@ -14,7 +14,7 @@ from zlib import crc32
 
 from msgspec.structs import replace
 
-from schemas.base import Message, Wake, derived_id
+from schemas.log.base import Message, Wake, derived_id
 from schemas.outbox import (
     FIRST_RETRY,
     LONGEST_RETRY,

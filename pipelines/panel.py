@@ -14,8 +14,8 @@ from msgspec.structs import replace
 
 from schemas.ads import UserAttributed
 from schemas.balance import EntryRecorded, Reason, owner_of
-from schemas.base import Message, UserId, Wake, derived_id, unix_minute
-from schemas.entity import PARTITIONS, broadcast_keys
+from schemas.log.base import Message, UserId, Wake, derived_id, unix_minute
+from schemas.log.entity import PARTITIONS, broadcast_keys
 from schemas.panel import (
     COUNTERS,
     FIRST_MINUTE,

@@ -4,8 +4,8 @@
 from collections.abc import Sequence
 
 from schemas.ads import ShareRules
-from schemas.base import Message, UserId, Wake, derived_id
-from schemas.entity import PARTITIONS, broadcast_keys
+from schemas.log.base import Message, UserId, Wake, derived_id
+from schemas.log.entity import PARTITIONS, broadcast_keys
 from schemas.postback import PostbackBook, PostbackRulesPut, RulesInbox
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from msgspec.structs import asdict
 
 from schemas.ads import ShareHashes, hashed_email, hashed_phone
-from schemas.base import Message, UserId, Wake, derived_id
+from schemas.log.base import Message, UserId, Wake, derived_id
 from schemas.profile import (
     PrivateProfile,
     PrivateProfileInbox,

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from schemas.base import Message, Wake, derived_id
+from schemas.log.base import Message, Wake, derived_id
 from schemas.settings import PutSettings, Settings, SettingsInbox, SettingsPut
 
 

@@ -30,7 +30,7 @@ from schemas.balance import (
     TransferStatus,
     is_outside,
 )
-from schemas.base import AccountId, Message, MessageId, TransferId, Wake, derived_id
+from schemas.log.base import AccountId, Message, MessageId, TransferId, Wake, derived_id
 
 # A client retries for minutes; a day leaves room for a phone that was off. Documented with `Idempotency-Key`.
 REMEMBERED_FOR: Final = timedelta(days=1)

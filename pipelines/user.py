@@ -14,7 +14,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from schemas.balance import OpenAccount, coins_account, earnings_account
-from schemas.base import Fact, Message, UserId, Wake, derived_id
+from schemas.log.base import Fact, Message, UserId, Wake, derived_id
 from schemas.user import (
     Ban,
     BanState,

@@ -13,7 +13,6 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from schemas.base import Message, MessageId, UserId, Wake, derived_id
 from schemas.billing import (
     BOOK,
     BillOpened,
@@ -26,6 +25,7 @@ from schemas.billing import (
     TariffSelected,
     Traits,
 )
+from schemas.log.base import Message, MessageId, UserId, Wake, derived_id
 from schemas.user import Role
 from schemas.video import (
     RING_TIMEOUT,

@@ -6,8 +6,8 @@ Refusals: `clip_unknown` (there is none, it was withdrawn, or it is another stre
 
 from collections.abc import Sequence
 
-from schemas.base import Message, UserId, Wake, derived_id
 from schemas.billing import CallKind
+from schemas.log.base import Message, UserId, Wake, derived_id
 from schemas.user import Role
 from schemas.video import CallRefusal, Clip, ClipInbox, ClipOffered, ClipRefused, OfferClip, PlaceCall
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from schemas.base import Message, UserId, Wake, derived_id
+from schemas.log.base import Message, UserId, Wake, derived_id
 from schemas.user import CameOnline, Role, UserBanned, UserSignedUp, UserUnbanned, WentOffline
 from schemas.video import EndCall, EndReason
 from schemas.video_line import (

@@ -11,8 +11,8 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from schemas.base import Message, Wake, derived_id
 from schemas.billing import CallKind
+from schemas.log.base import Message, Wake, derived_id
 from schemas.user import Role
 from schemas.video import PlaceCall
 from schemas.video_line import EnterPool, Matched, Pool, PoolInbox, Waiting

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from schemas.base import Message, UserId, Wake, derived_id
+from schemas.log.base import Message, UserId, Wake, derived_id
 from schemas.video import CallEnded, EndCall, EndReason, RoomOpened
 from schemas.video_room import (
     CALLEE_UID,

@@ -13,8 +13,8 @@ from typing import Annotated, Final
 from msgspec import Meta
 
 from schemas.balance import EntryRecorded
-from schemas.base import Fact, Id, Message, State, Time, UserId, Wake
 from schemas.gift import GiftSent
+from schemas.log.base import Fact, Id, Message, State, Time, UserId, Wake
 from schemas.postback import Consent, Conversion, ConversionKind, Forgone, Identity, PostbackBook, Provider
 from schemas.user import Short, User_, UserSignedUp
 from schemas.video import CallEnded

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from schemas.base import (
+from schemas.log.base import (
     AccountId,
     Coins,
     Fact,

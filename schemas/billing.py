@@ -12,8 +12,8 @@ from typing import Annotated, Final
 from msgspec import Meta
 
 from schemas.balance import AccountRefused, EntryRecorded
-from schemas.base import AccountId, Fact, Id, Message, MessageId, State, Time, UserId, Wake
 from schemas.billing_rating import Checkpoint, Side
+from schemas.log.base import AccountId, Fact, Id, Message, MessageId, State, Time, UserId, Wake
 from schemas.user import Role, Short, User_
 
 CallId = Annotated[str, Meta(min_length=1, max_length=128)]

@@ -10,7 +10,7 @@ from typing import Annotated, Final
 from msgspec import Meta
 
 from schemas.balance import EntryRecorded
-from schemas.base import Fact, Id, Message, State, Time, UserId, Wake
+from schemas.log.base import Fact, Id, Message, State, Time, UserId, Wake
 from schemas.user import Role, User_, UserSignedUp
 
 PENALTIES: Final = "@penalties"

@@ -4,7 +4,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Final
 
-from schemas.base import Fact, Message, State, Time, UserId, Wake
+from schemas.log.base import Fact, Message, State, Time, UserId, Wake
 from schemas.user import CameOnline, User_
 
 # A person likes dozens; each is a line in one state.

@@ -11,12 +11,12 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-from schemas.base import Fact, Message, State, UserId, Wake
 from schemas.blocklist import BlockReason, UserBlocked
 from schemas.gift import GiftSent
+from schemas.log.base import Fact, Message, State, UserId, Wake
+from schemas.log.windows import expires_at
 from schemas.user import Role, Short, User_
 from schemas.video import CallEnded
-from schemas.windows import expires_at
 
 HOUR_S: Final = 3_600
 WINDOW_HOURS: Final = 3 * 24

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 from msgspec import Meta
 
 from schemas.balance import AccountRefused, EntryRecorded
-from schemas.base import MAX_COINS, AccountId, Coins, Fact, Id, Message, MessageId, State, Time, UserId, Wake
+from schemas.log.base import MAX_COINS, AccountId, Coins, Fact, Id, Message, MessageId, State, Time, UserId, Wake
 from schemas.user import Short, User_
 from schemas.video_line import GiftAdmitted
 

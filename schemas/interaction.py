@@ -9,13 +9,13 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-from schemas.base import Fact, Message, State, Time, UserId, Wake
 from schemas.blocklist import UserBlocked
 from schemas.favorites import FavoriteAdded, FavoriteRemoved
 from schemas.gift import GiftSent
+from schemas.log.base import Fact, Message, State, Time, UserId, Wake
+from schemas.log.windows import expires_at
 from schemas.user import User_
 from schemas.video import CallEnded
-from schemas.windows import expires_at
 
 # Affinity is what happened in the last week, an hour at a time.
 HOUR_S: Final = 3_600

@@ -16,7 +16,7 @@ from msgspec import Meta, Raw
 
 from schemas.ads import UserAttributed
 from schemas.balance import EntryRecorded
-from schemas.base import Fact, Id, Message, State, Time, UserId, Wake
+from schemas.log.base import Fact, Id, Message, State, Time, UserId, Wake
 from schemas.user import CameOnline, SessionOpened, Short, User_, UserSignedUp, WentOffline
 
 BOOK: Final = "cohorts"

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from msgspec import Raw
 
-from schemas.base import EPOCH, unix_minute
+from schemas.log.base import EPOCH, unix_minute
 from schemas.panel import (
     COUNTERS,
     FIRST_MINUTE,

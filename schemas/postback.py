@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-from schemas.base import Fact, Id, Message, State, Time, UserId, Wake
+from schemas.log.base import Fact, Id, Message, State, Time, UserId, Wake
 from schemas.user import Short
 
 BOOK: Final = "postbacks"

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-from schemas.base import Fact, Message, State, Time, UserId, Wake
+from schemas.log.base import Fact, Message, State, Time, UserId, Wake
 from schemas.user import Short, User_
 
 MAX_PHOTOS: Final = 10

@@ -4,7 +4,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 
-from schemas.base import Fact, Message, State, Wake
+from schemas.log.base import Fact, Message, State, Wake
 from schemas.user import Short
 
 APP: Final = "app"

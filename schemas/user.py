@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-from schemas.base import Fact, Id, Message, State, Time, UserId, Wake
+from schemas.log.base import Fact, Id, Message, State, Time, UserId, Wake
 
 # Firebase allows 1-128 characters; "/" and "@" are kept for account ids.
 USER_ID_PATTERN = r"^[^/@\s][^/\s]{0,127}$"

@@ -9,9 +9,9 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-from schemas.base import Fact, Id, Message, MessageId, State, Time, UserId, Wake
 from schemas.billing import BillOpened, BillRefused, CallId, CallKind, Tariff, TariffSelected, Traits
 from schemas.billing_rating import MAX_CALL_S
+from schemas.log.base import Fact, Id, Message, MessageId, State, Time, UserId, Wake
 from schemas.user import Role, Short, User_
 from schemas.video_line import LineRefused, LineSeized
 

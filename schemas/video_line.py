@@ -3,8 +3,8 @@
 from enum import StrEnum
 from typing import Final
 
-from schemas.base import Fact, Id, Message, State, Time, UserId, Wake
 from schemas.billing import CallId
+from schemas.log.base import Fact, Id, Message, State, Time, UserId, Wake
 from schemas.user import CameOnline, Role, User_, UserBanned, UserSignedUp, UserUnbanned, WentOffline
 
 # Blocks a line knows by heart; a person with more blocks than that is in no roulette.

@@ -9,8 +9,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from schemas.base import Fact, Id, Message, State, Time, UserId, Wake
 from schemas.billing import CallId
+from schemas.log.base import Fact, Id, Message, State, Time, UserId, Wake
 from schemas.video import CallEnded, RoomOpened
 
 CALLER_UID: Final = 1

@@ -9,9 +9,9 @@ from typing import Any
 
 import uvicorn
 
-from infra.settings import SettingsError, load
+from infra.config import ConfigError, load
 from serving.app import build
-from serving.feed import Hub
+from serving.runtime.feed import Hub
 
 
 class Server(uvicorn.Server):
@@ -34,12 +34,12 @@ def main() -> None:
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
     try:
-        settings = load()
-    except SettingsError as error:
+        config = load()
+    except ConfigError as error:
         sys.exit(f"serving: {error}")
     # Views and streams are long-lived: looking for cycles among them every 700 objects costs a tenth of a delivery.
     gc.set_threshold(100_000, 50, 100)
-    _, front, hub = build(settings)
+    _, front, hub = build(config)
     options: dict[str, Any] = {"log_level": "warning", "access_log": False, "timeout_graceful_shutdown": 3, "backlog": 4096}
     Server(uvicorn.Config(front, host=given.host, port=given.port, **options), hub).run()
 

@@ -18,18 +18,18 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from infra.attribution import Export, Format, Network, export
+from infra.config import Config
 from infra.errors import UsageError
-from infra.settings import Settings
 from infra.vendors import appsflyer
 from schemas.ads import Attribution, PushRepeated, PutTracking, RecordPush, TrackingPut
-from schemas.base import UserId, new_id, now
-from schemas.dead_letters import DeadCause, DeadLetter
+from schemas.log.base import UserId, new_id, now
+from schemas.log.dead_letters import DeadCause, DeadLetter
+from schemas.log.topics import ATTRIBUTION
 from schemas.postback import Consent
-from schemas.topics import ATTRIBUTION
 from schemas.user import USER_ID_PATTERN
-from serving.auth import Admin, SignedIn
-from serving.commands import commands_of, request_id, views_of
-from serving.problems import Problem, responses, unavailable
+from serving.runtime.auth import Admin, SignedIn
+from serving.runtime.commands import commands_of, request_id, views_of
+from serving.runtime.problems import Problem, responses, unavailable
 from serving.user import UserInPath
 
 router = APIRouter(tags=["attribution"])
@@ -46,8 +46,8 @@ NO_BRACES: Final = str.maketrans("", "", "{}")
 @router.post("/v1/webhooks/appsflyer", responses=responses(400, 401, 413, 422, 503), openapi_extra={"security": []})
 async def push(request: Request) -> dict[str, str]:
     """AppsFlyer's pushes: installs, returns, events in the app. A token proves where they come from; repeats do no harm."""
-    settings: Settings = request.app.state.settings
-    if not appsflyer.genuine(settings.appsflyer_push_token, request.headers):
+    config: Config = request.app.state.config
+    if not appsflyer.genuine(config.appsflyer_push_token, request.headers):
         raise Problem(401, "token_invalid", "the push does not carry the token; if it should, look at OLO_APPSFLYER_PUSH_TOKEN")
     body = await request.body()
     if len(body) > MAX_PUSH:

@@ -17,7 +17,7 @@ from fastapi.openapi.utils import get_openapi
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
 
 from infra.clickhouse import connect
-from infra.settings import Settings
+from infra.config import Config
 from serving import (
     ads,
     balance,
@@ -35,14 +35,14 @@ from serving import (
     video_room,
 )
 from serving import settings as app_settings
-from serving.auth import Authenticator
-from serving.commands import Commands, views_of
-from serving.feed import Hub
 from serving.gallery_room import Rooms
-from serving.presence import Presence
-from serving.problems import install, responses, unavailable
-from serving.stream import FeedEndpoint
-from serving.views import Tail, Views
+from serving.runtime.auth import Authenticator
+from serving.runtime.commands import Commands, views_of
+from serving.runtime.feed import Hub
+from serving.runtime.presence import Presence
+from serving.runtime.problems import install, responses, unavailable
+from serving.runtime.stream import FeedEndpoint
+from serving.runtime.views import Tail, Views
 
 PARTS: Final = (
     user, balance, transfer, video, video_room, billing, gift, blocklist, favorites, profile, app_settings, gallery, panel,
@@ -75,7 +75,7 @@ FEED_DOCUMENT: Final[dict[str, Any]] = {
 }
 
 
-def build(settings: Settings) -> tuple[FastAPI, Any, Hub]:
+def build(config: Config) -> tuple[FastAPI, Any, Hub]:
     """The FastAPI application, the ASGI application in front of it, and the hub (to be closed at the end)."""
     hub = Hub()
     views = Views(hub)
@@ -83,8 +83,8 @@ def build(settings: Settings) -> tuple[FastAPI, Any, Hub]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         loop = asyncio.get_running_loop()
-        app.state.tail = Tail(settings, views, loop)
-        app.state.commands = Commands(settings, views, loop)
+        app.state.tail = Tail(config, views, loop)
+        app.state.commands = Commands(config, views, loop)
         presence = Presence(views, app.state.commands)
         timers = [asyncio.create_task(timer) for timer in (hub.ping(), presence.run())]
         yield
@@ -94,19 +94,19 @@ def build(settings: Settings) -> tuple[FastAPI, Any, Hub]:
         await asyncio.to_thread(app.state.tail.stop)
 
     app = FastAPI(title="Olo", version="1", lifespan=lifespan, redoc_url=None)
-    app.state.settings = settings
+    app.state.config = config
     app.state.views = views
     app.state.rooms = Rooms(views)
     app.state.members = panel.Members(views)
-    app.state.authenticator = Authenticator(settings)
-    app.state.clickhouse = _clickhouse(settings)
+    app.state.authenticator = Authenticator(config)
+    app.state.clickhouse = _clickhouse(config)
     install(app)
     for part in PARTS:
         app.include_router(part.router)
     _add_health(app)
     _add_metrics(app)
     app.openapi = cache(lambda: _document(app))  # type: ignore[method-assign]
-    feed = FeedEndpoint(hub, app.state.authenticator, settings)
+    feed = FeedEndpoint(hub, app.state.authenticator, config)
 
     async def front(scope: Any, receive: Any, send: Any) -> None:
         if problem := app_settings.too_old(scope, views):
@@ -118,10 +118,10 @@ def build(settings: Settings) -> tuple[FastAPI, Any, Hub]:
     return app, front, hub
 
 
-def _clickhouse(settings: Settings) -> Callable[[], Client]:
+def _clickhouse(config: Config) -> Callable[[], Client]:
     @cache
     def client() -> Client:
-        return connect(settings.clickhouse_url)
+        return connect(config.clickhouse_url)
 
     return client
 

@@ -14,9 +14,9 @@ from pydantic import AwareDatetime, BaseModel, Field
 
 from schemas.balance import Refusal
 from schemas.user import USER_ID_PATTERN, Role
-from serving.auth import Caller, SignedIn
-from serving.commands import views_of
-from serving.problems import Problem, responses, unavailable
+from serving.runtime.auth import Caller, SignedIn
+from serving.runtime.commands import views_of
+from serving.runtime.problems import Problem, responses, unavailable
 
 router = APIRouter(tags=["balance"])
 

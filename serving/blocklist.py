@@ -7,7 +7,6 @@ import msgspec
 from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from schemas.base import UserId, new_id, now
 from schemas.blocklist import (
     MAX_RULES,
     RULEBOOK,
@@ -23,14 +22,15 @@ from schemas.blocklist import (
     ReviewRefused,
     UnblockUser,
 )
-from schemas.topics import BLOCKS, RECORD
-from schemas.topics import RULEBOOK as RULES
+from schemas.log.base import UserId, new_id, now
+from schemas.log.topics import BLOCKS, RECORD
+from schemas.log.topics import RULEBOOK as RULES
 from schemas.user import Role
-from serving.auth import Admin, SignedIn
-from serving.commands import commands_of, views_of
-from serving.problems import Problem, responses
+from serving.runtime.auth import Admin, SignedIn
+from serving.runtime.commands import commands_of, views_of
+from serving.runtime.problems import Problem, responses
+from serving.runtime.views import Views
 from serving.user import UserInPath
-from serving.views import Views
 
 router = APIRouter(tags=["blocks"])
 

@@ -6,12 +6,12 @@ from typing import Any, Final
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
-from schemas.base import UserId, new_id, now
 from schemas.favorites import AddFavorite, FavoriteRefusal, FavoriteRefused, RemoveFavorite
-from schemas.topics import FAVORITES, FOLLOWERS, USER
-from serving.auth import SignedIn
-from serving.commands import commands_of, views_of
-from serving.problems import Problem, responses
+from schemas.log.base import UserId, new_id, now
+from schemas.log.topics import FAVORITES, FOLLOWERS, USER
+from serving.runtime.auth import SignedIn
+from serving.runtime.commands import commands_of, views_of
+from serving.runtime.problems import Problem, responses
 from serving.user import UserInPath
 
 router = APIRouter(tags=["favorites"])

@@ -15,7 +15,6 @@ from fastapi import APIRouter, BackgroundTasks, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from schemas.base import UserId, new_id, now
 from schemas.gallery import (
     MAX_BOOST_S,
     MAX_BOOSTS,
@@ -27,13 +26,14 @@ from schemas.gallery import (
     PutGalleryRules,
     ShowCards,
 )
-from schemas.topics import GALLERY_RULES
+from schemas.log.base import UserId, new_id, now
+from schemas.log.topics import GALLERY_RULES
 from schemas.user import Role
-from serving.auth import Admin, Caller, SignedIn
-from serving.commands import commands_of, views_of
 from serving.gallery_room import Room, Watcher, room_of
 from serving.gallery_shelf import Place
-from serving.problems import Problem, responses
+from serving.runtime.auth import Admin, Caller, SignedIn
+from serving.runtime.commands import commands_of, views_of
+from serving.runtime.problems import Problem, responses
 from serving.user import Word
 
 router = APIRouter(tags=["gallery"])

@@ -11,14 +11,14 @@ import msgspec
 from fastapi import Request
 from prometheus_client import Counter, Gauge
 
-from schemas.base import now
 from schemas.gallery import SHIPPED_RULES, GalleryRules
 from schemas.interaction import Pair
-from schemas.topics import FAVORITES, GALLERY_RULES, LINE, MEMBER, PAIR, PROFILE, RANK, USER
+from schemas.log.base import now
+from schemas.log.topics import FAVORITES, GALLERY_RULES, LINE, MEMBER, PAIR, PROFILE, RANK, USER
 from schemas.user import Role, User
 from schemas.video_line import Line
 from serving.gallery_shelf import Candidate, Place, Shelf, Viewpoint
-from serving.views import Views
+from serving.runtime.views import Views
 
 # Changes that wait for a slow reader; then its stream is told to read anew.
 MAX_WAITING: Final = 1_000

@@ -5,13 +5,13 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from schemas.base import MAX_COINS, UserId, new_id, now
 from schemas.gift import GiftItemRefused, GiftRefusal, GiftRefused, GiftRepeated, GiftSent, PutGiftItem, SendGift
-from schemas.topics import GIFT_ITEM
+from schemas.log.base import MAX_COINS, UserId, new_id, now
+from schemas.log.topics import GIFT_ITEM
 from schemas.user import USER_ID_PATTERN
-from serving.auth import Admin, SignedIn
-from serving.commands import IdempotencyKey, commands_of, request_id, views_of
-from serving.problems import Problem, responses
+from serving.runtime.auth import Admin, SignedIn
+from serving.runtime.commands import IdempotencyKey, commands_of, request_id, views_of
+from serving.runtime.problems import Problem, responses
 from serving.video import Name
 
 router = APIRouter(tags=["gifts"])

@@ -12,7 +12,8 @@ from clickhouse_connect.driver.exceptions import Error
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from schemas.base import UserId, new_id, now
+from schemas.log.base import UserId, new_id, now
+from schemas.log.topics import COHORTS, MEMBER, USER
 from schemas.panel import (
     BOOK,
     Cohort,
@@ -31,13 +32,12 @@ from schemas.panel import (
     check,
 )
 from schemas.panel_sql import members_sql
-from schemas.topics import COHORTS, MEMBER, USER
 from schemas.user import USER_ID_PATTERN
-from serving.auth import Admin
-from serving.commands import commands_of, views_of
-from serving.problems import Problem, responses, unavailable
+from serving.runtime.auth import Admin
+from serving.runtime.commands import commands_of, views_of
+from serving.runtime.problems import Problem, responses, unavailable
+from serving.runtime.views import Views
 from serving.user import UserInPath
-from serving.views import Views
 
 router = APIRouter(tags=["cohorts"])
 

@@ -9,8 +9,9 @@ import msgspec
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from infra.settings import missing_for
-from schemas.base import new_id, now
+from infra.config import missing_for
+from schemas.log.base import new_id, now
+from schemas.log.topics import POSTBACK_RULES
 from schemas.postback import (
     BOOK,
     MAX_RULES,
@@ -24,10 +25,9 @@ from schemas.postback import (
     PutPostbackRules,
     check_rules,
 )
-from schemas.topics import POSTBACK_RULES
-from serving.auth import Admin
-from serving.commands import commands_of, views_of
-from serving.problems import Problem, responses, unavailable
+from serving.runtime.auth import Admin
+from serving.runtime.commands import commands_of, views_of
+from serving.runtime.problems import Problem, responses, unavailable
 from serving.user import Word
 
 router = APIRouter(tags=["postbacks"])
@@ -83,7 +83,7 @@ async def put(body: RulesBody, caller: Admin, request: Request) -> Any:
     except (msgspec.ValidationError, PostbackRuleError) as error:
         raise Problem(422, "rule_invalid", f"the rules cannot be: {error}") from None
     for provider in sorted({rule.provider for rule in wanted}):
-        if missing := missing_for(provider, request.app.state.settings):
+        if missing := missing_for(provider, request.app.state.config):
             raise Problem(409, "provider_not_configured", f"{provider} needs {', '.join(missing)}; set them and start again")
     command = PutPostbackRules(id=new_id(), at=now(), book=BOOK, rules=wanted, by=caller.user)
     fact = await commands_of(request).ask(command)

@@ -7,8 +7,9 @@ import msgspec
 from fastapi import APIRouter, BackgroundTasks, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from schemas.base import UserId, new_id, now
 from schemas.interaction import RecordView, pair_of
+from schemas.log.base import UserId, new_id, now
+from schemas.log.topics import LINE, PRIVATE_PROFILE, PROFILE
 from schemas.profile import (
     MAX_LANGUAGES,
     MAX_PHOTOS,
@@ -18,11 +19,10 @@ from schemas.profile import (
     PutProfile,
     ReadPrivateProfile,
 )
-from schemas.topics import LINE, PRIVATE_PROFILE, PROFILE
 from schemas.user import Role
-from serving.auth import SignedIn
-from serving.commands import commands_of, views_of
-from serving.problems import Problem, responses, unavailable
+from serving.runtime.auth import SignedIn
+from serving.runtime.commands import commands_of, views_of
+from serving.runtime.problems import Problem, responses, unavailable
 from serving.user import UserInPath, Word
 
 router = APIRouter(tags=["profiles"])

@@ -11,7 +11,8 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import Headers
 
-from schemas.base import new_id, now
+from schemas.log.base import new_id, now
+from schemas.log.topics import SETTINGS
 from schemas.settings import (
     APP,
     MAX_PLATFORMS,
@@ -23,11 +24,10 @@ from schemas.settings import (
     SettingsPut,
     version_number,
 )
-from schemas.topics import SETTINGS
-from serving.auth import Admin
-from serving.commands import commands_of, views_of
-from serving.problems import Problem, responses
-from serving.views import Views
+from serving.runtime.auth import Admin
+from serving.runtime.commands import commands_of, views_of
+from serving.runtime.problems import Problem, responses
+from serving.runtime.views import Views
 
 router = APIRouter(tags=["settings"])
 

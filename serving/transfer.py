@@ -21,12 +21,12 @@ from schemas.balance import (
     TransferSettled,
     TransferStatus,
 )
-from schemas.base import MAX_COINS, MAX_REF_LENGTH, AccountId, TransferId, new_id, now
-from schemas.topics import TRANSFER
+from schemas.log.base import MAX_COINS, MAX_REF_LENGTH, AccountId, TransferId, new_id, now
+from schemas.log.topics import TRANSFER
 from schemas.user import Role
-from serving.auth import Admin, Caller, SignedIn
-from serving.commands import IdempotencyKey, commands_of, request_id, views_of
-from serving.problems import Problem, responses
+from serving.runtime.auth import Admin, Caller, SignedIn
+from serving.runtime.commands import IdempotencyKey, commands_of, request_id, views_of
+from serving.runtime.problems import Problem, responses
 
 router = APIRouter(tags=["transfers"])
 

@@ -13,8 +13,8 @@ from fastapi import APIRouter, Body, Header, Path, Request, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from schemas.balance import coins_account, earnings_account
-from schemas.base import UserId, new_id, now
-from schemas.topics import USER
+from schemas.log.base import UserId, new_id, now
+from schemas.log.topics import USER
 from schemas.user import (
     BEAT_EVERY_S,
     USER_ID_PATTERN,
@@ -31,11 +31,11 @@ from schemas.user import (
     UserRefused,
     UserSignedUp,
 )
-from serving.auth import Admin, SignedIn
-from serving.commands import commands_of, request_id, views_of
-from serving.presence import call_beats
-from serving.problems import Problem, responses
-from serving.views import Views
+from serving.runtime.auth import Admin, SignedIn
+from serving.runtime.commands import commands_of, request_id, views_of
+from serving.runtime.presence import call_beats
+from serving.runtime.problems import Problem, responses
+from serving.runtime.views import Views
 
 router = APIRouter(tags=["users"])
 

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Header, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from schemas.base import Fact, Message, UserId, derived_id, new_id, now
 from schemas.billing import CallKind
-from schemas.topics import CALL, CLIP, USER
+from schemas.log.base import Fact, Message, UserId, derived_id, new_id, now
+from schemas.log.topics import CALL, CLIP, USER
 from schemas.user import USER_ID_PATTERN, Role
 from schemas.video import (
     AcceptCall,
@@ -34,11 +34,11 @@ from schemas.video import (
     PlayClip,
 )
 from schemas.video_line import JoinRoulette, LeaveRoulette, LineRefusal, LineRefused
-from serving.auth import Caller, SignedIn
-from serving.commands import commands_of, request_id, views_of
 from serving.panel import tags_of
-from serving.problems import Problem, responses
-from serving.views import Views
+from serving.runtime.auth import Caller, SignedIn
+from serving.runtime.commands import commands_of, request_id, views_of
+from serving.runtime.problems import Problem, responses
+from serving.runtime.views import Views
 
 router = APIRouter(tags=["calls"])
 

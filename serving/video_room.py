@@ -8,16 +8,16 @@ from urllib.parse import parse_qsl
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
-from infra.settings import Settings, VideoProvider
+from infra.config import Config, VideoProvider
 from infra.vendors import agora, twilio
 from infra.vendors.notices import Notice
-from schemas.base import UserId, new_id, now
-from schemas.topics import CALL
+from schemas.log.base import UserId, new_id, now
+from schemas.log.topics import CALL
 from schemas.video import Call, CallCommandRefused, CallRefusal, CallStatus, OpenRoom, RoomOpened
 from schemas.video_room import CALLEE_UID, CALLER_UID, NoteParticipant
-from serving.auth import SignedIn
-from serving.commands import commands_of, request_id, views_of
-from serving.problems import Problem, responses, unavailable
+from serving.runtime.auth import SignedIn
+from serving.runtime.commands import commands_of, request_id, views_of
+from serving.runtime.problems import Problem, responses, unavailable
 from serving.video import Name, call_of, problem_of
 
 router = APIRouter(tags=["rooms"])
@@ -44,14 +44,14 @@ class CredentialsAnswer(BaseModel):
 )  # fmt: skip
 async def credentials(call: Name, caller: SignedIn, request: Request) -> Any:
     """Join a call's room: for both sides, while it rings or runs. Each has its own place in the room."""
-    settings: Settings = request.app.state.settings
-    if settings.video_provider is VideoProvider.NONE:
+    config: Config = request.app.state.config
+    if config.video_provider is VideoProvider.NONE:
         raise Problem(409, "no_video_provider", "this platform has no video provider; OLO_VIDEO_PROVIDER sets one")
     known = call_of(request, call, caller)
     if caller.user not in (known.caller, known.callee):
         raise problem_of(CallRefusal.NOT_IN_CALL)
-    provider = await _room(call, known, UserId(caller.user), settings.video_provider, request)
-    return _credentials(settings, VideoProvider(provider), call, caller.user, uid_of(known, caller.user))
+    provider = await _room(call, known, UserId(caller.user), config.video_provider, request)
+    return _credentials(config, VideoProvider(provider), call, caller.user, uid_of(known, caller.user))
 
 
 def uid_of(call: Call, user: str) -> int:
@@ -72,21 +72,21 @@ async def _room(call: str, known: Call, user: UserId, provider: VideoProvider, r
     raise unavailable("not_decided", "not decided yet; ask again soon")
 
 
-def _credentials(settings: Settings, provider: VideoProvider, room: str, user: str, uid: int) -> CredentialsAnswer:
+def _credentials(config: Config, provider: VideoProvider, room: str, user: str, uid: int) -> CredentialsAnswer:
     expires_at = int(now().timestamp()) + CREDENTIALS_S
     if provider is VideoProvider.TWILIO:
-        token = twilio.token(settings, room, user, CREDENTIALS_S)
-    elif settings.agora_token == 6:
-        token = agora.token_006(settings.agora_app_id, settings.agora_certificate, room, uid, expires_at)
+        token = twilio.token(config, room, user, CREDENTIALS_S)
+    elif config.agora_token == 6:
+        token = agora.token_006(config.agora_app_id, config.agora_certificate, room, uid, expires_at)
     else:
-        token = agora.token_007(settings.agora_app_id, settings.agora_certificate, room, uid, CREDENTIALS_S)
+        token = agora.token_007(config.agora_app_id, config.agora_certificate, room, uid, CREDENTIALS_S)
     of_agora = provider is VideoProvider.AGORA
     return CredentialsAnswer(
         provider=provider,
         room=room,
         token=token,
         expires_at=datetime.fromtimestamp(expires_at, UTC),
-        app_id=settings.agora_app_id if of_agora else "",
+        app_id=config.agora_app_id if of_agora else "",
         uid=uid if of_agora else 0,
         identity="" if of_agora else user,
     )
@@ -100,9 +100,9 @@ WEBHOOK_PROBLEMS: Final = responses(400, 401, 503)
 @router.post("/v1/webhooks/agora", responses=WEBHOOK_PROBLEMS, openapi_extra={"security": []})
 async def agora_notice(request: Request) -> dict[str, str]:
     """Agora's notices: somebody joined or left a channel. Signed; repeats and reordering do no harm."""
-    settings: Settings = request.app.state.settings
+    config: Config = request.app.state.config
     body = await request.body()
-    if not settings.agora_webhook_secret or not agora.genuine(settings.agora_webhook_secret, body, request.headers):
+    if not config.agora_webhook_secret or not agora.genuine(config.agora_webhook_secret, body, request.headers):
         raise _forged("Agora-Signature-V2", "OLO_AGORA_WEBHOOK_SECRET")
     try:
         notice = agora.read_notice(json.loads(body))
@@ -114,11 +114,11 @@ async def agora_notice(request: Request) -> dict[str, str]:
 @router.post("/v1/webhooks/twilio", responses=WEBHOOK_PROBLEMS, openapi_extra={"security": []})
 async def twilio_callback(request: Request) -> dict[str, str]:
     """Twilio's status callbacks: somebody connected to or disconnected from a room. Signed over OLO_PUBLIC_URL."""
-    settings: Settings = request.app.state.settings
+    config: Config = request.app.state.config
     form = dict(parse_qsl((await request.body()).decode("utf-8", "replace"), keep_blank_values=True))
     signature = request.headers.get("x-twilio-signature", "")
     path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    if not settings.twilio_auth_token or not twilio.genuine(settings, path, form, signature):
+    if not config.twilio_auth_token or not twilio.genuine(config, path, form, signature):
         raise _forged("X-Twilio-Signature", "OLO_TWILIO_AUTH_TOKEN or OLO_PUBLIC_URL")
     try:
         notice = twilio.read_callback(form)

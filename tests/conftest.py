@@ -16,8 +16,8 @@ from rich.console import Console
 
 from infra import tokens
 from infra.broker import BRIEF
-from infra.city.town import City, Plan
-from infra.stage import Stage
+from tests.lab.city.town import City, Plan
+from tests.lab.stage import Stage
 from tests.vendor_stub import AdStub, VendorStub
 
 os.environ.setdefault(*BRIEF)
@@ -145,7 +145,7 @@ def stack(tmp_path_factory, vendors, networks):
 @pytest.fixture(scope="session")
 def small_city(stack, networks):
     """Ten people who come by campaigns and live for some seconds: the city, and its books."""
-    city = City(stack.http, stack.settings, Plan(10, 0.2, 7, 30.0), Console(quiet=True), networks.url)
+    city = City(stack.http, stack.config, Plan(10, 0.2, 7, 30.0), Console(quiet=True), networks.url)
     return city, asyncio.run(city.run(asyncio.Event()))
 
 

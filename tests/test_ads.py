@@ -33,8 +33,9 @@ from schemas.ads import (
     network_of,
 )
 from schemas.balance import EntryKind, EntryRecorded, Reason
-from schemas.base import Wake
 from schemas.gift import GiftSent
+from schemas.log.base import Wake
+from schemas.log.topics import ATTRIBUTION
 from schemas.outbox import OweEffect
 from schemas.postback import (
     PENDING_FOR,
@@ -49,7 +50,6 @@ from schemas.postback import (
     Value,
     check_rules,
 )
-from schemas.topics import ATTRIBUTION
 from schemas.user import UserSignedUp
 from schemas.video import CallEnded, EndReason
 

@@ -8,8 +8,8 @@ from msgspec import to_builtins
 
 from infra.backtest import Change, DraftError, backtest, read_draft
 from infra.clickhouse import connect, migrate
-from schemas.base import now
 from schemas.billing import SHIPPED
+from schemas.log.base import now
 
 ROULETTE = next(tariff for tariff in SHIPPED if tariff.tariff == "roulette")
 STANDARD = next(tariff for tariff in SHIPPED if tariff.tariff == "standard")

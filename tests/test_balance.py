@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.proofs.ledger import NaiveLedger
 from pipelines.balance import MAX_HOLDS, decide
 from schemas.balance import (
     Account,
@@ -26,8 +25,9 @@ from schemas.balance import (
     Unfreeze,
     Void,
 )
-from schemas.base import MAX_BALANCE_COINS, Message, Wake
-from schemas.codec import encode
+from schemas.log.base import MAX_BALANCE_COINS, Message, Wake
+from schemas.log.codec import encode
+from tests.lab.proofs.ledger import NaiveLedger
 
 T = datetime(2030, 1, 1, tzinfo=UTC)
 SOON = T + timedelta(minutes=1)

@@ -6,8 +6,8 @@ import sys
 
 import httpx
 
-from infra.city.books import Books
-from infra.city.phone import Entry, Phone, Sights
+from tests.lab.city.books import Books
+from tests.lab.city.phone import Entry, Phone, Sights
 
 
 def test_a_small_city_lives_and_its_books_are_right(small_city):

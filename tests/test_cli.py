@@ -1,4 +1,4 @@
-"""The command line and the settings: one clear line, exit code 2, the variable's name in it."""
+"""The command line and the config: one clear line, exit code 2, the variable's name in it."""
 
 import os
 import subprocess
@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from infra.settings import SettingsError, load
+from infra.config import ConfigError, load
 
 
 def olo(*arguments, **environment):
@@ -52,14 +52,14 @@ def test_the_file_is_read_and_the_environment_wins(tmp_path, monkeypatch):
     file.write_text('http_port = 9001\nmoney_processes = 2\nbrokers = "b:9092"\nkafka_security_protocol = "SASL_SSL"\n')
     monkeypatch.setenv("OLO_CONFIG", str(file))
     monkeypatch.setenv("OLO_HTTP_PORT", "9002")
-    settings = load()
-    assert (settings.http_port, settings.money_processes) == (9002, 2)
-    assert settings.kafka["sasl.mechanism"] == "SCRAM-SHA-256"
+    config = load()
+    assert (config.http_port, config.money_processes) == (9002, 2)
+    assert config.kafka["sasl.mechanism"] == "SCRAM-SHA-256"
     file.write_text("http_port = ")
-    with pytest.raises(SettingsError, match=r"olo.toml"):
+    with pytest.raises(ConfigError, match=r"olo.toml"):
         load()
     file.write_text("colour = 'red'")
-    with pytest.raises(SettingsError, match="OLO_COLOUR"):
+    with pytest.raises(ConfigError, match="OLO_COLOUR"):
         load()
 
 
@@ -78,7 +78,7 @@ def test_partitions_are_a_plain_number_and_enough(partitions, processes, says):
 
 
 def test_a_log_with_other_partitions_is_refused(stack):
-    other = {"OLO_BROKERS": stack.settings.brokers, "OLO_PARTITIONS": "3"}
+    other = {"OLO_BROKERS": stack.config.brokers, "OLO_PARTITIONS": "3"}
     done = olo("topics", "--create", **other)
     assert (done.returncode, "set OLO_PARTITIONS=2, or begin with a new OLO_HOME" in done.stderr) == (2, True), done.stderr
     for command in (("pipelines.flows.money",), ("serving", "--port", "0")):

@@ -10,9 +10,9 @@ from pipelines.runtime import core as core_module
 from pipelines.runtime.core import HELD, LONG_BACKLOG, Batch, Core, Decider, DeciderError, Output, TooManyDeadLettersError
 from pipelines.runtime.lane import StateError
 from schemas.balance import Credit, Hold, OpenAccount, Reason
-from schemas.codec import encode
-from schemas.entity import partition_of
-from schemas.topics import ACCOUNT
+from schemas.log.codec import encode
+from schemas.log.entity import partition_of
+from schemas.log.topics import ACCOUNT
 
 T = datetime(2030, 1, 1, tzinfo=UTC)
 KEY = b"ann/coins"

@@ -5,9 +5,9 @@ import json
 
 import httpx
 
-from schemas.entity import partition_of
-from schemas.topics import FEED
-from serving.feed import RECENT, Connection, Hub, encode_event, send_now
+from schemas.log.entity import partition_of
+from schemas.log.topics import FEED
+from serving.runtime.feed import RECENT, Connection, Hub, encode_event, send_now
 from tests.conftest import eventually
 
 

@@ -17,9 +17,9 @@ from infra.clickhouse import connect
 from infra.kafka import read_topic
 from pipelines.flows.store import SCHEMA, Store
 from schemas.balance import Credit, Hold, Reason
-from schemas.codec import encode
-from schemas.entity import partition_of
-from schemas.topics import ACCOUNT
+from schemas.log.codec import encode
+from schemas.log.entity import partition_of
+from schemas.log.topics import ACCOUNT
 from tests.conftest import Api, Stack, eventually
 
 
@@ -108,7 +108,7 @@ def assert_stored_once(stack):
     """Every committed record of the store's topics is in `log` exactly once, without FINAL."""
     client = connect(stack.clickhouse)
     for topic in ("account.inbox", "account.events", "transfer.inbox", "transfer.events"):
-        due = sorted((m.partition(), m.offset()) for m in read_topic(stack.settings, topic))
+        due = sorted((m.partition(), m.offset()) for m in read_topic(stack.config, topic))
         question = "SELECT partition, offset FROM log WHERE topic = {t:String} ORDER BY partition, offset"
         eventually(lambda q=question, t=topic, d=due: client.query(q, parameters={"t": t}).result_rows == d)
     due = client.query("SELECT count() FROM log WHERE topic = 'account.events' AND type = 'EntryRecorded'").result_rows

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from infra.clickhouse import connect
 from pipelines.gallery import decide_rank, engagement_of
-from schemas.base import Wake
 from schemas.billing import CallKind
 from schemas.blocklist import BlockReason, UserBlocked
 from schemas.gallery import WINDOW_HOURS, Boost, BoostKind, GalleryRules, Hour, Order
 from schemas.gift import GiftSent
+from schemas.log.base import Wake
 from schemas.user import Role
 from schemas.video import CallEnded, EndReason
 from serving.gallery_shelf import Candidate, Shelf, Viewpoint

@@ -8,24 +8,24 @@ from datetime import UTC, datetime, timedelta
 from confluent_kafka import Producer
 
 from infra.kafka import quiet, read_topic
-from schemas import topics
+from schemas.log import topics
 from tests.conftest import eventually
-from tests.simulated_growth import COHORTS, DECIDERS, STREAMERS, USERS, records_of, said, unfolded
+from tests.lab.simulated_growth import COHORTS, DECIDERS, STREAMERS, USERS, records_of, said, unfolded
 
 MESSAGES = 2_500
 KILLS = 3
 
 
-def _records(settings, topic):
+def _records(config, topic):
     """What is committed, in the order of each partition."""
-    found = sorted(read_topic(settings, topic), key=lambda m: (m.partition(), m.offset()))
+    found = sorted(read_topic(config, topic), key=lambda m: (m.partition(), m.offset()))
     return ((m.partition(), m.offset(), m.key(), m.value()) for m in found)
 
 
 def test_kill_9_of_growth_changes_no_window_cohort_or_affinity(stack, admin):
     """Thousands of messages with times of the last two days, some late; growth is killed three times meanwhile."""
     chance, began = random.Random(11), datetime.now(UTC) - timedelta(days=2)
-    producer = Producer(quiet(stack.settings, **{"linger.ms": 5}))
+    producer = Producer(quiet(stack.config, **{"linger.ms": 5}))
     killing = threading.Thread(target=lambda: [(time.sleep(0.7), stack.kill("growth-0")) for _ in range(KILLS)])
     killing.start()
     signed_up: set[str] = set()
@@ -41,7 +41,7 @@ def test_kill_9_of_growth_changes_no_window_cohort_or_affinity(stack, admin):
     producer.flush(10)
     killing.join()
     growth = [decider for decider in DECIDERS if decider.entity in topics.GROWTH]
-    read = lambda topic: _records(stack.settings, topic)  # noqa: E731
+    read = lambda topic: _records(stack.config, topic)  # noqa: E731
     for decider in growth:
         eventually(lambda decider=decider: not unfolded(read, (decider,)), 60)
     people = {key.decode() for _, _, key, _ in read(topics.MEMBER.changelog)}

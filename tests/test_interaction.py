@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.interaction import POINTS, decide
-from schemas.base import Wake
 from schemas.billing import CallKind
 from schemas.blocklist import BlockReason, UserBlocked
 from schemas.favorites import FavoriteAdded, FavoriteRemoved
 from schemas.gift import GiftSent
 from schemas.interaction import LATE, WINDOW_HOURS, InteractionKind, RecordView, pair_of
+from schemas.log.base import Wake
 from schemas.video import CallEnded, EndReason
 
 T = datetime(2030, 1, 1, 12, tzinfo=UTC)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.outbox import KEPT_FOR_A_PERSON, REMEMBERED_FOR, decide, pause
-from schemas.base import Wake
+from schemas.log.base import Wake
 from schemas.outbox import (
     LONGEST_RETRY,
     AttemptOutcome,

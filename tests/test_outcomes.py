@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from schemas.base import now
 from schemas.favorites import FavoriteAdded, FavoriteRefusal, FavoriteRefused
-from serving.outcomes import GRACE_S, MAX_STATES, Outcomes
+from schemas.log.base import now
+from serving.runtime.outcomes import GRACE_S, MAX_STATES, Outcomes
 
 PLACE = ("favorites.state", b"ann")
 ADDED = FavoriteAdded(id="f", at=now(), cause="c", user="ann", peer="bob")

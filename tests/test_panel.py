@@ -14,11 +14,12 @@ from pipelines.panel import decide, decide_book
 from pipelines.runtime.core import Batch, Core, Decider
 from schemas.ads import Touch, TouchKind, UserAttributed
 from schemas.balance import EntryKind, EntryRecorded, Reason
-from schemas.base import Wake
 from schemas.billing import CallKind
-from schemas.codec import encode
-from schemas.entity import broadcast_keys, partition_of
 from schemas.gift import GiftSent
+from schemas.log.base import Wake
+from schemas.log.codec import encode
+from schemas.log.entity import broadcast_keys, partition_of
+from schemas.log.topics import MEMBER
 from schemas.panel import (
     BOOK,
     All,
@@ -49,7 +50,6 @@ from schemas.panel import (
 )
 from schemas.panel_sql import members_sql
 from schemas.tables import PROJECTIONS
-from schemas.topics import MEMBER
 from schemas.user import CameOnline, Role, SessionOpened, UserSignedUp, WentOffline
 from schemas.video import CallEnded, EndReason
 

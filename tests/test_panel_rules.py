@@ -10,8 +10,8 @@ from msgspec.structs import replace
 
 from pipelines.panel import decide
 from schemas.ads import Touch, TouchKind, UserAttributed
-from schemas.base import Wake
-from schemas.codec import encode, state_decoder
+from schemas.log.base import Wake
+from schemas.log.codec import encode, state_decoder
 from schemas.panel import (
     LONG_TABLE,
     UNITS,

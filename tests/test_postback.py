@@ -12,15 +12,15 @@ import pytest
 from msgspec.structs import replace
 
 from infra.clickhouse import connect
+from infra.config import load
 from infra.kafka import end_offsets, reader
-from infra.settings import load
 from infra.vendors import amplitude, appsflyer, attempt, ga4, snapchat
 from pipelines.flows import dispatch
 from pipelines.flows.dispatch import Breaker, Past
 from schemas.ads import hashed_email, hashed_phone
+from schemas.log.topics import OUTBOX
 from schemas.outbox import AttemptOutcome, EffectDue, EffectKind
 from schemas.postback import ConversionKind, Identity, Postback, Provider
-from schemas.topics import OUTBOX
 from tests.conftest import eventually
 from tests.test_ads_pushes import post, pushed
 from tests.vendor_stub import AdStub
@@ -46,8 +46,8 @@ def due(provider, told=TOLD, effect="snapchat/PURCHASE/t1"):
 # --- what a request holds ---------------------------------------------------------------------------------------------------
 
 
-def test_snapchat_gets_hashes_where_it_wants_them_and_plain_names_where_not(settings):
-    event = snapchat.event_of("snapchat/PURCHASE/t1", TOLD, settings)
+def test_snapchat_gets_hashes_where_it_wants_them_and_plain_names_where_not(config):
+    event = snapchat.event_of("snapchat/PURCHASE/t1", TOLD, config)
     assert (event["event_name"], event["event_id"], event["event_time"]) == (
         "PURCHASE",
         "snapchat/PURCHASE/t1",
@@ -60,13 +60,13 @@ def test_snapchat_gets_hashes_where_it_wants_them_and_plain_names_where_not(sett
     assert (user["client_ip_address"], user["sc_click_id"]) == ("203.0.113.5", "click")
     assert event["custom_data"] == {"currency": "EUR", "value": 4.99, "order_id": "t1", "num_items": 1}
     assert event["app_data"]["extinfo"] == ["i2", "app.olo", "1.2", "1.2", "", "", "de_DE", *[""] * 9]
-    bare = snapchat.event_of("x", replace(TOLD, identity=Identity(), value_micros=None, country=""), settings)
+    bare = snapchat.event_of("x", replace(TOLD, identity=Identity(), value_micros=None, country=""), config)
     assert set(bare["user_data"]) == {"external_id"}
     assert "custom_data" not in bare
 
 
 def of_stub(stub, **more):
-    """Settings that lead to stand-ins."""
+    """Config that lead to stand-ins."""
     return load(**{name.removeprefix("OLO_").lower(): value for name, value in stub.environment.items()}, **more)
 
 
@@ -106,14 +106,14 @@ def settings(stub):
 
 
 @pytest.mark.parametrize("provider", list(Provider))
-def test_a_vendor_takes_it_and_troubles_are_tried_again(stub, settings, provider):
+def test_a_vendor_takes_it_and_troubles_are_tried_again(stub, config, provider):
     told = replace(TOLD, event="purchase") if provider is Provider.GA4 else TOLD
     with httpx.Client(trust_env=False) as client:
-        taken = attempt(due(provider, told, f"{provider}/x/1"), settings, client)
+        taken = attempt(due(provider, told, f"{provider}/x/1"), config, client)
         assert taken.outcome is AttemptOutcome.ACCEPTED, taken
         for kind in ("429", "500", "dropped", "lost"):
             stub.share, stub.kinds = 1.0, (kind,)
-            failed = attempt(due(provider, told, f"{provider}/x/2"), settings, client)
+            failed = attempt(due(provider, told, f"{provider}/x/2"), config, client)
             assert failed.outcome is AttemptOutcome.FAILED, (kind, failed)
     assert list(stub.of(provider, "/x/")) == [f"{provider}/x/1", f"{provider}/x/2"], "the lost one was taken all the same"
 
@@ -127,16 +127,16 @@ def test_a_vendor_takes_it_and_troubles_are_tried_again(stub, settings, provider
         (Provider.SNAPCHAT, {"snapchat_token": ""}),
     ],
 )
-def test_a_no_for_good_is_refused_with_its_reason(settings, provider, wrong):
+def test_a_no_for_good_is_refused_with_its_reason(config, provider, wrong):
     with httpx.Client(trust_env=False) as client:
-        found = attempt(due(provider), settings.model_copy(update=wrong), client)
+        found = attempt(due(provider), config.model_copy(update=wrong), client)
     assert found.outcome is AttemptOutcome.REFUSED
     assert found.detail
 
 
-def test_what_snapchat_calls_invalid_is_refused(settings):
+def test_what_snapchat_calls_invalid_is_refused(config):
     with httpx.Client(trust_env=False) as client:
-        found = attempt(due(Provider.SNAPCHAT, replace(TOLD, identity=Identity())), settings, client)
+        found = attempt(due(Provider.SNAPCHAT, replace(TOLD, identity=Identity())), config, client)
     assert (found.outcome, found.status) == (AttemptOutcome.REFUSED, 200)
     assert "nobody is named" in found.detail
 
@@ -250,7 +250,7 @@ def test_each_conversion_is_told_once_although_a_third_fails_and_dispatch_is_kil
 
 def test_a_replay_of_the_whole_outbox_tells_nobody(stack, networks, monkeypatch):
     """A group that has no position reads everything from its beginning."""
-    ends = lambda: sum(end_offsets(reader(stack.settings, committed=False), OUTBOX.events, range(OUTBOX.partitions)).values())  # noqa: E731
+    ends = lambda: sum(end_offsets(reader(stack.config, committed=False), OUTBOX.events, range(OUTBOX.partitions)).values())  # noqa: E731
     seen, end = networks.requests, ends()
     assert end, "there is something to replay"
     monkeypatch.setattr(dispatch, "NAME", "dispatch-replay")

@@ -8,8 +8,8 @@ from confluent_kafka import Producer
 from infra.clickhouse import connect
 from pipelines.profile import decide, decide_private
 from schemas.ads import hashed_email
-from schemas.codec import encode
-from schemas.entity import PARTITIONS, partition_of
+from schemas.log.codec import encode
+from schemas.log.entity import PARTITIONS, partition_of
 from schemas.profile import (
     PrivateProfilePut,
     PrivateProfileRead,
@@ -77,7 +77,7 @@ def test_the_private_part_is_its_owners_and_each_reading_is_kept(new_user, admin
 def test_a_private_record_that_cannot_be_read_reaches_no_analyst(new_user, stack):
     sue = new_user()
     secret = f"{sue.user}@broken.example"
-    producer = Producer(stack.settings.kafka)
+    producer = Producer(stack.config.kafka)
     key = sue.user.encode()
     producer.produce("private_profile.inbox", secret.encode(), key, partition_of(key, PARTITIONS))
     producer.flush()

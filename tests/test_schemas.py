@@ -9,11 +9,11 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from schemas import topics
-from schemas.base import new_id
-from schemas.codec import UnreadableError, decoder_of, encode, unreadable
-from schemas.entity import partition_of
-from schemas.export import ASYNCAPI, documents, problems
+from schemas.log import topics
+from schemas.log.base import new_id
+from schemas.log.codec import UnreadableError, decoder_of, encode, unreadable
+from schemas.log.entity import partition_of
+from schemas.log.export import ASYNCAPI, documents, problems
 
 EXPORTED = Path(__file__).parent.parent / "schemas" / "exported"
 GOLDEN = (Path(__file__).parent / "golden" / "messages.jsonl").read_text().splitlines()

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from pipelines.settings import decide
-from schemas.base import Wake
+from schemas.log.base import Wake
 from schemas.settings import AppSettings, PlatformSettings, PutSettings, version_number
 from tests.conftest import eventually
 

@@ -5,11 +5,11 @@ from msgspec.structs import replace
 from pipelines import balance, billing_bill
 from pipelines.runtime.core import Decider
 from pipelines.runtime.simulator import EPOCH, Log, Step, run, schedule_of, search, tell
-from schemas import topics
 from schemas.balance import Credit
+from schemas.log import topics
 from schemas.video_line import JoinRoulette
-from tests import simulated_calls, simulated_growth
-from tests.simulated_money import DECIDERS, SETUP, workload
+from tests.lab import simulated_calls, simulated_growth
+from tests.lab.simulated_money import DECIDERS, SETUP, workload
 
 SEEDS = 300  # `make simulate` plays 2,000 of each
 CALL_SEEDS = 150

@@ -11,9 +11,9 @@ from msgspec.structs import fields
 from infra import clickhouse
 from infra.clickhouse import connect, migrate
 from schemas.billing import BillClosed, ReceiptStep, Traits
-from schemas.codec import decoder_of, encode
+from schemas.log.codec import decoder_of, encode
+from schemas.log.topics import ENTITIES
 from schemas.tables import PROJECTIONS, TABLES, VIEWS, ddl
-from schemas.topics import ENTITIES
 
 
 def fields_of(struct):

@@ -19,7 +19,7 @@ from schemas.balance import (
     TransferSettled,
     TransferStatus,
 )
-from schemas.base import Wake
+from schemas.log.base import Wake
 
 T = datetime(2030, 1, 1, tzinfo=UTC)
 

@@ -6,7 +6,7 @@ import pytest
 
 from pipelines.user import decide
 from schemas.balance import OpenAccount
-from schemas.base import Wake
+from schemas.log.base import Wake
 from schemas.user import (
     Ban,
     Beat,

@@ -14,9 +14,9 @@ import jwt
 import pytest
 
 from infra import vendors as outside
-from infra.settings import SettingsError, load
+from infra.config import ConfigError, load
 from infra.vendors import agora, twilio
-from schemas.base import now
+from schemas.log.base import now
 from schemas.outbox import AttemptOutcome, EffectDue, EffectKind
 from schemas.video_room import LeaveReason
 
@@ -126,20 +126,20 @@ def test_both_tokens_are_what_agoras_own_package_reads(agora_node):
     }  # fmt: skip
 
 
-def test_twilios_token_says_who_may_enter_which_room(settings):
+def test_twilios_token_says_who_may_enter_which_room(config):
     found = jwt.decode(
-        twilio.token(settings, "call-1", "sue", 600), "keysecret" * 4, algorithms=["HS256"], options={"verify_aud": False}
+        twilio.token(config, "call-1", "sue", 600), "keysecret" * 4, algorithms=["HS256"], options={"verify_aud": False}
     )
     assert (found["iss"], found["sub"]) == ("SK1", "AC1")
     assert found["grants"] == {"identity": "sue", "video": {"room": "call-1"}}
     assert found["exp"] - found["nbf"] == 600 if "nbf" in found else found["exp"] > now().timestamp()
-    header = jwt.get_unverified_header(twilio.token(settings, "call-1", "sue", 600))
+    header = jwt.get_unverified_header(twilio.token(config, "call-1", "sue", 600))
     assert (header["alg"], header["cty"]) == ("HS256", "twilio-fpa;v=1")
 
 
 def test_a_provider_without_its_keys_is_refused_at_the_start(monkeypatch):
     monkeypatch.setenv("OLO_VIDEO_PROVIDER", "agora")
-    with pytest.raises(SettingsError, match=r"OLO_AGORA_APP_ID.*needed by OLO_VIDEO_PROVIDER=agora"):
+    with pytest.raises(ConfigError, match=r"OLO_AGORA_APP_ID.*needed by OLO_VIDEO_PROVIDER=agora"):
         load()
 
 
@@ -207,12 +207,12 @@ def twilio_signature(form, url="https://olo.example/v1/webhooks/twilio", token=b
     return base64.b64encode(hmac.digest(token, text.encode(), "sha1")).decode()
 
 
-def test_twilios_signature_and_callback(settings):
+def test_twilios_signature_and_callback(config):
     path = "/v1/webhooks/twilio"
-    assert twilio.genuine(settings, path, FORM, twilio_signature(FORM))
-    assert not twilio.genuine(settings, path, FORM | {"RoomName": "call-2"}, twilio_signature(FORM))
-    assert not twilio.genuine(settings, path, FORM, twilio_signature(FORM, token=b"other"))
-    assert not twilio.genuine(settings, path, FORM, "")
+    assert twilio.genuine(config, path, FORM, twilio_signature(FORM))
+    assert not twilio.genuine(config, path, FORM | {"RoomName": "call-2"}, twilio_signature(FORM))
+    assert not twilio.genuine(config, path, FORM, twilio_signature(FORM, token=b"other"))
+    assert not twilio.genuine(config, path, FORM, "")
     found = twilio.read_callback(FORM)
     assert (found.channel, found.member, found.joined, found.reason) == ("call-1", "sue", False, LeaveReason.OTHER)
     assert twilio.read_callback(FORM | {"StatusCallbackEvent": "track-added"}) is None
@@ -240,22 +240,22 @@ def due(provider, subject="call-1"):
         ((400, {}), (AttemptOutcome.REFUSED, 0.0)),
     ],
 )
-def test_closing_a_room_fits_the_contract_and_its_answer_is_understood(settings, vendors, provider, given, due_outcome):
+def test_closing_a_room_fits_the_contract_and_its_answer_is_understood(config, vendors, provider, given, due_outcome):
     (status, headers), (outcome, retry_after_s) = given, due_outcome
     vendors.trouble["call-1"] = [(status, headers)] if status else []
     with httpx.Client(trust_env=False) as client:
-        found = outside.attempt(due(provider), settings, client)
+        found = outside.attempt(due(provider), config, client)
     assert (found.outcome, found.status, found.retry_after_s) == (outcome, status or 200, retry_after_s)
 
 
-def test_no_answer_an_unknown_room_and_an_unknown_vendor(settings, vendors):
+def test_no_answer_an_unknown_room_and_an_unknown_vendor(config, vendors):
     attempt = outside.attempt
-    nowhere = settings.model_copy(update={"agora_url": "http://127.0.0.1:1"})
+    nowhere = config.model_copy(update={"agora_url": "http://127.0.0.1:1"})
     with httpx.Client(trust_env=False) as client:
         assert attempt(due("agora"), nowhere, client).outcome is AttemptOutcome.FAILED
         vendors.trouble["call-1"] = [(404, {})]
-        assert attempt(due("twilio"), settings, client).outcome is AttemptOutcome.ACCEPTED
-        assert attempt(due("zoom"), settings, client).outcome is AttemptOutcome.REFUSED
+        assert attempt(due("twilio"), config, client).outcome is AttemptOutcome.ACCEPTED
+        assert attempt(due("zoom"), config, client).outcome is AttemptOutcome.REFUSED
 
 
 def test_every_vendor_says_how_often_it_may_be_asked():

@@ -6,8 +6,8 @@ import pytest
 
 from pipelines import video_clip
 from pipelines.video_call import decide
-from schemas.base import Wake
 from schemas.billing import SHIPPED, BillOpened, BillRefused, CallKind, TariffSelected
+from schemas.log.base import Wake
 from schemas.user import Role
 from schemas.video import (
     PEER_LOST_AFTER,

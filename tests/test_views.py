@@ -6,9 +6,9 @@ import threading
 from confluent_kafka import TopicPartition
 
 from infra.kafka import end_offsets
-from schemas.topics import FEED, USER
-from serving import views
-from serving.feed import Hub
+from schemas.log.topics import FEED, USER
+from serving.runtime import views
+from serving.runtime.feed import Hub
 from tests.conftest import eventually
 
 
@@ -42,14 +42,14 @@ class SlowChangelogs:
 def test_it_is_ready_when_it_knows_everybody_not_only_when_the_feed_has_come(stack, new_user, monkeypatch):
     users = {new_user().user for _ in range(3)}
     reader = views.reader
-    ends = end_offsets(reader(stack.settings), FEED.name, range(FEED.partitions))
-    slow = SlowChangelogs(reader(stack.settings), {partition: end for partition, end in ends.items() if end})
+    ends = end_offsets(reader(stack.config), FEED.name, range(FEED.partitions))
+    slow = SlowChangelogs(reader(stack.config), {partition: end for partition, end in ends.items() if end})
     monkeypatch.setattr(views, "reader", lambda *_: slow)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     known = views.Views(Hub())
-    tail = views.Tail(stack.settings, known, loop)
+    tail = views.Tail(stack.config, known, loop)
     try:
         eventually(lambda: slow.polled > 3)
         assert not known.ready

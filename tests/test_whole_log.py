@@ -9,11 +9,11 @@ import pytest
 from infra.backtest import Draft, backtest
 from infra.clickhouse import connect
 from infra.kafka import read_topic
-from infra.proofs.auditor import Row
-from infra.proofs.calls import CallAudit
 from schemas.billing import SHIPPED
 from schemas.tables import PROJECTIONS
 from tests.conftest import eventually
+from tests.lab.proofs.auditor import Row
+from tests.lab.proofs.calls import CallAudit
 
 
 @pytest.mark.timeout(300)
@@ -21,7 +21,7 @@ def test_what_the_log_says_of_all_calls_keeps_every_law(stack):
     """The auditor over the real log, once the calls that the tests of calls left have ended."""
 
     def read(topic):
-        for message in read_topic(stack.settings, topic):
+        for message in read_topic(stack.config, topic):
             value = message.value()
             yield Row(message.partition(), message.key().decode(), None if value is None else json.loads(value))
 

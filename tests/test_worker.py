@@ -5,15 +5,15 @@ from operator import attrgetter
 
 import pytest
 
-from infra.bench.ground import fill, make_topics
-from infra.bench.jobs import Command, Outcome, decide, entity_of
 from infra.kafka import read_topic
 from pipelines.runtime import worker as worker_module
 from pipelines.runtime.core import Core, Decider, DeciderError
 from pipelines.runtime.worker import Worker
-from schemas.base import Message, now
-from schemas.codec import encode, state_decoder
-from schemas.topics import Route
+from schemas.log.base import Message, now
+from schemas.log.codec import encode, state_decoder
+from schemas.log.topics import Route
+from tests.lab.bench.ground import fill, make_topics
+from tests.lab.bench.jobs import Command, Outcome, decide, entity_of
 
 RECORDS, ACCOUNTS, PART = 12_000, 700, 500
 
@@ -22,11 +22,11 @@ def test_a_poll_that_fails_half_way_leaves_nothing_and_counts_once_when_it_is_re
     monkeypatch.setattr(worker_module, "SENT_RECORDS", PART)
     entity = entity_of("trial")
     table: dict[type[Message], tuple[Route, ...]] = {Outcome: (Route(entity.events, attrgetter("account"), entity.partitions),)}
-    settings = stack.settings
-    make_topics(settings, entity.inbox, entity.events)
-    make_topics(settings, entity.changelog, compacted=True)
+    config = stack.config
+    make_topics(config, entity.inbox, entity.events)
+    make_topics(config, entity.changelog, compacted=True)
     commands = [Command(id=f"c{n}", at=now(), account=f"a{n % ACCOUNTS}", coins=1) for n in range(RECORDS)]
-    fill(settings, entity.inbox, ((one.account.encode(), encode(one)) for one in commands))
+    fill(config, entity.inbox, ((one.account.encode(), encode(one)) for one in commands))
     seen = 0
 
     def stumbles(book, command):
@@ -38,7 +38,7 @@ def test_a_poll_that_fails_half_way_leaves_nothing_and_counts_once_when_it_is_re
 
     def work(decider, wanted):
         nonlocal seen
-        worker = Worker("trial", 0, Core([Decider(entity, decider)], table), settings)
+        worker = Worker("trial", 0, Core([Decider(entity, decider)], table), config)
         try:
             decided = 0
             while decided < wanted:
@@ -55,16 +55,16 @@ def test_a_poll_that_fails_half_way_leaves_nothing_and_counts_once_when_it_is_re
     with pytest.raises(DeciderError, match="ZeroDivisionError"):
         work(stumbles, RECORDS)
     sent = Counter(message.topic() for topic in (entity.events, entity.changelog)
-                   for message in read_topic(settings, topic, committed=False))  # fmt: skip
-    counted = sum(1 for _ in read_topic(settings, entity.events))
+                   for message in read_topic(config, topic, committed=False))  # fmt: skip
+    counted = sum(1 for _ in read_topic(config, entity.events))
     assert sent[entity.events] > counted, "the parts before the bug were on the broker, and do not count"
     sizes.clear()
     work(decide, RECORDS - counted)
     assert max(sizes) > 1, "one transaction of several parts"
-    outcomes = Counter(message.value() for message in read_topic(settings, entity.events))
+    outcomes = Counter(message.value() for message in read_topic(config, entity.events))
     assert len(outcomes) == RECORDS
     assert set(outcomes.values()) == {1}
-    states = {message.key(): message.value() for message in read_topic(settings, entity.changelog)}
+    states = {message.key(): message.value() for message in read_topic(config, entity.changelog)}
     read = state_decoder(entity.state)
     assert sum(read(value).seq for value in states.values()) == RECORDS
     assert len(states) == ACCOUNTS

@@ -7,7 +7,7 @@ from collections import defaultdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl
 
-from infra.city.vendors import AdVendors, environment, serve
+from tests.lab.city.vendors import AdVendors, environment, serve
 
 
 class AdStub(AdVendors):

@@ -1,6 +1,6 @@
 """Clients of outside services: what a request looks like, what an answer means, how a webhook proves where it comes from.
 
-Each module states its contract and where it is documented. Base URLs are settings, so that tests run against local stubs.
+Each module states its contract and where it is documented. Base URLs are config, so that tests run against local stubs.
 """
 
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 import httpx
 
-from infra.settings import Settings, VideoProvider, missing_for
+from infra.config import Config, VideoProvider, missing_for
 from infra.vendors import agora, amplitude, appsflyer, ga4, snapchat, twilio
 from infra.vendors.answers import DETAIL, Attempt, network_failure
 from schemas.outbox import AttemptOutcome, EffectDue, EffectKind
@@ -18,7 +18,7 @@ from schemas.postback import Provider
 class Way(NamedTuple):
     """How an effect is done at a vendor, and how often a second the vendor wants to be asked at most."""
 
-    act: Callable[[EffectDue, Settings, httpx.Client], Attempt]
+    act: Callable[[EffectDue, Config, httpx.Client], Attempt]
     per_s: float
 
 
@@ -37,16 +37,16 @@ def way_of(due: EffectDue) -> Way | None:
     return WAYS.get((due.kind, due.provider))
 
 
-def attempt(due: EffectDue, settings: Settings, client: httpx.Client) -> Attempt:
+def attempt(due: EffectDue, config: Config, client: httpx.Client) -> Attempt:
     """Do an effect once. Never raises: whatever happens is an attempt's outcome."""
     way = way_of(due)
-    missing = missing_for(due.provider, settings) if due.kind is EffectKind.POSTBACK else []
+    missing = missing_for(due.provider, config) if due.kind is EffectKind.POSTBACK else []
     if missing:
         return Attempt(AttemptOutcome.REFUSED, 0, f"not set: {', '.join(missing)}; set them, then redrive")
     if way is None:
         return Attempt(AttemptOutcome.REFUSED, 0, f"nobody here does {due.kind} at {due.provider}")
     try:
-        found: Attempt = way.act(due, settings, client)
+        found: Attempt = way.act(due, config, client)
     except httpx.HTTPError as error:
         return network_failure(error)
     except Exception as error:  # a bug of ours, or of a vendor's client: no flow stops for it, and a person sees it

@@ -17,7 +17,7 @@ from typing import Any, Final
 import httpx
 from agora_token_builder import RtcTokenBuilder
 
-from infra.settings import Settings
+from infra.config import Config
 from infra.vendors import answers
 from infra.vendors.notices import Notice
 from schemas.outbox import EffectDue
@@ -70,15 +70,15 @@ def _text(content: str) -> bytes:
     return _bytes(content.encode())
 
 
-def close_room(due: EffectDue, settings: Settings, client: httpx.Client) -> answers.Attempt:
+def close_room(due: EffectDue, config: Config, client: httpx.Client) -> answers.Attempt:
     """Put everybody out of a call's channel, and let nobody in again."""
     body = {
-        "appid": settings.agora_app_id, "cname": due.subject, "ip": "", "time": SHUT_MINUTES, "privileges": ["join_channel"],
+        "appid": config.agora_app_id, "cname": due.subject, "ip": "", "time": SHUT_MINUTES, "privileges": ["join_channel"],
     }  # fmt: skip
     answer = client.post(
-        f"{settings.agora_url}/dev/v1/kicking-rule",
+        f"{config.agora_url}/dev/v1/kicking-rule",
         json=body,
-        auth=(settings.agora_customer_id, settings.agora_customer_secret),
+        auth=(config.agora_customer_id, config.agora_customer_secret),
         timeout=TIMEOUT_S,
     )
     return answers.read(answer)

@@ -11,10 +11,11 @@ from concurrent.futures import Future
 from typing import Any, Final
 
 import httpx
-from amplitude import Amplitude, BaseEvent, Config
+from amplitude import Amplitude, BaseEvent
+from amplitude import Config as ClientConfig
 from amplitude.constants import EventLogLevel
 
-from infra.settings import Settings
+from infra.config import Config
 from infra.vendors.answers import DETAIL, Attempt
 from schemas.outbox import AttemptOutcome, EffectDue
 from schemas.postback import MICROS, Postback
@@ -46,16 +47,16 @@ class _Waiter:
 class Sender(logging.Handler):
     """The SDK's client of one process, and who waits for what. As a log handler it hears of a wrong key."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__(logging.ERROR)
         self._waiting: set[_Waiter] = set()
         logger = logging.getLogger(f"olo.amplitude.sdk.{id(self)}")
         logger.addHandler(self)
-        config = Config(
-            server_url=settings.amplitude_url, min_id_length=1, flush_max_retries=1, flush_interval_millis=1_000, logger=logger,
+        options = ClientConfig(
+            server_url=config.amplitude_url, min_id_length=1, flush_max_retries=1, flush_interval_millis=1_000, logger=logger,
             event_log_level=EventLogLevel.NONE,
         )  # fmt: skip
-        self._client = Amplitude(settings.amplitude_key, config)
+        self._client = Amplitude(config.amplitude_key, options)
 
     def emit(self, record: logging.LogRecord) -> None:
         """The SDK logs an error: a wrong key concerns everybody who waits."""
@@ -105,11 +106,11 @@ _lock = threading.Lock()
 _senders: dict[tuple[str, str], Sender] = {}
 
 
-def _sender(settings: Settings) -> Sender:
+def _sender(config: Config) -> Sender:
     with _lock:
-        place = settings.amplitude_url, settings.amplitude_key
+        place = config.amplitude_url, config.amplitude_key
         if place not in _senders:
-            _senders[place] = Sender(settings)
+            _senders[place] = Sender(config)
         return _senders[place]
 
 
@@ -121,10 +122,10 @@ def close() -> None:
         _senders.clear()
 
 
-def tell(due: EffectDue, settings: Settings, _: httpx.Client) -> Attempt:
+def tell(due: EffectDue, config: Config, _: httpx.Client) -> Attempt:
     """Tell Amplitude of one event."""
     assert due.postback is not None
-    return read(*_sender(settings).send(event_of(due.effect, due.postback)))
+    return read(*_sender(config).send(event_of(due.effect, due.postback)))
 
 
 def read(code: int, text: str) -> Attempt:

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 import httpx
 
-from infra.settings import Settings
+from infra.config import Config
 from infra.vendors import answers
 from infra.vendors.snapchat import app_of, is_ios
 from schemas.ads import Touch, TouchKind, network_of
@@ -142,13 +142,13 @@ def body_of(effect: str, told: Postback) -> bytes:
     return packed
 
 
-def tell(due: EffectDue, settings: Settings, client: httpx.Client) -> answers.Attempt:
+def tell(due: EffectDue, config: Config, client: httpx.Client) -> answers.Attempt:
     """Tell AppsFlyer of one event."""
     assert due.postback is not None
     answer = client.post(
-        f"{settings.appsflyer_url}/inappevent/{app_of(due.postback, settings)}",
+        f"{config.appsflyer_url}/inappevent/{app_of(due.postback, config)}",
         content=body_of(due.effect, due.postback),
-        headers={"authentication": settings.appsflyer_key, "content-type": "application/json"},
+        headers={"authentication": config.appsflyer_key, "content-type": "application/json"},
         timeout=TIMEOUT_S,
     )
     return answers.read(answer)

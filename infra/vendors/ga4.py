@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import httpx
 
-from infra.settings import Settings
+from infra.config import Config
 from infra.vendors import answers
 from schemas.outbox import EffectDue
 from schemas.postback import MICROS, Postback
@@ -35,12 +35,12 @@ def body_of(effect: str, told: Postback) -> dict[str, Any]:
     }
 
 
-def tell(due: EffectDue, settings: Settings, client: httpx.Client) -> answers.Attempt:
+def tell(due: EffectDue, config: Config, client: httpx.Client) -> answers.Attempt:
     """Tell GA4 of one event."""
     assert due.postback is not None
     answer = client.post(
-        f"{settings.ga4_url}/mp/collect",
-        params={"firebase_app_id": settings.ga4_app_id, "api_secret": settings.ga4_secret},
+        f"{config.ga4_url}/mp/collect",
+        params={"firebase_app_id": config.ga4_app_id, "api_secret": config.ga4_secret},
         json=body_of(due.effect, due.postback),
         timeout=TIMEOUT_S,
     )

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import httpx
 
-from infra.settings import Settings
+from infra.config import Config
 from infra.vendors import answers
 from schemas.ads import hashed_word
 from schemas.outbox import AttemptOutcome, EffectDue
@@ -27,12 +27,12 @@ def is_ios(platform: str) -> bool:
     return platform.lower() in IOS
 
 
-def app_of(told: Postback, settings: Settings) -> str:
+def app_of(told: Postback, config: Config) -> str:
     """The app's id in the store of the user's platform."""
-    return settings.app_id_ios if is_ios(told.platform) else settings.app_id_android
+    return config.app_id_ios if is_ios(told.platform) else config.app_id_android
 
 
-def event_of(effect: str, told: Postback, settings: Settings) -> dict[str, Any]:
+def event_of(effect: str, told: Postback, config: Config) -> dict[str, Any]:
     """The request's event."""
     event: dict[str, Any] = {
         "event_name": told.event,
@@ -41,10 +41,10 @@ def event_of(effect: str, told: Postback, settings: Settings) -> dict[str, Any]:
         "action_source": "MOBILE_APP",
         "user_data": _user(told),
         "app_data": {
-            "app_id": app_of(told, settings),
+            "app_id": app_of(told, config),
             "advertiser_tracking_enabled": int(told.identity.tracking_allowed),
             "application_tracking_enabled": 1,
-            "extinfo": _extinfo(told, settings),
+            "extinfo": _extinfo(told, config),
         },
     }
     if told.value_micros is not None:
@@ -70,20 +70,20 @@ def _user(told: Postback) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value}
 
 
-def _extinfo(told: Postback, settings: Settings) -> list[str]:
+def _extinfo(told: Postback, config: Config) -> list[str]:
     """Exactly sixteen strings: platform, package, versions, ..., model, locale; '' where it is not known."""
-    kind, package = ("i2", settings.bundle_ios) if is_ios(told.platform) else ("a2", settings.app_id_android)
+    kind, package = ("i2", config.bundle_ios) if is_ios(told.platform) else ("a2", config.app_id_android)
     known = [kind, package, told.app_version, told.app_version, "", "", told.locale]
     return known + [""] * (EXTINFO - len(known))
 
 
-def tell(due: EffectDue, settings: Settings, client: httpx.Client) -> answers.Attempt:
+def tell(due: EffectDue, config: Config, client: httpx.Client) -> answers.Attempt:
     """Tell Snapchat of one conversion."""
     assert due.postback is not None
     answer = client.post(
-        f"{settings.snapchat_url}/v3/{settings.snapchat_app_id}/events",
-        params={"access_token": settings.snapchat_token},
-        json={"data": [event_of(due.effect, due.postback, settings)]},
+        f"{config.snapchat_url}/v3/{config.snapchat_app_id}/events",
+        params={"access_token": config.snapchat_token},
+        json={"data": [event_of(due.effect, due.postback, config)]},
         timeout=TIMEOUT_S,
     )
     return _read(answer)

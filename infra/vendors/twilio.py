@@ -13,7 +13,7 @@ from twilio.jwt.access_token import AccessToken
 from twilio.jwt.access_token.grants import VideoGrant
 from twilio.request_validator import RequestValidator
 
-from infra.settings import Settings
+from infra.config import Config
 from infra.vendors import answers
 from infra.vendors.notices import Notice
 from schemas.outbox import AttemptOutcome, EffectDue
@@ -24,22 +24,22 @@ TIMEOUT_S: Final = 10.0
 EVENTS: Final = {"participant-connected": True, "participant-disconnected": False}
 
 
-def token(settings: Settings, room: str, identity: str, lives_s: int) -> str:
+def token(config: Config, room: str, identity: str, lives_s: int) -> str:
     """A token for one user in one room, for `lives_s` seconds (at most a day)."""
     made = AccessToken(
-        settings.twilio_account_sid, settings.twilio_key_sid, settings.twilio_key_secret,
+        config.twilio_account_sid, config.twilio_key_sid, config.twilio_key_secret,
         identity=identity, ttl=lives_s, grants=[VideoGrant(room=room)],
     )  # fmt: skip
     text: str = made.to_jwt()
     return text
 
 
-def close_room(due: EffectDue, settings: Settings, client: httpx.Client) -> answers.Attempt:
+def close_room(due: EffectDue, config: Config, client: httpx.Client) -> answers.Attempt:
     """End a call's room: everybody in it is put out. There is none under the name any more: done."""
     answer = client.post(
-        f"{settings.twilio_url}/v1/Rooms/{due.subject}",
+        f"{config.twilio_url}/v1/Rooms/{due.subject}",
         data={"Status": "completed"},
-        auth=(settings.twilio_key_sid, settings.twilio_key_secret),
+        auth=(config.twilio_key_sid, config.twilio_key_secret),
         timeout=TIMEOUT_S,
     )
     if answer.status_code == 404:
@@ -47,10 +47,10 @@ def close_room(due: EffectDue, settings: Settings, client: httpx.Client) -> answ
     return answers.read(answer)
 
 
-def genuine(settings: Settings, path: str, form: Mapping[str, str], signature: str) -> bool:
+def genuine(config: Config, path: str, form: Mapping[str, str], signature: str) -> bool:
     """Whether a callback is Twilio's: its signature over the public URL and the sorted form."""
-    validator = RequestValidator(settings.twilio_auth_token)
-    return bool(validator.validate(settings.public_url.rstrip("/") + path, dict(form), signature))
+    validator = RequestValidator(config.twilio_auth_token)
+    return bool(validator.validate(config.public_url.rstrip("/") + path, dict(form), signature))
 
 
 def read_callback(form: Mapping[str, str]) -> Notice | None:

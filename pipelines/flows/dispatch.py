@@ -20,18 +20,18 @@ import httpx
 from confluent_kafka import Consumer, Message, TopicPartition
 
 from infra import vendors
+from infra.config import Config
 from infra.kafka import committed, end_offsets, member, read_topic, records_of
-from infra.settings import Settings
 from infra.vendors.answers import Attempt
 from pipelines.flows.process import arguments, start
 from pipelines.runtime import metrics
 from pipelines.runtime.lag import Lag
 from pipelines.runtime.transactions import STEP_S, Record, Transactions
-from schemas.base import derived_id, now
-from schemas.codec import decoder_of, encode, state_decoder
-from schemas.entity import partition_of
+from schemas.log.base import derived_id, now
+from schemas.log.codec import decoder_of, encode, state_decoder
+from schemas.log.entity import partition_of
+from schemas.log.topics import OUTBOX
 from schemas.outbox import AttemptOutcome, Effect, EffectDue, EffectStatus, ReportAttempt
-from schemas.topics import OUTBOX
 
 log = logging.getLogger("olo.dispatch")
 
@@ -137,10 +137,10 @@ class Reported(NamedTuple):
 class Dispatch:
     """The flow's steps: `poll` what is due, `decide` (begin attempts, gather the ended ones), `commit` (their reports)."""
 
-    def __init__(self, slot: int, settings: Settings) -> None:
-        self._settings = settings
-        self._transactions = Transactions(f"{NAME}-{slot}", settings)
-        self._consumer = member(settings, NAME, slot, {"max.poll.interval.ms": 60_000})
+    def __init__(self, slot: int, config: Config) -> None:
+        self._config = config
+        self._transactions = Transactions(f"{NAME}-{slot}", config)
+        self._consumer = member(config, NAME, slot, {"max.poll.interval.ms": 60_000})
         self._lag = Lag(NAME, self._consumer)
         self._lanes: dict[int, Lane] = {}
         self._decode = decoder_of(OUTBOX.facts)
@@ -170,7 +170,7 @@ class Dispatch:
         """What the outbox waits for; its states are written with the facts, so they are as new as `end`."""
         decode = state_decoder(Effect)
         due: dict[str, int] = {}
-        for message in read_topic(self._settings, OUTBOX.changelog, partition=partition):
+        for message in read_topic(self._config, OUTBOX.changelog, partition=partition):
             state = None if message.value() is None else decode(message.value())
             due.pop(message.key().decode(), None)
             if isinstance(state, Effect) and state.status is EffectStatus.DUE:
@@ -227,7 +227,7 @@ class Dispatch:
             return Attempt(AttemptOutcome.FAILED, 0, f"not tried: {due.provider} has not answered lately")
         if way := vendors.way_of(due):
             self._limiter.wait(due.provider, way.per_s)
-        made = vendors.attempt(due, self._settings, self._client)
+        made = vendors.attempt(due, self._config, self._client)
         self._breaker.heard(due.provider, made)
         return made
 

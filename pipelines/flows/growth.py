@@ -3,12 +3,12 @@
 `python -m pipelines.flows.growth --slot N --metrics-port P`; start more slots to share the partitions.
 """
 
-from infra.settings import Settings
+from infra.config import Config
 from pipelines import ads, gallery, interaction, panel, postback
 from pipelines.flows.process import arguments, start
 from pipelines.runtime.core import Core, Decider
 from pipelines.runtime.worker import Worker
-from schemas import topics
+from schemas.log import topics
 
 NAME = "growth"
 # A cohort is entered within two seconds, a push answered within two: a tenth of that is free, and saves most transactions.
@@ -27,9 +27,9 @@ DECIDERS = (
 )
 
 
-def build(slot: int, settings: Settings) -> Worker:
+def build(slot: int, config: Config) -> Worker:
     """A worker of this flow, connected."""
-    return Worker(NAME, slot, Core(DECIDERS), settings, gather_s=GATHER_S)
+    return Worker(NAME, slot, Core(DECIDERS), config, gather_s=GATHER_S)
 
 
 if __name__ == "__main__":

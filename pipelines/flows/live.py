@@ -3,7 +3,7 @@
 `python -m pipelines.flows.live --slot N --metrics-port P`; start more slots to share the partitions.
 """
 
-from infra.settings import Settings
+from infra.config import Config
 from pipelines import (
     billing_bill,
     billing_tariffs,
@@ -23,7 +23,7 @@ from pipelines import (
 from pipelines.flows.process import arguments, start
 from pipelines.runtime.core import Core, Decider
 from pipelines.runtime.worker import Worker
-from schemas import topics
+from schemas.log import topics
 
 NAME = "live"
 
@@ -50,9 +50,9 @@ DECIDERS = (
 )
 
 
-def build(slot: int, settings: Settings) -> Worker:
+def build(slot: int, config: Config) -> Worker:
     """A worker of this flow, connected."""
-    return Worker(NAME, slot, Core(DECIDERS), settings)
+    return Worker(NAME, slot, Core(DECIDERS), config)
 
 
 if __name__ == "__main__":

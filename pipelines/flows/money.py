@@ -3,12 +3,12 @@
 `python -m pipelines.flows.money --slot N --metrics-port P`; start more slots to share the partitions.
 """
 
-from infra.settings import Settings
+from infra.config import Config
 from pipelines import balance, transfer
 from pipelines.flows.process import arguments, start
 from pipelines.runtime.core import Core, Decider
 from pipelines.runtime.worker import Worker
-from schemas import topics
+from schemas.log import topics
 
 NAME = "money"
 
@@ -18,9 +18,9 @@ DECIDERS = (
 )
 
 
-def build(slot: int, settings: Settings) -> Worker:
+def build(slot: int, config: Config) -> Worker:
     """A worker of this flow, connected."""
-    return Worker(NAME, slot, Core(DECIDERS), settings)
+    return Worker(NAME, slot, Core(DECIDERS), config)
 
 
 if __name__ == "__main__":

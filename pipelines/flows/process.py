@@ -6,11 +6,11 @@ import sys
 import time
 from collections.abc import Callable
 
+from infra.config import Config, ConfigError, load
 from infra.kafka import check_topics
-from infra.settings import Settings, SettingsError, load
 from pipelines.runtime import metrics
 from pipelines.runtime.flow import Steps, run
-from schemas.topics import topics
+from schemas.log.topics import topics
 
 
 def arguments() -> argparse.Namespace:
@@ -21,22 +21,22 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def start(name: str, build: Callable[[int, Settings], Steps], given: argparse.Namespace) -> None:
+def start(name: str, build: Callable[[int, Config], Steps], given: argparse.Namespace) -> None:
     """Build the flow's steps and run them until told to stop."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
     # it would log every URL that it asks, and with that the tokens that vendors want in there
     logging.getLogger("httpx").setLevel(logging.WARNING)
     log = logging.getLogger(f"olo.{name}")
     try:
-        settings = load()
-    except SettingsError as error:
+        config = load()
+    except ConfigError as error:
         sys.exit(f"{name}: {error}")
     if given.metrics_port:
         metrics.serve(given.metrics_port)
     began = time.monotonic()
     try:
-        check_topics(settings, topics())
-        steps = build(given.slot, settings)
+        check_topics(config, topics())
+        steps = build(given.slot, config)
         log.info("slot %d connected in %.2f s", given.slot, time.monotonic() - began)
         run(name, steps)
     except Exception as error:

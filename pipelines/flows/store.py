@@ -20,13 +20,13 @@ from clickhouse_connect.driver.exceptions import Error
 from confluent_kafka import Consumer, Message, TopicPartition
 
 from infra.clickhouse import connect
+from infra.config import Config
 from infra.kafka import member, records_of
-from infra.settings import Settings
 from pipelines.flows.process import arguments, start
 from pipelines.runtime import metrics
 from pipelines.runtime.lag import Lag
+from schemas.log.topics import DEAD_LETTERS, ENTITIES, OUTBOX
 from schemas.tables import LOG, PROJECTIONS, TABLES, Projection
-from schemas.topics import DEAD_LETTERS, ENTITIES, OUTBOX
 
 log = logging.getLogger("olo.store")
 
@@ -91,8 +91,8 @@ def _readable(message: Message) -> bytes | None:
 class Store:
     """The flow's steps: `poll` records, `decide` (shape them as Arrow), `commit` (insert, project)."""
 
-    def __init__(self, slot: int, settings: Settings) -> None:
-        self._client = connect(settings.clickhouse_url)
+    def __init__(self, slot: int, config: Config) -> None:
+        self._client = connect(config.clickhouse_url)
         self._inserter = ThreadPoolExecutor(1, "insert")
         self._inserting: Future[None] | None = None
         self._moved = False
@@ -107,7 +107,7 @@ class Store:
             "fetch.min.bytes": 65_536,
             "fetch.wait.max.ms": 500,
         }
-        self._consumer = member(settings, NAME, slot, conf)
+        self._consumer = member(config, NAME, slot, conf)
         self._lag = Lag(NAME, self._consumer)
         self._consumer.subscribe(list(TOPICS), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked)
 

@@ -16,11 +16,11 @@ from typing import Final, NamedTuple
 from msgspec import DecodeError, Struct
 
 from pipelines.runtime.lane import Decide, Lane, Routes
-from schemas.base import Message, Wake, now
-from schemas.codec import encode, unreadable
-from schemas.dead_letters import DeadCause, DeadLetter
-from schemas.entity import Entity, partition_of
-from schemas.topics import DEAD_LETTERS
+from schemas.log.base import Message, Wake, now
+from schemas.log.codec import encode, unreadable
+from schemas.log.dead_letters import DeadCause, DeadLetter
+from schemas.log.entity import Entity, partition_of
+from schemas.log.topics import DEAD_LETTERS
 
 # Garbage comes alone; a thousand in a row is a producer or a schema gone wrong: going on would empty the inbox into the bin.
 MAX_DEAD_IN_A_ROW: Final = 1_000

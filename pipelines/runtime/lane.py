@@ -13,10 +13,10 @@ from typing import Any, Final
 
 from msgspec import DecodeError
 
-from schemas.base import Message, State
-from schemas.codec import decoder_of, encode, state_decoder
-from schemas.entity import Entity, broadcast_keys, partition_of
-from schemas.topics import Route, hears, inbox_keys, routes
+from schemas.log.base import Message, State
+from schemas.log.codec import decoder_of, encode, state_decoder
+from schemas.log.entity import Entity, broadcast_keys, partition_of
+from schemas.log.topics import Route, hears, inbox_keys, routes
 
 # When a broadcast state changes, so many entities a batch are woken to look at it: the flow goes on deciding meanwhile.
 SWEEP: Final = 2_000

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
+from infra.config import Config
 from infra.kafka import quiet
-from infra.settings import Settings
 
 # The broker aborts what a process that never came back left open.
 TRANSACTION_MS: Final = 10_000
@@ -32,9 +32,9 @@ class Stuck(Exception):  # noqa: N818 - reads as what it is
 class Transactions:
     """A transactional producer. `name` ("money-0") is the slot's own, for good."""
 
-    def __init__(self, name: str, settings: Settings) -> None:
+    def __init__(self, name: str, config: Config) -> None:
         self._name = name
-        self._producer = Producer(_producing(name, settings))
+        self._producer = Producer(_producing(name, config))
         self._producer.init_transactions(2 * STEP_S)
         self._open = False
 
@@ -74,9 +74,9 @@ def _ends_if_it_hangs() -> Iterator[None]:
         faulthandler.cancel_dump_traceback_later()
 
 
-def _producing(name: str, settings: Settings) -> dict[str, Any]:
+def _producing(name: str, config: Config) -> dict[str, Any]:
     return quiet(
-        settings,
+        config,
         **{
             "transactional.id": name,
             "transaction.timeout.ms": TRANSACTION_MS,

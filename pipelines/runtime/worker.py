@@ -17,14 +17,14 @@ from typing import Any, Final
 
 from confluent_kafka import Consumer, Message, TopicPartition
 
+from infra.config import Config
 from infra.kafka import committed, ends_of, member, read_to_end, read_topic, reader, records_of
-from infra.settings import Settings
 from pipelines.runtime import metrics
 from pipelines.runtime.core import Batch, Core
 from pipelines.runtime.lag import Lag
 from pipelines.runtime.lane import Lane
 from pipelines.runtime.transactions import STEP_S, Stuck, Transactions
-from schemas.topics import SKIPS
+from schemas.log.topics import SKIPS
 
 log = logging.getLogger("olo.worker")
 
@@ -46,18 +46,18 @@ class Worker:
     """Owns a core's partitions: `poll`, decide in batches, `commit`. `gather_s`: how long a batch waits for more behind its
     first record; a flow that no call waits for makes fewer transactions so, and leaves the broker to those that matter."""
 
-    def __init__(self, flow: str, slot: int, core: Core, settings: Settings, *, gather_s: float = 0.0) -> None:
+    def __init__(self, flow: str, slot: int, core: Core, config: Config, *, gather_s: float = 0.0) -> None:
         self.flow = flow
         self.core = core
-        self.settings = settings
+        self.config = config
         name = f"{flow}-{slot}"
-        self._transactions = Transactions(name, settings)
-        core.skips = _skips(settings)
+        self._transactions = Transactions(name, config)
+        core.skips = _skips(config)
         more: dict[str, Any] = {"max.poll.interval.ms": REBALANCE_MS, "queued.min.messages": 100_000}
         if gather_s:
             more |= {"fetch.min.bytes": GATHERED_BYTES, "fetch.wait.max.ms": int(gather_s * 1_000)}
         self._gather_s = gather_s
-        self._consumer = member(settings, flow, slot, more)
+        self._consumer = member(config, flow, slot, more)
         self._kept: dict[tuple[str, int], Lane] = {}
         self._lag = Lag(flow, self._consumer)
         self._consumer.subscribe(
@@ -110,9 +110,9 @@ class Worker:
                 raise Stuck(f"{self.flow}: the changelog could not be read within {RESTORE_S:.0f} s")
 
         changelogs = [(self.core.deciders[part.topic].entity.changelog, part.partition) for part in parts]
-        with reader(self.settings, committed=False) as plain:
+        with reader(self.config, committed=False) as plain:
             ends = ends_of(plain, changelogs)
-        for message in read_to_end(self.settings, [TopicPartition(*place, 0) for place in changelogs], ends, stuck):
+        for message in read_to_end(self.config, [TopicPartition(*place, 0) for place in changelogs], ends, stuck):
             self.core.restore(message.topic(), message.partition(), message.key(), message.value())
         for part in parts:
             self.core.restored(self.core.lanes[part.topic, part.partition])
@@ -185,7 +185,7 @@ class Worker:
         self._consumer.close()
 
 
-def _skips(settings: Settings) -> set[tuple[str, int, int]]:
+def _skips(config: Config) -> set[tuple[str, int, int]]:
     """The records that an operator set aside with `olo dead-letters skip`."""
-    places = (message.key().decode().rsplit("/", 2) for message in read_topic(settings, SKIPS.name))
+    places = (message.key().decode().rsplit("/", 2) for message in read_topic(config, SKIPS.name))
     return {(topic, int(partition), int(offset)) for topic, partition, offset in places}

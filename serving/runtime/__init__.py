@@ -1,0 +1,1 @@
+"""What serves the domains' routers: who asks, commands and their outcomes, views, the feed, errors."""

@@ -1,0 +1,96 @@
+"""Who asks: Firebase ID tokens in `Authorization: Bearer`, verified by firebase-admin; the role is a custom claim.
+
+In development `FIREBASE_AUTH_EMULATOR_HOST` is set, and firebase-admin then takes unsigned tokens and does not look at their
+expiry; the expiry is checked here as well, so that a development client meets the same errors. Production does not start so.
+"""
+
+import asyncio
+import os
+import time
+from typing import Annotated, Any, Final
+
+import firebase_admin
+import google.auth.credentials
+from fastapi import Depends, Request
+from firebase_admin import auth
+from pydantic import BaseModel
+
+from infra.config import EMULATOR_VARIABLE, Config
+from schemas.user import Role
+from serving.runtime.problems import Problem, unavailable
+
+BEARER: Final = "bearer "
+
+
+class Caller(BaseModel, frozen=True):
+    """The verified caller. `expires_at`: Unix seconds."""
+
+    user: str
+    role: Role
+    expires_at: float
+
+
+class Authenticator:
+    """Verifies tokens for one Firebase project."""
+
+    def __init__(self, config: Config) -> None:
+        self._emulated = bool(os.environ.get(EMULATOR_VARIABLE))
+        # Verifying takes Google's public keys only, no account of our own.
+        credential = google.auth.credentials.AnonymousCredentials()
+        self._app = firebase_admin.initialize_app(credential, {"projectId": config.firebase_project}, name=f"olo-{id(self)}")
+
+    async def caller(self, header: str | None) -> Caller:
+        """The caller that an Authorization header stands for. Errors: Problem 401, 403, 503."""
+        if not header or not header.lower().startswith(BEARER):
+            raise _unauthorized("token_missing", "send a Firebase ID token: 'Authorization: Bearer <token>'")
+        token = header[len(BEARER) :].strip()
+        if self._emulated:
+            return self._caller(self._verify(token))
+        # verifying a signature may fetch Google's keys
+        return self._caller(await asyncio.to_thread(self._verify, token))
+
+    def _verify(self, token: str) -> dict[str, Any]:
+        try:
+            claims: dict[str, Any] = auth.verify_id_token(token, app=self._app, clock_skew_seconds=5)
+        except auth.ExpiredIdTokenError:
+            raise _unauthorized("token_expired", "the token has expired; get a new one and send the request again") from None
+        except auth.CertificateFetchError as error:
+            raise unavailable("keys_unreachable", "Google's signing keys cannot be fetched; try again soon") from error
+        except (auth.InvalidIdTokenError, ValueError, TypeError, KeyError) as error:
+            raise _unauthorized("token_invalid", f"the token was not accepted: {str(error)[:200]}") from None
+        return claims
+
+    @staticmethod
+    def _caller(claims: dict[str, Any]) -> Caller:
+        expires_at = claims.get("exp")
+        if not isinstance(expires_at, int | float) or isinstance(expires_at, bool):
+            raise _unauthorized("token_invalid", "the token does not say when it expires (claim exp)")
+        if expires_at + 5 < time.time():
+            raise _unauthorized("token_expired", "the token has expired; get a new one and send the request again")
+        user, role = claims["uid"], claims.get("role", Role.USER)
+        if "/" in user or user.startswith("@") or any(letter.isspace() for letter in user):
+            raise _unauthorized("token_invalid", "the token's user id has characters that Olo does not take: / @ or spaces")
+        if role not in list(Role):
+            raise Problem(403, "role_unknown", f"the token's role {str(role)[:40]!r} is none of: {', '.join(Role)}")
+        return Caller(user=user, role=Role(role), expires_at=expires_at)
+
+
+def _unauthorized(code: str, detail: str) -> Problem:
+    return Problem(401, code, detail, headers={"WWW-Authenticate": "Bearer"})
+
+
+async def _caller(request: Request) -> Caller:
+    authenticator: Authenticator = request.app.state.authenticator
+    return await authenticator.caller(request.headers.get("authorization"))
+
+
+SignedIn = Annotated[Caller, Depends(_caller)]
+
+
+async def _admin(caller: SignedIn) -> Caller:
+    if caller.role is not Role.ADMIN:
+        raise Problem(403, "forbidden", f"this takes the role admin, the token has {caller.role}")
+    return caller
+
+
+Admin = Annotated[Caller, Depends(_admin)]

@@ -1,0 +1,67 @@
+"""`python -m tests.lab COMMAND`: cities and proofs. `olo up --city`, `olo city` and `olo prove` start these commands."""
+
+import json
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+
+from infra.cli import fail, main
+from infra.config import load
+from infra.platform import endpoints_of
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="What tries the platform: cities and proofs.")
+prove_app = typer.Typer(no_args_is_help=True, help="Proofs on a platform of their own.")
+app.add_typer(prove_app, name="prove")
+# An app tries again when it is told to (503) or hears nothing; a phone of the city gives up, and says so, after this.
+PATIENCE_S: Final = 10.0
+console = Console(highlight=False)
+
+
+@app.command()
+def city(
+    people: Annotated[int, typer.Option(help="how many phones", min=2, max=5_000)] = 200,
+    minutes: Annotated[float, typer.Option(help="for how long; 0: until Ctrl-C", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="which people they are")] = 1,
+) -> None:
+    """Synthetic phones on the platform that runs here: a live table, and at the end whether every coin is accounted for."""
+    from tests.lab.city.town import Plan
+    from tests.lab.city.town import main as live
+
+    config = load()
+    running = endpoints_of(config.home)
+    if not running:
+        fail("nothing runs here; start the platform with `make up`, or both with `olo up --city 200`")
+    if live(running["http"], config, Plan(people, minutes, seed, PATIENCE_S), console):
+        raise SystemExit(1)
+
+
+@app.command()
+def vendors(
+    port: Annotated[int, typer.Argument(help="serve there; without one: print the settings that lead there")] = 0,
+) -> None:
+    """Stand-ins for Snapchat, AppsFlyer, Amplitude and GA4 on the loopback, until they are ended."""
+    from tests.lab.city.vendors import AdVendors, environment, serve
+
+    if not port:
+        print(json.dumps(environment("{url}")))
+        return
+    serve(AdVendors(), port).serve_forever()
+
+
+@prove_app.command()
+def money(
+    kills: Annotated[int, typer.Option(help="kill -9 so many times; the broker is killed once more")] = 18,
+    clients: Annotated[int, typer.Option(help="HTTP clients at once")] = 24,
+    seed: Annotated[int, typer.Option(help="which processes are killed when")] = 1,
+    outage: Annotated[float, typer.Option(help="for so many seconds all flows stand still, in the middle of calls")] = 120,
+) -> None:
+    """Kill money, live, store, serving and broker at random under load and calls, then audit everything to the coin."""
+    from tests.lab.proofs.money import Plan, prove
+
+    if prove(Plan(kills=kills, clients=clients, seed=seed, outage_s=outage), lambda line: console.print(line, soft_wrap=True)):
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main(app)

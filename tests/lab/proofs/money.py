@@ -1,0 +1,304 @@
+"""`olo prove money`: a platform of its own under load, killed at random, then audited to the coin.
+
+At least two money processes and one serving process under concurrent HTTP clients with retries, and a small city whose people
+call each other, give gifts and block; kill -9 of money, live, store and serving processes, and one of the broker; then all
+flows stand still for a while, in the middle of calls. Afterwards the log, the views, ClickHouse, what clients were told and
+what phones saw must agree.
+"""
+
+import asyncio
+import os
+import random
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import httpx
+import msgspec
+from rich.console import Console
+
+from infra.clickhouse import connect
+from infra.config import Config
+from infra.exposition import total
+from infra.kafka import read_topic
+from tests.lab.city.books import Books
+from tests.lab.city.town import City
+from tests.lab.city.town import Plan as People
+from tests.lab.proofs.auditor import Audit, Row
+from tests.lab.proofs.calls import CallAudit
+from tests.lab.proofs.load import Load
+from tests.lab.stage import Stage
+
+Tell = Callable[[str], None]
+# A failure shows so many broken laws, and so many last lines of each log.
+SHOWN = 12
+LAST_LINES = 12
+VICTIMS = ("money", "money", "live", "live", "growth", "store", "serving")
+FLOWS = ("money", "live", "growth", "store", "dispatch")
+# A phone tries so long; longer than the flows stand still.
+PATIENCE_S = 300.0
+
+
+class Plan(NamedTuple):
+    """How hard: kills (one more for the broker), clients at once, watching streams, users, money processes, which victims when,
+    people in the city, how long all flows stand still."""
+
+    kills: int = 18
+    clients: int = 24
+    streams: int = 40
+    users: int = 60
+    money: int = 2
+    seed: int = 1
+    people: int = 14
+    outage_s: float = 120.0
+
+
+class Recovery(NamedTuple):
+    """One kill: which role, and how long until its next process worked again."""
+
+    role: str
+    seconds: float
+
+
+async def kill(stage: Stage, role: str) -> Recovery:
+    """kill -9 a child; wait until its next process works: decides, stores, answers, or takes connections."""
+    victim = stage.child(role)
+    began = time.time()
+    os.kill(victim["pid"], signal.SIGKILL)
+    deadline = began + 60
+    async with httpx.AsyncClient(timeout=2, trust_env=False) as client:
+        while time.time() < deadline:
+            await asyncio.sleep(0.02)
+            now = stage.child(role)
+            if now["pid"] in (victim["pid"], None):
+                continue
+            at = await _working_since(client, role, now["url"])
+            if at is not None:
+                return Recovery(role, at - began)
+    return Recovery(role, float("inf"))
+
+
+async def _working_since(client: httpx.AsyncClient, role: str, url: str) -> float | None:
+    """Unix time since when a process works, None while it does not."""
+    try:
+        if role == "broker":
+            host, _, port = url.rpartition(":")
+            _, writer = await asyncio.open_connection(host, int(port))
+            writer.close()
+            return time.time()
+        if role.startswith("serving"):
+            return time.time() if (await client.get(f"{url}/readyz")).status_code == 200 else None
+        return total((await client.get(url)).text, "olo_working_since_seconds") or None
+    except (httpx.HTTPError, OSError):
+        pass
+    return None
+
+
+async def _fire(stage: Stage, plan: Plan, load: Load, tell: Tell) -> list[Recovery]:
+    """Kill at random while the load runs; the broker once, halfway."""
+    chance = random.Random(plan.seed)
+    slots = {"money": plan.money, "live": 1, "growth": 1, "store": 1, "serving": 1}
+    recoveries: list[Recovery] = []
+    for number in range(plan.kills + 1):
+        await asyncio.sleep(0.5 + chance.random() * 1.5)
+        name = chance.choice(VICTIMS)
+        role = "broker" if number == plan.kills // 2 else f"{name}-{chance.randrange(slots[name])}"
+        recovery = await kill(stage, role)
+        recoveries.append(recovery)
+        tell(f"  kill {number + 1:2}/{plan.kills + 1}  {role:<10} works again after {recovery.seconds:5.2f} s, "
+             f"{len(load.told):,} requests answered")  # fmt: skip
+        if role == "broker":
+            await asyncio.sleep(3)
+    return recoveries
+
+
+async def _stand_still(stage: Stage, seconds: float, tell: Tell) -> None:
+    """Freeze every flow at once, as a machine that hangs does; they wake as zombies, whom the broker has given up."""
+    pids = [child["pid"] for child in stage.endpoints["children"] if child["role"].rpartition("-")[0] in FLOWS]
+    tell(f"  all {len(pids)} flows stand still for {seconds:.0f} s, in the middle of calls")
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    await asyncio.sleep(seconds)
+    for pid in pids:
+        os.kill(pid, signal.SIGCONT)
+    await asyncio.sleep(10)
+
+
+class Witnesses(NamedTuple):
+    """Who was there: the clients of money, the city and its books."""
+
+    load: Load
+    city: City
+    books: Books
+
+
+async def _run(stage: Stage, plan: Plan, tell: Tell) -> tuple[Witnesses, list[Recovery]]:
+    load = Load(stage.http, "demo-olo", plan.users, plan.seed)
+    await load.sign_up()
+    evening = asyncio.Event()
+    city = City(stage.http, stage.config, People(plan.people, 0, plan.seed, PATIENCE_S), Console(quiet=True))
+    living = asyncio.create_task(city.run(evening))
+    await city.moved_in.wait()
+    running = asyncio.create_task(load.run(plan.clients, plan.streams))
+    recoveries = await _fire(stage, plan, load, tell)
+    await asyncio.sleep(2)
+    load.finish()
+    await running
+    await _stand_still(stage, plan.outage_s, tell)
+    evening.set()
+    return Witnesses(load, city, await living), recoveries
+
+
+def audit(stage: Stage, seen: Witnesses) -> tuple[list[str], dict[str, int]]:
+    """What is broken, and the counts."""
+    config, load, sights = stage.config, seen.load, seen.city.sights
+
+    def read(topic: str) -> Iterator[Row]:
+        for message in read_topic(config, topic):
+            value = message.value()
+            yield Row(message.partition(), message.key().decode(), None if value is None else msgspec.json.decode(value))
+
+    found = Audit(read)
+    calls = CallAudit(read)
+    broken = [*found.broken, *calls.broken, *load.given_up, *sights.errors, *seen.books.broken]
+    broken += _clients(read, load, sights.grants)
+    broken += _view(stage, load, found)
+    broken += _warehouse(config, found, calls)
+    broken += _streams(load, found)
+    if sum(1 for _ in read("dead_letters")):
+        broken.append("there are dead letters")
+    counts = (
+        found.counts
+        | calls.counts
+        | {
+            "entries seen by the city": seen.books.sums["entries seen"],
+            "answers": len(load.told),
+            "streams resumed": load.resumed,
+            "entries streamed": sum(map(len, load.seen.values())),
+            "retries": sum(n for status, n in load.statuses.items() if status not in (201, 402, 404, 409)),
+        }
+    )
+    return broken, counts
+
+
+def _clients(read: Callable[[str], Iterator[Row]], load: Load, others: set[str]) -> list[str]:
+    """Each answer that a client got is the transfer's one outcome; `others` are the city's own grants."""
+    outcomes = {
+        row.key: row.value["outcome"]
+        for row in read("transfer.events")
+        if row.value and row.value["type"] == "TransferSettled" and row.key not in others
+    }
+    due = {"insufficient_coins": 402, "account_unknown": 404}
+    broken = []
+    for key, told in load.told.items():
+        outcome = outcomes.get(told.transfer) if told.transfer else None
+        if told.transfer and outcome is None:
+            broken.append(f"{key} was told {told.status}, the log has no outcome")
+        elif outcome is not None and due.get(outcome.get("refusal", ""), 201) != told.status:
+            broken.append(f"{key} was told {told.status}, the log says {outcome}")
+    if len(outcomes) != len(load.told):
+        broken.append(f"{len(load.told)} requests were answered, {len(outcomes)} transfers were settled")
+    return broken[:10]
+
+
+def _view(stage: Stage, load: Load, found: Audit) -> list[str]:
+    """The balance that serving answers is the last entry's."""
+    broken = []
+    with httpx.Client(base_url=stage.http, trust_env=False) as client:
+        for user in load.users:
+            answer = client.get("/v1/balance", headers={"Authorization": f"Bearer {load.tokens[user]}"}).json()
+            last = found.entries[f"{user}/coins"][-1]
+            if (answer.get("seq"), answer.get("balance_coins")) != (last["seq"], last["balance_coins"]):
+                broken.append(f"{user}: HTTP says {answer}, the log {last['seq']}, {last['balance_coins']}")
+    return broken[:10]
+
+
+def _warehouse(config: Config, found: Audit, calls: CallAudit) -> list[str]:
+    """ClickHouse holds every entry once (without FINAL), its fold is each balance, and bills and gifts sum up to the log's."""
+    question = """SELECT account, count(), max(seq), sum(coins), argMax(balance_coins, seq)
+    FROM balance_entries GROUP BY account"""
+    due = {a: (len(e), e[-1]["seq"], e[-1]["balance_coins"], e[-1]["balance_coins"]) for a, e in found.entries.items()}
+    client = connect(config.clickhouse_url)
+    deadline = time.monotonic() + 30
+    while True:
+        rows = {row[0]: tuple(row[1:]) for row in client.query(question).result_rows}
+        if rows == due:
+            break
+        if time.monotonic() > deadline:
+            return [f"{a}: ClickHouse says {rows.get(a)}, the log {due[a]}" for a in due if rows.get(a) != due[a]][:10]
+        time.sleep(0.5)
+    sums = client.query("SELECT count(), sum(paid_coins), sum(earned_coins) FROM bills").result_rows[0]
+    said = tuple(calls.counts[name] for name in ("bills", "call coins paid", "call coins earned"))
+    if sums != said:
+        return [f"ClickHouse has bills, coins paid, earned {sums}, the log {said}"]
+    twice = client.query("SELECT count(), uniqExact(topic, partition, offset) FROM log").result_rows[0]
+    return [] if twice[0] == twice[1] else [f"ClickHouse's log has {twice[0]} rows of {twice[1]} records"]
+
+
+def _streams(load: Load, found: Audit) -> list[str]:
+    """No stream missed or repeated an entry: what a phone saw is the account's seqs, in order."""
+    broken = []
+    for user, seen in load.seen.items():
+        if not seen:
+            continue
+        for account in (f"{user}/coins", f"{user}/earnings"):
+            seqs = [seq for of, seq in seen if of == account]
+            due = [entry["seq"] for entry in found.entries[account]][-len(seqs) :] if seqs else []
+            if seqs != due:
+                broken.append(f"{user}: the feed showed {len(seqs)} entries of {account}, {seqs[:5]}..., due {due[:5]}...")
+            elif account.endswith("coins") and seqs and seqs[0] > 2:
+                broken.append(f"{user}: the feed began with entry {seqs[0]} of {account}")
+    return broken[:10]
+
+
+def prove(plan: Plan, tell: Tell) -> int:
+    """Run the proof; the number of broken laws."""
+    folder = Path(tempfile.mkdtemp(prefix="olo-proof-"))
+    tell(f"starting a platform of its own: {plan.money} money processes, 1 store, 1 serving ...")
+    stage = Stage(folder, OLO_MONEY_PROCESSES=str(plan.money))
+    try:
+        tell(f"load: {plan.clients} clients, {plan.streams} streams, a city of {plan.people}")
+        tell(f"{plan.kills} kills -9, and the broker once; then all flows stand still for {plan.outage_s:.0f} s")
+        began = time.monotonic()
+        seen, recoveries = asyncio.run(_run(stage, plan, tell))
+        took = time.monotonic() - began
+        tell("auditing the log, the views, ClickHouse, the clients' answers and the streams ...")
+        broken, counts = audit(stage, seen)
+    finally:
+        stage.stop()
+    for line in broken[:SHOWN]:
+        tell(f"  BROKEN  {line}")
+    _report(seen, recoveries, counts, took, tell)
+    if broken:
+        tell(f"what the processes said last (all of it, with the data, is in {folder}):")
+        for line in _last_words(folder):
+            tell(f"  {line}")
+        tell(f"FAILED: {len(broken)} broken")
+    else:
+        shutil.rmtree(folder)
+        tell("PROVEN: every law held")
+    return len(broken)
+
+
+def _last_words(folder: Path) -> list[str]:
+    """The end of the platform's log and of each flow's: where to look when a law is broken."""
+    logs = [folder / "up.log", *sorted((folder / "logs").glob("[mlg]*-*.log"))]
+    return [f"{log.name}: {line}" for log in logs for line in log.read_text(errors="replace").splitlines()[-LAST_LINES:]]
+
+
+def _report(seen: Witnesses, recoveries: list[Recovery], counts: dict[str, int], took: float, tell: Tell) -> None:
+    load, sights = seen.load, seen.city.sights
+    tell(f"the city: calls ended {dict(sights.ended.most_common())}, answers {dict(sights.statuses.most_common())}")
+    tell(f"{took:.0f} s under fire, answers {dict(load.statuses.most_common())}")
+    tell("counts: " + ", ".join(f"{name} {number:,}" for name, number in counts.items()))
+    for name in ("money", "live", "growth", "store", "serving", "broker"):
+        times = sorted(r.seconds for r in recoveries if r.role.startswith(name))
+        if times:
+            middle, worst = times[len(times) // 2], times[-1]
+            tell(f"recovery of {name:<8} {len(times):2} kills, median {middle:.2f} s, worst {worst:.2f} s")
+    waits = sorted(load.waits)
+    tell(f"a client's wait for its final answer: median {waits[len(waits) // 2]:.2f} s, worst {waits[-1]:.2f} s")

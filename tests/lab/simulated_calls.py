@@ -1,0 +1,251 @@
+"""Whole calls in the simulator: phones that come online, call, accept or not, beat or fall silent, hang up, play roulette, send
+gifts, block and are banned; with little money, so that calls are cut. The laws are the two auditors'.
+
+`python -m tests.lab.simulated_calls 2000` plays so many seeds and prints the counts.
+"""
+
+import random
+import sys
+import uuid
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from pipelines.flows.live import DECIDERS as LIVE
+from pipelines.flows.money import DECIDERS as MONEY
+from pipelines.runtime.core import Output
+from pipelines.runtime.simulator import EPOCH, Log, Setup, Step
+from pipelines.video_pool import NAMESPACE
+from schemas.balance import PlaceTransfer, Reason
+from schemas.billing import BOOK, CallKind, PublishTariff, Rule
+from schemas.billing_rating import Checkpoint, Side
+from schemas.blocklist import BlockReason, BlockRule, BlockUser, Consequence, Review, UnblockUser
+from schemas.favorites import AddFavorite, RemoveFavorite
+from schemas.gift import PutGiftItem, SendGift
+from schemas.log.base import Message
+from schemas.log.entity import PARTITIONS
+from schemas.user import Ban, Beat, CloseSession, OpenSession, Role, SignUp, Unban
+from schemas.video import AcceptCall, BeatCall, DeclineCall, HangUp, OfferClip, OpenRoom, PlaceCall, PlayClip
+from schemas.video_line import JoinRoulette, LeaveRoulette
+from schemas.video_room import LeaveReason, NoteParticipant
+from tests.lab.proofs.calls import CallAudit
+from tests.lab.simulated_money import laws as money_laws
+from tests.lab.simulated_money import output_of, reader_of, report
+
+USERS = ("ann", "bob", "cat")
+STREAMERS = ("sue", "tia")
+EVERYBODY = (*USERS, *STREAMERS)
+SCENES = 14
+RULES = (
+    BlockRule("rude", BlockReason.HARASSMENT, 2, 3600, Consequence.BAN, ban_s=60),
+    BlockRule("indecent", BlockReason.INDECENCY, 1, 3600, Consequence.PENALTY, Role.STREAMER, coins=20),
+)
+
+
+def role_of(user: str) -> Role:
+    """Streamers begin with s or t."""
+    return Role.STREAMER if user in STREAMERS else Role.USER
+
+
+class Script:
+    """A schedule's messages: each scene adds some, at their own times; played in the order of time."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self.chance = chance
+        self.at = EPOCH
+        self.lines: list[tuple[datetime, int, Message]] = []
+
+    def say(self, type_: type[Message], after_s: float = 0.0, **what: object) -> str:
+        """One message, `after_s` from now; its id."""
+        number = len(self.lines)
+        at = self.at + timedelta(seconds=after_s)
+        self.lines.append((at, number, type_(id=f"m{number}", at=at, **what)))
+        return f"m{number}"
+
+    def beats(self, user: str, seconds: float, call: str = "") -> None:
+        """A phone that is there for a while: its session's beats, or those of a call."""
+        every = 5.0 if call else 15.0
+        for n in range(1, int(seconds / every) + 1):
+            if call:
+                self.say(BeatCall, n * every, call=call, by=user)
+            else:
+                self.say(Beat, n * every, user=user, session=f"s-{user}")
+
+
+def _begin(script: Script) -> None:
+    for user in EVERYBODY:
+        script.say(SignUp, user=user, role=role_of(user))
+        script.say(OpenSession, 0.1, user=user, session=f"s-{user}", device="phone")
+        script.beats(user, 400 if script.chance.random() < 0.85 else 20)
+        coins = script.chance.choice((5, 60, 100, 250, 2_000))
+        script.say(
+            PlaceTransfer, 0.2, transfer=str(uuid.UUID(int=len(script.lines))), payer="@promotions", payee=f"{user}/coins",
+            coins=coins, reason=Reason.GRANT,
+        )  # fmt: skip
+    script.say(PutGiftItem, item="rose", price_coins=25, share_coins=10)
+    script.say(OfferClip, clip="clip", streamer="sue", title="hi", url="u", duration_s=40)
+    script.at += timedelta(seconds=1)
+
+
+def _talk(script: Script, call: str, caller: str, callee: str, begins_s: float) -> None:
+    """From the ringing on: taken, declined, given up or ignored; then beats, and an end of some kind."""
+    chance = script.chance
+    answer = chance.choices(("accept", "decline", "give up", "ignore"), (75, 8, 8, 9))[0]
+    at = begins_s + chance.uniform(0.5, 12)
+    if answer == "decline":
+        script.say(DeclineCall, at, call=call, by=callee)
+    elif answer == "give up":
+        script.say(HangUp, at, call=call, by=caller)
+    if answer != "accept":
+        return
+    script.say(AcceptCall, at, call=call, by=callee)
+    if chance.random() < 0.4:
+        _room(script, call, (caller, callee), at)
+    length = chance.choice((0.0, 3.0, 20.0, 21.0, 59.0, 60.0, 75.0, 130.0))
+    lost = chance.random() < 0.25
+    hold_out = {caller: length, callee: length * (chance.random() if lost else 1)}
+    for user, seconds in hold_out.items():
+        for n in range(1, int(seconds / 5) + 1):
+            script.say(BeatCall, at + n * 5, call=call, by=user)
+    if not lost:
+        script.say(HangUp, at + length, call=call, by=chance.choice((caller, callee)))
+        if chance.random() < 0.2:
+            script.say(HangUp, at + length + 0.1, call=call, by=caller)
+
+
+def _room(script: Script, call: str, sides: tuple[str, str], begins_s: float) -> None:
+    """Both ask for credentials; the provider tells of them twice, out of order, and sometimes that one has quit."""
+    chance = script.chance
+    for user in sides:
+        script.say(OpenRoom, begins_s + chance.random(), call=call, by=user, provider=chance.choice(("agora", "twilio")))
+    notices = [("1", True, 1, 2.0), ("2", True, 1, 2.5), ("2", False, 2, 4.0), ("2", True, 3, 6.0)]
+    if chance.random() < 0.3:
+        notices.append(("1", False, 7, 15.0))
+    for member, joined, seq, after_s in (*notices, *chance.sample(notices, 2)):
+        reason = LeaveReason.QUIT if seq == 7 else LeaveReason.LOST
+        told = {"member": member, "joined": joined, "seq": seq, "reason": reason}
+        script.say(NoteParticipant, begins_s + after_s + chance.random() * 5, call=call, **told)
+
+
+def _call(script: Script) -> None:
+    caller, callee = script.chance.sample(EVERYBODY, 2) if script.chance.random() < 0.97 else ("ann", "ann")
+    call = f"c{len(script.lines)}"
+    script.say(
+        PlaceCall, call=call, caller=caller, callee=callee, kind=CallKind.DIRECT, caller_role=role_of(caller),
+        callee_role=role_of(callee),
+    )  # fmt: skip
+    _talk(script, call, caller, callee, 0.0)
+
+
+def _roulette(script: Script) -> None:
+    user, streamer = script.chance.choice(USERS), script.chance.choice(STREAMERS)
+    joins = [
+        (name, script.say(JoinRoulette, n * script.chance.random() * 5, user=name)) for n, name in enumerate((streamer, user))
+    ]
+    for name, join in joins:  # whoever comes second makes the match; both ids are tried
+        if script.chance.random() < 0.2:
+            script.say(LeaveRoulette, 3.0, user=name)
+        _talk(script, str(uuid.uuid5(NAMESPACE, f"{join}/1")), user, streamer, 5.0)
+
+
+def _clip(script: Script) -> None:
+    viewer, call = script.chance.choice(USERS), f"c{len(script.lines)}"
+    script.say(PlayClip, clip=script.chance.choice(("clip", "none")), call=call, viewer=viewer, viewer_role=Role.USER)
+    script.beats(viewer, script.chance.choice((0, 10, 60)), call)
+    if script.chance.random() < 0.5:
+        script.say(HangUp, 12.0, call=call, by=viewer)
+
+
+def _gift(script: Script) -> None:
+    sender, receiver = script.chance.sample(EVERYBODY, 2)
+    gift = {
+        "gift": f"g{len(script.lines)}",
+        "sender": sender,
+        "receiver": receiver,
+        "item": script.chance.choice(("rose", "x")),
+    }
+    for again in range(1 + (script.chance.random() < 0.3)):
+        script.say(SendGift, again * 0.5, **gift)
+
+
+def _block(script: Script) -> None:
+    user, peer = script.chance.sample(EVERYBODY, 2)
+    reason = script.chance.choice((BlockReason.HARASSMENT, BlockReason.INDECENCY, BlockReason.OTHER))
+    script.say(BlockUser, script.chance.random() * 30, user=user, peer=peer, reason=reason, rules=RULES)
+    script.say(Review, 35.0, user=peer, case="indecent-1", upheld=script.chance.random() < 0.3, by="root")
+    if script.chance.random() < 0.6:
+        script.say(UnblockUser, 40.0, user=user, peer=peer)
+
+
+def _like(script: Script) -> None:
+    user, peer = script.chance.sample(EVERYBODY, 2)
+    script.say(AddFavorite, user=user, peer=peer)
+    if script.chance.random() < 0.4:
+        script.say(RemoveFavorite, script.chance.random() * 20, user=user, peer=peer)
+
+
+def _phone(script: Script) -> None:
+    """A phone logs out, or comes back on another device."""
+    user = script.chance.choice(EVERYBODY)
+    if script.chance.random() < 0.5:
+        script.say(CloseSession, user=user, session=f"s-{user}")
+    script.say(OpenSession, 1.0, user=user, session=f"s-{user}", device=script.chance.choice(("phone", "tablet")))
+    script.beats(user, 60)
+
+
+def _staff(script: Script) -> None:
+    if script.chance.random() < 0.5:
+        user = script.chance.choice(EVERYBODY)
+        until = script.at + timedelta(seconds=30) if script.chance.random() < 0.5 else None
+        script.say(Ban, user=user, reason="rude", by="root", until=until)
+        script.say(Unban, 20.0, user=user, by="root")
+        script.say(OpenSession, 21.0, user=user, session=f"s-{user}", device="phone")
+        script.beats(user, 100)
+    else:
+        step = script.chance.choice((5, 10, 60))
+        payer, earner = Side((Checkpoint(0, script.chance.randrange(20)),), step, 7), Side((), step, 3)
+        script.say(PublishTariff, book=BOOK, tariff="standard", rule=Rule(), payer=payer, earner=earner)
+
+
+def workload(chance: random.Random) -> Iterator[Output | Step]:
+    """Everybody signs up; then scenes that overlap in time."""
+    script = Script(chance)
+    _begin(script)
+    scenes = (_call, _roulette, _clip, _gift, _block, _phone, _staff, _like)
+    for scene in chance.choices(scenes, (40, 16, 6, 14, 10, 8, 6, 10), k=SCENES):
+        script.at += timedelta(seconds=chance.expovariate(1 / 12))
+        scene(script)
+    yield from _played(script)
+
+
+def _played(script: Script) -> Iterator[Output | Step]:
+    """The messages at their times. Mostly the flows keep up; in an outage nothing is decided for up to two minutes."""
+    chance, now, down_until = script.chance, EPOCH, EPOCH
+    for at, _, message in sorted(script.lines, key=lambda line: line[:2]):
+        if at > now:
+            yield from (Step("pass", seconds=part) for part in _parts(chance, (at - now).total_seconds()))
+            now = at
+            if now >= down_until:
+                yield Step("quiet")
+        yield output_of(message)
+        if now < down_until:
+            continue
+        if chance.random() < 0.01:
+            down_until = now + timedelta(seconds=chance.uniform(1, 120))
+        elif chance.random() < 0.8:
+            yield Step("quiet")
+
+
+def _parts(chance: random.Random, seconds: float) -> tuple[float, ...]:
+    first = seconds * chance.random()
+    return (first, seconds - first)
+
+
+def laws(log: Log) -> list[str]:
+    """What the two auditors find broken."""
+    return [*money_laws(log), *CallAudit(reader_of(log)).broken]
+
+
+SETUP = Setup((*MONEY, *LIVE), workload, laws, partitions=PARTITIONS, drift_s=0.5)
+
+if __name__ == "__main__":
+    sys.exit(report(SETUP, int(sys.argv[1]) if len(sys.argv) > 1 else 2_000))

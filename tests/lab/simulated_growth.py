@@ -1,0 +1,203 @@
+"""Growth in the simulator: pushes, sign-ups, consents, purchases, calls, gifts, views, tags, cohort and postback rules, in
+every order, with crashes, lost commits and repeats.
+
+Laws: the log is the fold of its inboxes, record by record (so windows, cohorts and affinity are what an undisturbed run makes
+of the same messages); nothing waits for ever; a postback is due once, and its user had consented.
+
+`python -m tests.lab.simulated_growth 2000` plays so many seeds and prints the counts.
+"""
+
+import random
+import sys
+from collections import Counter as Counts
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+
+from pipelines import outbox
+from pipelines.flows.growth import DECIDERS as GROWTH
+from pipelines.runtime.core import Batch, Core, Decider, Output
+from pipelines.runtime.simulator import EPOCH, Log, Setup, Step
+from schemas.ads import PutTracking, RecordPush, ShareHashes, Touch, TouchKind
+from schemas.balance import EntryKind, EntryRecorded, Reason
+from schemas.billing import CallKind
+from schemas.blocklist import BlockReason, UserBlocked
+from schemas.gift import GiftSent
+from schemas.interaction import RecordView, pair_of
+from schemas.log import topics
+from schemas.log.base import Message
+from schemas.log.codec import decoder_of, encode
+from schemas.log.entity import PARTITIONS, Entity, partition_of
+from schemas.outbox import EffectDue
+from schemas.panel import Cohort, Count, Counter, Not, PutCohort, PutTag, RemoveCohort, RemoveTag, Within
+from schemas.postback import BOOK, Consent, ConversionKind, PostbackRule, Provider, PutPostbackRules, Value
+from schemas.user import CameOnline, UserSignedUp
+from schemas.video import CallEnded, EndReason
+from tests.lab.simulated_money import report
+
+USERS = ("ann", "bob", "cat")
+STREAMERS = ("sue", "tia")
+SENDS = 60
+DECIDERS = (*GROWTH, Decider(topics.OUTBOX, outbox.decide))
+RULES = (
+    PostbackRule(ConversionKind.SIGN_UP, Provider.SNAPCHAT, "SIGN_UP", Consent.ADS, "snapchat"),
+    PostbackRule(ConversionKind.PURCHASE, Provider.SNAPCHAT, "PURCHASE", Consent.ADS, "snapchat", Value("EUR", 0, 10_000)),
+    PostbackRule(ConversionKind.FIRST_CALL, Provider.APPSFLYER, "call", Consent.ADS),
+    PostbackRule(ConversionKind.FIRST_GIFT, Provider.AMPLITUDE, "gift", Consent.ANALYTICS),
+)
+COHORTS = (
+    Cohort("buyers", "buyer", Count(Counter.COINS_BOUGHT, "24h", at_least=1)),
+    Cohort("quiet", "quiet", Not(Count(Counter.CALLS, "3d", at_least=1))),
+    Cohort("new", "new", Within("signed_up", 86_400)),
+)
+
+
+def records_of(message: Message) -> Iterator[Output]:
+    """The records that the log would have of a message: a command in its inbox, another flow's fact where it is heard here."""
+    heard = {decider.entity.inbox for decider in DECIDERS}
+    for route in topics.routes()[type(message)]:
+        if route.topic in heard and (key := route.key(message).encode()):
+            yield Output(route.topic, partition_of(key, route.partitions), key, encode(message))
+
+
+def workload(chance: random.Random) -> Iterator[Output | Step]:
+    """Rules first, or late; then everybody does everything."""
+    at = EPOCH
+    signed_up: set[str] = set()
+    for n in range(SENDS):
+        hours = chance.random() < 0.1
+        passed = timedelta(seconds=chance.expovariate(1 / (20_000 if hours else 60)))
+        at += passed
+        yield Step("pass", seconds=passed.total_seconds())
+        late = timedelta(seconds=chance.choice((0, 0, 0, 30, 500, 700)))
+        message = said(chance, f"m{n}", at - late, signed_up)
+        if message is not None:
+            yield from records_of(message)
+
+
+def said(chance: random.Random, name: str, at: datetime, signed_up: set[str]) -> Message | None:
+    """One message, by chance; None: it would make no sense yet. `signed_up` is kept up to date."""
+    user, streamer = chance.choice(USERS), chance.choice(STREAMERS)
+    makers: dict[str, tuple[int, Callable[[], Message | None]]] = {
+        "rules": (3, lambda: PutPostbackRules(id=name, at=at, book=BOOK, rules=RULES)),
+        "cohort": (5, lambda: PutCohort(id=name, at=at, book="cohorts", cohort=chance.choice(COHORTS))),
+        "uncohort": (1, lambda: RemoveCohort(id=name, at=at, book="cohorts", cohort="new")),
+        "push": (8, lambda: _push(chance, name, at, user)),
+        "sign up": (14, lambda: _sign_up(name, at, chance.choice((*USERS, *STREAMERS)), signed_up)),
+        "tracking": (8, lambda: _tracking(chance, name, at, user)),
+        "hashes": (3, lambda: ShareHashes(id=name, at=at, user=user, email_sha256="a" * 64)),
+        "buy": (14, lambda: _bought(name, at, user) if user in signed_up else None),
+        "call": (14, lambda: _called(chance, name, at, (user, streamer)) if user in signed_up else None),
+        "gift": (8, lambda: GiftSent(id=name, at=at, cause="x", gift=name, sender=user, receiver=streamer, item="rose",
+                                     price_coins=10, share_coins=4) if user in signed_up else None),
+        "view": (8, lambda: RecordView(id=name, at=at, pair=pair_of(user, streamer), user=user, peer=streamer)),
+        "block": (2, lambda: UserBlocked(id=name, at=at, cause="x", user=user, peer=streamer, reason=BlockReason.SPAM)),
+        "tag": (3, lambda: chance.choice((PutTag, RemoveTag))(id=name, at=at, user=user, tag="vip", by="root")),
+        "online": (6, lambda: CameOnline(id=name, at=at, cause="x", user=user)),
+    }  # fmt: skip
+    return makers[chance.choices(list(makers), [weight for weight, _ in makers.values()])[0]][1]()
+
+
+def _push(chance: random.Random, name: str, at: datetime, user: str) -> Message:
+    kind = chance.choice((TouchKind.INSTALL, TouchKind.INSTALL, TouchKind.RE_ATTRIBUTION))
+    touch = Touch(kind, at, chance.choice(("snapchat", "snapchat", "organic")), f"c{chance.randrange(3)}")
+    known = user if chance.random() < 0.3 else ""
+    return RecordPush(id=name, at=at, install=f"af-{user}", push=name, event_name=kind, user=known, touch=touch, raw="{}")
+
+
+def _sign_up(name: str, at: datetime, user: str, signed_up: set[str]) -> Message | None:
+    if user in signed_up:
+        return None
+    signed_up.add(user)
+    role = "user" if user in USERS else "streamer"
+    return UserSignedUp(id=name, at=at, cause="x", user=user, role=role, country="DE", appsflyer_id=f"af-{user}")
+
+
+def _tracking(chance: random.Random, name: str, at: datetime, user: str) -> Message:
+    consents = tuple(consent for consent in (Consent.ADS, Consent.ANALYTICS) if chance.random() < 0.7)
+    install = f"af-{user}" if chance.random() < 0.5 else ""
+    return PutTracking(id=name, at=at, user=user, consents=consents, appsflyer_id=install, advertising_id="x")
+
+
+def _bought(name: str, at: datetime, user: str) -> Message:
+    return EntryRecorded(
+        id=name, at=at, cause="x", account=f"{user}/coins", seq=1, kind=EntryKind.CREDIT, balance_coins=50, held_coins=0,
+        coins=50, reason=Reason.PURCHASE, transfer=name,
+    )  # fmt: skip
+
+
+def _called(chance: random.Random, name: str, at: datetime, sides: tuple[str, str]) -> Message:
+    seconds = chance.choice((0.0, 12.5, 300.0))
+    return CallEnded(
+        id=name, at=at, cause="x", call=name, caller=sides[0], callee=sides[1], kind=CallKind.DIRECT, reason=EndReason.HUNG_UP,
+        connected=seconds > 0, duration_s=seconds,
+    )  # fmt: skip
+
+
+# --- laws -------------------------------------------------------------------------------------------------------------------
+
+Records = Callable[[str], Iterator[tuple[int, int, bytes, bytes | None]]]
+
+
+def unfolded(read: Records, deciders: tuple[Decider, ...] = DECIDERS) -> list[str]:
+    """Where the log differs from an undisturbed fold of its inboxes: events record by record, and states."""
+    broken: list[str] = []
+    for decider in deciders:
+        entity, core = decider.entity, Core([decider])
+        batch = Batch(core)
+        lanes = {partition: core.open(entity.inbox, partition) for partition in range(entity.partitions)}
+        for partition, offset, key, value in read(entity.inbox):
+            batch.take(lanes[partition], offset, key, value or b"")
+        states = {key: state for topic, _, key, state in batch.seal() if topic == entity.changelog and state is not None}
+        events: dict[int, list[bytes | None]] = defaultdict(list)
+        for topic, partition, _, value in batch.outputs:
+            if topic == entity.events:
+                events[partition].append(value)
+        broken += _differences(entity, read, states, events)
+    return broken
+
+
+def _differences(entity: Entity, read: Records, states: dict[bytes, bytes], events: dict[int, list[bytes | None]]) -> list[str]:
+    there: dict[bytes, bytes] = {}
+    for _, _, key, value in read(entity.changelog):
+        there.pop(key, None)
+        if value is not None:
+            there[key] = value
+    differ = [key for key in there.keys() | states if there.get(key) != states.get(key)]
+    found = [f"{entity.name}: {key!r} is {there.get(key)!r}, the fold gives {states.get(key)!r}" for key in differ]
+    written: dict[int, list[bytes | None]] = defaultdict(list)
+    for partition, _, _, value in read(entity.events):
+        written[partition].append(value)
+    if written != events:
+        found.append(f"{entity.name}: its events are not those of the fold")
+    return found
+
+
+def laws(log: Log) -> list[str]:
+    """What is broken."""
+    broken = unfolded(log.read)
+    decode = decoder_of(topics.OUTBOX.facts)
+    due = [fact for _, _, _, value in log.read(topics.OUTBOX.events) if isinstance(fact := decode(value or b""), EffectDue)]
+    broken += [f"{effect} was due {times} times" for effect, times in Counts(fact.effect for fact in due).items() if times > 1]
+    consented: dict[str, set[str]] = defaultdict(set)
+    tracked = decoder_of(topics.hears(topics.ATTRIBUTION))
+    waiting = {}
+    for _, _, _, value in log.read(topics.ATTRIBUTION.inbox):
+        message = tracked(value or b"")
+        if isinstance(message, PutTracking):
+            consented[message.user] |= set(message.consents)
+    for fact in due:
+        needed = next(rule.consent for rule in RULES if rule.provider == fact.provider and rule.event == fact.postback.event)
+        if needed not in consented[fact.subject]:
+            broken.append(f"{fact.effect} without {needed}")
+    for _, _, key, value in log.read(topics.ATTRIBUTION.changelog):
+        waiting[key] = value
+    broken += [f"{key!r} waits for ever" for key, value in waiting.items() if value and b'"waits"' in value]
+    dead = sum(1 for _ in log.read("dead_letters"))
+    return [*broken, f"{dead} dead letters"] if dead else broken
+
+
+SETUP = Setup(DECIDERS, workload, laws, partitions=PARTITIONS)
+
+if __name__ == "__main__":
+    sys.exit(report(SETUP, int(sys.argv[1]) if len(sys.argv) > 1 else 2_000))

@@ -1,0 +1,135 @@
+"""The money flow in the simulator: clients that sign up, grant, transfer, hold, post, void and freeze; laws by the auditor.
+
+`python -m tests.lab.simulated_money 2000` (or `make simulate`) plays so many seeds and prints the counts.
+"""
+
+import json
+import random
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from datetime import timedelta
+
+from pipelines import user
+from pipelines.flows.money import DECIDERS as MONEY
+from pipelines.runtime.core import Decider, Output
+from pipelines.runtime.simulator import EPOCH, Log, Setup, schedule_of, search, tell
+from schemas.balance import Freeze, Hold, PlaceTransfer, Post, Reason, Unfreeze, Void
+from schemas.log import topics
+from schemas.log.base import Message
+from schemas.log.codec import encode
+from schemas.log.entity import PARTITIONS, partition_of
+from schemas.user import Role, SignUp
+from tests.lab.proofs.auditor import Audit, Read, Row
+
+DECIDERS = (Decider(topics.USER, user.decide), *MONEY)
+USERS = 6
+SENDS = 120
+
+
+def output_of(message: Message) -> Output:
+    """The inbox record of a command."""
+    (route,) = topics.routes()[type(message)]
+    key = route.key(message).encode()
+    return Output(route.topic, partition_of(key, route.partitions), key, encode(message))
+
+
+def workload(chance: random.Random) -> Iterator[Output]:
+    """Sign-ups first, for most of the users; then money, hot on few accounts."""
+    at = EPOCH
+    people = [f"u{n}" for n in range(USERS)]
+    holds: list[tuple[str, str]] = []
+    for n, person in enumerate(people[:-1]):
+        yield output_of(SignUp(id=f"s{n}", at=at, user=person, role=Role.USER))
+    placed: list[PlaceTransfer] = []
+    for n in range(SENDS):
+        at += timedelta(seconds=chance.expovariate(1.0))
+        payer, payee = (f"{chance.choice(people)}/{chance.choice(('coins', 'earnings'))}" for _ in range(2))
+        kind = chance.choices(("grant", "transfer", "again", "hold", "end", "freeze"), (30, 35, 8, 12, 12, 3))[0]
+        coins = chance.randrange(1, 120)
+        if kind == "again" and placed:
+            yield output_of(_again(chance, chance.choice(placed), f"m{n}"))
+        elif kind == "hold":
+            holds.append((payer, f"h{n}"))
+            expires_at = at + timedelta(seconds=chance.choice((-1, 5, 60, 600)))
+            yield output_of(
+                Hold(
+                    id=f"m{n}",
+                    at=at,
+                    account=payer,
+                    hold=f"h{n}",
+                    to=payee,
+                    coins=coins,
+                    reason=Reason.CALL,
+                    expires_at=expires_at,
+                )
+            )
+        elif kind == "end" and holds:
+            account, hold = chance.choice(holds)
+            if chance.random() < 0.6:
+                yield output_of(Post(id=f"m{n}", at=at, account=account, hold=hold, coins=coins))
+            else:
+                yield output_of(Void(id=f"m{n}", at=at, account=account, hold=hold))
+        elif kind == "freeze":
+            yield output_of((Freeze if chance.random() < 0.4 else Unfreeze)(id=f"m{n}", at=at, account=payer))
+        else:
+            outside = kind == "grant"
+            request = PlaceTransfer(
+                id=f"m{n}",
+                at=at,
+                transfer=str(uuid.UUID(int=n)),
+                payer="@promotions" if outside else payer,
+                payee=payee if outside or chance.random() < 0.9 else "@shop",
+                coins=coins,
+                reason=Reason.GRANT if outside else Reason.TRANSFER,
+            )
+            placed.append(request)
+            yield output_of(request)
+
+
+def _again(chance: random.Random, request: PlaceTransfer, message: str) -> PlaceTransfer:
+    """A client's retry: the same contents under a new message id, now and then other contents."""
+    coins = request.coins if chance.random() < 0.8 else request.coins + 1
+    return PlaceTransfer(
+        id=message, at=request.at, transfer=request.transfer, payer=request.payer, payee=request.payee, coins=coins,
+        reason=request.reason,
+    )  # fmt: skip
+
+
+def reader_of(log: Log) -> Read:
+    """The log as auditors read it."""
+
+    def read(topic: str) -> Iterator[Row]:
+        for partition, _, key, value in log.read(topic):
+            yield Row(partition, key.decode(), None if value is None else json.loads(value))
+
+    return read
+
+
+def laws(log: Log) -> list[str]:
+    """What the auditor finds broken."""
+    broken = Audit(reader_of(log)).broken
+    dead = sum(1 for _ in log.read("dead_letters"))
+    return [*broken, f"{dead} dead letters"] if dead else broken
+
+
+SETUP = Setup(DECIDERS, workload, laws, partitions=PARTITIONS)
+
+
+def report(setup: Setup, seeds: int) -> int:
+    """Play seeds 0..seeds-1 and print what happened; 1 when a law broke."""
+    began = time.monotonic()
+    failure = search(setup, range(seeds))
+    took = time.monotonic() - began
+    if failure is not None:
+        print(tell(failure))
+        return 1
+    steps = [schedule_of(seed, setup.workload, setup.drift_s) for seed in range(0, seeds, max(1, seeds // 50))]
+    actions = sum(len(schedule) for schedule in steps) / len(steps)
+    print(f"{seeds} schedules of about {actions:.0f} steps each, every law held, in {took:.0f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(report(SETUP, int(sys.argv[1]) if len(sys.argv) > 1 else 2_000))
