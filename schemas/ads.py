@@ -8,7 +8,7 @@ late: up to EARLY before it); the earliest install counts, until a retargeting t
 import hashlib
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta
 
@@ -42,7 +42,7 @@ class TouchKind(StrEnum):
     RE_ATTRIBUTION = "re-attribution"
 
 
-class Touch(State, frozen=True):
+class Touch(State):
     """What brought an install (or a return): network and campaign down to the ad, as AppsFlyer attributes it. `at`: of the
     install or the return; `touched_at`: of the click or view before it, if any."""
 
@@ -73,7 +73,7 @@ def network_of(media_source: str) -> str:
 # --- installs ---------------------------------------------------------------------------------------------------------------
 
 
-class RecordPush(Message, frozen=True, kw_only=True):
+class RecordPush(Message):
     """AppsFlyer pushed something. `push`: names it, a repeat has the same; `touch`: of installs and returns; `raw`: all."""
 
     install: Id
@@ -85,14 +85,14 @@ class RecordPush(Message, frozen=True, kw_only=True):
     raw: Raw = ""
 
 
-class ClaimInstall(Message, frozen=True, kw_only=True):
+class ClaimInstall(Message):
     """The user has the app on this phone."""
 
     install: Id
     user: User_
 
 
-class PushRecorded(Fact, frozen=True, kw_only=True):
+class PushRecorded(Fact):
     """A push, the first time that it came."""
 
     install: str
@@ -103,14 +103,15 @@ class PushRecorded(Fact, frozen=True, kw_only=True):
     raw: str = ""
 
 
-class PushRepeated(Fact, frozen=True, kw_only=True):
+class PushRepeated(Fact):
     """The same push came again: it changes nothing."""
 
+    changes_state: ClassVar[bool] = False
     install: str
     event_name: str
 
 
-class UserTouched(Fact, frozen=True, kw_only=True):
+class UserTouched(Fact):
     """A user of the app on this phone, and a touch that brought the phone there."""
 
     install: str
@@ -118,7 +119,7 @@ class UserTouched(Fact, frozen=True, kw_only=True):
     touch: Touch
 
 
-class Install(State, frozen=True):
+class Install(State):
     """The app on one phone: its touches (earliest install, latest return), who signed up there, which pushes came."""
 
     first: Touch | None = None
@@ -136,7 +137,7 @@ class Install(State, frozen=True):
 # --- attribution ------------------------------------------------------------------------------------------------------------
 
 
-class PutTracking(Message, frozen=True, kw_only=True):
+class PutTracking(Message):
     """The phone tells what its owner consents to, and the names that ad networks and analytics know it by."""
 
     user: User_
@@ -151,7 +152,7 @@ class PutTracking(Message, frozen=True, kw_only=True):
     user_agent: Annotated[str, Meta(max_length=512)] = ""
 
 
-class ShareHashes(Message, frozen=True, kw_only=True):
+class ShareHashes(Message):
     """From the private profile: SHA-256 of the normalised e-mail address and phone number, or empty."""
 
     user: User_
@@ -159,14 +160,14 @@ class ShareHashes(Message, frozen=True, kw_only=True):
     phone_sha256: Short = ""
 
 
-class ShareRules(Message, frozen=True, kw_only=True):
+class ShareRules(Message):
     """To the broadcast key of a partition (`user`): what is owed to whom from now on."""
 
     user: User_
     shared: PostbackBook
 
 
-class TrackingPut(Fact, frozen=True, kw_only=True):
+class TrackingPut(Fact):
     """What the user consents to, and which names are known (never the names)."""
 
     user: UserId
@@ -174,7 +175,7 @@ class TrackingPut(Fact, frozen=True, kw_only=True):
     told: tuple[str, ...] = ()
 
 
-class UserAttributed(Fact, frozen=True, kw_only=True):
+class UserAttributed(Fact):
     """The user came by this touch; a later fact (a return by another campaign) takes its place."""
 
     user: UserId
@@ -182,7 +183,7 @@ class UserAttributed(Fact, frozen=True, kw_only=True):
     touch: Touch
 
 
-class AttributionMissed(Fact, frozen=True, kw_only=True):
+class AttributionMissed(Fact):
     """The touch is no reason for the sign-up: it lies outside the window."""
 
     user: UserId
@@ -190,7 +191,7 @@ class AttributionMissed(Fact, frozen=True, kw_only=True):
     touch: Touch
 
 
-class ConversionRecorded(Fact, frozen=True, kw_only=True):
+class ConversionRecorded(Fact):
     """The user did something that campaigns are paid for. `ref`: the purchase, call or gift."""
 
     user: UserId
@@ -201,7 +202,7 @@ class ConversionRecorded(Fact, frozen=True, kw_only=True):
     campaign: str = ""
 
 
-class PostbackForgone(Fact, frozen=True, kw_only=True):
+class PostbackForgone(Fact):
     """A rule wanted it told to the provider, but what that needs did not come in time."""
 
     user: UserId
@@ -211,7 +212,7 @@ class PostbackForgone(Fact, frozen=True, kw_only=True):
     why: Forgone
 
 
-class Attribution(State, frozen=True):
+class Attribution(State):
     """A user as ad networks matter. `first`, `last`: the earliest install and the latest return; `pending`: what happened
     lately and is not told to everybody yet. Under a broadcast key: only `shared`."""
 

@@ -6,7 +6,7 @@ ledger: it has no entity, no balance and no limit, so nothing that everybody pay
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
@@ -18,6 +18,7 @@ from schemas.log.base import (
     Message,
     MessageId,
     Ref,
+    Refused,
     State,
     Time,
     TransferId,
@@ -104,15 +105,15 @@ class Refusal(StrEnum):
 # --- the account's inbox ---------------------------------------------------------------------------------------------------
 
 
-class _ToAccount(Message, frozen=True, gc=False, kw_only=True, tag=True, omit_defaults=True):
+class _ToAccount(Message):
     account: Account_
 
 
-class OpenAccount(_ToAccount, frozen=True, gc=False, kw_only=True, tag=True, omit_defaults=True):
+class OpenAccount(_ToAccount):
     """Open the account; open already: nothing happens."""
 
 
-class Credit(_ToAccount, frozen=True, gc=False, kw_only=True, tag=True, omit_defaults=True):
+class Credit(_ToAccount):
     """Put coins in: from outside, or as the second leg of a transfer. `returned`: coins that came back to their payer."""
 
     counterparty: Party
@@ -123,7 +124,7 @@ class Credit(_ToAccount, frozen=True, gc=False, kw_only=True, tag=True, omit_def
     returned: bool = False
 
 
-class Transfer(_ToAccount, frozen=True, gc=False, kw_only=True, tag=True, omit_defaults=True):
+class Transfer(_ToAccount):
     """Take coins out and, if `to` is an account, credit them there."""
 
     to: Party
@@ -133,7 +134,7 @@ class Transfer(_ToAccount, frozen=True, gc=False, kw_only=True, tag=True, omit_d
     transfer: str = ""
 
 
-class Hold(_ToAccount, frozen=True, gc=False, kw_only=True, tag=True, omit_defaults=True):
+class Hold(_ToAccount):
     """Reserve coins for `to` until they are posted, voided or `expires_at` comes."""
 
     hold: HoldId
@@ -144,7 +145,7 @@ class Hold(_ToAccount, frozen=True, gc=False, kw_only=True, tag=True, omit_defau
     ref: Ref = ""
 
 
-class Post(_ToAccount, frozen=True, gc=False, kw_only=True, tag=True, omit_defaults=True):
+class Post(_ToAccount):
     """Pay `coins` of a hold (all of it or a part) to its payee; the rest is free again. `reason` and `ref`: for a refusal."""
 
     hold: HoldId
@@ -153,7 +154,7 @@ class Post(_ToAccount, frozen=True, gc=False, kw_only=True, tag=True, omit_defau
     ref: Ref = ""
 
 
-class Void(_ToAccount, frozen=True, gc=False, kw_only=True, tag=True, omit_defaults=True):
+class Void(_ToAccount):
     """Free a hold; nothing is paid. `reason` and `ref`: for a refusal."""
 
     hold: HoldId
@@ -161,14 +162,14 @@ class Void(_ToAccount, frozen=True, gc=False, kw_only=True, tag=True, omit_defau
     ref: Ref = ""
 
 
-class Freeze(_ToAccount, frozen=True, gc=False, kw_only=True, tag=True, omit_defaults=True):
+class Freeze(_ToAccount):
     """Let nothing new go out: transfers and holds are refused, credits and the holds that stand go on."""
 
     reason: Reason = Reason.ADJUSTMENT
     ref: Ref = ""
 
 
-class Unfreeze(_ToAccount, frozen=True, gc=False, kw_only=True, tag=True, omit_defaults=True):
+class Unfreeze(_ToAccount):
     """End a freeze."""
 
     reason: Reason = Reason.ADJUSTMENT
@@ -181,7 +182,7 @@ AccountInbox = OpenAccount | Credit | Transfer | Hold | Post | Void | Freeze | U
 # --- what an account tells ---------------------------------------------------------------------------------------------------
 
 
-class EntryRecorded(Fact, frozen=True, gc=False, kw_only=True, tag=True, omit_defaults=True):
+class EntryRecorded(Fact):
     """One line of the account's book. `seq` counts from 1 without a gap; balance and held are those after the entry."""
 
     account: Account_
@@ -198,7 +199,7 @@ class EntryRecorded(Fact, frozen=True, gc=False, kw_only=True, tag=True, omit_de
     transfer: str = ""
 
 
-class AccountRefused(Fact, frozen=True, gc=False, kw_only=True, tag=True, omit_defaults=True):
+class AccountRefused(Refused):
     """The account did not do what `command` asked. `shortfall_coins`: how many coins more it would have taken."""
 
     account: Account_
@@ -216,7 +217,7 @@ class AccountRefused(Fact, frozen=True, gc=False, kw_only=True, tag=True, omit_d
 AccountEvents = EntryRecorded | AccountRefused
 
 
-class StandingHold(State, frozen=True, gc=False, omit_defaults=True):
+class StandingHold(State):
     """A hold that is neither posted, voided nor expired."""
 
     hold: HoldId
@@ -227,7 +228,7 @@ class StandingHold(State, frozen=True, gc=False, omit_defaults=True):
     ref: str = ""
 
 
-class Account(State, frozen=True, gc=False, omit_defaults=True):
+class Account(State):
     """An account: `seq` of its last entry, `at` that entry's time. Available coins are balance less held."""
 
     seq: int
@@ -251,7 +252,7 @@ class Account(State, frozen=True, gc=False, omit_defaults=True):
 # --- transfers ---------------------------------------------------------------------------------------------------------------
 
 
-class PlaceTransfer(Message, frozen=True, gc=False, kw_only=True, tag=True, omit_defaults=True):
+class PlaceTransfer(Message):
     """Ask for a transfer, once: a second request with the same `transfer` gets the first one's outcome."""
 
     transfer: TransferId
@@ -273,7 +274,7 @@ class TransferStatus(StrEnum):
     REFUSED = "refused"
 
 
-class TransferOutcome(State, frozen=True, gc=False, omit_defaults=True):
+class TransferOutcome(State):
     """The one outcome of a transfer. When an account refused: which, why, and how many coins were short."""
 
     status: TransferStatus
@@ -282,7 +283,7 @@ class TransferOutcome(State, frozen=True, gc=False, omit_defaults=True):
     shortfall_coins: int = 0
 
 
-class _OfTransfer(Fact, frozen=True, gc=False, kw_only=True, tag=True, omit_defaults=True):
+class _OfTransfer(Fact):
     transfer: TransferId
     payer: Party
     payee: Party
@@ -291,16 +292,23 @@ class _OfTransfer(Fact, frozen=True, gc=False, kw_only=True, tag=True, omit_defa
     reason: Reason = Reason.TRANSFER
     ref: str = ""
 
+    @property
+    def refused(self) -> StrEnum | None:
+        """Why an account refused the transfer; None where it did not."""
+        return self.outcome.refusal
 
-class TransferSettled(_OfTransfer, frozen=True, gc=False, kw_only=True, tag=True, omit_defaults=True):
+
+class TransferSettled(_OfTransfer):
     """The transfer ended; this is said once."""
 
 
-class TransferRepeated(_OfTransfer, frozen=True, gc=False, kw_only=True, tag=True, omit_defaults=True):
+class TransferRepeated(_OfTransfer):
     """The answer to one more request for a transfer: the outcome that it already had."""
 
+    changes_state: ClassVar[bool] = False
 
-class TransferConflicted(Fact, frozen=True, gc=False, kw_only=True, tag=True, omit_defaults=True):
+
+class TransferConflicted(Refused):
     """A request was not taken: its id belongs to a transfer of other contents, or too many repeats are waiting."""
 
     transfer: TransferId
@@ -310,7 +318,7 @@ class TransferConflicted(Fact, frozen=True, gc=False, kw_only=True, tag=True, om
 TransferEvents = TransferSettled | TransferRepeated | TransferConflicted
 
 
-class TransferState(State, frozen=True, gc=False, omit_defaults=True):
+class TransferState(State):
     """A transfer under way or done. `asked`: the requests that wait for the outcome. Forgotten at `forget_at`."""
 
     payer: str

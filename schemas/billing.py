@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from schemas.balance import AccountRefused, EntryRecorded
 from schemas.billing_rating import Checkpoint, Side
-from schemas.log.base import AccountId, Fact, Id, Message, MessageId, State, Time, UserId, Wake
+from schemas.log.base import AccountId, Fact, Id, Message, MessageId, Refused, State, Time, UserId, Wake
 from schemas.user import Role, Short, User_
 
 CallId = Annotated[str, Meta(min_length=1, max_length=128)]
@@ -33,7 +33,7 @@ class CallKind(StrEnum):
     CLIP = "clip"
 
 
-class Traits(State, frozen=True):
+class Traits(State):
     """What a rule looks at in a call. `country` and `tags` are the payer's."""
 
     kind: CallKind
@@ -43,7 +43,7 @@ class Traits(State, frozen=True):
     tags: tuple[str, ...] = ()
 
 
-class Rule(State, frozen=True):
+class Rule(State):
     """Which calls a tariff is for; what is left out fits every call."""
 
     kind: CallKind | None = None
@@ -68,7 +68,7 @@ class Rule(State, frozen=True):
         return sum(bool(part) for part in (self.kind, self.payer_role, self.earner_role, self.country, self.tag))
 
 
-class Tariff(State, frozen=True):
+class Tariff(State):
     """One version of a tariff: for which calls, and what each side pays or earns."""
 
     tariff: Id
@@ -92,7 +92,7 @@ class TariffRefusal(StrEnum):
 # --- tariffs ----------------------------------------------------------------------------------------------------------------
 
 
-class PublishTariff(Message, frozen=True, kw_only=True):
+class PublishTariff(Message):
     """A new version of a tariff, in force from `effective_from` (None: at once)."""
 
     book: str
@@ -105,7 +105,7 @@ class PublishTariff(Message, frozen=True, kw_only=True):
     by: str = ""
 
 
-class SelectTariff(Message, frozen=True, kw_only=True):
+class SelectTariff(Message):
     """A call asks which tariff it runs under, as of `at`."""
 
     book: str
@@ -113,7 +113,7 @@ class SelectTariff(Message, frozen=True, kw_only=True):
     traits: Traits
 
 
-class TariffPublished(Fact, frozen=True, kw_only=True):
+class TariffPublished(Fact):
     """The version is in the book."""
 
     book: str
@@ -121,7 +121,7 @@ class TariffPublished(Fact, frozen=True, kw_only=True):
     by: str = ""
 
 
-class TariffRefused(Fact, frozen=True, kw_only=True):
+class TariffRefused(Refused):
     """The version is not in the book; `detail` says why in words."""
 
     book: str
@@ -129,7 +129,7 @@ class TariffRefused(Fact, frozen=True, kw_only=True):
     detail: str
 
 
-class TariffSelected(Fact, frozen=True, kw_only=True):
+class TariffSelected(Fact):
     """The tariff of a call; None: none is for such calls."""
 
     book: str
@@ -137,7 +137,7 @@ class TariffSelected(Fact, frozen=True, kw_only=True):
     tariff: Tariff | None = None
 
 
-class TariffBook(State, frozen=True):
+class TariffBook(State):
     """The versions in force or scheduled, by tariff, oldest first."""
 
     versions: dict[str, tuple[Tariff, ...]]
@@ -159,7 +159,7 @@ SHIPPED: Final = (
 # --- bill -------------------------------------------------------------------------------------------------------------------
 
 
-class OpenBill(Message, frozen=True, kw_only=True):
+class OpenBill(Message):
     """A call is about to ring: hold the payer's first checkpoint."""
 
     call: CallId
@@ -169,19 +169,19 @@ class OpenBill(Message, frozen=True, kw_only=True):
     tariff: Tariff
 
 
-class StartBill(Message, frozen=True, kw_only=True):
+class StartBill(Message):
     """The call connected at `at`: the clock runs."""
 
     call: CallId
 
 
-class EndBill(Message, frozen=True, kw_only=True):
+class EndBill(Message):
     """The call ended at `at`, connected or not."""
 
     call: CallId
 
 
-class BillOpened(Fact, frozen=True, kw_only=True):
+class BillOpened(Fact):
     """The first checkpoint is held: the call may ring."""
 
     call: CallId
@@ -189,7 +189,7 @@ class BillOpened(Fact, frozen=True, kw_only=True):
     earner: UserId
 
 
-class BillRefused(Fact, frozen=True, kw_only=True):
+class BillRefused(Fact):
     """The first checkpoint could not be held."""
 
     call: CallId
@@ -198,7 +198,7 @@ class BillRefused(Fact, frozen=True, kw_only=True):
     shortfall_coins: int = 0
 
 
-class BillStepped(Fact, frozen=True, kw_only=True):
+class BillStepped(Fact):
     """The payer has paid a checkpoint. `seconds_left`: how long the payer's coins last from `at`; None: to the end."""
 
     call: CallId
@@ -211,7 +211,7 @@ class BillStepped(Fact, frozen=True, kw_only=True):
     seconds_left: int | None = None
 
 
-class CreditLow(Fact, frozen=True, kw_only=True):
+class CreditLow(Fact):
     """The next checkpoint cannot be held: the call is cut at `cut_at`, unless coins come before."""
 
     call: CallId
@@ -231,7 +231,7 @@ class StepKind(StrEnum):
     RECLAIMED = "reclaimed"
 
 
-class ReceiptStep(State, frozen=True):
+class ReceiptStep(State):
     """One movement of coins: which checkpoint, and the ledger's entry; no entry: the account refused (`refusal`)."""
 
     kind: StepKind
@@ -242,7 +242,7 @@ class ReceiptStep(State, frozen=True):
     refusal: str = ""
 
 
-class BillClosed(Fact, frozen=True, kw_only=True):
+class BillClosed(Fact):
     """The receipt. Coins are net of what came back; `duration_s` is the time that was billed."""
 
     call: CallId
@@ -271,7 +271,7 @@ class HoldStatus(StrEnum):
     REFUSED = "refused"
 
 
-class Bill(State, frozen=True):
+class Bill(State):
     """A call's bill. `paid` and `earned` count checkpoints that were asked for; `hold` is about checkpoint number `paid`.
 
     `open_answers`: how many answers of the ledger are awaited. Closed bills are forgotten at `forget_at`."""

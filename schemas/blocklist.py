@@ -10,7 +10,7 @@ from typing import Annotated, Final
 from msgspec import Meta
 
 from schemas.balance import EntryRecorded
-from schemas.log.base import Fact, Id, Message, State, Time, UserId, Wake
+from schemas.log.base import Fact, Id, Message, Refused, State, Time, UserId, Wake
 from schemas.user import Role, User_, UserSignedUp
 
 PENALTIES: Final = "@penalties"
@@ -46,7 +46,7 @@ class Consequence(StrEnum):
     BAN = "ban"
 
 
-class BlockRule(State, frozen=True):
+class BlockRule(State):
     """`blocks` different people blocked somebody of `role` for `reason` within `window_s`: then `then`.
 
     A penalty takes `coins` from the earnings; a ban lasts `ban_s` (0: for good)."""
@@ -69,7 +69,7 @@ SHIPPED_RULES: Final = (
 _Rules = Annotated[tuple[BlockRule, ...], Meta(max_length=MAX_RULES)]
 
 
-class BlockUser(Message, frozen=True, kw_only=True):
+class BlockUser(Message):
     """`user` blocks `peer`."""
 
     user: User_
@@ -78,14 +78,14 @@ class BlockUser(Message, frozen=True, kw_only=True):
     rules: _Rules = ()
 
 
-class UnblockUser(Message, frozen=True, kw_only=True):
+class UnblockUser(Message):
     """`user` takes the block back; what it counted stays counted."""
 
     user: User_
     peer: User_
 
 
-class UserBlocked(Fact, frozen=True, kw_only=True):
+class UserBlocked(Fact):
     """The block stands (told again when its reason changes)."""
 
     user: UserId
@@ -94,14 +94,14 @@ class UserBlocked(Fact, frozen=True, kw_only=True):
     rules: _Rules = ()
 
 
-class UserUnblocked(Fact, frozen=True, kw_only=True):
+class UserUnblocked(Fact):
     """The block is gone."""
 
     user: UserId
     peer: UserId
 
 
-class BlockRefused(Fact, frozen=True, kw_only=True):
+class BlockRefused(Refused):
     """Nothing was changed."""
 
     user: UserId
@@ -109,7 +109,7 @@ class BlockRefused(Fact, frozen=True, kw_only=True):
     refusal: BlockRefusal
 
 
-class Blocks(State, frozen=True):
+class Blocks(State):
     """Whom a user has blocked, and why."""
 
     peers: dict[str, BlockReason]
@@ -118,7 +118,7 @@ class Blocks(State, frozen=True):
 # --- the record of the blocked ----------------------------------------------------------------------------------------------
 
 
-class CountBlock(Message, frozen=True, kw_only=True):
+class CountBlock(Message):
     """`by` has blocked `user`: count it, and see what follows."""
 
     user: User_
@@ -127,7 +127,7 @@ class CountBlock(Message, frozen=True, kw_only=True):
     rules: _Rules = ()
 
 
-class PublishRules(Message, frozen=True, kw_only=True):
+class PublishRules(Message):
     """The rules from now on."""
 
     rulebook: str
@@ -135,7 +135,7 @@ class PublishRules(Message, frozen=True, kw_only=True):
     by: str = ""
 
 
-class RulesPublished(Fact, frozen=True, kw_only=True):
+class RulesPublished(Fact):
     """The rules are these."""
 
     rulebook: str
@@ -143,7 +143,7 @@ class RulesPublished(Fact, frozen=True, kw_only=True):
     by: str = ""
 
 
-class Review(Message, frozen=True, kw_only=True):
+class Review(Message):
     """A person looked at a consequence: it stands, or it is taken back (the coins returned, the ban lifted)."""
 
     user: User_
@@ -152,7 +152,7 @@ class Review(Message, frozen=True, kw_only=True):
     by: str
 
 
-class ConsequenceDrawn(Fact, frozen=True, kw_only=True):
+class ConsequenceDrawn(Fact):
     """A rule fired; it waits for a review."""
 
     user: UserId
@@ -161,7 +161,7 @@ class ConsequenceDrawn(Fact, frozen=True, kw_only=True):
     by: tuple[str, ...]
 
 
-class ConsequenceReviewed(Fact, frozen=True, kw_only=True):
+class ConsequenceReviewed(Fact):
     """The review's outcome."""
 
     user: UserId
@@ -170,7 +170,7 @@ class ConsequenceReviewed(Fact, frozen=True, kw_only=True):
     reviewer: str
 
 
-class ReviewRefused(Fact, frozen=True, kw_only=True):
+class ReviewRefused(Refused):
     """There is no such case that waits for a review."""
 
     user: UserId
@@ -178,7 +178,7 @@ class ReviewRefused(Fact, frozen=True, kw_only=True):
     refusal: BlockRefusal
 
 
-class Counted(State, frozen=True):
+class Counted(State):
     """One block that counts."""
 
     by: str
@@ -186,7 +186,7 @@ class Counted(State, frozen=True):
     at: Time
 
 
-class Case(State, frozen=True):
+class Case(State):
     """A consequence: the rule that fired, and whether it was upheld (None: not reviewed yet)."""
 
     case: str
@@ -197,7 +197,7 @@ class Case(State, frozen=True):
     taken_coins: int = 0
 
 
-class Record(State, frozen=True):
+class Record(State):
     """Who blocked this user, newest last (bounded), and what came of it."""
 
     role: Role | None = None
@@ -205,7 +205,7 @@ class Record(State, frozen=True):
     cases: tuple[Case, ...] = ()
 
 
-class Rulebook(State, frozen=True):
+class Rulebook(State):
     """The rules in force."""
 
     rules: tuple[BlockRule, ...]

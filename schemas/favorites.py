@@ -4,7 +4,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Final
 
-from schemas.log.base import Fact, Message, State, Time, UserId, Wake
+from schemas.log.base import Fact, Message, Refused, State, Time, UserId, Wake
 from schemas.user import CameOnline, User_
 
 # A person likes dozens; each is a line in one state.
@@ -24,49 +24,49 @@ class FavoriteRefusal(StrEnum):
     NOT_FAVORITE = "not_favorite"
 
 
-class AddFavorite(Message, frozen=True, kw_only=True):
+class AddFavorite(Message):
     """`user` likes `peer`."""
 
     user: User_
     peer: User_
 
 
-class RemoveFavorite(Message, frozen=True, kw_only=True):
+class RemoveFavorite(Message):
     """`user` does not like `peer` any more."""
 
     user: User_
     peer: User_
 
 
-class BarFavorite(Message, frozen=True, kw_only=True):
+class BarFavorite(Message):
     """One of the two has blocked the other: `user` cannot like `peer`."""
 
     user: User_
     peer: User_
 
 
-class UnbarFavorite(Message, frozen=True, kw_only=True):
+class UnbarFavorite(Message):
     """One block between the two is gone."""
 
     user: User_
     peer: User_
 
 
-class FavoriteAdded(Fact, frozen=True, kw_only=True):
+class FavoriteAdded(Fact):
     """The favourite is there (told again when it was there before)."""
 
     user: UserId
     peer: UserId
 
 
-class FavoriteRemoved(Fact, frozen=True, kw_only=True):
+class FavoriteRemoved(Fact):
     """The favourite is gone: taken back, or one of the two has blocked the other."""
 
     user: UserId
     peer: UserId
 
 
-class FavoriteRefused(Fact, frozen=True, kw_only=True):
+class FavoriteRefused(Refused):
     """Nothing was changed."""
 
     user: UserId
@@ -74,35 +74,35 @@ class FavoriteRefused(Fact, frozen=True, kw_only=True):
     refusal: FavoriteRefusal
 
 
-class Favorites(State, frozen=True):
+class Favorites(State):
     """Whom a user likes, and since when; `barred`: between whom and this user a block stands, once a block."""
 
     peers: dict[str, Time]
     barred: tuple[str, ...] = ()
 
 
-class Follow(Message, frozen=True, kw_only=True):
+class Follow(Message):
     """`follower` likes `user`."""
 
     user: User_
     follower: User_
 
 
-class Unfollow(Message, frozen=True, kw_only=True):
+class Unfollow(Message):
     """`follower` does not like `user` any more."""
 
     user: User_
     follower: User_
 
 
-class FavoriteCameOnline(Fact, frozen=True, kw_only=True):
+class FavoriteCameOnline(Fact):
     """To one follower: `user` has come online."""
 
     user: UserId
     follower: UserId
 
 
-class Followers(State, frozen=True):
+class Followers(State):
     """Who likes a user; `told_at`: when they were told last that the user came online."""
 
     users: tuple[UserId, ...] = ()

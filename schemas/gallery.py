@@ -29,7 +29,7 @@ COMPLAINTS: Final = frozenset({BlockReason.HARASSMENT, BlockReason.INDECENCY, Bl
 # --- engagement -------------------------------------------------------------------------------------------------------------
 
 
-class Hour(State, frozen=True):
+class Hour(State):
     """One hour of a user: calls that rang here, those taken, seconds talked, coins of gifts, complaints."""
 
     rings: int = 0
@@ -39,7 +39,7 @@ class Hour(State, frozen=True):
     complaints: int = 0
 
 
-class EngagementChanged(Fact, frozen=True, kw_only=True):
+class EngagementChanged(Fact):
     """Over the last three days; `engagement` is between 0 and 1."""
 
     user: UserId
@@ -51,7 +51,7 @@ class EngagementChanged(Fact, frozen=True, kw_only=True):
     engagement: float
 
 
-class Rank(State, frozen=True):
+class Rank(State):
     """A user's hours in the window, and what they come to."""
 
     hours: dict[int, Hour]
@@ -85,7 +85,7 @@ class BoostKind(StrEnum):
     LANGUAGE = "language"
 
 
-class Boost(State, frozen=True):
+class Boost(State):
     """`seconds` (negative: sinks) for a card of which `kind` holds. Engagement counts by its share of 1, affinity by its share
     of 100 points."""
 
@@ -94,7 +94,7 @@ class Boost(State, frozen=True):
     tag: Short = ""
 
 
-class GalleryRules(State, frozen=True):
+class GalleryRules(State):
     """What one role sees: whom, in which order, lifted by what, without whom. `only_tags`: a card needs one of them."""
 
     shows: Role
@@ -113,7 +113,7 @@ SHIPPED_RULES: Final = {
 }
 
 
-class PutGalleryRules(Message, frozen=True, kw_only=True):
+class PutGalleryRules(Message):
     """What a role sees from now on."""
 
     role: Role
@@ -121,7 +121,7 @@ class PutGalleryRules(Message, frozen=True, kw_only=True):
     by: str = ""
 
 
-class GalleryRulesPut(Fact, frozen=True, kw_only=True):
+class GalleryRulesPut(Fact):
     """What a role sees."""
 
     role: Role
@@ -132,7 +132,7 @@ class GalleryRulesPut(Fact, frozen=True, kw_only=True):
 # --- impressions ------------------------------------------------------------------------------------------------------------
 
 
-class ShowCards(Message, frozen=True, kw_only=True):
+class ShowCards(Message):
     """A page of the gallery went to `viewer`: `cards`, the first of them at place `first` (from 1)."""
 
     viewer: User_
@@ -140,7 +140,7 @@ class ShowCards(Message, frozen=True, kw_only=True):
     first: int = 1
 
 
-class CardsShown(Fact, frozen=True, kw_only=True):
+class CardsShown(Fact):
     """A page of the gallery was shown."""
 
     viewer: UserId
@@ -148,7 +148,7 @@ class CardsShown(Fact, frozen=True, kw_only=True):
     first: int = 1
 
 
-class Viewer(State, frozen=True):
+class Viewer(State):
     """Nothing is remembered of what a viewer was shown."""
 
 

@@ -2,12 +2,12 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta
 
 from schemas.balance import AccountRefused, EntryRecorded
-from schemas.log.base import MAX_COINS, AccountId, Coins, Fact, Id, Message, MessageId, State, Time, UserId, Wake
+from schemas.log.base import MAX_COINS, AccountId, Coins, Fact, Id, Message, MessageId, Refused, State, Time, UserId, Wake
 from schemas.user import Short, User_
 from schemas.video_line import GiftAdmitted
 
@@ -35,7 +35,7 @@ class GiftRefusal(StrEnum):
 # --- the catalogue ----------------------------------------------------------------------------------------------------------
 
 
-class PutGiftItem(Message, frozen=True, kw_only=True):
+class PutGiftItem(Message):
     """The catalogue's entry `item` is like this from now on."""
 
     item: Id
@@ -47,14 +47,14 @@ class PutGiftItem(Message, frozen=True, kw_only=True):
     by: str = ""
 
 
-class PriceGift(Message, frozen=True, kw_only=True):
+class PriceGift(Message):
     """A gift asks what it costs."""
 
     item: Id
     gift: Id
 
 
-class GiftItemPut(Fact, frozen=True, kw_only=True):
+class GiftItemPut(Fact):
     """The catalogue's entry is like this."""
 
     item: Id
@@ -66,14 +66,14 @@ class GiftItemPut(Fact, frozen=True, kw_only=True):
     by: str = ""
 
 
-class GiftItemRefused(Fact, frozen=True, kw_only=True):
+class GiftItemRefused(Refused):
     """The entry was not taken."""
 
     item: Id
     refusal: GiftRefusal
 
 
-class GiftPriced(Fact, frozen=True, kw_only=True):
+class GiftPriced(Fact):
     """What a gift costs, or why it cannot be given."""
 
     item: Id
@@ -83,7 +83,7 @@ class GiftPriced(Fact, frozen=True, kw_only=True):
     refusal: GiftRefusal | None = None
 
 
-class GiftItem(State, frozen=True):
+class GiftItem(State):
     """One thing in the catalogue."""
 
     price_coins: int
@@ -96,7 +96,7 @@ class GiftItem(State, frozen=True):
 # --- a gift -----------------------------------------------------------------------------------------------------------------
 
 
-class SendGift(Message, frozen=True, kw_only=True):
+class SendGift(Message):
     """`sender` gives `receiver` an item, now and then during a call."""
 
     gift: Id
@@ -106,7 +106,7 @@ class SendGift(Message, frozen=True, kw_only=True):
     call: str = ""
 
 
-class _OfGift(Fact, frozen=True, kw_only=True):
+class _OfGift(Fact):
     gift: Id
     sender: UserId
     receiver: UserId
@@ -114,33 +114,40 @@ class _OfGift(Fact, frozen=True, kw_only=True):
     call: str = ""
 
 
-class GiftSent(_OfGift, frozen=True, kw_only=True):
+class GiftSent(_OfGift):
     """Paid and credited: both are shown it."""
 
     price_coins: int
     share_coins: int
 
 
-class GiftRefused(_OfGift, frozen=True, kw_only=True):
+class GiftRefused(_OfGift, Refused):
     """Not given; nothing was paid."""
 
+    changes_state: ClassVar[bool] = True
     refusal: GiftRefusal
     shortfall_coins: int = 0
 
 
-class GiftRepeated(_OfGift, frozen=True, kw_only=True):
+class GiftRepeated(_OfGift):
     """The same request again: its outcome. No refusal and no price: it is under way."""
 
+    changes_state: ClassVar[bool] = False
     price_coins: int = 0
     share_coins: int = 0
     refusal: GiftRefusal | None = None
     shortfall_coins: int = 0
 
+    @property
+    def refused(self) -> StrEnum | None:
+        """Why the first request was refused; None where it was not, or is under way."""
+        return self.refusal
+
 
 GIFT_FACTS: Final = (GiftSent, GiftRefused, GiftRepeated)
 
 
-class Gift(State, frozen=True):
+class Gift(State):
     """A gift under way or done. Forgotten at `forget_at`."""
 
     sender: UserId

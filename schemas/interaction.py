@@ -44,7 +44,7 @@ def pair_of(one: str, other: str) -> str:
     return f"{min(one, other)}/{max(one, other)}"
 
 
-class RecordView(Message, frozen=True, kw_only=True):
+class RecordView(Message):
     """`user` has looked at the profile of `peer`."""
 
     pair: PairKey
@@ -52,7 +52,7 @@ class RecordView(Message, frozen=True, kw_only=True):
     peer: User_
 
 
-class InteractionRecorded(Fact, frozen=True, kw_only=True):
+class InteractionRecorded(Fact):
     """`user` did something with `peer` at `at`. `amount`: a call's seconds, a gift's coins, else 1. `late`: it came too late to
     count. `affinity`: of the two, with it."""
 
@@ -65,7 +65,7 @@ class InteractionRecorded(Fact, frozen=True, kw_only=True):
     late: bool = False
 
 
-class Pair(State, frozen=True):
+class Pair(State):
     """What is between two users: points by hour, the newest event's time, and their sum over the window."""
 
     points: dict[int, float]

@@ -52,7 +52,7 @@ def close_room_id(call: str) -> str:
     return f"close_room/{call}"
 
 
-class OweEffect(Message, frozen=True, kw_only=True):
+class OweEffect(Message):
     """Do this, until `expires_at`: later it is of no use any more. `subject`: the call, or the user who is told of."""
 
     effect: Id
@@ -63,7 +63,7 @@ class OweEffect(Message, frozen=True, kw_only=True):
     postback: Postback | None = None
 
 
-class ReportAttempt(Message, frozen=True, kw_only=True):
+class ReportAttempt(Message):
     """`dispatch` has tried; `retry_after_s`: what the vendor asked for (0: nothing)."""
 
     effect: Id
@@ -74,7 +74,7 @@ class ReportAttempt(Message, frozen=True, kw_only=True):
     retry_after_s: float = 0.0
 
 
-class RedriveEffect(Message, frozen=True, kw_only=True):
+class RedriveEffect(Message):
     """An operator has mended the cause: try a refused or expired effect again, until `expires_at`."""
 
     effect: Id
@@ -82,7 +82,7 @@ class RedriveEffect(Message, frozen=True, kw_only=True):
     by: str
 
 
-class _OfEffect(Fact, frozen=True, kw_only=True):
+class _OfEffect(Fact):
     effect: Id
     kind: EffectKind
     provider: str
@@ -90,20 +90,20 @@ class _OfEffect(Fact, frozen=True, kw_only=True):
     attempt: int
 
 
-class EffectDue(_OfEffect, frozen=True, kw_only=True):
+class EffectDue(_OfEffect):
     """Attempt number `attempt` (from 1) is to be made, until `expires_at`."""
 
     expires_at: Time
     postback: Postback | None = None
 
 
-class EffectAccepted(_OfEffect, frozen=True, kw_only=True):
+class EffectAccepted(_OfEffect):
     """The vendor has taken it."""
 
     detail: str = ""
 
 
-class EffectPostponed(_OfEffect, frozen=True, kw_only=True):
+class EffectPostponed(_OfEffect):
     """The attempt failed; the next one comes at `next_at`."""
 
     next_at: Time
@@ -111,14 +111,14 @@ class EffectPostponed(_OfEffect, frozen=True, kw_only=True):
     detail: str = ""
 
 
-class EffectRefused(_OfEffect, frozen=True, kw_only=True):
+class EffectRefused(_OfEffect):
     """The vendor said no for good: a person has to look (`olo outbox`)."""
 
     status: int = 0
     detail: str = ""
 
 
-class EffectExpired(_OfEffect, frozen=True, kw_only=True):
+class EffectExpired(_OfEffect):
     """It is too late; the last failure was `detail`."""
 
     status: int = 0
@@ -128,7 +128,7 @@ class EffectExpired(_OfEffect, frozen=True, kw_only=True):
 OUTBOX_FACTS: Final = (EffectDue, EffectAccepted, EffectPostponed, EffectRefused, EffectExpired)
 
 
-class Effect(State, frozen=True):
+class Effect(State):
     """An effect: what, where it stands, how many attempts were due so far, and why the last one failed."""
 
     kind: EffectKind

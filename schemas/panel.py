@@ -16,7 +16,7 @@ from msgspec import Meta, Raw
 
 from schemas.ads import UserAttributed
 from schemas.balance import EntryRecorded
-from schemas.log.base import Fact, Id, Message, State, Time, UserId, Wake
+from schemas.log.base import Fact, Id, Message, Refused, State, Time, UserId, Wake
 from schemas.user import CameOnline, SessionOpened, Short, User_, UserSignedUp, WentOffline
 
 BOOK: Final = "cohorts"
@@ -121,43 +121,43 @@ def _kept(buckets: Buckets) -> Buckets:
     }
 
 
-class _Part(State, frozen=True, tag_field="rule"):
+class _Part(State, tag_field="rule"):
     pass
 
 
-class All(_Part, frozen=True, tag="all"):
+class All(_Part, tag="all"):
     """Every part holds."""
 
     of: "tuple[Rule, ...]"
 
 
-class Some(_Part, frozen=True, tag="any"):
+class Some(_Part, tag="any"):
     """At least one part holds."""
 
     of: "tuple[Rule, ...]"
 
 
-class Not(_Part, frozen=True, tag="not"):
+class Not(_Part, tag="not"):
     """The part does not hold."""
 
     of: "Rule"
 
 
-class Is(_Part, frozen=True, tag="is"):
+class Is(_Part, tag="is"):
     """The attribute is one of the values (`tag`: the user has one of them)."""
 
     field: Attribute
     values: Values
 
 
-class Within(_Part, frozen=True, tag="within"):
+class Within(_Part, tag="within"):
     """It was less than `seconds` ago. What never was is not."""
 
     field: Moment
     seconds: Annotated[int, Meta(ge=1, le=10 * 366 * 86_400)]
 
 
-class Count(_Part, frozen=True, tag="count"):
+class Count(_Part, tag="count"):
     """The sum over the window is at least `at_least` and, if given, at most `at_most`."""
 
     field: Counter
@@ -196,7 +196,7 @@ def check(rule: Rule) -> None:
         raise RuleError(f"the rule has more than {MAX_PARTS} parts")
 
 
-class Cohort(State, frozen=True):
+class Cohort(State):
     """A cohort: who fits the rule is a member and has the tag."""
 
     cohort: Id
@@ -215,7 +215,7 @@ class CohortRefusal(StrEnum):
 # --- the book ---------------------------------------------------------------------------------------------------------------
 
 
-class PutCohort(Message, frozen=True, kw_only=True):
+class PutCohort(Message):
     """The cohort is this from now on."""
 
     book: str
@@ -223,7 +223,7 @@ class PutCohort(Message, frozen=True, kw_only=True):
     by: str = ""
 
 
-class RemoveCohort(Message, frozen=True, kw_only=True):
+class RemoveCohort(Message):
     """The cohort is no more: everybody leaves it."""
 
     book: str
@@ -231,7 +231,7 @@ class RemoveCohort(Message, frozen=True, kw_only=True):
     by: str = ""
 
 
-class CohortPut(Fact, frozen=True, kw_only=True):
+class CohortPut(Fact):
     """The cohort is in the book, whose version is `version` now."""
 
     book: str
@@ -240,7 +240,7 @@ class CohortPut(Fact, frozen=True, kw_only=True):
     by: str = ""
 
 
-class CohortRemoved(Fact, frozen=True, kw_only=True):
+class CohortRemoved(Fact):
     """The cohort is out of the book."""
 
     book: str
@@ -249,7 +249,7 @@ class CohortRemoved(Fact, frozen=True, kw_only=True):
     by: str = ""
 
 
-class CohortRefused(Fact, frozen=True, kw_only=True):
+class CohortRefused(Refused):
     """Nothing was changed."""
 
     book: str
@@ -257,7 +257,7 @@ class CohortRefused(Fact, frozen=True, kw_only=True):
     refusal: CohortRefusal
 
 
-class CohortBook(State, frozen=True):
+class CohortBook(State):
     """All cohorts; each change is a version."""
 
     version: int = 0
@@ -267,21 +267,21 @@ class CohortBook(State, frozen=True):
 # --- members ----------------------------------------------------------------------------------------------------------------
 
 
-class ShareCohorts(Message, frozen=True, kw_only=True):
+class ShareCohorts(Message):
     """To the broadcast key of a partition (`user`): the cohorts that all its members are decided under."""
 
     user: User_
     shared: CohortBook
 
 
-class CountAction(Message, frozen=True, kw_only=True):
+class CountAction(Message):
     """The user did something: by how much each counter grows."""
 
     user: User_
     counts: dict[Counter, int]
 
 
-class PutTag(Message, frozen=True, kw_only=True):
+class PutTag(Message):
     """A person gives the user a tag (a manual group is a tag that many have)."""
 
     user: User_
@@ -289,7 +289,7 @@ class PutTag(Message, frozen=True, kw_only=True):
     by: str
 
 
-class RemoveTag(Message, frozen=True, kw_only=True):
+class RemoveTag(Message):
     """A person takes the tag away."""
 
     user: User_
@@ -304,7 +304,7 @@ class TagRefusal(StrEnum):
     TAG_UNKNOWN = "tag_unknown"
 
 
-class TagChanged(Fact, frozen=True, kw_only=True):
+class TagChanged(Fact):
     """The user has the tag, or not any more."""
 
     user: UserId
@@ -313,7 +313,7 @@ class TagChanged(Fact, frozen=True, kw_only=True):
     by: str
 
 
-class TagRefused(Fact, frozen=True, kw_only=True):
+class TagRefused(Refused):
     """Nothing was changed."""
 
     user: UserId
@@ -321,7 +321,7 @@ class TagRefused(Fact, frozen=True, kw_only=True):
     refusal: TagRefusal
 
 
-class CohortEntered(Fact, frozen=True, kw_only=True):
+class CohortEntered(Fact):
     """The user fits the cohort's rule."""
 
     user: UserId
@@ -329,7 +329,7 @@ class CohortEntered(Fact, frozen=True, kw_only=True):
     tag: str
 
 
-class CohortLeft(Fact, frozen=True, kw_only=True):
+class CohortLeft(Fact):
     """The user does not fit it any more, or the cohort is no more."""
 
     user: UserId
@@ -337,7 +337,7 @@ class CohortLeft(Fact, frozen=True, kw_only=True):
     tag: str
 
 
-class Member(State, frozen=True):
+class Member(State):
     """A user as rules see them. `counts`: counter -> bucket (of all units) -> sum, as JSON that is read (`buckets_of`) where it
     is asked for: who is active for months has some hundred buckets, and an action touches one counter or two (which are tables
     until the member is written). `cohorts`: id -> tag; `tags`: those given by hand; `version`: of the book that it was decided

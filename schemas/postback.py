@@ -60,7 +60,7 @@ class Forgone(StrEnum):
     TOO_LATE = "too_late"
 
 
-class Value(State, frozen=True):
+class Value(State):
     """What a conversion is worth, in millionths of the currency: `fixed_micros` and, for each coin moved, `per_coin_micros`."""
 
     currency: Annotated[str, Meta(pattern="^[A-Z]{3}$")]
@@ -68,7 +68,7 @@ class Value(State, frozen=True):
     per_coin_micros: Annotated[int, Meta(ge=0, le=10**9)] = 0
 
 
-class PostbackRule(State, frozen=True):
+class PostbackRule(State):
     """Tell `provider` of `conversion` as `event`. `network`: only of users whom it brought (empty: of everybody)."""
 
     conversion: ConversionKind
@@ -79,14 +79,14 @@ class PostbackRule(State, frozen=True):
     value: Value | None = None
 
 
-class PostbackBook(State, frozen=True):
+class PostbackBook(State):
     """All rules; as shipped, none: nothing leaves until somebody says so."""
 
     version: int = 0
     rules: Annotated[tuple[PostbackRule, ...], Meta(max_length=MAX_RULES)] = ()
 
 
-class PutPostbackRules(Message, frozen=True, kw_only=True):
+class PutPostbackRules(Message):
     """These are the rules from now on."""
 
     book: str
@@ -94,7 +94,7 @@ class PutPostbackRules(Message, frozen=True, kw_only=True):
     by: str = ""
 
 
-class PostbackRulesPut(Fact, frozen=True, kw_only=True):
+class PostbackRulesPut(Fact):
     """These are the rules."""
 
     book: str
@@ -103,7 +103,7 @@ class PostbackRulesPut(Fact, frozen=True, kw_only=True):
     by: str = ""
 
 
-class Identity(State, frozen=True):
+class Identity(State):
     """By what names others know a user: hashed (SHA-256) e-mail and phone, the phone's advertising ids, address and browser."""
 
     email_sha256: str = ""
@@ -117,7 +117,7 @@ class Identity(State, frozen=True):
     user_agent: str = ""
 
 
-class Postback(State, frozen=True):
+class Postback(State):
     """Everything that a vendor's request is made of, but for our own credentials there. `value_micros` of `currency`."""
 
     user: UserId
@@ -138,7 +138,7 @@ class Postback(State, frozen=True):
     identity: Identity = Identity()
 
 
-class Conversion(State, frozen=True):
+class Conversion(State):
     """Something that happened lately, and the rules (of that time) whose postbacks still lack something."""
 
     ref: str

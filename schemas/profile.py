@@ -2,11 +2,11 @@
 each time with a reason that is kept, for staff). The facts about the private part name its fields, never their contents."""
 
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta
 
-from schemas.log.base import Fact, Message, State, Time, UserId, Wake
+from schemas.log.base import Fact, Message, Refused, State, Time, UserId, Wake
 from schemas.user import Short, User_
 
 MAX_PHOTOS: Final = 10
@@ -21,7 +21,7 @@ Languages = Annotated[tuple[Short, ...], Meta(max_length=MAX_LANGUAGES)]
 Age = Annotated[int, Meta(ge=0, le=120)]
 
 
-class PutProfile(Message, frozen=True, kw_only=True):
+class PutProfile(Message):
     """The public part is like this from now on."""
 
     user: User_
@@ -33,7 +33,7 @@ class PutProfile(Message, frozen=True, kw_only=True):
     about: About = ""
 
 
-class ProfilePut(Fact, frozen=True, kw_only=True):
+class ProfilePut(Fact):
     """The public part is like this."""
 
     user: UserId
@@ -45,7 +45,7 @@ class ProfilePut(Fact, frozen=True, kw_only=True):
     about: str = ""
 
 
-class Profile(State, frozen=True):
+class Profile(State):
     """What everybody may see of a user."""
 
     name: str
@@ -66,7 +66,7 @@ class ProfileRefusal(StrEnum):
     PROFILE_UNKNOWN = "profile_unknown"
 
 
-class PutPrivateProfile(Message, frozen=True, kw_only=True):
+class PutPrivateProfile(Message):
     """The private part is like this from now on; `birth_date` is an ISO date, or empty."""
 
     user: User_
@@ -76,7 +76,7 @@ class PutPrivateProfile(Message, frozen=True, kw_only=True):
     legal_name: Line = ""
 
 
-class ReadPrivateProfile(Message, frozen=True, kw_only=True):
+class ReadPrivateProfile(Message):
     """Staff wants to see it, and says why."""
 
     user: User_
@@ -84,22 +84,23 @@ class ReadPrivateProfile(Message, frozen=True, kw_only=True):
     reason: Line
 
 
-class PrivateProfilePut(Fact, frozen=True, kw_only=True):
+class PrivateProfilePut(Fact):
     """The private part was changed; `told`: which of its fields are there now."""
 
     user: UserId
     told: tuple[str, ...] = ()
 
 
-class PrivateProfileRead(Fact, frozen=True, kw_only=True):
+class PrivateProfileRead(Fact):
     """Staff has seen it."""
 
+    changes_state: ClassVar[bool] = False
     user: UserId
     by: UserId
     reason: str
 
 
-class PrivateProfileRefused(Fact, frozen=True, kw_only=True):
+class PrivateProfileRefused(Refused):
     """There is none."""
 
     user: UserId
@@ -107,7 +108,7 @@ class PrivateProfileRefused(Fact, frozen=True, kw_only=True):
     refusal: ProfileRefusal
 
 
-class PrivateProfile(State, frozen=True):
+class PrivateProfile(State):
     """What only its owner, and staff with a reason, may see."""
 
     birth_date: str = ""

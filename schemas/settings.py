@@ -40,7 +40,7 @@ class AppSettings(Struct, frozen=True, omit_defaults=True):
     support_url: Link = ""
 
 
-class PutSettings(Message, frozen=True, kw_only=True):
+class PutSettings(Message):
     """The settings are these from now on."""
 
     name: str
@@ -48,7 +48,7 @@ class PutSettings(Message, frozen=True, kw_only=True):
     by: str = ""
 
 
-class SettingsPut(Fact, frozen=True, kw_only=True):
+class SettingsPut(Fact):
     """The settings are these; `version` counts from 1."""
 
     name: str
@@ -57,7 +57,7 @@ class SettingsPut(Fact, frozen=True, kw_only=True):
     by: str = ""
 
 
-class Settings(State, frozen=True):
+class Settings(State):
     """The settings in force."""
 
     settings: AppSettings

@@ -2,11 +2,11 @@
 
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta
 
-from schemas.log.base import Fact, Id, Message, State, Time, UserId, Wake
+from schemas.log.base import Fact, Id, Message, Refused, State, Time, UserId, Wake
 
 # Firebase allows 1-128 characters; "/" and "@" are kept for account ids.
 USER_ID_PATTERN = r"^[^/@\s][^/\s]{0,127}$"
@@ -51,7 +51,7 @@ class CloseReason(StrEnum):
 # --- the user's inbox -------------------------------------------------------------------------------------------------------
 
 
-class SignUp(Message, frozen=True, kw_only=True):
+class SignUp(Message):
     """A verified token's user wants to be known. `request` is the client's idempotency key, or empty; `appsflyer_id` names the
     app on this phone, which is how a campaign is known."""
 
@@ -65,7 +65,7 @@ class SignUp(Message, frozen=True, kw_only=True):
     appsflyer_id: Short = ""
 
 
-class OpenSession(Message, frozen=True, kw_only=True):
+class OpenSession(Message):
     """A phone logs in: it is a session until it logs out or falls silent. The same device again replaces its old session."""
 
     user: User_
@@ -78,21 +78,21 @@ class OpenSession(Message, frozen=True, kw_only=True):
     voip_token: PushToken = ""
 
 
-class Beat(Message, frozen=True, kw_only=True):
+class Beat(Message):
     """A session is alive."""
 
     user: User_
     session: Id
 
 
-class CloseSession(Message, frozen=True, kw_only=True):
+class CloseSession(Message):
     """A phone logs out."""
 
     user: User_
     session: Id
 
 
-class Ban(Message, frozen=True, kw_only=True):
+class Ban(Message):
     """Close everything that the user has open and let nothing new begin, until `until` (None: for good)."""
 
     user: User_
@@ -101,7 +101,7 @@ class Ban(Message, frozen=True, kw_only=True):
     until: Time | None = None
 
 
-class Unban(Message, frozen=True, kw_only=True):
+class Unban(Message):
     """End a ban."""
 
     user: User_
@@ -114,7 +114,7 @@ UserInbox = SignUp | OpenSession | Beat | CloseSession | Ban | Unban | Wake
 # --- what a user tells ------------------------------------------------------------------------------------------------------
 
 
-class UserSignedUp(Fact, frozen=True, kw_only=True):
+class UserSignedUp(Fact):
     """The user is known from `at` on."""
 
     user: User_
@@ -126,22 +126,23 @@ class UserSignedUp(Fact, frozen=True, kw_only=True):
     appsflyer_id: str = ""
 
 
-class SignUpRepeated(Fact, frozen=True, kw_only=True):
+class SignUpRepeated(Fact):
     """The same request came again: it has been done before, at `signed_up_at`."""
 
+    changes_state: ClassVar[bool] = False
     user: User_
     role: Role
     signed_up_at: Time
 
 
-class UserRefused(Fact, frozen=True, kw_only=True):
+class UserRefused(Refused):
     """The user's command was refused."""
 
     user: User_
     refusal: UserRefusal
 
 
-class SessionOpened(Fact, frozen=True, kw_only=True):
+class SessionOpened(Fact):
     """A session begins."""
 
     user: User_
@@ -151,7 +152,7 @@ class SessionOpened(Fact, frozen=True, kw_only=True):
     app_version: str = ""
 
 
-class SessionClosed(Fact, frozen=True, kw_only=True):
+class SessionClosed(Fact):
     """A session ended; `open_s` is how long it lasted."""
 
     user: User_
@@ -160,20 +161,20 @@ class SessionClosed(Fact, frozen=True, kw_only=True):
     open_s: float
 
 
-class CameOnline(Fact, frozen=True, kw_only=True):
+class CameOnline(Fact):
     """The first of the user's sessions opened."""
 
     user: User_
 
 
-class WentOffline(Fact, frozen=True, kw_only=True):
+class WentOffline(Fact):
     """The last of the user's sessions ended; `online_s` is how long the user was online."""
 
     user: User_
     online_s: float
 
 
-class UserBanned(Fact, frozen=True, kw_only=True):
+class UserBanned(Fact):
     """The user is banned until `until` (None: for good)."""
 
     user: User_
@@ -182,7 +183,7 @@ class UserBanned(Fact, frozen=True, kw_only=True):
     until: Time | None = None
 
 
-class UserUnbanned(Fact, frozen=True, kw_only=True):
+class UserUnbanned(Fact):
     """The ban ended: lifted (`by`), or over (`by` is empty)."""
 
     user: User_
@@ -205,7 +206,7 @@ USER_FACTS: Final = (
 # --- state ------------------------------------------------------------------------------------------------------------------
 
 
-class Session(State, frozen=True):
+class Session(State):
     """An open session: the phone, and its last beat."""
 
     session: str
@@ -222,7 +223,7 @@ class Session(State, frozen=True):
         return self.beat_at + OFFLINE_AFTER
 
 
-class BanState(State, frozen=True):
+class BanState(State):
     """A standing ban."""
 
     reason: str
@@ -231,7 +232,7 @@ class BanState(State, frozen=True):
     until: Time | None = None
 
 
-class User(State, frozen=True):
+class User(State):
     """A known user; online while there are sessions."""
 
     role: Role

@@ -5,13 +5,13 @@ Who pays: of a user and a streamer the user, whoever called; of two alike the ca
 
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta
 
 from schemas.billing import BillOpened, BillRefused, CallId, CallKind, Tariff, TariffSelected, Traits
 from schemas.billing_rating import MAX_CALL_S
-from schemas.log.base import Fact, Id, Message, MessageId, State, Time, UserId, Wake
+from schemas.log.base import Fact, Id, Message, MessageId, Refused, State, Time, UserId, Wake
 from schemas.user import Role, Short, User_
 from schemas.video_line import LineRefused, LineSeized
 
@@ -75,7 +75,7 @@ class CallStatus(StrEnum):
 # --- call -------------------------------------------------------------------------------------------------------------------
 
 
-class PlaceCall(Message, frozen=True, kw_only=True):
+class PlaceCall(Message):
     """`caller` wants to talk to `callee` (of a clip: to watch what `callee` recorded, `clip`)."""
 
     call: CallId
@@ -90,73 +90,74 @@ class PlaceCall(Message, frozen=True, kw_only=True):
     clip_s: int = 0
 
 
-class _ToCall(Message, frozen=True, kw_only=True):
+class _ToCall(Message):
     call: CallId
 
 
-class AcceptCall(_ToCall, frozen=True, kw_only=True):
+class AcceptCall(_ToCall):
     """The callee takes the call."""
 
     by: User_
 
 
-class DeclineCall(_ToCall, frozen=True, kw_only=True):
+class DeclineCall(_ToCall):
     """The callee does not want the call."""
 
     by: User_
 
 
-class HangUp(_ToCall, frozen=True, kw_only=True):
+class HangUp(_ToCall):
     """One of both ends the call, or the caller gives up before it is taken."""
 
     by: User_
 
 
-class BeatCall(_ToCall, frozen=True, kw_only=True):
+class BeatCall(_ToCall):
     """One of both is still there."""
 
     by: User_
 
 
-class OpenRoom(_ToCall, frozen=True, kw_only=True):
+class OpenRoom(_ToCall):
     """A phone of the call wants to join its room at `provider`; the call's first room is its only one."""
 
     by: User_
     provider: Short
 
 
-class EndCall(_ToCall, frozen=True, kw_only=True):
+class EndCall(_ToCall):
     """Somebody else ends the call: the bill at a checkpoint, a block, a ban. It ends at `at`, not later than now."""
 
     reason: EndReason
     by: str = ""
 
 
-class _OfCall(Fact, frozen=True, kw_only=True):
+class _OfCall(Fact):
     call: CallId
     caller: UserId
     callee: UserId
     kind: CallKind
 
 
-class CallRinging(_OfCall, frozen=True, kw_only=True):
+class CallRinging(_OfCall):
     """Both lines are taken, the first checkpoint is held, the callee's phone rings until `until`."""
 
     until: Time
 
 
-class CallRefused(_OfCall, frozen=True, kw_only=True):
+class CallRefused(_OfCall, Refused):
     """The call did not come about. `shortfall_coins`: how many coins more the first checkpoint takes."""
 
+    changes_state: ClassVar[bool] = True
     refusal: CallRefusal
     shortfall_coins: int = 0
 
 
-class CallConnected(_OfCall, frozen=True, kw_only=True):
+class CallConnected(_OfCall):
     """They talk; what is billed begins at `at`."""
 
 
-class CallEnded(_OfCall, frozen=True, kw_only=True):
+class CallEnded(_OfCall):
     """The call ended at `at`. `duration_s` is the time that they talked, `connected` whether they did at all; `room`: the
     provider of its room, if one was opened."""
 
@@ -167,32 +168,38 @@ class CallEnded(_OfCall, frozen=True, kw_only=True):
     room: str = ""
 
 
-class RoomOpened(_OfCall, frozen=True, kw_only=True):
+class RoomOpened(_OfCall):
     """The call's picture and sound are with `provider`; credentials may be issued."""
 
     provider: str
 
 
-class CallCommandRefused(Fact, frozen=True, kw_only=True):
+class CallCommandRefused(Refused):
     """A command to the call was refused."""
 
     call: CallId
     refusal: CallRefusal
 
 
-class CallRepeated(Fact, frozen=True, kw_only=True):
+class CallRepeated(Fact):
     """A command came again that has been done before: the call stands like this."""
 
+    changes_state: ClassVar[bool] = False
     call: CallId
     status: CallStatus
     refusal: CallRefusal | None = None
     shortfall_coins: int = 0
 
+    @property
+    def refused(self) -> StrEnum | None:
+        """Why the first request was refused; None where it was not, or is under way."""
+        return self.refusal
+
 
 CALL_FACTS: Final = (CallRinging, CallRefused, CallConnected, CallEnded, RoomOpened, CallCommandRefused, CallRepeated)
 
 
-class Call(State, frozen=True):
+class Call(State):
     """A call. `seized`: whose lines it has; `waiting`: whose answers it waits for. Forgotten a day after its end."""
 
     caller: UserId
@@ -250,7 +257,7 @@ class Call(State, frozen=True):
 # --- clip -------------------------------------------------------------------------------------------------------------------
 
 
-class OfferClip(Message, frozen=True, kw_only=True):
+class OfferClip(Message):
     """A streamer offers a recorded video, or changes the offer; `active` False withdraws it."""
 
     clip: Id
@@ -261,7 +268,7 @@ class OfferClip(Message, frozen=True, kw_only=True):
     active: bool = True
 
 
-class PlayClip(Message, frozen=True, kw_only=True):
+class PlayClip(Message):
     """A user wants to watch a clip: a priced call without a callee."""
 
     clip: Id
@@ -272,7 +279,7 @@ class PlayClip(Message, frozen=True, kw_only=True):
     tags: tuple[str, ...] = ()
 
 
-class ClipOffered(Fact, frozen=True, kw_only=True):
+class ClipOffered(Fact):
     """The clip is there like this."""
 
     clip: Id
@@ -283,14 +290,14 @@ class ClipOffered(Fact, frozen=True, kw_only=True):
     active: bool
 
 
-class ClipRefused(Fact, frozen=True, kw_only=True):
+class ClipRefused(Refused):
     """The clip is another streamer's, unknown, or withdrawn."""
 
     clip: Id
     refusal: CallRefusal
 
 
-class Clip(State, frozen=True):
+class Clip(State):
     """A streamer's recorded video."""
 
     streamer: UserId

@@ -4,7 +4,7 @@ from enum import StrEnum
 from typing import Final
 
 from schemas.billing import CallId
-from schemas.log.base import Fact, Id, Message, State, Time, UserId, Wake
+from schemas.log.base import Fact, Id, Message, Refused, State, Time, UserId, Wake
 from schemas.user import CameOnline, Role, User_, UserBanned, UserSignedUp, UserUnbanned, WentOffline
 
 # Blocks a line knows by heart; a person with more blocks than that is in no roulette.
@@ -27,11 +27,11 @@ class LineRefusal(StrEnum):
 # --- line -------------------------------------------------------------------------------------------------------------------
 
 
-class _ToLine(Message, frozen=True, kw_only=True):
+class _ToLine(Message):
     user: User_
 
 
-class SeizeLine(_ToLine, frozen=True, kw_only=True):
+class SeizeLine(_ToLine):
     """A call wants the line, for a talk with `peer` (of a clip: none)."""
 
     call: CallId
@@ -39,50 +39,50 @@ class SeizeLine(_ToLine, frozen=True, kw_only=True):
     online: bool = True
 
 
-class ReleaseLine(_ToLine, frozen=True, kw_only=True):
+class ReleaseLine(_ToLine):
     """The call does not need the line any more; `again`: the user goes on looking for a partner in roulette."""
 
     call: CallId
     again: bool = False
 
 
-class JoinRoulette(_ToLine, frozen=True, kw_only=True):
+class JoinRoulette(_ToLine):
     """The user waits for a partner; `tags`: what tariff rules look at."""
 
     tags: tuple[str, ...] = ()
 
 
-class LeaveRoulette(_ToLine, frozen=True, kw_only=True):
+class LeaveRoulette(_ToLine):
     """The user does not wait any more."""
 
 
-class Bar(_ToLine, frozen=True, kw_only=True):
+class Bar(_ToLine):
     """One of the two has blocked the other: no calls between them; one that runs ends."""
 
     peer: User_
 
 
-class Unbar(_ToLine, frozen=True, kw_only=True):
+class Unbar(_ToLine):
     """Neither blocks the other any more in this direction."""
 
     peer: User_
 
 
-class AdmitGift(_ToLine, frozen=True, kw_only=True):
+class AdmitGift(_ToLine):
     """May `peer` send this user a gift? Answered by GiftAdmitted."""
 
     gift: Id
     peer: User_
 
 
-class LineSeized(Fact, frozen=True, kw_only=True):
+class LineSeized(Fact):
     """The line is the call's."""
 
     user: User_
     call: CallId
 
 
-class LineRefused(Fact, frozen=True, kw_only=True):
+class LineRefused(Refused):
     """The line is not to be had."""
 
     user: User_
@@ -90,26 +90,26 @@ class LineRefused(Fact, frozen=True, kw_only=True):
     refusal: LineRefusal
 
 
-class LineFreed(Fact, frozen=True, kw_only=True):
+class LineFreed(Fact):
     """The user can be called again."""
 
     user: User_
     call: CallId
 
 
-class RouletteJoined(Fact, frozen=True, kw_only=True):
+class RouletteJoined(Fact):
     """The user waits for a partner since `at`."""
 
     user: User_
 
 
-class RouletteLeft(Fact, frozen=True, kw_only=True):
+class RouletteLeft(Fact):
     """The user does not wait any more."""
 
     user: User_
 
 
-class GiftAdmitted(Fact, frozen=True, kw_only=True):
+class GiftAdmitted(Fact):
     """The answer to AdmitGift: None, or why not."""
 
     user: User_
@@ -120,7 +120,7 @@ class GiftAdmitted(Fact, frozen=True, kw_only=True):
 LINE_FACTS: Final = (LineSeized, LineRefused, LineFreed, RouletteJoined, RouletteLeft, GiftAdmitted)
 
 
-class Line(State, frozen=True):
+class Line(State):
     """What decides whether a user can be called: known, banned, online, in which call, barred from whom (once a block); `tags`
     as of the last time in roulette."""
 
@@ -139,7 +139,7 @@ class Line(State, frozen=True):
 # --- pool -------------------------------------------------------------------------------------------------------------------
 
 
-class EnterPool(Message, frozen=True, kw_only=True):
+class EnterPool(Message):
     """A line puts its user into the pool, or brings what the pool knows of the user up to date."""
 
     pool: str
@@ -152,14 +152,14 @@ class EnterPool(Message, frozen=True, kw_only=True):
     tags: tuple[str, ...] = ()
 
 
-class QuitPool(Message, frozen=True, kw_only=True):
+class QuitPool(Message):
     """A line takes its user out."""
 
     pool: str
     user: User_
 
 
-class Matched(Fact, frozen=True, kw_only=True):
+class Matched(Fact):
     """The pool brought two together; their call rings next. `waited_s`: how long the one who had waited longer did."""
 
     pool: str
@@ -169,7 +169,7 @@ class Matched(Fact, frozen=True, kw_only=True):
     waited_s: float
 
 
-class Waiting(State, frozen=True):
+class Waiting(State):
     """Somebody who waits."""
 
     user: UserId
@@ -181,7 +181,7 @@ class Waiting(State, frozen=True):
     tags: tuple[str, ...] = ()
 
 
-class Pool(State, frozen=True):
+class Pool(State):
     """Who waits, longest first, and how many pairs were made."""
 
     users: tuple[Waiting, ...] = ()

@@ -26,7 +26,7 @@ class LeaveReason(StrEnum):
     OTHER = "other"
 
 
-class NoteParticipant(Message, frozen=True, kw_only=True):
+class NoteParticipant(Message):
     """A provider's notice: `member` (a user id, or an Agora uid as text) came or went at `at`."""
 
     call: CallId
@@ -36,7 +36,7 @@ class NoteParticipant(Message, frozen=True, kw_only=True):
     reason: LeaveReason = LeaveReason.OTHER
 
 
-class ParticipantJoined(Fact, frozen=True, kw_only=True):
+class ParticipantJoined(Fact):
     """The user is in the room."""
 
     call: CallId
@@ -44,7 +44,7 @@ class ParticipantJoined(Fact, frozen=True, kw_only=True):
     provider: str
 
 
-class ParticipantLeft(Fact, frozen=True, kw_only=True):
+class ParticipantLeft(Fact):
     """The user is not in the room any more."""
 
     call: CallId
@@ -56,7 +56,7 @@ class ParticipantLeft(Fact, frozen=True, kw_only=True):
 ROOM_FACTS: Final = (ParticipantJoined, ParticipantLeft)
 
 
-class Room(State, frozen=True):
+class Room(State):
     """A call's room: its provider, and the last notice about each side. Forgotten a day after the call."""
 
     provider: str

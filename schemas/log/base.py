@@ -2,7 +2,11 @@
 
 A *message* is a tagged JSON object: `type` (the class name, always first), `id`, `at`. A *command* asks (imperative name), a
 *fact* tells what happened (past tense) and names its `cause`, the id of the message that it answers. A *state* is what an
-entity knows; the host keeps it and hands it to the decider.
+entity knows; the host keeps it and hands it to the decider. Messages are immutable, and built with keywords only. Fields that a
+command and its fact share are written once, in a class that derives from `Fields`.
+
+A decider makes a fact with `reply` and another entity's command with `derive`, which fill in the envelope:
+`GiftSent(**reply(message), gift=...)`, `Follow(**derive(message, 1), user=...)`.
 
 Units: coins are whole numbers; times are UTC, RFC 3339 on the wire and aware `datetime` in code. Ids are strings: a UUIDv7
 where a process makes one, and "<cause's id>/<ordinal>" where a decision derives one, so that a replay derives the same.
@@ -10,11 +14,13 @@ where a process makes one, and "<cause's id>/<ordinal>" where a decision derives
 
 import uuid
 from datetime import UTC, datetime
+from enum import StrEnum
+from functools import cache
 from secrets import randbits
 from time import time_ns
-from typing import Annotated, NewType
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NewType, TypedDict, dataclass_transform
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, StructMeta
 
 UserId = NewType("UserId", str)
 AccountId = NewType("AccountId", str)
@@ -37,26 +43,78 @@ Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_LENGTH)]
 Ref = Annotated[str, Meta(max_length=MAX_REF_LENGTH, description="the caller's own reference")]
 
 
-class Message(Struct, frozen=True, gc=False, kw_only=True, tag=True, tag_field="type", omit_defaults=True):
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+class Fields:
+    """The base of a class that is no Struct by itself: fields that several Structs share, such as a command and its fact."""
+
+
+class SharingMeta(StructMeta):
+    """Makes Structs, and copies into them the fields of bases that derive from `Fields`, in front of their own.
+
+    A Struct cannot inherit fields from two bases, since each base would lay them out in memory in its own way."""
+
+    def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **more: Any) -> Any:
+        structs = tuple(base for base in bases if isinstance(base, StructMeta))
+        own = namespace.get("__annotations__", {})
+        annotations: dict[str, Any] = {}
+        for shared in (one for base in bases if base not in structs for one in reversed(base.__mro__)):
+            found = vars(shared).get("__annotations__", {})
+            annotations |= found
+            namespace = {field: vars(shared)[field] for field in found if field in vars(shared)} | namespace
+        return super().__new__(mcs, name, structs, namespace | {"__annotations__": annotations | own}, **more)
+
+
+class MessageMeta(SharingMeta):
+    """Likewise, and all fields are keywords."""
+
+    def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **more: Any) -> Any:
+        return super().__new__(mcs, name, bases, namespace, kw_only=True, **more)
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+class Message(Struct, metaclass=MessageMeta, frozen=True, gc=False, tag=True, tag_field="type", omit_defaults=True):
     """Anything on the log. `id` is unique; `at` is the time of the event, not of its processing."""
 
     id: Id
     at: Time
 
 
-class Fact(Message, frozen=True, gc=False, kw_only=True, tag=True, omit_defaults=True):
-    """What happened. `cause` is the id of the message that was decided."""
+class Fact(Message):
+    """What happened. `cause` is the id of the message that was decided.
+
+    `changes_state`: whether the decision may have changed the entity's state; whoever reads what it wrote waits for that state.
+    `refused`: why the cause was refused, or None; a fact that repeats an outcome may tell a refusal, too."""
 
     cause: Id
+    changes_state: ClassVar[bool] = True
+
+    @property
+    def refused(self) -> StrEnum | None:
+        """The named refusal; None where the cause was not refused."""
+        return None
 
 
-class Wake(Message, frozen=True, gc=False, kw_only=True, tag=True, omit_defaults=True):
+class Refused(Fact):
+    """The cause was refused, for the reason `refusal`, which each subclass has as a field of its own enumeration."""
+
+    changes_state: ClassVar[bool] = False
+    if TYPE_CHECKING:
+        refusal: StrEnum
+
+    @property
+    def refused(self) -> StrEnum | None:
+        """The named refusal."""
+        return self.refusal
+
+
+class Wake(Message):
     """Time reached the entity `key`: the host sends it when a state's `wake_at` has come. Deciders ignore a stale one."""
 
     key: Id
 
 
-class State(Struct, frozen=True, gc=False, omit_defaults=True):
+@dataclass_transform(frozen_default=True)
+class State(Struct, metaclass=SharingMeta, frozen=True, gc=False, omit_defaults=True):
     """What an entity knows. The host asks each state for `wake_at`: when to send a `Wake`, or None."""
 
     @property
@@ -96,3 +154,38 @@ def new_id() -> MessageId:
 def derived_id(cause: str, ordinal: int | str) -> MessageId:
     """The id of the message that a decision on `cause` derives."""
     return MessageId(f"{cause}/{ordinal}")
+
+
+class Envelope(TypedDict):
+    """The fields that every message has."""
+
+    id: MessageId
+    at: datetime
+
+
+class Reply(Envelope):
+    """The fields that every fact has."""
+
+    cause: str
+
+
+def derive(cause: Message, ordinal: int | str, at: datetime | None = None) -> Envelope:
+    """The envelope of a command that a decision on `cause` sends; it happens when the cause did, unless `at` says otherwise."""
+    return {"id": MessageId(f"{cause.id}/{ordinal}"), "at": cause.at if at is None else at}
+
+
+def reply(cause: Message, ordinal: int | str = 0, *, at: datetime | None = None, to: str = "") -> Reply:
+    """The envelope of a fact that a decision on `cause` tells. `to`: the id of the message that the fact answers, where that is an
+    earlier one, such as the request that began what `cause` ends."""
+    return {"id": MessageId(f"{cause.id}/{ordinal}"), "at": cause.at if at is None else at, "cause": to or cause.id}
+
+
+@cache
+def _common(one: type[Struct], other: type[Struct]) -> tuple[str, ...]:
+    names = set(other.__struct_fields__) - {"id", "at", "cause"}
+    return tuple(name for name in one.__struct_fields__ if name in names)
+
+
+def same_fields(of: Struct, kind: type[Struct]) -> dict[str, Any]:
+    """The values of all fields that `kind` has, too, without the envelope's."""
+    return {name: getattr(of, name) for name in _common(type(of), kind)}

@@ -17,7 +17,7 @@ class DeadCause(StrEnum):
     WEBHOOK_INVALID = "webhook_invalid"
 
 
-class DeadLetter(Message, frozen=True, gc=False, kw_only=True, tag=True, omit_defaults=True):
+class DeadLetter(Message):
     """A record put aside: where it stood, what was wrong, and its bytes (`key` and `value` are base64 on the wire)."""
 
     cause: DeadCause

@@ -2,23 +2,15 @@
 
 A transaction's records come by several topics, and one may be milliseconds ahead of another: a client that is answered at once
 could read the state from before its own command. In a transaction states are written behind the facts that led to them, so a
-key's state that is as young as the fact, or younger, holds it. Refusals and repeats change no state; where another fact changed
-none, or the broker stamps records by itself, the answer comes after GRACE_S.
+key's state that is as young as the fact, or younger, holds it. Whether a fact changes a state is declared on its type
+(`changes_state`); where one that may has changed none, or the broker stamps records by itself, the answer comes after GRACE_S.
 """
 
 import asyncio
 from typing import Final, NamedTuple
 
-from schemas.ads import PushRepeated
-from schemas.balance import TransferRepeated
-from schemas.gift import GiftRepeated
 from schemas.log.base import Fact
-from schemas.profile import PrivateProfileRead
-from schemas.user import SignUpRepeated
-from schemas.video import CallRepeated
 
-# Besides refusals: these never change a state.
-UNCHANGED: Final = (PushRepeated, TransferRepeated, GiftRepeated, PrivateProfileRead, SignUpRepeated, CallRepeated)
 GRACE_S: Final = 0.05
 # Keys whose last state's time is known; then all are forgotten, and at worst some answers come after GRACE_S.
 MAX_STATES: Final = 10_000
@@ -61,7 +53,7 @@ class Outcomes:
         if outcome is None:
             return
         held = _Held(at_ms, outcome, fact)
-        if isinstance(fact, UNCHANGED) or hasattr(fact, "refusal") or self._states.get(place, -1) >= at_ms:
+        if not fact.changes_state or self._states.get(place, -1) >= at_ms:
             _settle(held)
             return
         self._held.setdefault(place, []).append(held)

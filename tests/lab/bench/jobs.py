@@ -20,14 +20,14 @@ from schemas.log.topics import Route
 BATCH: Final = 10_000
 
 
-class Command(Message, frozen=True, gc=False, kw_only=True, tag=True, omit_defaults=True):
+class Command(Message):
     """Add coins to an account (or take them)."""
 
     account: str
     coins: int
 
 
-class Outcome(Fact, frozen=True, gc=False, kw_only=True, tag=True, omit_defaults=True):
+class Outcome(Fact):
     """What became of it."""
 
     account: str
@@ -36,7 +36,7 @@ class Outcome(Fact, frozen=True, gc=False, kw_only=True, tag=True, omit_defaults
     seq: int
 
 
-class Book(State, frozen=True, gc=False, omit_defaults=True):
+class Book(State):
     """An account."""
 
     balance_coins: int = 0
