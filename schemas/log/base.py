@@ -175,8 +175,8 @@ def derive(cause: Message, ordinal: int | str, at: datetime | None = None) -> En
 
 
 def reply(cause: Message, ordinal: int | str = 0, *, at: datetime | None = None, to: str = "") -> Reply:
-    """The envelope of a fact that a decision on `cause` tells. `to`: the id of the message that the fact answers, where that is an
-    earlier one, such as the request that began what `cause` ends."""
+    """The envelope of a fact that a decision on `cause` tells. `to`: the id of the message that the fact answers, where that
+    is an earlier one, such as the request that began what `cause` ends."""
     return {"id": MessageId(f"{cause.id}/{ordinal}"), "at": cause.at if at is None else at, "cause": to or cause.id}
 
 
