@@ -9,12 +9,12 @@ Refusals, in order of precedence: `user_unknown`, `already_signed_up`, `banned`,
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from msgspec.structs import replace
 
 from schemas.balance import OpenAccount, coins_account, earnings_account
-from schemas.log.base import Fact, Message, UserId, Wake, derived_id
+from schemas.log.base import Fact, Message, UserId, Wake, derive, reply, same_fields
 from schemas.user import (
     Ban,
     BanState,
@@ -31,6 +31,7 @@ from schemas.user import (
     Unban,
     User,
     UserBanned,
+    UserCommand,
     UserInbox,
     UserRefusal,
     UserRefused,
@@ -49,7 +50,7 @@ def decide(user: User | None, message: UserInbox) -> Decision:
     """Decide one message of a user's inbox."""
     match message:
         case SignUp():
-            return _sign_up(message) if user is None else (user, (_again(user, message),))
+            return _sign_up(message) if user is None else (user, _again(user, message))
         case Wake():
             return (user, ()) if user is None else _wake(user, message)
     refusal = refusal_of(user, message)
@@ -65,7 +66,7 @@ def decide(user: User | None, message: UserInbox) -> Decision:
         case Ban():
             return _ban(user, message)
         case Unban():
-            return _unban(user, message, message.by)
+            return _unban(user, message)
 
 
 def refusal_of(user: User | None, message: OpenSession | Beat | CloseSession | Ban | Unban) -> UserRefusal | None:
@@ -82,76 +83,47 @@ def refusal_of(user: User | None, message: OpenSession | Beat | CloseSession | B
     return None
 
 
-def _refuse(message: Message, refusal: UserRefusal) -> tuple[Message, ...]:
+def _refuse(message: UserCommand, refusal: UserRefusal) -> tuple[Message, ...]:
     if isinstance(message, Beat):
         return ()  # a phone that beats after its session ended is told over HTTP; the log need not keep it
-    user = UserId(message.user)  # type: ignore[attr-defined]
-    return (UserRefused(id=derived_id(message.id, 0), at=message.at, cause=message.id, user=user, refusal=refusal),)
+    return (UserRefused(**reply(message), user=message.user, refusal=refusal),)
 
 
 def _sign_up(message: SignUp) -> Decision:
+    signed_up = UserSignedUp(**reply(message), **same_fields(message, UserSignedUp))
     accounts = (coins_account(message.user), earnings_account(message.user))
-    signed_up = UserSignedUp(
-        id=derived_id(message.id, 0),
-        at=message.at,
-        cause=message.id,
-        user=message.user,
-        role=message.role,
-        platform=message.platform,
-        locale=message.locale,
-        app_version=message.app_version,
-        country=message.country,
-        appsflyer_id=message.appsflyer_id,
-    )
-    opens = [
-        OpenAccount(id=derived_id(message.id, ordinal), at=message.at, account=account)
-        for ordinal, account in enumerate(accounts, 1)
-    ]
+    opens = [OpenAccount(**derive(message, ordinal), account=account) for ordinal, account in enumerate(accounts, 1)]
     return User(message.role, message.at, message.request or "-", message.country), (signed_up, *opens)
 
 
-def _again(user: User, message: SignUp) -> Message:
-    same = message.request and message.request == user.request and message.role is user.role
-    told: dict[str, Any] = {"id": derived_id(message.id, 0), "at": message.at, "cause": message.id, "user": message.user}
-    if same:
-        return SignUpRepeated(**told, role=user.role, signed_up_at=user.signed_up_at)
-    return UserRefused(**told, refusal=UserRefusal.ALREADY_SIGNED_UP)
+def _again(user: User, message: SignUp) -> tuple[Message, ...]:
+    if message.request and message.request == user.request and message.role is user.role:
+        repeated = SignUpRepeated(**reply(message), user=message.user, role=user.role, signed_up_at=user.signed_up_at)
+        return (repeated,)
+    return _refuse(message, UserRefusal.ALREADY_SIGNED_UP)
 
 
 def _open(user: User, message: OpenSession) -> Decision:
+    opened = SessionOpened(**reply(message), **same_fields(message, SessionOpened))
     if any(s.session == message.session for s in user.sessions):
-        return user, (_opened(message, 0),)  # the client asks again
-    going = {s.session: CloseReason.REPLACED for s in user.sessions if s.device == message.device}
-    staying = [s for s in user.sessions if s.session not in going]
+        return user, (opened,)  # the client asks again
+    replaced = {s.session for s in user.sessions if s.device == message.device}
+    staying = [s for s in user.sessions if s.session not in replaced]
     if len(staying) >= MAX_SESSIONS:
-        going[min(staying, key=lambda s: s.beat_at).session] = CloseReason.REPLACED
-    session = Session(
-        message.session,
-        message.device,
-        message.at,
-        message.at,
-        message.platform,
-        message.push_token,
-        message.voip_token,
-    )
-    told: list[Message] = [_opened(message, 0)]
-    told += [_closed(s, message, going[s.session], message.at, len(told) + n) for n, s in enumerate(_of(user, going))]
+        replaced.add(min(staying, key=lambda s: s.beat_at).session)
+    facts: list[Message] = [opened]
+    for session in user.sessions:
+        if session.session in replaced:
+            facts.append(_closed(session, message, CloseReason.REPLACED, message.at, len(facts)))
     if not user.sessions:
-        told.append(CameOnline(id=derived_id(message.id, len(told)), at=message.at, cause=message.id, user=message.user))
-    kept = tuple(s for s in user.sessions if s.session not in going)
-    return replace(user, sessions=(*kept, session), online_since=user.online_since or message.at), told
+        facts.append(CameOnline(**reply(message, len(facts)), user=message.user))
+    kept = tuple(s for s in user.sessions if s.session not in replaced)
+    return replace(user, sessions=(*kept, _session(message)), online_since=user.online_since or message.at), facts
 
 
-def _opened(message: OpenSession, ordinal: int) -> SessionOpened:
-    return SessionOpened(
-        id=derived_id(message.id, ordinal),
-        at=message.at,
-        cause=message.id,
-        user=message.user,
-        session=message.session,
-        device=message.device,
-        platform=message.platform,
-        app_version=message.app_version,
+def _session(message: OpenSession) -> Session:
+    return Session(
+        message.session, message.device, message.at, message.at, message.platform, message.push_token, message.voip_token
     )
 
 
@@ -162,64 +134,52 @@ def _beat(user: User, message: Beat) -> User:
     return replace(user, sessions=sessions)
 
 
-def _of(user: User, going: dict[str, CloseReason]) -> list[Session]:
-    return [s for s in user.sessions if s.session in going]
+def _user_of(message: UserCommand | Wake) -> UserId:
+    return UserId(message.key) if isinstance(message, Wake) else message.user
 
 
-def _closed(session: Session, message: Message, reason: CloseReason, at: datetime, ordinal: int) -> SessionClosed:
-    user = message.key if isinstance(message, Wake) else message.user  # type: ignore[attr-defined]
+def _closed(session: Session, message: UserCommand | Wake, reason: CloseReason, at: datetime, ordinal: int) -> SessionClosed:
     return SessionClosed(
-        id=derived_id(message.id, ordinal),
-        at=at,
-        cause=message.id,
-        user=UserId(user),
+        **reply(message, ordinal, at=at),
+        user=_user_of(message),
         session=session.session,
         reason=reason,
         open_s=(at - session.opened_at).total_seconds(),
     )
 
 
-def _close(user: User, message: CloseSession | Ban | Wake, going: dict[str, CloseReason]) -> Decision:
+def _close(user: User, message: CloseSession | Ban | Wake, going: dict[str, CloseReason]) -> tuple[User, Sequence[Fact]]:
     """End sessions; the last one takes the user offline."""
-    name = UserId(message.key if isinstance(message, Wake) else message.user)
-    ends = [(s, max(s.opened_at, s.silent_at if isinstance(message, Wake) else message.at)) for s in _of(user, going)]
-    told: list[Fact] = [_closed(s, message, going[s.session], end, n) for n, (s, end) in enumerate(ends)]
+    closing = [s for s in user.sessions if s.session in going]
+    ends = [max(s.opened_at, s.silent_at if isinstance(message, Wake) else message.at) for s in closing]
+    facts: list[Fact] = [
+        _closed(session, message, going[session.session], end, ordinal)
+        for ordinal, (session, end) in enumerate(zip(closing, ends, strict=True))
+    ]
     kept = tuple(s for s in user.sessions if s.session not in going)
     if kept or not ends:
-        return replace(user, sessions=kept), told
+        return replace(user, sessions=kept), facts
     assert user.online_since is not None
-    end = max(end for _, end in ends)
+    end = max(ends)
     online_s = (end - user.online_since).total_seconds()
-    told.append(WentOffline(id=derived_id(message.id, len(told)), at=end, cause=message.id, user=name, online_s=online_s))
-    return replace(user, sessions=(), online_since=None), told
+    facts.append(WentOffline(**reply(message, len(facts), at=end), user=_user_of(message), online_s=online_s))
+    return replace(user, sessions=(), online_since=None), facts
 
 
 def _wake(user: User, message: Wake) -> Decision:
     silent = {s.session: CloseReason.TIMED_OUT for s in user.sessions if s.silent_at <= message.at}
-    after, told = _close(user, message, silent) if silent else (user, ())
-    if after and after.ban and after.ban.until and after.ban.until <= message.at:
-        unbanned = UserUnbanned(
-            id=derived_id(message.id, len(told)), at=message.at, cause=message.id, user=UserId(message.key)
-        )  # fmt: skip
-        return replace(after, ban=None), (*told, unbanned)
-    return after, told
+    after, facts = _close(user, message, silent) if silent else (user, ())
+    if after.ban and after.ban.until and after.ban.until <= message.at:
+        unbanned = UserUnbanned(**reply(message, len(facts)), user=_user_of(message))
+        return replace(after, ban=None), (*facts, unbanned)
+    return after, facts
 
 
 def _ban(user: User, message: Ban) -> Decision:
-    after, told = _close(user, message, {s.session: CloseReason.BANNED for s in user.sessions})
-    assert after is not None
-    banned = UserBanned(
-        id=derived_id(message.id, len(told)),
-        at=message.at,
-        cause=message.id,
-        user=message.user,
-        reason=message.reason,
-        by=message.by,
-        until=message.until,
-    )
-    return replace(after, ban=BanState(message.reason, message.by, message.at, message.until)), (banned, *told)
+    after, facts = _close(user, message, {s.session: CloseReason.BANNED for s in user.sessions})
+    banned = UserBanned(**reply(message, len(facts)), **same_fields(message, UserBanned))
+    return replace(after, ban=BanState(message.reason, message.by, message.at, message.until)), (banned, *facts)
 
 
-def _unban(user: User, message: Unban, by: str) -> Decision:
-    unbanned = UserUnbanned(id=derived_id(message.id, 0), at=message.at, cause=message.id, user=message.user, by=by)
-    return replace(user, ban=None), (unbanned,)
+def _unban(user: User, message: Unban) -> Decision:
+    return replace(user, ban=None), (UserUnbanned(**reply(message), user=message.user, by=message.by),)

@@ -48,14 +48,25 @@ class CloseReason(StrEnum):
     REPLACED = "replaced"
 
 
+class UserCommand(Message):
+    """A command to an entity that is keyed by a user; several domains have such entities."""
+
+    user: User_
+
+
+class UserFact(Fact):
+    """A fact of an entity that is keyed by a user."""
+
+    user: UserId
+
+
 # --- the user's inbox -------------------------------------------------------------------------------------------------------
 
 
-class SignUp(Message):
+class SignUp(UserCommand):
     """A verified token's user wants to be known. `request` is the client's idempotency key, or empty; `appsflyer_id` names the
     app on this phone, which is how a campaign is known."""
 
-    user: User_
     role: Role
     request: str = ""
     platform: Short = ""
@@ -65,10 +76,9 @@ class SignUp(Message):
     appsflyer_id: Short = ""
 
 
-class OpenSession(Message):
+class OpenSession(UserCommand):
     """A phone logs in: it is a session until it logs out or falls silent. The same device again replaces its old session."""
 
-    user: User_
     session: Id
     device: Short
     platform: Short = ""
@@ -78,33 +88,29 @@ class OpenSession(Message):
     voip_token: PushToken = ""
 
 
-class Beat(Message):
+class Beat(UserCommand):
     """A session is alive."""
 
-    user: User_
     session: Id
 
 
-class CloseSession(Message):
+class CloseSession(UserCommand):
     """A phone logs out."""
 
-    user: User_
     session: Id
 
 
-class Ban(Message):
+class Ban(UserCommand):
     """Close everything that the user has open and let nothing new begin, until `until` (None: for good)."""
 
-    user: User_
     reason: Short
     by: str
     until: Time | None = None
 
 
-class Unban(Message):
+class Unban(UserCommand):
     """End a ban."""
 
-    user: User_
     by: str
 
 
@@ -114,10 +120,13 @@ UserInbox = SignUp | OpenSession | Beat | CloseSession | Ban | Unban | Wake
 # --- what a user tells ------------------------------------------------------------------------------------------------------
 
 
-class UserSignedUp(Fact):
+class _OfUser(Fact):
+    user: User_
+
+
+class UserSignedUp(_OfUser):
     """The user is known from `at` on."""
 
-    user: User_
     role: Role
     platform: str = ""
     locale: str = ""
@@ -126,67 +135,58 @@ class UserSignedUp(Fact):
     appsflyer_id: str = ""
 
 
-class SignUpRepeated(Fact):
+class SignUpRepeated(_OfUser):
     """The same request came again: it has been done before, at `signed_up_at`."""
 
     changes_state: ClassVar[bool] = False
-    user: User_
     role: Role
     signed_up_at: Time
 
 
-class UserRefused(Refused):
+class UserRefused(_OfUser, Refused):
     """The user's command was refused."""
 
-    user: User_
     refusal: UserRefusal
 
 
-class SessionOpened(Fact):
+class SessionOpened(_OfUser):
     """A session begins."""
 
-    user: User_
     session: Id
     device: str
     platform: str = ""
     app_version: str = ""
 
 
-class SessionClosed(Fact):
+class SessionClosed(_OfUser):
     """A session ended; `open_s` is how long it lasted."""
 
-    user: User_
     session: Id
     reason: CloseReason
     open_s: float
 
 
-class CameOnline(Fact):
+class CameOnline(_OfUser):
     """The first of the user's sessions opened."""
 
-    user: User_
 
-
-class WentOffline(Fact):
+class WentOffline(_OfUser):
     """The last of the user's sessions ended; `online_s` is how long the user was online."""
 
-    user: User_
     online_s: float
 
 
-class UserBanned(Fact):
+class UserBanned(_OfUser):
     """The user is banned until `until` (None: for good)."""
 
-    user: User_
     reason: str
     by: str
     until: Time | None = None
 
 
-class UserUnbanned(Fact):
+class UserUnbanned(_OfUser):
     """The ban ended: lifted (`by`), or over (`by` is empty)."""
 
-    user: User_
     by: str = ""
 
 
