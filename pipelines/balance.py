@@ -12,7 +12,7 @@ Refusals, in order of precedence: see `schemas.balance.Refusal`.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from schemas.balance import (
     Account,
@@ -33,12 +33,14 @@ from schemas.balance import (
     Void,
     is_outside,
 )
-from schemas.log.base import MAX_BALANCE_COINS, AccountId, Message, Wake, derived_id
+from schemas.log.base import MAX_BALANCE_COINS, AccountId, Message, Wake
 
 # A call holds one checkpoint ahead and a gift holds nothing: a few would do; 64 keeps a state below 16 KB whatever happens.
 MAX_HOLDS: Final = 64
 
 Decision = tuple[Account | None, Sequence[Message]]
+# Opening an account and waking it are never refused.
+Refusable = Credit | Transfer | Hold | Post | Void | Freeze | Unfreeze
 
 
 def decide(account: Account | None, message: AccountInbox) -> Decision:
@@ -66,7 +68,7 @@ def decide(account: Account | None, message: AccountInbox) -> Decision:
             return _freeze(account, message)
 
 
-def refusal_of(account: Account | None, message: AccountInbox) -> Refusal | None:
+def refusal_of(account: Account | None, message: Refusable) -> Refusal | None:
     """The first guard that the message fails, or None."""
     if account is None:
         return Refusal.ACCOUNT_UNKNOWN
@@ -101,20 +103,22 @@ def _without(account: Account, hold: StandingHold) -> tuple[StandingHold, ...]:
     return tuple(standing for standing in account.holds if standing is not hold)
 
 
-def _record(
+def _enter(
     account: Account,
     message: AccountInbox,
+    name: AccountId,
     kind: EntryKind,
+    why: Mapping[str, str],
     *,
-    account_id: AccountId,
     coins: int = 0,
     held_change_coins: int = 0,
     holds: tuple[StandingHold, ...] | None = None,
     frozen: bool | None = None,
     ordinal: int = 0,
-    why: Mapping[str, str],
 ) -> tuple[Account, EntryRecorded]:
-    """The next entry and the state after it: the only place where an account changes."""
+    """The next entry of the account `name` and the state after it: the only place where an account changes.
+
+    This is the busiest code of all: the entry's envelope is written out, since `reply` would make a decision 10 % slower."""
     after = Account(
         account.seq + 1,
         message.at if message.at > account.at else account.at,
@@ -124,10 +128,10 @@ def _record(
         account.holds if holds is None else holds,
     )
     entry = EntryRecorded(
-        id=derived_id(message.id, ordinal),
+        id=f"{message.id}/{ordinal}",
         at=after.at,
         cause=message.id,
-        account=account_id,
+        account=name,
         seq=after.seq,
         kind=kind,
         balance_coins=after.balance_coins,
@@ -142,41 +146,25 @@ def _record(
 def _open(account: Account | None, message: OpenAccount) -> Decision:
     if account is not None:
         return account, ()
-    after, entry = _record(Account(0, message.at), message, EntryKind.OPEN, account_id=message.account, why={})
+    after, entry = _enter(Account(0, message.at), message, message.account, EntryKind.OPEN, {})
     return after, (entry,)
 
 
 def _credit(account: Account, message: Credit) -> Decision:
-    after, entry = _record(
-        account,
-        message,
-        EntryKind.RETURN if message.returned else EntryKind.CREDIT,
-        account_id=message.account,
-        coins=message.coins,
-        why=_told(message, message.counterparty),
-    )
+    kind = EntryKind.RETURN if message.returned else EntryKind.CREDIT
+    why = _why_moved(message, message.counterparty)
+    after, entry = _enter(account, message, message.account, kind, why, coins=message.coins)
     return after, (entry,)
 
 
 def _transfer(account: Account, message: Transfer) -> Decision:
-    after, entry = _record(
-        account,
-        message,
-        EntryKind.DEBIT,
-        account_id=message.account,
-        coins=-message.coins,
-        why=_told(message, message.to),
-    )
+    why = _why_moved(message, message.to)
+    after, entry = _enter(account, message, message.account, EntryKind.DEBIT, why, coins=-message.coins)
     return after, (entry, *_credit_leg(entry))
 
 
-def _told(message: Credit | Transfer, counterparty: str) -> dict[str, str]:
-    return {
-        "counterparty": counterparty,
-        "reason": message.reason,
-        "ref": message.ref,
-        "transfer": message.transfer,
-    }
+def _why_moved(message: Credit | Transfer, counterparty: str) -> dict[str, str]:
+    return {"counterparty": counterparty, "reason": message.reason, "ref": message.ref, "transfer": message.transfer}
 
 
 def _credit_leg(debit: EntryRecorded) -> tuple[Message, ...]:
@@ -184,128 +172,99 @@ def _credit_leg(debit: EntryRecorded) -> tuple[Message, ...]:
     if is_outside(debit.counterparty) or not debit.coins:
         return ()
     leg = Credit(
-        id=derived_id(debit.cause, "credit"),
-        at=debit.at,
-        account=AccountId(debit.counterparty),
-        counterparty=debit.account,
-        coins=-debit.coins,
-        reason=Reason(debit.reason),
-        ref=debit.ref,
-        transfer=debit.transfer,
-    )
+        id=f"{debit.cause}/credit", at=debit.at, account=AccountId(debit.counterparty), counterparty=debit.account,
+        coins=-debit.coins, reason=Reason(debit.reason), ref=debit.ref, transfer=debit.transfer,
+    )  # fmt: skip
     return (leg,)
 
 
 def _hold(account: Account, message: Hold) -> Decision:
-    standing = StandingHold(message.hold, message.to, message.coins, message.reason, message.expires_at, message.ref)
-    after, entry = _record(
-        account,
-        message,
-        EntryKind.HOLD,
-        account_id=message.account,
-        held_change_coins=message.coins,
-        holds=(*account.holds, standing),
-        why=_why(standing),
-    )
+    hold = StandingHold(message.hold, message.to, message.coins, message.reason, message.expires_at, message.ref)
+    after, entry = _enter(
+        account, message, message.account, EntryKind.HOLD, _why_held(hold), held_change_coins=message.coins,
+        holds=(*account.holds, hold),
+    )  # fmt: skip
     return after, (entry,)
 
 
 def _post(account: Account, message: Post) -> Decision:
-    standing = _standing(account, message.hold)
-    assert standing is not None  # guarded
-    after, entry = _record(
-        account,
-        message,
-        EntryKind.POST,
-        account_id=message.account,
-        coins=-message.coins,
-        held_change_coins=-standing.coins,
-        holds=_without(account, standing),
-        why=_why(standing),
-    )
+    hold = _standing(account, message.hold)
+    assert hold is not None  # guarded
+    after, entry = _enter(
+        account, message, message.account, EntryKind.POST, _why_held(hold), coins=-message.coins,
+        held_change_coins=-hold.coins, holds=_without(account, hold),
+    )  # fmt: skip
     return after, (entry, *_credit_leg(entry))
 
 
 def _void(account: Account, message: Void) -> Decision:
-    standing = _standing(account, message.hold)
-    assert standing is not None  # guarded
-    after, entry = _release(account, message, standing, account_id=message.account)
+    hold = _standing(account, message.hold)
+    assert hold is not None  # guarded
+    after, entry = _free(account, message, message.account, hold)
     return after, (entry,)
 
 
 def _expire(account: Account | None, message: Wake) -> Decision:
     entries: list[Message] = []
-    if account is not None:
-        for standing in account.holds:
-            if standing.expires_at <= message.at:
-                account, entry = _release(account, message, standing, account_id=AccountId(message.key), ordinal=len(entries))
-                entries.append(entry)
+    for hold in account.holds if account is not None else ():
+        if account is not None and hold.expires_at <= message.at:
+            account, entry = _free(account, message, AccountId(message.key), hold, ordinal=len(entries))
+            entries.append(entry)
     return account, entries
 
 
-def _release(
-    account: Account, message: Void | Wake, standing: StandingHold, *, account_id: AccountId, ordinal: int = 0
+def _free(
+    account: Account, message: Void | Wake, name: AccountId, hold: StandingHold, ordinal: int = 0
 ) -> tuple[Account, EntryRecorded]:
-    return _record(
-        account,
-        message,
-        EntryKind.VOID if isinstance(message, Void) else EntryKind.EXPIRE,
-        account_id=account_id,
-        held_change_coins=-standing.coins,
-        holds=_without(account, standing),
+    """The coins of a hold can be spent again: it was voided, or its time is over."""
+    kind = EntryKind.VOID if isinstance(message, Void) else EntryKind.EXPIRE
+    return _enter(
+        account, message, name, kind, _why_held(hold), held_change_coins=-hold.coins, holds=_without(account, hold),
         ordinal=ordinal,
-        why=_why(standing),
-    )
+    )  # fmt: skip
 
 
-def _why(standing: StandingHold) -> dict[str, str]:
-    return {"counterparty": standing.to, "reason": standing.reason, "ref": standing.ref, "hold": standing.hold}
+def _why_held(hold: StandingHold) -> dict[str, str]:
+    return {"counterparty": hold.to, "reason": hold.reason, "ref": hold.ref, "hold": hold.hold}
 
 
 def _freeze(account: Account, message: Freeze | Unfreeze) -> Decision:
     freezes = isinstance(message, Freeze)
-    after, entry = _record(
-        account,
-        message,
-        EntryKind.FREEZE if freezes else EntryKind.UNFREEZE,
-        account_id=message.account,
-        frozen=freezes,
-        why={"reason": message.reason, "ref": message.ref},
-    )
+    kind, why = EntryKind.FREEZE if freezes else EntryKind.UNFREEZE, {"reason": message.reason, "ref": message.ref}
+    after, entry = _enter(account, message, message.account, kind, why, frozen=freezes)
     return after, (entry,)
 
 
-def _refuse(account: Account | None, message: AccountInbox, refusal: Refusal) -> tuple[Message, ...]:
+def _refuse(account: Account | None, message: Refusable, refusal: Refusal) -> tuple[Message, ...]:
     """The refusal; and the coins of a refused credit leg go back to where they came from."""
-    assert not isinstance(message, OpenAccount | Wake)  # neither is ever refused
-    coins = getattr(message, "coins", 0)
-    short = refusal is Refusal.INSUFFICIENT_COINS and account is not None
+    asked = _asked(message)
+    if refusal is Refusal.INSUFFICIENT_COINS and account is not None:
+        asked["shortfall_coins"] = asked["coins"] - account.available_coins
     refused = AccountRefused(
-        id=derived_id(message.id, 0),
-        at=message.at,
-        cause=message.id,
-        account=message.account,
-        command=type(message).__name__,
-        refusal=refusal,
-        shortfall_coins=coins - account.available_coins if short and account else 0,
-        coins=coins,
-        counterparty=getattr(message, "counterparty", "") or getattr(message, "to", ""),
-        hold=getattr(message, "hold", ""),
-        ref=getattr(message, "ref", ""),
-        transfer=getattr(message, "transfer", ""),
-        reason=getattr(message, "reason", ""),
-    )
+        id=f"{message.id}/0", at=message.at, cause=message.id, account=message.account, command=type(message).__name__,
+        refusal=refusal, ref=message.ref, reason=message.reason, **asked,
+    )  # fmt: skip
     if not isinstance(message, Credit) or is_outside(message.counterparty) or message.returned:
         return (refused,)
     back = Credit(
-        id=derived_id(message.id, "return"),
-        at=message.at,
-        account=message.counterparty,
-        counterparty=message.account,
-        coins=message.coins,
-        reason=message.reason,
-        ref=message.ref,
-        transfer=message.transfer,
-        returned=True,
-    )
+        id=f"{message.id}/return", at=message.at, account=message.counterparty, counterparty=message.account,
+        coins=message.coins, reason=message.reason, ref=message.ref, transfer=message.transfer, returned=True,
+    )  # fmt: skip
     return refused, back
+
+
+def _asked(message: Refusable) -> dict[str, Any]:
+    """What a refusal repeats of the refused command, beyond the account, the reason and `ref`, which every command has."""
+    match message:
+        case Credit():
+            return {"coins": message.coins, "counterparty": message.counterparty, "transfer": message.transfer}
+        case Transfer():
+            return {"coins": message.coins, "counterparty": message.to, "transfer": message.transfer}
+        case Hold():
+            return {"coins": message.coins, "counterparty": message.to, "hold": message.hold}
+        case Post():
+            return {"coins": message.coins, "hold": message.hold}
+        case Void():
+            return {"hold": message.hold}
+        case Freeze() | Unfreeze():
+            return {}

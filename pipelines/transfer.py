@@ -30,7 +30,7 @@ from schemas.balance import (
     TransferStatus,
     is_outside,
 )
-from schemas.log.base import AccountId, Message, MessageId, TransferId, Wake, derived_id
+from schemas.log.base import Message, MessageId, TransferId, Wake, derive, reply, same_fields
 
 # A client retries for minutes; a day leaves room for a phone that was off. Documented with `Idempotency-Key`.
 REMEMBERED_FOR: Final = timedelta(days=1)
@@ -58,43 +58,15 @@ def decide(state: TransferState | None, message: TransferInbox) -> Decision:
 
 
 def _begin(message: PlaceTransfer) -> Decision:
-    state = TransferState(
-        message.payer,
-        message.payee,
-        message.coins,
-        message.reason,
-        message.at + REMEMBERED_FOR,
-        message.ref,
-        message.by,
-        (MessageId(message.id),),
-    )
-    leg: Message
-    if not is_outside(message.payer):
-        leg = Transfer(
-            id=derived_id(message.id, "debit"),
-            at=message.at,
-            account=message.payer,
-            to=message.payee,
-            coins=message.coins,
-            reason=message.reason,
-            ref=message.ref,
-            transfer=message.transfer,
-        )
-    elif not is_outside(message.payee):
-        leg = Credit(
-            id=derived_id(message.id, "credit"),
-            at=message.at,
-            account=message.payee,
-            counterparty=message.payer,
-            coins=message.coins,
-            reason=message.reason,
-            ref=message.ref,
-            transfer=message.transfer,
-        )
-    else:
-        outcome = TransferOutcome(TransferStatus.REFUSED, Refusal.ACCOUNT_UNKNOWN, message.payee)
-        return _settle(state, message.transfer, message, outcome)
-    return state, (leg,)
+    forget_at = message.at + REMEMBERED_FOR
+    state = TransferState(**same_fields(message, TransferState), forget_at=forget_at, asked=(MessageId(message.id),))
+    payer, payee = message.payer, message.payee
+    if not is_outside(payer):
+        return state, (Transfer(**derive(message, "debit"), account=payer, to=payee, **same_fields(message, Transfer)),)
+    if not is_outside(payee):
+        return state, (Credit(**derive(message, "credit"), account=payee, counterparty=payer, **same_fields(message, Credit)),)
+    outcome = TransferOutcome(TransferStatus.REFUSED, Refusal.ACCOUNT_UNKNOWN, payee)
+    return _settle(state, message.transfer, message, outcome)
 
 
 def _again(state: TransferState, message: PlaceTransfer) -> Decision:
@@ -102,7 +74,7 @@ def _again(state: TransferState, message: PlaceTransfer) -> Decision:
     if asked != (state.payer, state.payee, state.coins, state.reason, state.ref):
         return state, (_conflict(message, Refusal.IDEMPOTENCY_KEY_REUSED),)
     if state.outcome is not None:
-        return state, (_answer(TransferRepeated, state, (message.transfer, message.at, message.id)),)
+        return state, (_answer(TransferRepeated, state, message.transfer, message.id, message.at),)
     if message.id in state.asked:
         return state, ()
     if len(state.asked) >= MAX_ASKED:
@@ -111,13 +83,7 @@ def _again(state: TransferState, message: PlaceTransfer) -> Decision:
 
 
 def _conflict(message: PlaceTransfer, refusal: Refusal) -> TransferConflicted:
-    return TransferConflicted(
-        id=derived_id(message.id, "conflict"),
-        at=message.at,
-        cause=message.id,
-        transfer=message.transfer,
-        refusal=refusal,
-    )
+    return TransferConflicted(**reply(message, "conflict"), transfer=message.transfer, refusal=refusal)
 
 
 def _entry(state: TransferState, entry: EntryRecorded) -> Decision:
@@ -141,28 +107,18 @@ def _refused(state: TransferState, refused: AccountRefused) -> Decision:
 def _settle(state: TransferState, transfer: TransferId, message: Message, outcome: TransferOutcome) -> Decision:
     first, *others = state.asked
     settled = replace(state, asked=(), outcome=outcome)
-    answers = [_answer(TransferSettled, settled, (transfer, message.at, first))]
-    answers += [_answer(TransferRepeated, settled, (transfer, message.at, other)) for other in others]
+    answers = [_answer(TransferSettled, settled, transfer, first, message.at)]
+    answers += [_answer(TransferRepeated, settled, transfer, other, message.at) for other in others]
     return settled, answers
 
 
 def _answer(
-    kind: type[TransferSettled] | type[TransferRepeated], state: TransferState, told: tuple[TransferId, datetime, str]
+    kind: type[TransferSettled | TransferRepeated], state: TransferState, transfer: TransferId, request: str, at: datetime
 ) -> Message:
-    transfer, at, cause = told
+    """The outcome, as the answer to one request, which may have come long before the message that is decided now."""
     assert state.outcome is not None
-    return kind(
-        id=derived_id(cause, "repeated" if kind is TransferRepeated else "settled"),
-        at=at,
-        cause=cause,
-        transfer=transfer,
-        payer=AccountId(state.payer),
-        payee=AccountId(state.payee),
-        coins=state.coins,
-        outcome=state.outcome,
-        reason=state.reason,
-        ref=state.ref,
-    )
+    ordinal = "repeated" if kind is TransferRepeated else "settled"
+    return kind(id=f"{request}/{ordinal}", at=at, cause=request, transfer=transfer, **same_fields(state, kind))
 
 
 def _forget(state: TransferState, message: Wake) -> Decision:

@@ -14,6 +14,7 @@ from schemas.log.base import (
     AccountId,
     Coins,
     Fact,
+    Fields,
     HoldId,
     Message,
     MessageId,
@@ -252,12 +253,17 @@ class Account(State):
 # --- transfers ---------------------------------------------------------------------------------------------------------------
 
 
-class PlaceTransfer(Message):
-    """Ask for a transfer, once: a second request with the same `transfer` gets the first one's outcome."""
+class TransferParties(Fields):
+    """Which transfer, and between whom."""
 
     transfer: TransferId
     payer: Party
     payee: Party
+
+
+class PlaceTransfer(Message, TransferParties):
+    """Ask for a transfer, once: a second request with the same `transfer` gets the first one's outcome."""
+
     coins: Coins
     reason: Reason
     ref: Ref = ""
@@ -283,10 +289,7 @@ class TransferOutcome(State):
     shortfall_coins: int = 0
 
 
-class _OfTransfer(Fact):
-    transfer: TransferId
-    payer: Party
-    payee: Party
+class _OfTransfer(Fact, TransferParties):
     coins: int
     outcome: TransferOutcome
     reason: Reason = Reason.TRANSFER
