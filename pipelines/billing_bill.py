@@ -8,9 +8,9 @@ were; what was paid beyond the end comes back; every hold is posted or voided; e
 The ledger's answers are known by the ids that the bill gave: "<call>/hold/<number>/<try>", "<call>/post/<number>", ...
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from msgspec.structs import replace
 
@@ -34,7 +34,7 @@ from schemas.billing import (
     StepKind,
 )
 from schemas.billing_rating import Checkpoint, Side
-from schemas.log.base import HoldId, Message, MessageId, Wake, derived_id
+from schemas.log.base import HoldId, Message, MessageId, Reply, Wake, reply
 from schemas.video import EndCall, EndReason
 
 REMEMBERED_FOR: Final = timedelta(days=1)
@@ -43,6 +43,13 @@ HOLD_LIVES: Final = timedelta(hours=12)
 # When coins run low the hold is tried again so often, and a last time so long before the cut.
 RETRY_EVERY: Final = timedelta(seconds=10)
 LAST_TRY: Final = timedelta(seconds=2)
+# The line of the receipt that an answer of the ledger becomes, by the word in the id of what was asked.
+STEPS: Final = {
+    "post": StepKind.PAID,
+    "earn": StepKind.EARNED,
+    "refund": StepKind.REFUNDED,
+    "reclaim": StepKind.RECLAIMED,
+}
 
 Decision = tuple[Bill | None, Sequence[Message]]
 
@@ -66,7 +73,7 @@ def decide(bill: Bill | None, message: BillInbox) -> Decision:
         case AccountRefused():
             work.refused(message)
     work.go_on()
-    return work.bill, work.told
+    return work.bill, work.messages
 
 
 def _open(message: OpenBill) -> Decision:
@@ -75,7 +82,7 @@ def _open(message: OpenBill) -> Decision:
     work.hold()
     if work.bill.hold is not HoldStatus.ASKED:
         work.opened()
-    return work.bill, work.told
+    return work.bill, work.messages
 
 
 def _call_of(message: BillInbox) -> str:
@@ -88,13 +95,13 @@ def _call_of(message: BillInbox) -> str:
 
 
 class Work:
-    """One decision on a bill: `bill` as it becomes, and what is `told`."""
+    """One decision on a bill: `bill` as it becomes, and the `messages` that tell others."""
 
     def __init__(self, bill: Bill, message: BillInbox) -> None:
         self.bill = bill
         self.message = message
         self.call = _call_of(message)
-        self.told: list[Message] = []
+        self.messages: list[Message] = []
 
     # --- the payer's next checkpoint -------------------------------------------------------------------------------------
 
@@ -110,23 +117,25 @@ class Work:
             self.bill = replace(bill, hold=HoldStatus.NONE if checkpoint is None else HoldStatus.STANDING, tries=0)
             return
         at = self.message.at
-        command = Hold(
-            id=f"{self.call}/hold/{bill.paid}/{bill.tries}",
-            at=at,
-            account=coins(bill.payer),
-            hold=HoldId(f"{self.call}/{bill.paid}"),
-            to=CALLS,
-            coins=checkpoint.coins,
-            reason=Reason.CALL,
-            expires_at=max(at, bill.due_at(bill.tariff.payer, bill.paid) or at) + HOLD_LIVES,
-            ref=self.call,
+        self.ask(
+            Hold(
+                **self._order(f"hold/{bill.paid}/{bill.tries}", at),
+                account=coins(bill.payer),
+                hold=HoldId(f"{self.call}/{bill.paid}"),
+                to=CALLS,
+                coins=checkpoint.coins,
+                expires_at=max(at, bill.due_at(bill.tariff.payer, bill.paid) or at) + HOLD_LIVES,
+            )
         )
-        self.ask(command)
         self.bill = replace(self.bill, hold=HoldStatus.ASKED, tries=bill.tries + 1, retry_at=None)
 
+    def _order(self, name: str, at: datetime) -> dict[str, Any]:
+        """What every command to the ledger has in common; the ledger's answer is recognised by the id."""
+        return {"id": f"{self.call}/{name}", "at": at, "reason": Reason.CALL, "ref": self.call}
+
     def ask(self, command: Message) -> None:
-        """Tell the ledger something that it will answer."""
-        self.told.append(command)
+        """Send the ledger a command that it will answer."""
+        self.messages.append(command)
         self.bill = replace(self.bill, open_answers=self.bill.open_answers + 1)
 
     def post(self) -> None:
@@ -136,21 +145,19 @@ class Work:
         if checkpoint.coins:
             self.ask(
                 Post(
-                    id=f"{self.call}/post/{bill.paid}",
-                    at=self._due(bill.tariff.payer, bill.paid),
+                    **self._order(f"post/{bill.paid}", self._begins_at(bill.tariff.payer, bill.paid)),
                     account=coins(bill.payer),
                     hold=HoldId(f"{self.call}/{bill.paid}"),
                     coins=checkpoint.coins,
-                    reason=Reason.CALL,
-                    ref=self.call,
                 )
             )
         self.bill = replace(self.bill, paid=bill.paid + 1, hold=HoldStatus.NONE, tries=0, retry_at=None)
 
-    def _due(self, side: Side, number: int) -> datetime:
-        due = self.bill.due_at(side, number)
-        assert due is not None
-        return due
+    def _begins_at(self, side: Side, number: int) -> datetime:
+        """When a checkpoint begins that is known to come."""
+        begin = self.bill.due_at(side, number)
+        assert begin is not None
+        return begin
 
     # --- the ledger's answers --------------------------------------------------------------------------------------------
 
@@ -160,29 +167,22 @@ class Work:
             self.bill = replace(self.bill, hold=HoldStatus.REFUSED)
             return
         what, number = self._asked(entry.cause)
-        match what:
-            case "hold":
-                self.bill = replace(self.bill, hold=HoldStatus.STANDING)
-                if self.bill.connected_at is None and self.bill.ended_at is None:
-                    self.opened()
-            case "post":
-                self._step(StepKind.PAID, number, -entry.coins, entry.id)
+        if what == "hold":
+            self.bill = replace(self.bill, hold=HoldStatus.STANDING)
+            if self.bill.connected_at is None and self.bill.ended_at is None:
+                self.opened()
+        elif what in STEPS:
+            self._step(STEPS[what], number, abs(entry.coins), entry.id)
+            if what == "post":
                 self._stepped(number, entry)
-            case "earn":
-                self._step(StepKind.EARNED, number, entry.coins, entry.id)
-            case "refund":
-                self._step(StepKind.REFUNDED, number, entry.coins, entry.id)
-            case "reclaim":
-                self._step(StepKind.RECLAIMED, number, -entry.coins, entry.id)
 
     def refused(self, refusal: AccountRefused) -> None:
-        """The ledger did not."""
+        """The ledger refused what it was asked."""
         what, number = self._asked(refusal.cause)
-        kinds = {"post": StepKind.PAID, "earn": StepKind.EARNED, "refund": StepKind.REFUNDED, "reclaim": StepKind.RECLAIMED}
         if what == "hold":
             self._hold_refused(refusal)
-        elif what in kinds:
-            self._step(kinds[what], number, 0, "", refusal.refusal)
+        elif what in STEPS:
+            self._step(STEPS[what], number, 0, "", refusal.refusal)
 
     def _asked(self, cause: str) -> tuple[str, int]:
         """What an answer answers: "hold" and the checkpoint's number; nothing: it is not for this bill."""
@@ -197,19 +197,25 @@ class Work:
         self.bill = bill
         if bill.connected_at is None:
             if bill.ended_at is None:
-                self._tell(BillRefused, bill.opened_by, payer=bill.payer, refusal=refusal.refusal,
-                           shortfall_coins=refusal.shortfall_coins)  # fmt: skip
+                refused = BillRefused(
+                    **self._reply(bill.opened_by), call=self.call, payer=bill.payer, refusal=refusal.refusal,
+                    shortfall_coins=refusal.shortfall_coins,
+                )  # fmt: skip
+                self.messages.append(refused)
             self.bill = replace(bill, closed=True, forget_at=refusal.at + REMEMBERED_FOR)
             return
         if bill.ended_at is not None:
             return
-        cut_at = self._due(bill.tariff.payer, bill.paid)
+        cut_at = self._begins_at(bill.tariff.payer, bill.paid)
         left = cut_at - refusal.at
         if left > LAST_TRY:
             self.bill = replace(bill, retry_at=min(refusal.at + RETRY_EVERY, cut_at - LAST_TRY))
         if bill.tries == 1:
-            self._tell(CreditLow, payer=bill.payer, earner=bill.earner, cut_at=cut_at, seconds_left=left.total_seconds(),
-                       shortfall_coins=refusal.shortfall_coins)  # fmt: skip
+            low = CreditLow(
+                **self._reply(), call=self.call, payer=bill.payer, earner=bill.earner, cut_at=cut_at,
+                seconds_left=left.total_seconds(), shortfall_coins=refusal.shortfall_coins,
+            )  # fmt: skip
+            self.messages.append(low)
 
     def _step(self, kind: StepKind, number: int, moved: int, entry: str, refusal: str = "") -> None:
         side = self.bill.tariff.payer if kind in (StepKind.PAID, StepKind.REFUNDED) else self.bill.tariff.earner
@@ -227,28 +233,22 @@ class Work:
         if bill.hold in (HoldStatus.ASKED, HoldStatus.STANDING) and self.next is not None and bill.paid > number + 1:
             available = 0  # a late answer: newer ones follow
         lasts_s = bill.tariff.payer.lasts_s(number + 1, available)
-        self._tell(
-            BillStepped,
-            payer=bill.payer,
-            earner=bill.earner,
-            number=number,
-            after_s=after_s,
-            coins=bill.steps[-1].coins,
-            paid_coins=sum(step.coins for step in bill.steps if step.kind is StepKind.PAID),
+        stepped = BillStepped(
+            **self._reply(), call=self.call, payer=bill.payer, earner=bill.earner, number=number, after_s=after_s,
+            coins=bill.steps[-1].coins, paid_coins=sum(step.coins for step in bill.steps if step.kind is StepKind.PAID),
             seconds_left=None if lasts_s is None else max(0, lasts_s - after_s),
-        )
+        )  # fmt: skip
+        self.messages.append(stepped)
 
     def opened(self) -> None:
         """The call may ring."""
-        self._tell(BillOpened, self.bill.opened_by, payer=self.bill.payer, earner=self.bill.earner)
+        bill = self.bill
+        opened = BillOpened(**self._reply(bill.opened_by), call=self.call, payer=bill.payer, earner=bill.earner)
+        self.messages.append(opened)
 
-    def _tell(self, type_: Callable[..., Message], cause: str = "", **what: object) -> None:
-        self.told.append(
-            type_(
-                id=derived_id(self.message.id, f"bill{len(self.told)}"), at=self.message.at,
-                cause=cause or self.message.id, call=self.call, **what,
-            )
-        )  # fmt: skip
+    def _reply(self, to: str = "") -> Reply:
+        """The envelope of a fact; `to`: the message that it answers, where that is not the one being decided."""
+        return reply(self.message, f"bill{len(self.messages)}", to=to)
 
     # --- time ------------------------------------------------------------------------------------------------------------
 
@@ -284,11 +284,8 @@ class Work:
             self.hold()
 
     def _cut(self, at: datetime) -> None:
-        self.told.append(
-            EndCall(
-                id=f"{self.call}/cut", at=at, call=self.call, reason=EndReason.OUT_OF_COINS, by=self.bill.payer
-            )
-        )  # fmt: skip
+        cut = EndCall(id=f"{self.call}/cut", at=at, call=self.call, reason=EndReason.OUT_OF_COINS, by=self.bill.payer)
+        self.messages.append(cut)
         self.bill = replace(self.bill, cut=True, retry_at=None)
 
     def _earn(self) -> None:
@@ -298,40 +295,38 @@ class Work:
         if checkpoint.coins:
             self.ask(
                 Credit(
-                    id=f"{self.call}/earn/{bill.earned}",
-                    at=self._due(bill.tariff.earner, bill.earned),
+                    **self._order(f"earn/{bill.earned}", self._begins_at(bill.tariff.earner, bill.earned)),
                     account=earnings(bill.earner),
                     counterparty=CALLS,
                     coins=checkpoint.coins,
-                    reason=Reason.CALL,
-                    ref=self.call,
                 )
             )
         self.bill = replace(self.bill, earned=bill.earned + 1)
 
     def _settle(self, ended_at: datetime) -> None:
-        """The call is over: bring both sides to what its length says, then close."""
+        """The call is over: bring both sides to the checkpoints that its length has passed, then close."""
         length = ended_at - self.bill.connected_at if self.bill.connected_at else None
-        due_paid = self.bill.tariff.payer.count(length) if length is not None else 0
-        due_earned = self.bill.tariff.earner.count(length) if length is not None else 0
-        if self.bill.paid > due_paid and self.bill.hold is not HoldStatus.ASKED:
-            self._give_back(due_paid, ended_at)
-        if self.bill.earned > due_earned:
-            self._reclaim(due_earned, ended_at)
-        while self.bill.paid < due_paid and self.bill.hold in (HoldStatus.STANDING, HoldStatus.NONE):
+        payable = self.bill.tariff.payer.count(length) if length is not None else 0
+        earnable = self.bill.tariff.earner.count(length) if length is not None else 0
+        if self.bill.paid > payable and self.bill.hold is not HoldStatus.ASKED:
+            self._give_back(payable, ended_at)
+        if self.bill.earned > earnable:
+            self._reclaim(earnable, ended_at)
+        while self.bill.paid < payable and self.bill.hold in (HoldStatus.STANDING, HoldStatus.NONE):
             if self.bill.hold is HoldStatus.STANDING:
                 self.post()
             else:
                 self.hold()
-        if self.bill.paid < due_paid:  # the earner's part waits for it
+        if self.bill.paid < payable:  # the earner's part waits for it
             if self.bill.hold is HoldStatus.REFUSED:
-                # the coins ran out while nobody looked: by its own time the call was over there, for both sides
-                self.bill = replace(self.bill, ended_at=self._due(self.bill.tariff.payer, self.bill.paid), hold=HoldStatus.NONE)
+                # The coins ran out while nobody looked: by its own time the call was over at that checkpoint, for both sides.
+                end = self._begins_at(self.bill.tariff.payer, self.bill.paid)
+                self.bill = replace(self.bill, ended_at=end, hold=HoldStatus.NONE)
                 self.go_on()
             return
-        while self.bill.earned < due_earned:
+        while self.bill.earned < earnable:
             self._earn()
-        if self.bill.hold is HoldStatus.STANDING and self.bill.paid >= due_paid:
+        if self.bill.hold is HoldStatus.STANDING and self.bill.paid >= payable:
             self._void()
         if not self.bill.open_answers:
             self._close(length or timedelta())
@@ -339,49 +334,36 @@ class Work:
     def _void(self) -> None:
         checkpoint, bill = self.next, self.bill
         if checkpoint is not None and checkpoint.coins:
-            self.ask(
-                Void(
-                    id=f"{self.call}/void/{bill.paid}",
-                    at=self.message.at,
-                    account=coins(bill.payer),
-                    hold=HoldId(f"{self.call}/{bill.paid}"),
-                    reason=Reason.CALL,
-                    ref=self.call,
-                )
-            )
+            order, hold = self._order(f"void/{bill.paid}", self.message.at), HoldId(f"{self.call}/{bill.paid}")
+            self.ask(Void(**order, account=coins(bill.payer), hold=hold))
         self.bill = replace(self.bill, hold=HoldStatus.NONE)
 
-    def _give_back(self, due: int, at: datetime) -> None:
-        payer, paid = self.bill.tariff.payer, self.bill.paid
+    def _give_back(self, payable: int, at: datetime) -> None:
+        """The payer has paid more checkpoints than the call's length makes payable."""
+        side, paid = self.bill.tariff.payer, self.bill.paid
         if self.bill.hold is HoldStatus.STANDING:
             self._void()
-        back = payer.coins(paid) - payer.coins(due)
+        back = side.coins(paid) - side.coins(payable)
         if back:
-            self.ask(
-                Credit(
-                    id=f"{self.call}/refund/{due}", at=at, account=coins(self.bill.payer), counterparty=CALLS, coins=back,
-                    reason=Reason.CALL, ref=self.call,
-                )
-            )  # fmt: skip
-        self.bill = replace(self.bill, paid=due)
+            order = self._order(f"refund/{payable}", at)
+            self.ask(Credit(**order, account=coins(self.bill.payer), counterparty=CALLS, coins=back))
+        self.bill = replace(self.bill, paid=payable)
 
-    def _reclaim(self, due: int, at: datetime) -> None:
-        earner = self.bill.tariff.earner
-        back = earner.coins(self.bill.earned) - earner.coins(due)
+    def _reclaim(self, earnable: int, at: datetime) -> None:
+        """The earner was paid for more checkpoints than the call's length has passed."""
+        side = self.bill.tariff.earner
+        back = side.coins(self.bill.earned) - side.coins(earnable)
         if back:
-            self.ask(
-                Transfer(
-                    id=f"{self.call}/reclaim/{due}", at=at, account=earnings(self.bill.earner), to=CALLS, coins=back,
-                    reason=Reason.CALL, ref=self.call,
-                )
-            )  # fmt: skip
-        self.bill = replace(self.bill, earned=due)
+            order = self._order(f"reclaim/{earnable}", at)
+            self.ask(Transfer(**order, account=earnings(self.bill.earner), to=CALLS, coins=back))
+        self.bill = replace(self.bill, earned=earnable)
 
     def _close(self, length: timedelta) -> None:
         bill = self.bill
         sums = {kind: sum(step.coins for step in bill.steps if step.kind is kind) for kind in StepKind}
-        self._tell(
-            BillClosed,
+        closed = BillClosed(
+            **self._reply(),
+            call=self.call,
             traits=bill.traits,
             payer=bill.payer,
             earner=bill.earner,
@@ -393,8 +375,6 @@ class Work:
             steps=bill.steps,
             connected_at=bill.connected_at,
         )
-        self.bill = replace(
-            bill,
-            closed=True,
-            forget_at=max(self.message.at, bill.ended_at or bill.connected_at or self.message.at) + REMEMBERED_FOR,
-        )
+        self.messages.append(closed)
+        last = max(self.message.at, bill.ended_at or bill.connected_at or self.message.at)
+        self.bill = replace(bill, closed=True, forget_at=last + REMEMBERED_FOR)

@@ -26,7 +26,7 @@ from schemas.billing import (
     TariffsInbox,
 )
 from schemas.billing_rating import problems_of
-from schemas.log.base import Message, Wake, derived_id
+from schemas.log.base import Message, Wake, reply
 
 # A clock that is a little off must not refuse "now".
 PAST: Final = timedelta(seconds=60)
@@ -36,22 +36,15 @@ Decision = tuple[TariffBook | None, Sequence[Message]]
 
 def decide(book: TariffBook | None, message: TariffsInbox) -> Decision:
     """Decide one message of the book's inbox."""
-    known = book or TariffBook({tariff.tariff: (tariff,) for tariff in SHIPPED})
+    state = book or TariffBook({tariff.tariff: (tariff,) for tariff in SHIPPED})
     match message:
         case Wake():
             return book, ()
         case SelectTariff():
-            selected = TariffSelected(
-                id=derived_id(message.id, 0),
-                at=message.at,
-                cause=message.id,
-                book=message.book,
-                call=message.call,
-                tariff=select(known, message),
-            )
-            return book, (selected,)
+            tariff = select(state, message)
+            return book, (TariffSelected(**reply(message), book=message.book, call=message.call, tariff=tariff),)
         case PublishTariff():
-            return _publish(known, message)
+            return _publish(state, message)
 
 
 def in_force(versions: Iterable[Tariff], at: datetime) -> Tariff | None:
@@ -81,19 +74,14 @@ def _publish(book: TariffBook, message: PublishTariff) -> Decision:
     refusal = refusal_of(book, message)
     if refusal is not None:
         why, detail = refusal
-        refused = TariffRefused(
-            id=derived_id(message.id, 0), at=message.at, cause=message.id, book=message.book, refusal=why, detail=detail
-        )  # fmt: skip
-        return book, (refused,)
+        return book, (TariffRefused(**reply(message), book=message.book, refusal=why, detail=detail),)
     number = max((tariff.version for tariff in versions), default=0) + 1
     tariff = Tariff(
         message.tariff, number, message.rule, message.payer, message.earner, max(effective_from, message.at), message.name
     )  # fmt: skip
     now = in_force(versions, message.at)
     kept = [t for t in versions if t is now or t.effective_from > message.at][-(MAX_VERSIONS - 1) :]
-    published = TariffPublished(
-        id=derived_id(message.id, 0), at=message.at, cause=message.id, book=message.book, tariff=tariff, by=message.by
-    )  # fmt: skip
+    published = TariffPublished(**reply(message), book=message.book, tariff=tariff, by=message.by)
     return TariffBook({**book.versions, message.tariff: (*kept, tariff)}), (published,)
 
 

@@ -92,10 +92,17 @@ class TariffRefusal(StrEnum):
 # --- tariffs ----------------------------------------------------------------------------------------------------------------
 
 
-class PublishTariff(Message):
+class _ToTariffs(Message):
+    book: str
+
+
+class _OfTariffs(Fact):
+    book: str
+
+
+class PublishTariff(_ToTariffs):
     """A new version of a tariff, in force from `effective_from` (None: at once)."""
 
-    book: str
     tariff: Id
     rule: Rule
     payer: Side
@@ -105,34 +112,30 @@ class PublishTariff(Message):
     by: str = ""
 
 
-class SelectTariff(Message):
+class SelectTariff(_ToTariffs):
     """A call asks which tariff it runs under, as of `at`."""
 
-    book: str
     call: CallId
     traits: Traits
 
 
-class TariffPublished(Fact):
+class TariffPublished(_OfTariffs):
     """The version is in the book."""
 
-    book: str
     tariff: Tariff
     by: str = ""
 
 
-class TariffRefused(Refused):
+class TariffRefused(_OfTariffs, Refused):
     """The version is not in the book; `detail` says why in words."""
 
-    book: str
     refusal: TariffRefusal
     detail: str
 
 
-class TariffSelected(Fact):
+class TariffSelected(_OfTariffs):
     """The tariff of a call; None: none is for such calls."""
 
-    book: str
     call: CallId
     tariff: Tariff | None = None
 
@@ -159,51 +162,51 @@ SHIPPED: Final = (
 # --- bill -------------------------------------------------------------------------------------------------------------------
 
 
-class OpenBill(Message):
+class _ToBill(Message):
+    call: CallId
+
+
+class OpenBill(_ToBill):
     """A call is about to ring: hold the payer's first checkpoint."""
 
-    call: CallId
     traits: Traits
     payer: User_
     earner: User_
     tariff: Tariff
 
 
-class StartBill(Message):
+class StartBill(_ToBill):
     """The call connected at `at`: the clock runs."""
 
-    call: CallId
 
-
-class EndBill(Message):
+class EndBill(_ToBill):
     """The call ended at `at`, connected or not."""
 
+
+class _OfBill(Fact):
     call: CallId
 
 
-class BillOpened(Fact):
-    """The first checkpoint is held: the call may ring."""
-
-    call: CallId
+class _ToBothSides(_OfBill):
     payer: UserId
     earner: UserId
 
 
-class BillRefused(Fact):
+class BillOpened(_ToBothSides):
+    """The first checkpoint is held: the call may ring."""
+
+
+class BillRefused(_OfBill):
     """The first checkpoint could not be held."""
 
-    call: CallId
     payer: UserId
     refusal: str
     shortfall_coins: int = 0
 
 
-class BillStepped(Fact):
+class BillStepped(_ToBothSides):
     """The payer has paid a checkpoint. `seconds_left`: how long the payer's coins last from `at`; None: to the end."""
 
-    call: CallId
-    payer: UserId
-    earner: UserId
     number: int
     after_s: int
     coins: int
@@ -211,12 +214,9 @@ class BillStepped(Fact):
     seconds_left: int | None = None
 
 
-class CreditLow(Fact):
+class CreditLow(_ToBothSides):
     """The next checkpoint cannot be held: the call is cut at `cut_at`, unless coins come before."""
 
-    call: CallId
-    payer: UserId
-    earner: UserId
     cut_at: Time
     seconds_left: float
     shortfall_coins: int = 0
@@ -242,10 +242,9 @@ class ReceiptStep(State):
     refusal: str = ""
 
 
-class BillClosed(Fact):
+class BillClosed(_OfBill):
     """The receipt. Coins are net of what came back; `duration_s` is the time that was billed."""
 
-    call: CallId
     traits: Traits
     payer: UserId
     earner: UserId
