@@ -8,7 +8,7 @@ Refusals: `schemas.gift.GiftRefusal`, in order of precedence.
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -40,7 +40,7 @@ from schemas.gift import (
     PutGiftItem,
     SendGift,
 )
-from schemas.log.base import Message, MessageId, UserId, Wake, derived_id
+from schemas.log.base import Message, MessageId, Wake, derive, reply, same_fields
 from schemas.video_line import AdmitGift, GiftAdmitted, LineRefusal
 
 REMEMBERED_FOR: Final = timedelta(days=1)
@@ -81,39 +81,22 @@ def decide(gift: Gift | None, message: GiftInbox) -> Decision:
             return _refuse(short, message, message.ref, OF_ACCOUNT[message.refusal])
 
 
-def _of(name: str, gift: Gift, message: Message, cause: str) -> dict[str, Any]:
-    return {
-        "id": derived_id(message.id, "gift"), "at": message.at, "cause": cause, "gift": name, "sender": gift.sender,
-        "receiver": gift.receiver, "item": gift.item, "call": gift.call,
-    }  # fmt: skip
-
-
 def _begin(message: SendGift) -> Decision:
-    gift = Gift(
-        UserId(message.sender),
-        UserId(message.receiver),
-        message.item,
-        MessageId(message.id),
-        message.at + REMEMBERED_FOR,
-        message.call,
-    )
+    asked, forget_at = MessageId(message.id), message.at + REMEMBERED_FOR
+    gift = Gift(**same_fields(message, Gift), asked=asked, forget_at=forget_at)
     if message.sender == message.receiver:
         return _refuse(gift, message, message.gift, GiftRefusal.SAME_USER)
-    admit = AdmitGift(
-        id=derived_id(message.id, 0), at=message.at, user=message.receiver, gift=message.gift, peer=message.sender
-    )  # fmt: skip
-    price = PriceGift(id=derived_id(message.id, 1), at=message.at, item=message.item, gift=message.gift)
+    admit = AdmitGift(**derive(message, 0), user=message.receiver, gift=message.gift, peer=message.sender)
+    price = PriceGift(**derive(message, 1), item=message.item, gift=message.gift)
     return gift, (admit, price)
 
 
 def _again(gift: Gift, message: SendGift) -> Message:
-    told = _of(message.gift, gift, message, message.id)
     if (message.sender, message.receiver, message.item, message.call) != (gift.sender, gift.receiver, gift.item, gift.call):
-        return GiftRefused(**told, refusal=GiftRefusal.IDEMPOTENCY_KEY_REUSED)
-    price = gift.price_coins if gift.sent else 0
-    return GiftRepeated(
-        **told, price_coins=price, share_coins=gift.share_coins, refusal=gift.refusal, shortfall_coins=gift.shortfall_coins
-    )  # fmt: skip
+        refused = replace(gift, refusal=GiftRefusal.IDEMPOTENCY_KEY_REUSED, shortfall_coins=0)
+        return GiftRefused(**reply(message, "gift"), gift=message.gift, **same_fields(refused, GiftRefused))
+    shown = gift if gift.sent else replace(gift, price_coins=0)
+    return GiftRepeated(**reply(message, "gift"), gift=message.gift, **same_fields(shown, GiftRepeated))
 
 
 def _ready(gift: Gift, message: GiftAdmitted | GiftPriced, refusal: GiftRefusal | None) -> Decision:
@@ -123,42 +106,28 @@ def _ready(gift: Gift, message: GiftAdmitted | GiftPriced, refusal: GiftRefusal 
     if not gift.admitted or not gift.price_coins:
         return gift, ()
     debit = Transfer(
-        id=f"{message.gift}/debit",
-        at=message.at,
-        account=coins_account(gift.sender),
-        to=GIFTS,
-        coins=gift.price_coins,
-        reason=Reason.GIFT,
-        ref=message.gift,
-    )
+        id=f"{message.gift}/debit", at=message.at, account=coins_account(gift.sender), to=GIFTS, coins=gift.price_coins,
+        reason=Reason.GIFT, ref=message.gift,
+    )  # fmt: skip
     return gift, (debit,)
 
 
 def _paid(gift: Gift, entry: EntryRecorded) -> Decision:
     if entry.kind is not EntryKind.DEBIT:
         return gift, ()
-    sent = GiftSent(
-        **_of(entry.ref, gift, entry, gift.asked), price_coins=gift.price_coins, share_coins=gift.share_coins
-    )  # fmt: skip
-    told: list[Message] = [sent]
+    messages: list[Message] = [GiftSent(**reply(entry, "gift", to=gift.asked), gift=entry.ref, **same_fields(gift, GiftSent))]
     if gift.share_coins:
-        told.append(
-            Credit(
-                id=f"{entry.ref}/credit",
-                at=entry.at,
-                account=earnings_account(gift.receiver),
-                counterparty=GIFTS,
-                coins=gift.share_coins,
-                reason=Reason.GIFT,
-                ref=entry.ref,
-            )
-        )
-    return replace(gift, sent=True), told
+        share = Credit(
+            id=f"{entry.ref}/credit", at=entry.at, account=earnings_account(gift.receiver), counterparty=GIFTS,
+            coins=gift.share_coins, reason=Reason.GIFT, ref=entry.ref,
+        )  # fmt: skip
+        messages.append(share)
+    return replace(gift, sent=True), messages
 
 
 def _refuse(gift: Gift, message: Message, name: str, refusal: GiftRefusal) -> Decision:
-    refused = GiftRefused(**_of(name, gift, message, gift.asked), refusal=refusal, shortfall_coins=gift.shortfall_coins)
-    return replace(gift, refusal=refusal), (refused,)
+    after = replace(gift, refusal=refusal)
+    return after, (GiftRefused(**reply(message, "gift", to=gift.asked), gift=name, **same_fields(after, GiftRefused)),)
 
 
 # --- the catalogue ----------------------------------------------------------------------------------------------------------
@@ -172,32 +141,20 @@ def decide_item(item: GiftItem | None, message: GiftItemInbox) -> tuple[GiftItem
         case PutGiftItem():
             return _put(item, message)
         case PriceGift():
-            refusal = GiftRefusal.GIFT_UNKNOWN if item is None else None if item.active else GiftRefusal.GIFT_INACTIVE
-            priced = GiftPriced(
-                id=derived_id(message.id, 0),
-                at=message.at,
-                cause=message.id,
-                item=message.item,
-                gift=message.gift,
-                price_coins=item.price_coins if item else 0,
-                share_coins=item.share_coins if item else 0,
-                refusal=refusal,
-            )
-            return item, (priced,)
+            return item, (_priced(item, message),)
+
+
+def _priced(item: GiftItem | None, message: PriceGift) -> GiftPriced:
+    if item is None:
+        return GiftPriced(**reply(message), item=message.item, gift=message.gift, refusal=GiftRefusal.GIFT_UNKNOWN)
+    return GiftPriced(
+        **reply(message), item=message.item, gift=message.gift, price_coins=item.price_coins, share_coins=item.share_coins,
+        refusal=None if item.active else GiftRefusal.GIFT_INACTIVE,
+    )  # fmt: skip
 
 
 def _put(item: GiftItem | None, message: PutGiftItem) -> tuple[GiftItem | None, Sequence[Message]]:
-    told: dict[str, Any] = {"id": derived_id(message.id, 0), "at": message.at, "cause": message.id, "item": message.item}
     if message.share_coins > message.price_coins:
-        return item, (GiftItemRefused(**told, refusal=GiftRefusal.SHARE_ABOVE_PRICE),)
-    after = GiftItem(message.price_coins, message.share_coins, message.name, message.picture_url, message.active)
-    put = GiftItemPut(
-        **told,
-        price_coins=message.price_coins,
-        share_coins=message.share_coins,
-        name=message.name,
-        picture_url=message.picture_url,
-        active=message.active,
-        by=message.by,
-    )
-    return after, (put,)
+        return item, (GiftItemRefused(**reply(message), item=message.item, refusal=GiftRefusal.SHARE_ABOVE_PRICE),)
+    put = GiftItemPut(**reply(message), **same_fields(message, GiftItemPut))
+    return GiftItem(**same_fields(message, GiftItem)), (put,)

@@ -7,7 +7,21 @@ from typing import Annotated, ClassVar, Final
 from msgspec import Meta
 
 from schemas.balance import AccountRefused, EntryRecorded
-from schemas.log.base import MAX_COINS, AccountId, Coins, Fact, Id, Message, MessageId, Refused, State, Time, UserId, Wake
+from schemas.log.base import (
+    MAX_COINS,
+    AccountId,
+    Coins,
+    Fact,
+    Fields,
+    Id,
+    Message,
+    MessageId,
+    Refused,
+    State,
+    Time,
+    UserId,
+    Wake,
+)
 from schemas.user import Short, User_
 from schemas.video_line import GiftAdmitted
 
@@ -35,6 +49,16 @@ class GiftRefusal(StrEnum):
 # --- the catalogue ----------------------------------------------------------------------------------------------------------
 
 
+class GiftItemFields(Fields):
+    """What the catalogue says of an item."""
+
+    price_coins: int
+    share_coins: int
+    name: str = ""
+    picture_url: str = ""
+    active: bool = True
+
+
 class PutGiftItem(Message):
     """The catalogue's entry `item` is like this from now on."""
 
@@ -54,43 +78,33 @@ class PriceGift(Message):
     gift: Id
 
 
-class GiftItemPut(Fact):
+class _OfItem(Fact):
+    item: Id
+
+
+class GiftItemPut(_OfItem, GiftItemFields):
     """The catalogue's entry is like this."""
 
-    item: Id
-    price_coins: int
-    share_coins: int
-    name: str = ""
-    picture_url: str = ""
-    active: bool = True
     by: str = ""
 
 
-class GiftItemRefused(Refused):
+class GiftItemRefused(_OfItem, Refused):
     """The entry was not taken."""
 
-    item: Id
     refusal: GiftRefusal
 
 
-class GiftPriced(Fact):
+class GiftPriced(_OfItem):
     """What a gift costs, or why it cannot be given."""
 
-    item: Id
     gift: Id
     price_coins: int = 0
     share_coins: int = 0
     refusal: GiftRefusal | None = None
 
 
-class GiftItem(State):
+class GiftItem(State, GiftItemFields):
     """One thing in the catalogue."""
-
-    price_coins: int
-    share_coins: int
-    name: str = ""
-    picture_url: str = ""
-    active: bool = True
 
 
 # --- a gift -----------------------------------------------------------------------------------------------------------------
