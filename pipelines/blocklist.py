@@ -6,9 +6,9 @@ Laws: two people are barred from each other exactly while one of them blocks the
 what a review takes back is what was taken. Refusals: `same_user`, `too_many_blocks`, `not_blocked`, `review_unknown`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -16,6 +16,7 @@ from schemas.balance import Credit, EntryKind, EntryRecorded, Reason, Transfer, 
 from schemas.blocklist import (
     MAX_BLOCKS,
     PENALTIES,
+    BlockReason,
     BlockRefusal,
     BlockRefused,
     BlockRule,
@@ -41,7 +42,7 @@ from schemas.blocklist import (
     UserUnblocked,
 )
 from schemas.favorites import BarFavorite, UnbarFavorite
-from schemas.log.base import AccountId, Message, Wake, derived_id
+from schemas.log.base import AccountId, Message, Wake, derive, reply, same_fields
 from schemas.user import Ban, Unban, UserSignedUp
 from schemas.video_line import Bar, Unbar
 
@@ -55,43 +56,28 @@ def decide(blocks: Blocks | None, message: BlocksInbox) -> tuple[Blocks | None, 
     if isinstance(message, Wake):
         return blocks, ()
     peers = blocks.peers if blocks else {}
-    told: dict[str, Any] = {
-        "id": derived_id(message.id, 0), "at": message.at, "cause": message.id, "user": message.user, "peer": message.peer,
-    }  # fmt: skip
     refusal = refusal_of(peers, message)
     if refusal is not None:
-        return blocks, (BlockRefused(**told, refusal=refusal),)
-    both = ((message.user, message.peer), (message.peer, message.user))
+        return blocks, (BlockRefused(**reply(message), user=message.user, peer=message.peer, refusal=refusal),)
     if isinstance(message, UnblockUser):
-        unbars = _to_both(message, both, Unbar, UnbarFavorite)
+        unblocked = UserUnblocked(**reply(message), user=message.user, peer=message.peer)
         rest = {peer: reason for peer, reason in peers.items() if peer != message.peer}
-        return Blocks(rest) if rest else None, (UserUnblocked(**told), *unbars)
-    blocked = UserBlocked(**told, reason=message.reason, rules=message.rules)
+        return Blocks(rest) if rest else None, (unblocked, *_to_both(message, Unbar, UnbarFavorite))
+    blocked = UserBlocked(**reply(message), **same_fields(message, UserBlocked))
     if peers.get(message.peer) is message.reason:
         return blocks, (blocked,)
-    bars = _to_both(message, both, Bar, BarFavorite)
-    count = CountBlock(
-        id=derived_id(message.id, 3),
-        at=message.at,
-        user=message.peer,
-        by=message.user,
-        reason=message.reason,
-        rules=message.rules,
-    )
-    after = Blocks({**peers, message.peer: message.reason})
-    return after, (blocked, *(bars if message.peer not in peers else ()), count)
+    bars = _to_both(message, Bar, BarFavorite) if message.peer not in peers else ()
+    count = CountBlock(**derive(message, 3), user=message.peer, by=message.user, reason=message.reason, rules=message.rules)
+    return Blocks({**peers, message.peer: message.reason}), (blocked, *bars, count)
 
 
-def _to_both(message: Message, both: Sequence[tuple[str, str]], *types: type[Message]) -> list[Message]:
-    """What is said to both sides, in lines and in favourites."""
-    return [
-        type_(id=derived_id(message.id, f"{type_.__name__}/{user}"), at=message.at, user=user, peer=peer)  # type: ignore[call-arg]
-        for type_ in types
-        for user, peer in both
-    ]
+def _to_both(message: BlockUser | UnblockUser, *kinds: type[Bar | Unbar | BarFavorite | UnbarFavorite]) -> Sequence[Message]:
+    """The same command to both sides: to their lines and to their favourites."""
+    both = ((message.user, message.peer), (message.peer, message.user))
+    return [kind(**derive(message, f"{kind.__name__}/{user}"), user=user, peer=peer) for kind in kinds for user, peer in both]
 
 
-def refusal_of(peers: dict[str, Any], message: BlockUser | UnblockUser) -> BlockRefusal | None:
+def refusal_of(peers: Mapping[str, BlockReason], message: BlockUser | UnblockUser) -> BlockRefusal | None:
     """The first guard that the message fails, or None."""
     if message.user == message.peer:
         return BlockRefusal.SAME_USER
@@ -105,19 +91,19 @@ def refusal_of(peers: dict[str, Any], message: BlockUser | UnblockUser) -> Block
 
 def decide_record(record: Record | None, message: RecordInbox) -> tuple[Record | None, Sequence[Message]]:
     """Decide one message of a record's inbox."""
-    known = record or Record()
+    state = record or Record()
     match message:
         case Wake():
             return record, ()
         case UserSignedUp():
-            return replace(known, role=message.role), ()
+            return replace(state, role=message.role), ()
         case CountBlock():
-            return _count(known, message)
+            return _count(state, message)
         case Review():
-            return _review(known, message)
+            return _review(state, message)
         case EntryRecorded() if message.kind is EntryKind.DEBIT:
-            cases = tuple(replace(c, taken_coins=-message.coins) if c.case == message.ref else c for c in known.cases)
-            return replace(known, cases=cases), ()
+            cases = tuple(replace(c, taken_coins=-message.coins) if c.case == message.ref else c for c in state.cases)
+            return replace(state, cases=cases), ()
         case EntryRecorded():
             return record, ()
 
@@ -125,13 +111,13 @@ def decide_record(record: Record | None, message: RecordInbox) -> tuple[Record |
 def _count(record: Record, message: CountBlock) -> tuple[Record, Sequence[Message]]:
     others = [c for c in record.counted if (c.by, c.reason) != (message.by, message.reason)]
     record = replace(record, counted=(*others, Counted(message.by, message.reason, message.at))[-MAX_COUNTED:])
-    told: list[Message] = []
+    messages: list[Message] = []
     for rule in message.rules:
         if (by := _fires(record, rule, message)) is not None:
             case = Case(f"{rule.rule}-{len(record.cases) + 1}", rule, message.at, by)
             record = replace(record, cases=(*record.cases, case)[-MAX_CASES:])
-            told += _draw(case, message, len(told))
-    return record, told
+            messages += _draw(case, message, len(messages))
+    return record, messages
 
 
 def _fires(record: Record, rule: BlockRule, message: CountBlock) -> tuple[str, ...] | None:
@@ -146,61 +132,50 @@ def _fires(record: Record, rule: BlockRule, message: CountBlock) -> tuple[str, .
 
 
 def _draw(case: Case, message: CountBlock, first: int) -> tuple[Message, Message]:
-    drawn = ConsequenceDrawn(
-        id=derived_id(message.id, first), at=message.at, cause=message.id, user=message.user, case=case.case, rule=case.rule,
-        by=case.by,
-    )  # fmt: skip
-    id_, rule = derived_id(message.id, first + 1), case.rule
+    rule = case.rule
+    drawn = ConsequenceDrawn(**reply(message, first), user=message.user, case=case.case, rule=rule, by=case.by)
     if rule.then is Consequence.PENALTY:
         return drawn, Transfer(
-            id=id_,
-            at=message.at,
-            account=earnings_account(message.user),
-            to=AccountId(PENALTIES),
-            coins=rule.coins,
-            reason=Reason.PENALTY,
-            ref=case.case,
-        )
+            **derive(message, first + 1), account=earnings_account(message.user), to=AccountId(PENALTIES), coins=rule.coins,
+            reason=Reason.PENALTY, ref=case.case,
+        )  # fmt: skip
     until = message.at + timedelta(seconds=rule.ban_s) if rule.ban_s else None
-    return drawn, Ban(
-        id=id_, at=message.at, user=message.user, reason=f"blocks:{rule.reason}", by=f"rule:{rule.rule}", until=until
-    )
+    reason, by = f"blocks:{rule.reason}", f"rule:{rule.rule}"
+    return drawn, Ban(**derive(message, first + 1), user=message.user, reason=reason, by=by, until=until)
 
 
 def _review(record: Record, message: Review) -> tuple[Record, Sequence[Message]]:
     case = next((c for c in record.cases if c.case == message.case and c.upheld is None), None)
-    told: dict[str, Any] = {"at": message.at, "cause": message.id, "user": message.user, "case": message.case}
     if case is None:
-        return record, (ReviewRefused(id=derived_id(message.id, 0), **told, refusal=BlockRefusal.REVIEW_UNKNOWN),)
-    reviewed = ConsequenceReviewed(id=derived_id(message.id, 0), **told, upheld=message.upheld, reviewer=message.by)
+        unknown = BlockRefusal.REVIEW_UNKNOWN
+        return record, (ReviewRefused(**reply(message), user=message.user, case=message.case, refusal=unknown),)
+    reviewed = ConsequenceReviewed(
+        **reply(message), user=message.user, case=message.case, upheld=message.upheld, reviewer=message.by
+    )  # fmt: skip
     cases = tuple(replace(c, upheld=message.upheld) if c is case else c for c in record.cases)
-    after = replace(record, cases=cases)
-    id_ = derived_id(message.id, 1)
-    if message.upheld or (case.rule.then is Consequence.PENALTY and not case.taken_coins):
-        return after, (reviewed,)
+    return replace(record, cases=cases), (reviewed, *_undo(case, message))
+
+
+def _undo(case: Case, message: Review) -> tuple[Message, ...]:
+    """What takes back a consequence that was not upheld."""
+    if message.upheld:
+        return ()
     if case.rule.then is Consequence.BAN:
-        return after, (reviewed, Unban(id=id_, at=message.at, user=message.user, by=message.by))
+        return (Unban(**derive(message, 1), user=message.user, by=message.by),)
+    if not case.taken_coins:
+        return ()
     back = Credit(
-        id=id_,
-        at=message.at,
-        account=earnings_account(message.user),
-        counterparty=AccountId(PENALTIES),
-        coins=case.taken_coins,
-        reason=Reason.PENALTY,
-        ref=case.case,
-    )
-    return after, (reviewed, back)
+        **derive(message, 1), account=earnings_account(message.user), counterparty=AccountId(PENALTIES),
+        coins=case.taken_coins, reason=Reason.PENALTY, ref=case.case,
+    )  # fmt: skip
+    return (back,)
 
 
 # --- the rules --------------------------------------------------------------------------------------------------------------
 
 
-def decide_rules(_: Rulebook | None, message: RulebookInbox) -> tuple[Rulebook | None, Sequence[Message]]:
+def decide_rules(rulebook: Rulebook | None, message: RulebookInbox) -> tuple[Rulebook | None, Sequence[Message]]:
     """Decide one message of the rulebook's inbox: the last word holds."""
     if not isinstance(message, PublishRules):
-        return _, ()
-    published = RulesPublished(
-        id=derived_id(message.id, 0), at=message.at, cause=message.id, rulebook=message.rulebook, rules=message.rules,
-        by=message.by,
-    )  # fmt: skip
-    return Rulebook(message.rules), (published,)
+        return rulebook, ()
+    return Rulebook(message.rules), (RulesPublished(**reply(message), **same_fields(message, RulesPublished)),)

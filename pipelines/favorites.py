@@ -6,7 +6,6 @@ Refusals: `schemas.favorites.FavoriteRefusal`, in order of precedence.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from msgspec.structs import replace
 
@@ -30,7 +29,7 @@ from schemas.favorites import (
     UnbarFavorite,
     Unfollow,
 )
-from schemas.log.base import Message, UserId, Wake, derived_id
+from schemas.log.base import Message, UserId, Wake, derive, reply
 from schemas.user import CameOnline
 
 Decision = tuple[Favorites | None, Sequence[Message]]
@@ -38,28 +37,28 @@ Decision = tuple[Favorites | None, Sequence[Message]]
 
 def decide(favorites: Favorites | None, message: FavoritesInbox) -> Decision:
     """Decide one message of a user's favourites."""
-    known = favorites or Favorites({})
+    state = favorites or Favorites({})
     match message:
         case Wake():
             return favorites, ()
         case BarFavorite():
-            barred = replace(known, barred=(*known.barred, message.peer))
-            return _remove(barred, message) if message.peer in known.peers else (barred, ())
+            barred = replace(state, barred=(*state.barred, message.peer))
+            return _remove(barred, message) if message.peer in state.peers else (barred, ())
         case UnbarFavorite():
-            rest = list(known.barred)
+            rest = list(state.barred)
             if message.peer in rest:
                 rest.remove(message.peer)
-            return replace(known, barred=tuple(rest)), ()
-    refusal = refusal_of(known, message)
+            return replace(state, barred=tuple(rest)), ()
+    refusal = refusal_of(state, message)
     if refusal is not None:
-        return favorites, (FavoriteRefused(**_of(message), refusal=refusal),)
+        return favorites, (FavoriteRefused(**reply(message), user=message.user, peer=message.peer, refusal=refusal),)
     if isinstance(message, RemoveFavorite):
-        return _remove(known, message)
-    added = FavoriteAdded(**_of(message))
-    if message.peer in known.peers:
+        return _remove(state, message)
+    added = FavoriteAdded(**reply(message), user=message.user, peer=message.peer)
+    if message.peer in state.peers:
         return favorites, (added,)
-    follow = Follow(id=derived_id(message.id, 1), at=message.at, user=message.peer, follower=message.user)
-    return replace(known, peers={**known.peers, message.peer: message.at}), (added, follow)
+    follow = Follow(**derive(message, 1), user=message.peer, follower=message.user)
+    return replace(state, peers={**state.peers, message.peer: message.at}), (added, follow)
 
 
 def refusal_of(favorites: Favorites, message: AddFavorite | RemoveFavorite) -> FavoriteRefusal | None:
@@ -74,16 +73,11 @@ def refusal_of(favorites: Favorites, message: AddFavorite | RemoveFavorite) -> F
     return FavoriteRefusal.TOO_MANY_FAVORITES if full else None
 
 
-def _of(message: AddFavorite | RemoveFavorite | BarFavorite) -> dict[str, Any]:
-    return {
-        "id": derived_id(message.id, 0), "at": message.at, "cause": message.id, "user": message.user, "peer": message.peer,
-    }  # fmt: skip
-
-
 def _remove(favorites: Favorites, message: RemoveFavorite | BarFavorite) -> Decision:
     rest = {peer: at for peer, at in favorites.peers.items() if peer != message.peer}
-    unfollow = Unfollow(id=derived_id(message.id, 1), at=message.at, user=message.peer, follower=message.user)
-    return replace(favorites, peers=rest), (FavoriteRemoved(**_of(message)), unfollow)
+    removed = FavoriteRemoved(**reply(message), user=message.user, peer=message.peer)
+    unfollow = Unfollow(**derive(message, 1), user=message.peer, follower=message.user)
+    return replace(favorites, peers=rest), (removed, unfollow)
 
 
 # --- followers --------------------------------------------------------------------------------------------------------------
@@ -91,22 +85,20 @@ def _remove(favorites: Favorites, message: RemoveFavorite | BarFavorite) -> Deci
 
 def decide_followers(followers: Followers | None, message: FollowersInbox) -> tuple[Followers | None, Sequence[Message]]:
     """Decide one message of a user's followers."""
-    known = followers or Followers()
+    state = followers or Followers()
     match message:
-        case Follow() if message.follower not in known.users and len(known.users) < MAX_FOLLOWERS:
-            return replace(known, users=(*known.users, UserId(message.follower))), ()
-        case Unfollow() if message.follower in known.users:
-            rest = tuple(user for user in known.users if user != message.follower)
-            return (replace(known, users=rest) if rest else None), ()
-        case CameOnline() if known.users and (known.told_at is None or known.told_at + TOLD_EVERY <= message.at):
-            return replace(known, told_at=message.at), _tell(known, message)
+        case Follow() if message.follower not in state.users and len(state.users) < MAX_FOLLOWERS:
+            return replace(state, users=(*state.users, UserId(message.follower))), ()
+        case Unfollow() if message.follower in state.users:
+            rest = tuple(user for user in state.users if user != message.follower)
+            return (replace(state, users=rest) if rest else None), ()
+        case CameOnline() if state.users and (state.told_at is None or state.told_at + TOLD_EVERY <= message.at):
+            return replace(state, told_at=message.at), _tell(state, message)
     return followers, ()
 
 
 def _tell(followers: Followers, message: CameOnline) -> list[FavoriteCameOnline]:
     return [
-        FavoriteCameOnline(
-            id=derived_id(message.id, f"to/{n}"), at=message.at, cause=message.id, user=UserId(message.user), follower=follower
-        )
-        for n, follower in enumerate(followers.users)
+        FavoriteCameOnline(**reply(message, f"to/{number}"), user=UserId(message.user), follower=follower)
+        for number, follower in enumerate(followers.users)
     ]

@@ -10,11 +10,11 @@ from typing import Annotated, Final
 from msgspec import Meta
 
 from schemas.balance import EntryRecorded
-from schemas.log.base import Fact, Id, Message, Refused, State, Time, UserId, Wake
-from schemas.user import Role, User_, UserSignedUp
+from schemas.log.base import Fact, Fields, Id, Message, Refused, State, Time, Wake
+from schemas.user import PeerCommand, PeerFact, Role, User_, UserCommand, UserFact, UserSignedUp
 
 PENALTIES: Final = "@penalties"
-# A person blocks dozens, and a troll hundreds; the line knows them all by heart.
+# A person blocks dozens of others, and a troll hundreds; the line of a user keeps them all in its state.
 MAX_BLOCKS: Final = 2_000
 MAX_RULES: Final = 20
 
@@ -69,43 +69,31 @@ SHIPPED_RULES: Final = (
 _Rules = Annotated[tuple[BlockRule, ...], Meta(max_length=MAX_RULES)]
 
 
-class BlockUser(Message):
+class BlockUser(PeerCommand):
     """`user` blocks `peer`."""
 
-    user: User_
-    peer: User_
     reason: BlockReason
     rules: _Rules = ()
 
 
-class UnblockUser(Message):
+class UnblockUser(PeerCommand):
     """`user` takes the block back; what it counted stays counted."""
 
-    user: User_
-    peer: User_
 
-
-class UserBlocked(Fact):
+class UserBlocked(PeerFact):
     """The block stands (told again when its reason changes)."""
 
-    user: UserId
-    peer: UserId
     reason: BlockReason
     rules: _Rules = ()
 
 
-class UserUnblocked(Fact):
+class UserUnblocked(PeerFact):
     """The block is gone."""
 
-    user: UserId
-    peer: UserId
 
-
-class BlockRefused(Refused):
+class BlockRefused(PeerFact, Refused):
     """Nothing was changed."""
 
-    user: UserId
-    peer: UserId
     refusal: BlockRefusal
 
 
@@ -118,63 +106,59 @@ class Blocks(State):
 # --- the record of the blocked ----------------------------------------------------------------------------------------------
 
 
-class CountBlock(Message):
+class CountBlock(UserCommand):
     """`by` has blocked `user`: count it, and see what follows."""
 
-    user: User_
     by: User_
     reason: BlockReason
     rules: _Rules = ()
 
 
-class PublishRules(Message):
+class RulebookFields(Fields):
+    """The rulebook, what is in it, and who put that there."""
+
+    rulebook: str
+    rules: _Rules
+    by: str = ""
+
+
+class PublishRules(Message, RulebookFields):
     """The rules from now on."""
 
-    rulebook: str
-    rules: _Rules
-    by: str = ""
 
-
-class RulesPublished(Fact):
+class RulesPublished(Fact, RulebookFields):
     """The rules are these."""
 
-    rulebook: str
-    rules: _Rules
-    by: str = ""
 
-
-class Review(Message):
+class Review(UserCommand):
     """A person looked at a consequence: it stands, or it is taken back (the coins returned, the ban lifted)."""
 
-    user: User_
     case: Id
     upheld: bool
     by: str
 
 
-class ConsequenceDrawn(Fact):
+class _OfCase(UserFact):
+    case: Id
+
+
+class ConsequenceDrawn(_OfCase):
     """A rule fired; it waits for a review."""
 
-    user: UserId
-    case: Id
     rule: BlockRule
     by: tuple[str, ...]
 
 
-class ConsequenceReviewed(Fact):
+class ConsequenceReviewed(_OfCase):
     """The review's outcome."""
 
-    user: UserId
-    case: Id
     upheld: bool
     reviewer: str
 
 
-class ReviewRefused(Refused):
+class ReviewRefused(_OfCase, Refused):
     """There is no such case that waits for a review."""
 
-    user: UserId
-    case: Id
     refusal: BlockRefusal
 
 

@@ -4,12 +4,13 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Final
 
-from schemas.log.base import Fact, Message, Refused, State, Time, UserId, Wake
-from schemas.user import CameOnline, User_
+from schemas.log.base import Refused, State, Time, UserId, Wake
+from schemas.user import CameOnline, PeerCommand, PeerFact, User_, UserCommand, UserFact
 
 # A person likes dozens; each is a line in one state.
 MAX_FAVORITES: Final = 1_000
-# So many followers are told: each is a record in one transaction. Who comes later is a follower without notices.
+# So many followers are told that a user has come online, each by one record of one transaction. Whoever follows later is not
+# told.
 MAX_FOLLOWERS: Final = 10_000
 # A phone on a bad line comes online again and again; its followers are told once.
 TOLD_EVERY: Final = timedelta(minutes=10)
@@ -24,53 +25,33 @@ class FavoriteRefusal(StrEnum):
     NOT_FAVORITE = "not_favorite"
 
 
-class AddFavorite(Message):
+class AddFavorite(PeerCommand):
     """`user` likes `peer`."""
 
-    user: User_
-    peer: User_
 
-
-class RemoveFavorite(Message):
+class RemoveFavorite(PeerCommand):
     """`user` does not like `peer` any more."""
 
-    user: User_
-    peer: User_
 
-
-class BarFavorite(Message):
+class BarFavorite(PeerCommand):
     """One of the two has blocked the other: `user` cannot like `peer`."""
 
-    user: User_
-    peer: User_
 
-
-class UnbarFavorite(Message):
+class UnbarFavorite(PeerCommand):
     """One block between the two is gone."""
 
-    user: User_
-    peer: User_
 
-
-class FavoriteAdded(Fact):
+class FavoriteAdded(PeerFact):
     """The favourite is there (told again when it was there before)."""
 
-    user: UserId
-    peer: UserId
 
-
-class FavoriteRemoved(Fact):
+class FavoriteRemoved(PeerFact):
     """The favourite is gone: taken back, or one of the two has blocked the other."""
 
-    user: UserId
-    peer: UserId
 
-
-class FavoriteRefused(Refused):
+class FavoriteRefused(PeerFact, Refused):
     """Nothing was changed."""
 
-    user: UserId
-    peer: UserId
     refusal: FavoriteRefusal
 
 
@@ -81,24 +62,21 @@ class Favorites(State):
     barred: tuple[str, ...] = ()
 
 
-class Follow(Message):
+class Follow(UserCommand):
     """`follower` likes `user`."""
 
-    user: User_
     follower: User_
 
 
-class Unfollow(Message):
+class Unfollow(UserCommand):
     """`follower` does not like `user` any more."""
 
-    user: User_
     follower: User_
 
 
-class FavoriteCameOnline(Fact):
+class FavoriteCameOnline(UserFact):
     """To one follower: `user` has come online."""
 
-    user: UserId
     follower: UserId
 
 

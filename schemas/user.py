@@ -60,6 +60,18 @@ class UserFact(Fact):
     user: UserId
 
 
+class PeerCommand(UserCommand):
+    """A command that is about `user` and one other user, `peer`."""
+
+    peer: User_
+
+
+class PeerFact(UserFact):
+    """A fact about `user` and one other user, `peer`."""
+
+    peer: UserId
+
+
 # --- the user's inbox -------------------------------------------------------------------------------------------------------
 
 
