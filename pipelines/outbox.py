@@ -14,7 +14,7 @@ from zlib import crc32
 
 from msgspec.structs import replace
 
-from schemas.log.base import Message, Wake, derived_id
+from schemas.log.base import Message, Wake, reply, same_fields
 from schemas.outbox import (
     FIRST_RETRY,
     LONGEST_RETRY,
@@ -63,47 +63,47 @@ def decide(effect: Effect | None, message: OutboxInbox) -> Decision:
 def _owe(effect: Effect | None, message: OweEffect | CallEnded) -> Decision:
     if effect is not None:
         return effect, ()
-    if isinstance(message, CallEnded):
-        kind, provider, subject = EffectKind.CLOSE_ROOM, message.room, str(message.call)
-        name, expires_at = close_room_id(message.call), message.at + ROOM_EXPIRES
-    else:
-        kind, provider, subject = message.kind, message.provider, message.subject
-        name, expires_at = message.effect, message.expires_at
-    postback = message.postback if isinstance(message, OweEffect) else None
-    return _due(Effect(kind, provider, subject, expires_at, EffectStatus.DUE, postback=postback), name, message)
+    if isinstance(message, OweEffect):
+        return _due(Effect(**same_fields(message, Effect), status=EffectStatus.DUE), message.effect, message)
+    close_room = Effect(
+        kind=EffectKind.CLOSE_ROOM, provider=message.room, subject=message.call, expires_at=message.at + ROOM_EXPIRES,
+        status=EffectStatus.DUE,
+    )  # fmt: skip
+    return _due(close_room, close_room_id(message.call), message)
 
 
-def _of(effect: Effect, name: str, message: Message) -> dict[str, Any]:
+def _fields(effect: Effect, name: str) -> dict[str, Any]:
+    """What every fact of an effect says."""
     return {
-        "id": derived_id(message.id, 0), "at": message.at, "cause": message.id, "effect": name, "kind": effect.kind,
-        "provider": effect.provider, "subject": effect.subject, "attempt": effect.attempt,
+        "effect": name, "kind": effect.kind, "provider": effect.provider, "subject": effect.subject, "attempt": effect.attempt,
     }  # fmt: skip
 
 
 def _due(effect: Effect, name: str, message: Message) -> Decision:
     after = replace(effect, status=EffectStatus.DUE, next_at=None, forget_at=None)
-    return after, (EffectDue(**_of(after, name, message), expires_at=after.expires_at, postback=after.postback),)
+    due = EffectDue(**reply(message), **_fields(after, name), expires_at=after.expires_at, postback=after.postback)
+    return after, (due,)
 
 
 def _report(effect: Effect, message: ReportAttempt) -> Decision:
     if effect.status is not EffectStatus.DUE or message.attempt != effect.attempt:
         return effect, ()
-    said: dict[str, Any] = {"status": message.status, "detail": message.detail}
-    told = replace(effect, http_status=message.status, detail=message.detail)
+    tried = replace(effect, http_status=message.status, detail=message.detail)
+    fields = _fields(effect, message.effect) | {"detail": message.detail}
     match message.outcome:
         case AttemptOutcome.ACCEPTED:
             kept = REMEMBERED_FOR if effect.postback is None else POSTBACK_REMEMBERED_FOR
-            after = replace(told, status=EffectStatus.ACCEPTED, forget_at=message.at + kept)
-            return after, (EffectAccepted(**_of(after, message.effect, message), detail=message.detail),)
+            after = replace(tried, status=EffectStatus.ACCEPTED, forget_at=message.at + kept)
+            return after, (EffectAccepted(**reply(message), **fields),)
         case AttemptOutcome.REFUSED:
-            after = replace(told, status=EffectStatus.REFUSED, forget_at=message.at + KEPT_FOR_A_PERSON)
-            return after, (EffectRefused(**_of(after, message.effect, message), **said),)
+            after = replace(tried, status=EffectStatus.REFUSED, forget_at=message.at + KEPT_FOR_A_PERSON)
+            return after, (EffectRefused(**reply(message), **fields, status=message.status),)
         case AttemptOutcome.FAILED:
             next_at = message.at + pause(message.effect, effect.attempt, message.retry_after_s)
             if next_at >= effect.expires_at:
-                return _expire(told, message.effect, message)
-            after = replace(told, status=EffectStatus.WAITING, next_at=next_at)
-            return after, (EffectPostponed(**_of(after, message.effect, message), next_at=next_at, **said),)
+                return _expire(tried, message)
+            after = replace(tried, status=EffectStatus.WAITING, next_at=next_at)
+            return after, (EffectPostponed(**reply(message), **fields, next_at=next_at, status=message.status),)
 
 
 def pause(name: str, attempt: int, retry_after_s: float) -> timedelta:
@@ -114,11 +114,12 @@ def pause(name: str, attempt: int, retry_after_s: float) -> timedelta:
     return max(wait * (1 + spread), timedelta(seconds=retry_after_s))
 
 
-def _expire(effect: Effect, name: str, message: Message) -> Decision:
-    after = replace(
-        effect, status=EffectStatus.EXPIRED, next_at=None, forget_at=message.at + KEPT_FOR_A_PERSON
+def _expire(effect: Effect, message: ReportAttempt) -> Decision:
+    after = replace(effect, status=EffectStatus.EXPIRED, next_at=None, forget_at=message.at + KEPT_FOR_A_PERSON)
+    expired = EffectExpired(
+        **reply(message), **_fields(after, message.effect), status=effect.http_status, detail=effect.detail
     )  # fmt: skip
-    return after, (EffectExpired(**_of(after, name, message), status=effect.http_status, detail=effect.detail),)
+    return after, (expired,)
 
 
 def _wake(effect: Effect | None, message: Wake) -> Decision:
@@ -131,8 +132,8 @@ def _wake(effect: Effect | None, message: Wake) -> Decision:
     return effect, ()
 
 
-def _reached(due: datetime | None, at: datetime) -> bool:
-    return due is not None and due <= at
+def _reached(moment: datetime | None, at: datetime) -> bool:
+    return moment is not None and moment <= at
 
 
 def _redrive(effect: Effect, message: RedriveEffect) -> Decision:

@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-from schemas.log.base import Fact, Id, Message, State, Time, Wake
+from schemas.log.base import Fact, Fields, Id, Message, State, Time, Wake
 from schemas.postback import Postback
 from schemas.video import CallEnded
 
@@ -52,21 +52,30 @@ def close_room_id(call: str) -> str:
     return f"close_room/{call}"
 
 
-class OweEffect(Message):
-    """Do this, until `expires_at`: later it is of no use any more. `subject`: the call, or the user who is told of."""
+class EffectName(Fields):
+    """Which effect."""
 
     effect: Id
+
+
+class EffectFields(Fields):
+    """What is to be done, by whom, and about what: `subject` is the call, or the user who is told of."""
+
     kind: EffectKind
     provider: str
     subject: str
+
+
+class OweEffect(Message, EffectName, EffectFields):
+    """Do this, until `expires_at`: later it is of no use any more. `subject`: the call, or the user who is told of."""
+
     expires_at: Time
     postback: Postback | None = None
 
 
-class ReportAttempt(Message):
+class ReportAttempt(Message, EffectName):
     """`dispatch` has tried; `retry_after_s`: what the vendor asked for (0: nothing)."""
 
-    effect: Id
     attempt: int
     outcome: AttemptOutcome
     status: int = 0
@@ -74,19 +83,14 @@ class ReportAttempt(Message):
     retry_after_s: float = 0.0
 
 
-class RedriveEffect(Message):
+class RedriveEffect(Message, EffectName):
     """An operator has mended the cause: try a refused or expired effect again, until `expires_at`."""
 
-    effect: Id
     expires_at: Time
     by: str
 
 
-class _OfEffect(Fact):
-    effect: Id
-    kind: EffectKind
-    provider: str
-    subject: str
+class _OfEffect(Fact, EffectName, EffectFields):
     attempt: int
 
 
@@ -128,12 +132,9 @@ class EffectExpired(_OfEffect):
 OUTBOX_FACTS: Final = (EffectDue, EffectAccepted, EffectPostponed, EffectRefused, EffectExpired)
 
 
-class Effect(State):
+class Effect(State, EffectFields):
     """An effect: what, where it stands, how many attempts were due so far, and why the last one failed."""
 
-    kind: EffectKind
-    provider: str
-    subject: str
     expires_at: Time
     status: EffectStatus
     attempt: int = 1
