@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from msgspec.structs import asdict
 
 from schemas.ads import ShareHashes, hashed_email, hashed_phone
-from schemas.log.base import Message, UserId, Wake, derived_id
+from schemas.log.base import Message, UserId, Wake, derive, reply, same_fields
 from schemas.profile import (
     PrivateProfile,
     PrivateProfileInbox,
@@ -29,9 +29,8 @@ def decide(profile: Profile | None, message: ProfileInbox) -> tuple[Profile | No
     """Decide one message of a public profile."""
     if isinstance(message, Wake):
         return profile, ()
-    shown = {name: value for name, value in asdict(message).items() if name not in ("id", "at", "user")}
-    put = ProfilePut(id=derived_id(message.id, 0), at=message.at, cause=message.id, user=UserId(message.user), **shown)
-    return Profile(**shown, changed_at=message.at), (put,)
+    put = ProfilePut(**reply(message), **same_fields(message, ProfilePut))
+    return Profile(**same_fields(message, Profile), changed_at=message.at), (put,)
 
 
 def decide_private(
@@ -42,24 +41,18 @@ def decide_private(
         case Wake():
             return profile, ()
         case PutPrivateProfile():
-            after = PrivateProfile(message.birth_date, message.email, message.phone, message.legal_name)
-            told = tuple(name for name, value in asdict(after).items() if value)
-            put = PrivateProfilePut(
-                id=derived_id(message.id, 0), at=message.at, cause=message.id, user=UserId(message.user), told=told
-            )
-            hashes = ShareHashes(
-                id=derived_id(message.id, "hashes"), at=message.at, user=UserId(message.user),
-                email_sha256=hashed_email(message.email), phone_sha256=hashed_phone(message.phone),
-            )  # fmt: skip
+            after = PrivateProfile(**same_fields(message, PrivateProfile))
+            known = tuple(name for name, value in asdict(after).items() if value)
+            put = PrivateProfilePut(**reply(message), user=message.user, told=known)
+            email, phone = hashed_email(message.email), hashed_phone(message.phone)
+            hashes = ShareHashes(**derive(message, "hashes"), user=message.user, email_sha256=email, phone_sha256=phone)
             return after, (put, hashes)
         case ReadPrivateProfile():
             return profile, (_read(profile, message),)
 
 
 def _read(profile: PrivateProfile | None, message: ReadPrivateProfile) -> Message:
-    id_, user, by = derived_id(message.id, 0), UserId(message.user), UserId(message.by)
+    user, by = message.user, UserId(message.by)
     if profile is None:
-        return PrivateProfileRefused(
-            id=id_, at=message.at, cause=message.id, user=user, by=by, refusal=ProfileRefusal.PROFILE_UNKNOWN
-        )
-    return PrivateProfileRead(id=id_, at=message.at, cause=message.id, user=user, by=by, reason=message.reason)
+        return PrivateProfileRefused(**reply(message), user=user, by=by, refusal=ProfileRefusal.PROFILE_UNKNOWN)
+    return PrivateProfileRead(**reply(message), user=user, by=by, reason=message.reason)

@@ -6,8 +6,8 @@ from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta
 
-from schemas.log.base import Fact, Message, Refused, State, Time, UserId, Wake
-from schemas.user import Short, User_
+from schemas.log.base import Fields, Refused, State, Time, UserId, Wake
+from schemas.user import Short, User_, UserCommand, UserFact
 
 MAX_PHOTOS: Final = 10
 MAX_LANGUAGES: Final = 10
@@ -21,10 +21,9 @@ Languages = Annotated[tuple[Short, ...], Meta(max_length=MAX_LANGUAGES)]
 Age = Annotated[int, Meta(ge=0, le=120)]
 
 
-class PutProfile(Message):
+class PutProfile(UserCommand):
     """The public part is like this from now on."""
 
-    user: User_
     name: Short
     age: Age = 0
     country: Short = ""
@@ -33,27 +32,24 @@ class PutProfile(Message):
     about: About = ""
 
 
-class ProfilePut(Fact):
+class ProfileFields(Fields):
+    """What a public profile says."""
+
+    name: str
+    age: int = 0
+    country: str = ""
+    languages: tuple[str, ...] = ()
+    photos: tuple[str, ...] = ()
+    about: str = ""
+
+
+class ProfilePut(UserFact, ProfileFields):
     """The public part is like this."""
 
-    user: UserId
-    name: str
-    age: int = 0
-    country: str = ""
-    languages: tuple[str, ...] = ()
-    photos: tuple[str, ...] = ()
-    about: str = ""
 
-
-class Profile(State):
+class Profile(State, ProfileFields):
     """What everybody may see of a user."""
 
-    name: str
-    age: int = 0
-    country: str = ""
-    languages: tuple[str, ...] = ()
-    photos: tuple[str, ...] = ()
-    about: str = ""
     changed_at: Time | None = None
 
 
@@ -66,44 +62,39 @@ class ProfileRefusal(StrEnum):
     PROFILE_UNKNOWN = "profile_unknown"
 
 
-class PutPrivateProfile(Message):
+class PutPrivateProfile(UserCommand):
     """The private part is like this from now on; `birth_date` is an ISO date, or empty."""
 
-    user: User_
     birth_date: Short = ""
     email: Line = ""
     phone: Short = ""
     legal_name: Line = ""
 
 
-class ReadPrivateProfile(Message):
+class ReadPrivateProfile(UserCommand):
     """Staff wants to see it, and says why."""
 
-    user: User_
     by: User_
     reason: Line
 
 
-class PrivateProfilePut(Fact):
+class PrivateProfilePut(UserFact):
     """The private part was changed; `told`: which of its fields are there now."""
 
-    user: UserId
     told: tuple[str, ...] = ()
 
 
-class PrivateProfileRead(Fact):
+class PrivateProfileRead(UserFact):
     """Staff has seen it."""
 
     changes_state: ClassVar[bool] = False
-    user: UserId
     by: UserId
     reason: str
 
 
-class PrivateProfileRefused(Refused):
+class PrivateProfileRefused(UserFact, Refused):
     """There is none."""
 
-    user: UserId
     by: UserId
     refusal: ProfileRefusal
 

@@ -57,7 +57,7 @@ def _populate(views: Views, users: int, online: int, chance: random.Random) -> R
         if streamer:
             spoken = tuple(sorted(chance.sample(LANGUAGES, chance.choice((1, 1, 2)))))
             views.of(PROFILE)[f"u{number}"] = Profile(
-                f"Name {number}", 25, chance.choice(COUNTRIES), spoken, ("https://x/p.jpg",)
+                name=f"Name {number}", age=25, country=chance.choice(COUNTRIES), languages=spoken, photos=("https://x/p.jpg",)
             )
     rooms = Rooms(views)
     rooms._rules(Role.USER, RULES)
@@ -69,7 +69,7 @@ def _befriend(views: Views, room: Room, user: str, online: int, chance: random.R
     some = [f"u{chance.randrange(online)}" for _ in range(160)]
     views.of(FAVORITES)[user] = type("Likes", (), {"peers": dict.fromkeys(some[:30], now())})()
     views.of(LINE)[user] = Line(role=Role.USER, barred=tuple(some[60:]))
-    views.of(PROFILE)[user] = Profile("Viewer", 30, chance.choice(COUNTRIES), ("de", "en"))
+    views.of(PROFILE)[user] = Profile(name="Viewer", age=30, country=chance.choice(COUNTRIES), languages=("de", "en"))
     room._affinity[user] = {name: chance.uniform(1, 100) for name in some[30:60]}
 
 
