@@ -25,7 +25,7 @@ from schemas.interaction import (
     RecordView,
     pair_of,
 )
-from schemas.log.base import Message, UserId, Wake, derived_id
+from schemas.log.base import Message, UserId, Wake, derive, reply
 from schemas.log.windows import add, bucket_of, within
 from schemas.panel import CountAction, Counter
 from schemas.video import CallEnded
@@ -59,12 +59,12 @@ def decide(pair: Pair | None, message: PairInbox) -> tuple[Pair | None, Sequence
             return pair, ()
         return _as_of(pair, bucket_of(message.at, HOUR_S)), ()
     done = _read(message)
-    known = pair or Pair({}, message.at)
-    late = message.at < known.seen_at - LATE
-    after = known if late else _count(known, done, message)
+    state = pair or Pair({}, message.at)
+    late = message.at < state.seen_at - LATE
+    after = state if late else _count(state, done, message)
     fact = InteractionRecorded(
-        id=derived_id(message.id, f"pair/{done.kind}"), at=message.at, cause=message.id, pair=pair_of(done.user, done.peer),
-        user=done.user, peer=done.peer, kind=done.kind, amount=done.amount, affinity=after.affinity, late=late,
+        **reply(message, f"pair/{done.kind}"), pair=pair_of(done.user, done.peer), user=done.user, peer=done.peer,
+        kind=done.kind, amount=done.amount, affinity=after.affinity, late=late,
     )  # fmt: skip
     return (after if after.points else None), (fact, *_actions(message))
 
@@ -80,8 +80,8 @@ def _actions(message: Message) -> tuple[CountAction, ...]:
         case _:
             return ()
     return tuple(
-        CountAction(id=derived_id(message.id, f"count/{n}"), at=message.at, user=user, counts=counts)
-        for n, (user, counts) in enumerate(sides)
+        CountAction(**derive(message, f"count/{number}"), user=user, counts=counts)
+        for number, (user, counts) in enumerate(sides)
     )
 
 

@@ -4,7 +4,7 @@
 from collections.abc import Sequence
 
 from schemas.ads import ShareRules
-from schemas.log.base import Message, UserId, Wake, derived_id
+from schemas.log.base import Message, UserId, Wake, derive, reply
 from schemas.log.entity import PARTITIONS, broadcast_keys
 from schemas.postback import PostbackBook, PostbackRulesPut, RulesInbox
 
@@ -15,11 +15,7 @@ def decide(book: PostbackBook | None, message: RulesInbox) -> tuple[PostbackBook
         return book, ()
     after = PostbackBook((book.version if book else 0) + 1, message.rules)
     put = PostbackRulesPut(
-        id=derived_id(message.id, 0), at=message.at, cause=message.id, book=message.book, rules=after.rules,
-        version=after.version, by=message.by,
+        **reply(message), book=message.book, rules=after.rules, version=after.version, by=message.by
     )  # fmt: skip
-    shares = [
-        ShareRules(id=derived_id(message.id, f"to/{key}"), at=message.at, user=UserId(key), shared=after)
-        for key in broadcast_keys(PARTITIONS)
-    ]
+    shares = [ShareRules(**derive(message, f"to/{key}"), user=UserId(key), shared=after) for key in broadcast_keys(PARTITIONS)]
     return after, (put, *shares)

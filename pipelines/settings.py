@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from schemas.log.base import Message, Wake, derived_id
+from schemas.log.base import Message, Wake, reply
 from schemas.settings import PutSettings, Settings, SettingsInbox, SettingsPut
 
 
@@ -14,12 +14,6 @@ def decide(settings: Settings | None, message: SettingsInbox) -> tuple[Settings 
         case PutSettings():
             version = settings.version + 1 if settings else 1
             put = SettingsPut(
-                id=derived_id(message.id, 0),
-                at=message.at,
-                cause=message.id,
-                name=message.name,
-                settings=message.settings,
-                version=version,
-                by=message.by,
-            )
+                **reply(message), name=message.name, settings=message.settings, version=version, by=message.by
+            )  # fmt: skip
             return Settings(message.settings, version), (put,)

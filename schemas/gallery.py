@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from schemas.blocklist import BlockReason, UserBlocked
 from schemas.gift import GiftSent
-from schemas.log.base import Fact, Message, State, UserId, Wake
+from schemas.log.base import Fact, Fields, Message, State, UserId, Wake
 from schemas.log.windows import expires_at
 from schemas.user import Role, Short, User_
 from schemas.video import CallEnded
@@ -113,20 +113,20 @@ SHIPPED_RULES: Final = {
 }
 
 
-class PutGalleryRules(Message):
+class GalleryRulesFields(Fields):
+    """A role, what it sees, and who decided that."""
+
+    role: Role
+    rules: GalleryRules
+    by: str = ""
+
+
+class PutGalleryRules(Message, GalleryRulesFields):
     """What a role sees from now on."""
 
-    role: Role
-    rules: GalleryRules
-    by: str = ""
 
-
-class GalleryRulesPut(Fact):
+class GalleryRulesPut(Fact, GalleryRulesFields):
     """What a role sees."""
-
-    role: Role
-    rules: GalleryRules
-    by: str = ""
 
 
 # --- impressions ------------------------------------------------------------------------------------------------------------
