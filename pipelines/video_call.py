@@ -9,7 +9,7 @@ Refusals: `schemas.video.CallRefusal`, in order of precedence.
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -25,7 +25,7 @@ from schemas.billing import (
     TariffSelected,
     Traits,
 )
-from schemas.log.base import Message, MessageId, UserId, Wake, derived_id
+from schemas.log.base import Message, MessageId, Reply, UserId, Wake, derive, reply, same_fields
 from schemas.user import Role
 from schemas.video import (
     RING_TIMEOUT,
@@ -72,6 +72,8 @@ OF_CALLEE: Final = {
 
 Decision = tuple[Call | None, Sequence[Message]]
 CallCommand = AcceptCall | DeclineCall | HangUp | OpenRoom
+# What a call that is being placed waits for.
+Answer = LineSeized | LineRefused | TariffSelected | BillOpened | BillRefused
 
 
 def decide(call: Call | None, message: CallInbox) -> Decision:
@@ -79,12 +81,12 @@ def decide(call: Call | None, message: CallInbox) -> Decision:
     if call is None:
         return _place(message) if isinstance(message, PlaceCall) else _unknown(message)
     if call.status is CallStatus.CONNECTED and (over := _overdue(call, message.at)):
-        ended, told = _end(call, message, *over)
+        ended, messages = _end(call, message, *over)
         after, more = decide(ended, message) if not isinstance(message, Wake) else (ended, ())
-        return after, (*told, *more)
+        return after, (*messages, *more)
     match message:
         case PlaceCall():
-            return call, (_standing(call, message),)
+            return call, (_repeated(call, message),)
         case LineSeized() | LineRefused() | TariffSelected() | BillOpened() | BillRefused():
             return _answered(call, message)
         case AcceptCall() | DeclineCall() | HangUp() | OpenRoom():
@@ -92,7 +94,7 @@ def decide(call: Call | None, message: CallInbox) -> Decision:
         case BeatCall():
             return _beat(call, message), ()
         case EndCall():
-            return _told_to_end(call, message)
+            return _end_from_outside(call, message)
         case Wake():
             return _wake(call, message)
 
@@ -103,12 +105,9 @@ def sides(caller: str, callee: str, caller_role: Role, callee_role: Role) -> tup
     return (UserId(callee), UserId(caller)) if callee_pays else (UserId(caller), UserId(callee))
 
 
-def _of(call_id: str, call: Call, message: Message, ordinal: int, at: datetime) -> dict[str, Any]:
-    cause = call.placed_by if call.status is CallStatus.PLACING else message.id
-    return {
-        "id": derived_id(message.id, ordinal), "at": at, "cause": cause, "call": call_id, "caller": call.caller,
-        "callee": call.callee, "kind": call.kind,
-    }  # fmt: skip
+def _reply(call: Call, message: Message, at: datetime | None = None) -> Reply:
+    """The envelope of a fact of the call. While it is being placed, its facts answer the command that places it."""
+    return reply(message, at=at, to=call.placed_by if call.status is CallStatus.PLACING else "")
 
 
 def _name(message: CallInbox) -> str:
@@ -122,21 +121,11 @@ def _unknown(message: CallInbox) -> Decision:
 
 
 def _refused(message: CallCommand, refusal: CallRefusal) -> CallCommandRefused:
-    return CallCommandRefused(
-        id=derived_id(message.id, "refused"), at=message.at, cause=message.id, call=message.call, refusal=refusal
-    )  # fmt: skip
+    return CallCommandRefused(**reply(message, "refused"), call=message.call, refusal=refusal)
 
 
-def _standing(call: Call, message: PlaceCall | AcceptCall | HangUp) -> CallRepeated:
-    return CallRepeated(
-        id=derived_id(message.id, 0),
-        at=message.at,
-        cause=message.id,
-        call=message.call,
-        status=call.status,
-        refusal=call.refusal,
-        shortfall_coins=call.shortfall_coins,
-    )
+def _repeated(call: Call, message: PlaceCall | AcceptCall | HangUp) -> CallRepeated:
+    return CallRepeated(**reply(message), call=message.call, **same_fields(call, CallRepeated))
 
 
 # --- placing ----------------------------------------------------------------------------------------------------------------
@@ -145,45 +134,29 @@ def _standing(call: Call, message: PlaceCall | AcceptCall | HangUp) -> CallRepea
 def _place(message: PlaceCall) -> Decision:
     clip = message.kind is CallKind.CLIP
     call = Call(
-        UserId(message.caller),
-        UserId(message.callee),
-        message.kind,
-        CallStatus.PLACING,
-        MessageId(message.id),
-        message.at,
-        message.caller_role,
-        message.callee_role,
-        message.clip,
-        message.clip_s,
-        ("caller", "tariff") if clip else ("caller", "callee", "tariff"),
-    )
+        **same_fields(message, Call), status=CallStatus.PLACING, placed_by=MessageId(message.id), placed_at=message.at,
+        waiting=("caller", "tariff") if clip else ("caller", "callee", "tariff"),
+    )  # fmt: skip
     if message.caller == message.callee:
         return _refuse(replace(call, waiting=()), message, CallRefusal.SAME_USER)
     roles = (message.caller_role, message.callee_role)
     payer, _ = sides(message.caller, message.callee, *roles)
-    pays = roles if payer == message.caller else roles[::-1]
-    seizes = [
-        SeizeLine(
-            id=derived_id(message.id, ordinal), at=message.at, user=UserId(user), call=message.call, peer=peer, online=online
-        )
-        for ordinal, (user, peer, online) in enumerate(
-            (
-                (message.caller, message.callee, message.kind is CallKind.ROULETTE),
-                (message.callee, message.caller, True),
-            )[: 1 if clip else 2]
-        )
+    traits = Traits(message.kind, *(roles if payer == message.caller else roles[::-1]), message.country, message.tags)
+    select = SelectTariff(**derive(message, 2), book=BOOK, call=message.call, traits=traits)
+    return replace(call, traits=traits), (*_seizes(message), select)
+
+
+def _seizes(message: PlaceCall) -> list[SeizeLine]:
+    """Asks for the lines: a clip takes only its viewer's, roulette takes a caller only who is online."""
+    caller = (message.caller, message.callee, message.kind is CallKind.ROULETTE)
+    callee = (message.callee, message.caller, True)
+    return [
+        SeizeLine(**derive(message, ordinal), user=user, call=message.call, peer=peer, online=online)
+        for ordinal, (user, peer, online) in enumerate((caller,) if message.kind is CallKind.CLIP else (caller, callee))
     ]
-    select = SelectTariff(
-        id=derived_id(message.id, 2),
-        at=message.at,
-        book=BOOK,
-        call=message.call,
-        traits=Traits(message.kind, *pays, message.country, message.tags),
-    )
-    return replace(call, traits=select.traits), (*seizes, select)
 
 
-def _answered(call: Call, message: LineSeized | LineRefused | TariffSelected | BillOpened | BillRefused) -> Decision:
+def _answered(call: Call, message: Answer) -> Decision:
     """One of the answers that placing waits for; the last one decides."""
     if call.status is not CallStatus.PLACING:
         return call, ()
@@ -209,56 +182,49 @@ def _answered(call: Call, message: LineSeized | LineRefused | TariffSelected | B
 
 
 def _worse(call: Call, refusal: CallRefusal) -> Call:
-    known = call.refusal
-    first = refusal if known is None or PRECEDENCE.index(refusal) < PRECEDENCE.index(known) else known
+    """Of two refusals the one that comes first in the order of precedence stays."""
+    first = refusal if call.refusal is None else min(refusal, call.refusal, key=PRECEDENCE.index)
     return replace(call, refusal=first)
 
 
-def _placed(call: Call, message: LineSeized | LineRefused | TariffSelected | BillOpened | BillRefused) -> Decision:
+def _placed(call: Call, message: Answer) -> Decision:
     """All answers are there."""
-    name = message.call
     if call.refusal is not None:
         return _refuse(call, message, call.refusal)
     if call.reason is not None:  # given up while it was being placed
         return _end(call, message, call.reason, message.at)
     if not call.billed:
-        assert call.tariff is not None
-        assert call.traits is not None
-        payer, earner = sides(call.caller, call.callee, call.caller_role, call.callee_role)
-        bill = OpenBill(
-            id=derived_id(message.id, 0),
-            at=message.at,
-            call=name,
-            traits=call.traits,
-            payer=payer,
-            earner=earner,
-            tariff=call.tariff,
-        )
-        return replace(call, waiting=("bill",)), (bill,)
+        return replace(call, waiting=("bill",)), (_bill(call, message),)
     if call.kind is CallKind.CLIP:
-        return _connect(call, message, name)
+        return _connect(call, message)
     until = message.at + (ROULETTE_TIMEOUT if call.kind is CallKind.ROULETTE else RING_TIMEOUT)
-    ringing = CallRinging(**_of(name, call, message, 0, message.at), until=until)
+    ringing = CallRinging(**_reply(call, message), call=message.call, **same_fields(call, CallRinging), until=until)
     return replace(call, status=CallStatus.RINGING, ring_until=until), (ringing,)
 
 
-def _refuse(call: Call, message: Message, refusal: CallRefusal) -> Decision:
-    name = message.call  # type: ignore[attr-defined]
-    refused = CallRefused(
-        **_of(name, call, message, 0, message.at), refusal=refusal, shortfall_coins=call.shortfall_coins
+def _bill(call: Call, message: Answer) -> OpenBill:
+    assert call.tariff is not None
+    assert call.traits is not None
+    payer, earner = sides(call.caller, call.callee, call.caller_role, call.callee_role)
+    return OpenBill(
+        **derive(message, 0), call=message.call, traits=call.traits, payer=payer, earner=earner, tariff=call.tariff
     )  # fmt: skip
+
+
+def _refuse(call: Call, message: PlaceCall | Answer, refusal: CallRefusal) -> Decision:
     after = replace(
         call, status=CallStatus.ENDED, refusal=refusal, ended_at=message.at, forget_at=message.at + REMEMBERED_FOR, seized=()
     )
+    refused = CallRefused(**_reply(call, message), call=message.call, **same_fields(after, CallRefused))
     roulette = call.kind is CallKind.ROULETTE
     users = (call.caller, call.callee) if roulette else call.seized
     again = _goes_on(call, refusal) if roulette else ()
-    return after, (refused, *_release(name, users, message, again=again, first=1))
+    return after, (refused, *_release(message.call, users, message, again=again))
 
 
 def _goes_on(call: Call, refusal: CallRefusal) -> tuple[UserId, ...]:
-    """Who looks for another partner when a roulette call did not come about: also one whose line was refused, but who still
-    waits. Not one who cannot pay: the pool would pair the same people for ever."""
+    """Who looks for another partner when a roulette call did not come about: also a user whose line was refused, but who still
+    waits. A user who cannot pay does not: the pool would pair the same people for ever."""
     if refusal is CallRefusal.NO_TARIFF:
         return ()
     if refusal is CallRefusal.INSUFFICIENT_COINS:
@@ -266,46 +232,45 @@ def _goes_on(call: Call, refusal: CallRefusal) -> tuple[UserId, ...]:
     return call.caller, call.callee
 
 
-def _release(call: str, users: Sequence[UserId], message: Message, *, again: Sequence[UserId], first: int) -> list[ReleaseLine]:
+def _release(call: str, users: Sequence[UserId], message: Message, *, again: Sequence[UserId]) -> list[ReleaseLine]:
     return [
-        ReleaseLine(id=derived_id(message.id, first + n), at=message.at, user=user, call=call, again=user in again)
-        for n, user in enumerate(users)
+        ReleaseLine(**derive(message, ordinal), user=user, call=call, again=user in again)
+        for ordinal, user in enumerate(users, 1)
     ]
 
 
 # --- ringing and talking ----------------------------------------------------------------------------------------------------
 
 
-def _connect(call: Call, message: Message, name: str) -> Decision:
-    connected = CallConnected(**_of(name, call, message, 0, message.at))
-    start = StartBill(id=derived_id(message.id, 1), at=message.at, call=name)
+def _connect(call: Call, message: AcceptCall | Answer) -> Decision:
     at = message.at
+    connected = CallConnected(**_reply(call, message), call=message.call, **same_fields(call, CallConnected))
     after = replace(
         call, status=CallStatus.CONNECTED, ring_until=None, connected_at=at, caller_beat_at=at, callee_beat_at=at
     )  # fmt: skip
-    return after, (connected, start)
+    return after, (connected, StartBill(**derive(message, 1), call=message.call))
 
 
 def _command(call: Call, message: CallCommand) -> Decision:
     if call.status is CallStatus.RINGING and call.ring_until is not None and message.at >= call.ring_until:
-        ended, told = _end(call, message, EndReason.UNANSWERED, call.ring_until)
-        assert ended is not None
-        return ended, (*told, _refused(message, CallRefusal.CALL_ENDED))
+        ended, messages = _end(call, message, EndReason.UNANSWERED, call.ring_until)
+        return ended, (*messages, _refused(message, CallRefusal.CALL_ENDED))
     refusal = _command_refusal(call, message)
     if refusal is not None:
         return call, (_refused(message, refusal),)
     match message:
         case AcceptCall() if call.status is CallStatus.CONNECTED:
-            return call, (_standing(call, message),)
+            return call, (_repeated(call, message),)
         case AcceptCall():
-            return _connect(call, message, message.call)
+            return _connect(call, message)
         case OpenRoom():
-            opened = RoomOpened(**_of(message.call, call, message, 0, message.at), provider=call.room or message.provider)
-            return replace(call, room=opened.provider), (opened,)
+            room = call.room or message.provider
+            opened = RoomOpened(**reply(message), call=message.call, **same_fields(call, RoomOpened), provider=room)
+            return replace(call, room=room), (opened,)
         case DeclineCall():
             return _end(call, message, EndReason.DECLINED, message.at, message.by)
         case HangUp() if call.status is CallStatus.PLACING:
-            return replace(call, reason=EndReason.CANCELLED), (_standing(call, message),)
+            return replace(call, reason=EndReason.CANCELLED), (_repeated(call, message),)
         case HangUp() if call.status is CallStatus.CONNECTED:
             return _end(call, message, EndReason.HUNG_UP, message.at, message.by)
         case HangUp():
@@ -338,7 +303,8 @@ def _beat(call: Call, message: BeatCall) -> Call:
     return call
 
 
-def _told_to_end(call: Call, message: EndCall) -> Decision:
+def _end_from_outside(call: Call, message: EndCall) -> Decision:
+    """Neither side ends the call, but the bill, a block or a ban."""
     if call.status is CallStatus.ENDED:
         return call, ()
     if call.status is CallStatus.PLACING:
@@ -372,17 +338,6 @@ def _wake(call: Call, message: Wake) -> Decision:
 def _end(call: Call, message: CallInbox, reason: EndReason, at: datetime, by: str = "") -> Decision:
     name, connected_at = _name(message), call.connected_at
     at = max(at, connected_at or call.placed_at)
-    duration_s = (at - connected_at).total_seconds() if connected_at else 0.0
-    ended = CallEnded(
-        **_of(name, call, message, 0, at), reason=reason, by=by, connected=connected_at is not None, duration_s=duration_s,
-        room=call.room,
-    )  # fmt: skip
-    again: tuple[UserId, ...] = ()
-    if call.kind is CallKind.ROULETTE and reason in (EndReason.DECLINED, EndReason.UNANSWERED):
-        again = (call.caller, call.callee) if reason is EndReason.DECLINED else (call.caller,)
-    told: list[Message] = [ended, *_release(name, call.seized, message, again=again, first=1)]
-    if call.billed:
-        told.append(EndBill(id=derived_id(message.id, 3), at=at, call=name))
     after = replace(
         call,
         status=CallStatus.ENDED,
@@ -393,4 +348,12 @@ def _end(call: Call, message: CallInbox, reason: EndReason, at: datetime, by: st
         waiting=(),
         ring_until=None,
     )
-    return after, told
+    ended = CallEnded(
+        **_reply(call, message, at), call=name, **same_fields(after, CallEnded), by=by, connected=connected_at is not None,
+        duration_s=(at - connected_at).total_seconds() if connected_at else 0.0,
+    )  # fmt: skip
+    again: tuple[UserId, ...] = ()
+    if call.kind is CallKind.ROULETTE and reason in (EndReason.DECLINED, EndReason.UNANSWERED):
+        again = (call.caller, call.callee) if reason is EndReason.DECLINED else (call.caller,)
+    bills = (EndBill(**derive(message, 3, at), call=name),) if call.billed else ()
+    return after, (ended, *_release(name, call.seized, message, again=again), *bills)

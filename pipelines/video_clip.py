@@ -7,9 +7,9 @@ Refusals: `clip_unknown` (there is none, it was withdrawn, or it is another stre
 from collections.abc import Sequence
 
 from schemas.billing import CallKind
-from schemas.log.base import Message, UserId, Wake, derived_id
+from schemas.log.base import Message, Wake, derive, reply, same_fields
 from schemas.user import Role
-from schemas.video import CallRefusal, Clip, ClipInbox, ClipOffered, ClipRefused, OfferClip, PlaceCall
+from schemas.video import CallRefusal, Clip, ClipInbox, ClipOffered, ClipRefused, OfferClip, PlaceCall, PlayClip
 
 Decision = tuple[Clip | None, Sequence[Message]]
 
@@ -22,43 +22,17 @@ def decide(clip: Clip | None, message: ClipInbox) -> Decision:
         case OfferClip() if clip is None or clip.streamer == message.streamer:
             return _offer(message)
         case _ if clip is None or isinstance(message, OfferClip) or not clip.active:
-            refused = ClipRefused(
-                id=derived_id(message.id, 0),
-                at=message.at,
-                cause=message.id,
-                clip=message.clip,
-                refusal=CallRefusal.CLIP_UNKNOWN,
-            )
-            return clip, (refused,)
+            return clip, (ClipRefused(**reply(message), clip=message.clip, refusal=CallRefusal.CLIP_UNKNOWN),)
         case _:
-            place = PlaceCall(
-                id=derived_id(message.id, 0),
-                at=message.at,
-                call=message.call,
-                caller=message.viewer,
-                callee=clip.streamer,
-                kind=CallKind.CLIP,
-                caller_role=message.viewer_role,
-                callee_role=Role.STREAMER,
-                country=message.country,
-                tags=message.tags,
-                clip=message.clip,
-                clip_s=clip.duration_s,
-            )
-            return clip, (place,)
+            return clip, (_place(clip, message),)
+
+
+def _place(clip: Clip, message: PlayClip) -> PlaceCall:
+    return PlaceCall(
+        **derive(message, 0), **same_fields(message, PlaceCall), caller=message.viewer, callee=clip.streamer,
+        kind=CallKind.CLIP, caller_role=message.viewer_role, callee_role=Role.STREAMER, clip_s=clip.duration_s,
+    )  # fmt: skip
 
 
 def _offer(message: OfferClip) -> Decision:
-    offered = ClipOffered(
-        id=derived_id(message.id, 0),
-        at=message.at,
-        cause=message.id,
-        clip=message.clip,
-        streamer=message.streamer,
-        title=message.title,
-        url=message.url,
-        duration_s=message.duration_s,
-        active=message.active,
-    )
-    clip = Clip(UserId(message.streamer), message.title, message.url, message.duration_s, message.active)
-    return clip, (offered,)
+    return Clip(**same_fields(message, Clip)), (ClipOffered(**reply(message), **same_fields(message, ClipOffered)),)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from schemas.log.base import Message, UserId, Wake, derived_id
+from schemas.log.base import Message, UserId, Wake, derive, reply
 from schemas.user import CameOnline, Role, UserBanned, UserSignedUp, UserUnbanned, WentOffline
 from schemas.video import EndCall, EndReason
 from schemas.video_line import (
@@ -41,45 +41,36 @@ Decision = tuple[Line | None, Sequence[Message]]
 
 def decide(line: Line | None, message: LineInbox) -> Decision:  # noqa: PLR0912 - a row a message
     """Decide one message of a line's inbox."""
-    known = line or Line()
+    state = line or Line()
     match message:
         case Wake():
             return line, ()
         case UserSignedUp():
-            return replace(known, role=message.role, country=message.country), ()
+            return replace(state, role=message.role, country=message.country), ()
         case CameOnline():
-            return replace(known, online=True), ()
+            return replace(state, online=True), ()
         case WentOffline():
-            return _leave(replace(known, online=False), message, message.user)
+            return _leave(replace(state, online=False), message, message.user)
         case UserBanned():
-            after, told = _leave(replace(known, banned=True), message, message.user)
-            return after, (*told, *_end(known, message, EndReason.BANNED, message.user))
+            after, messages = _leave(replace(state, banned=True), message, message.user)
+            return after, (*messages, *_end(state, message, EndReason.BANNED, message.user))
         case UserUnbanned():
-            return replace(known, banned=False), ()
+            return replace(state, banned=False), ()
         case SeizeLine():
-            return _seize(known, message)
+            return _seize(state, message)
         case ReleaseLine():
-            return _release(known, message)
+            return _release(state, message)
         case JoinRoulette():
-            return _join(known, message)
-        case LeaveRoulette() if known.waiting_since is None:
+            return _join(state, message)
+        case LeaveRoulette() if state.waiting_since is None:
             return line, (_refused(message, LineRefusal.NOT_WAITING),)
         case LeaveRoulette():
-            return _leave(known, message, message.user)
+            return _leave(state, message, message.user)
         case Bar() | Unbar():
-            return _bar(known, message)
+            return _bar(state, message)
         case AdmitGift():
-            refusal = _barrier(known, message.peer)
-            return line, (
-                GiftAdmitted(
-                    id=derived_id(message.id, 0),
-                    at=message.at,
-                    cause=message.id,
-                    user=message.user,
-                    gift=message.gift,
-                    refusal=refusal,
-                ),
-            )
+            refusal = _barrier(state, message.peer)
+            return line, (GiftAdmitted(**reply(message), user=message.user, gift=message.gift, refusal=refusal),)
 
 
 def _barrier(line: Line, peer: str) -> LineRefusal | None:
@@ -93,9 +84,7 @@ def _barrier(line: Line, peer: str) -> LineRefusal | None:
 
 def _refused(message: SeizeLine | JoinRoulette | LeaveRoulette, refusal: LineRefusal) -> LineRefused:
     call = message.call if isinstance(message, SeizeLine) else ""
-    return LineRefused(
-        id=derived_id(message.id, 0), at=message.at, cause=message.id, user=message.user, call=call, refusal=refusal
-    )  # fmt: skip
+    return LineRefused(**reply(message), user=message.user, call=call, refusal=refusal)
 
 
 def _seize(line: Line, message: SeizeLine) -> Decision:
@@ -106,27 +95,23 @@ def _seize(line: Line, message: SeizeLine) -> Decision:
         refusal = LineRefusal.BUSY
     if refusal is not None:
         return line, (_refused(message, refusal),)
-    after, told = _leave(line, message, message.user)
-    seized = LineSeized(
-        id=derived_id(message.id, 0), at=message.at, cause=message.id, user=message.user, call=message.call
-    )  # fmt: skip
-    return replace(after, call=message.call, peer=message.peer), (seized, *told)
+    after, messages = _leave(line, message, message.user)
+    seized = LineSeized(**reply(message), user=message.user, call=message.call)
+    return replace(after, call=message.call, peer=message.peer), (seized, *messages)
 
 
 def _release(line: Line, message: ReleaseLine) -> Decision:
-    told: list[Message] = []
+    messages: list[Message] = []
     if line.call == message.call:
-        told.append(
-            LineFreed(id=derived_id(message.id, 0), at=message.at, cause=message.id, user=message.user, call=message.call)
-        )
+        messages.append(LineFreed(**reply(message), user=message.user, call=message.call))
         line = replace(line, call="", peer="", last_partner=line.peer if message.again else line.last_partner)
         joins = message.again
     else:
-        joins = message.again and line.waiting_since is not None  # the pool has let go of one who still waits
+        joins = message.again and line.waiting_since is not None  # the pool has let go of a user who still waits
     if joins and not line.call and line.online and not line.banned and line.role is not None:
         line, more = _enter(line, message, first=1)
-        told += more
-    return line, told
+        messages += more
+    return line, messages
 
 
 def _join(line: Line, message: JoinRoulette) -> Decision:
@@ -143,7 +128,7 @@ def _join(line: Line, message: JoinRoulette) -> Decision:
 
 
 def _enter(line: Line, message: JoinRoulette | ReleaseLine, first: int) -> tuple[Line, list[Message]]:
-    joined = RouletteJoined(id=derived_id(message.id, first), at=message.at, cause=message.id, user=message.user)
+    joined = RouletteJoined(**reply(message, first), user=message.user)
     after = replace(line, waiting_since=line.waiting_since or message.at)
     return after, [joined, _entry(after, message, message.user, first + 1)]
 
@@ -151,8 +136,7 @@ def _enter(line: Line, message: JoinRoulette | ReleaseLine, first: int) -> tuple
 def _entry(line: Line, message: Message, user: UserId, ordinal: int) -> EnterPool:
     assert line.waiting_since is not None
     return EnterPool(
-        id=derived_id(message.id, ordinal),
-        at=message.at,
+        **derive(message, ordinal),
         pool=ROULETTE,
         user=user,
         role=line.role or Role.USER,
@@ -168,15 +152,14 @@ def _leave(line: Line, message: Message, user: UserId) -> tuple[Line, tuple[Mess
     """Out of roulette, if the user waits."""
     if line.waiting_since is None:
         return line, ()
-    left = RouletteLeft(id=derived_id(message.id, 8), at=message.at, cause=message.id, user=user)
-    quit_ = QuitPool(id=derived_id(message.id, 9), at=message.at, pool=ROULETTE, user=user)
-    return replace(line, waiting_since=None), (left, quit_)
+    left = RouletteLeft(**reply(message, 8), user=user)
+    return replace(line, waiting_since=None), (left, QuitPool(**derive(message, 9), pool=ROULETTE, user=user))
 
 
 def _end(line: Line, message: Message, reason: EndReason, by: str) -> tuple[Message, ...]:
     if not line.call:
         return ()
-    return (EndCall(id=derived_id(message.id, 7), at=message.at, call=line.call, reason=reason, by=by),)
+    return (EndCall(**derive(message, 7), call=line.call, reason=reason, by=by),)
 
 
 def _bar(line: Line, message: Bar | Unbar) -> Decision:
@@ -186,9 +169,8 @@ def _bar(line: Line, message: Bar | Unbar) -> Decision:
     elif message.peer in barred:
         barred.remove(message.peer)
     after = replace(line, barred=tuple(barred))
-    told: tuple[Message, ...] = ()
-    if isinstance(message, Bar) and line.peer == message.peer:
-        told = _end(line, message, EndReason.BLOCKED, "")
+    ends = isinstance(message, Bar) and line.peer == message.peer
+    messages = _end(line, message, EndReason.BLOCKED, "") if ends else ()
     if after.waiting_since is not None:
-        told = (*told, _entry(after, message, message.user, 1))
-    return after, told
+        messages = (*messages, _entry(after, message, message.user, 1))
+    return after, messages

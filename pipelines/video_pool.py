@@ -12,7 +12,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from schemas.billing import CallKind
-from schemas.log.base import Message, Wake, derived_id
+from schemas.log.base import Message, Wake, reply, same_fields
 from schemas.user import Role
 from schemas.video import PlaceCall
 from schemas.video_line import EnterPool, Matched, Pool, PoolInbox, Waiting
@@ -26,28 +26,26 @@ def decide(pool: Pool | None, message: PoolInbox) -> Decision:
     """Decide one message of the pool's inbox."""
     if isinstance(message, Wake):
         return pool, ()
-    known = pool or Pool()
-    without = replace(known, users=_without(known.users, message.user), streamers=_without(known.streamers, message.user))
+    others = _without(pool or Pool(), message.user)
     if not isinstance(message, EnterPool):
-        return without, ()
-    new = Waiting(
-        message.user, message.role, message.since, message.country, message.barred, message.last_partner,
-        message.tags,
-    )  # fmt: skip
-    is_user = message.role is Role.USER
-    others = without.streamers if is_user else without.users
-    partner = next((other for other in others if fits(new, other)), None)
+        return others, ()
+    new = Waiting(**same_fields(message, Waiting))
+    is_user = new.role is Role.USER
+    partner = next((other for other in (others.streamers if is_user else others.users) if fits(new, other)), None)
     if partner is None:
-        side = "users" if is_user else "streamers"
-        waiting = tuple(sorted((*getattr(without, side), new), key=lambda waiting: waiting.since))
-        return replace(without, **{side: waiting}), ()
-    after = replace(
-        without,
-        users=_without(without.users, partner.user),
-        streamers=_without(without.streamers, partner.user),
-        matches=without.matches + 1,
-    )
+        return _wait(others, new), ()
+    after = replace(_without(others, partner.user), matches=others.matches + 1)
     return after, _match(message, *((new, partner) if is_user else (partner, new)))
+
+
+def _wait(pool: Pool, new: Waiting) -> Pool:
+    if new.role is Role.USER:
+        return replace(pool, users=_longest_first((*pool.users, new)))
+    return replace(pool, streamers=_longest_first((*pool.streamers, new)))
+
+
+def _longest_first(waiting: tuple[Waiting, ...]) -> tuple[Waiting, ...]:
+    return tuple(sorted(waiting, key=lambda one: one.since))
 
 
 def fits(one: Waiting, other: Waiting) -> bool:
@@ -56,24 +54,19 @@ def fits(one: Waiting, other: Waiting) -> bool:
     return not barred and one.last_partner != other.user and other.last_partner != one.user
 
 
-def _without(waiting: tuple[Waiting, ...], user: str) -> tuple[Waiting, ...]:
-    return tuple(one for one in waiting if one.user != user)
+def _without(pool: Pool, user: str) -> Pool:
+    users = tuple(one for one in pool.users if one.user != user)
+    return replace(pool, users=users, streamers=tuple(one for one in pool.streamers if one.user != user))
 
 
 def _match(message: EnterPool, user: Waiting, streamer: Waiting) -> tuple[Message, ...]:
     call = str(uuid.uuid5(NAMESPACE, message.id))
+    waited_s = max(0.0, (message.at - min(user.since, streamer.since)).total_seconds())
     matched = Matched(
-        id=derived_id(message.id, 0),
-        at=message.at,
-        cause=message.id,
-        pool=message.pool,
-        call=call,
-        user=user.user,
-        streamer=streamer.user,
-        waited_s=max(0.0, (message.at - min(user.since, streamer.since)).total_seconds()),
-    )
+        **reply(message), pool=message.pool, call=call, user=user.user, streamer=streamer.user, waited_s=waited_s
+    )  # fmt: skip
     place = PlaceCall(
-        id=derived_id(call, "place"),  # an id of its own: people who are paired again and again must not make ids grow
+        id=f"{call}/place",  # an id of its own: people who are paired again and again must not make ids grow
         at=message.at,
         call=call,
         caller=user.user,

@@ -8,11 +8,11 @@ harm; coming and going alternate; who quits the room has hung up, at the notice'
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 from msgspec.structs import replace
 
-from schemas.log.base import Message, UserId, Wake, derived_id
+from schemas.log.base import Message, Wake, derive, reply
 from schemas.video import CallEnded, EndCall, EndReason, RoomOpened
 from schemas.video_room import (
     CALLEE_UID,
@@ -56,20 +56,12 @@ def _note(room: Room, message: NoteParticipant) -> Decision:
     others = tuple(one for one in room.present if one != user)
     after = replace(room, present=(*others, user) if message.joined else others)
     after = replace(after, caller_seq=message.seq) if user == room.caller else replace(after, callee_seq=message.seq)
-    told: list[Message] = []
+    messages: list[Message] = []
+    call, provider = message.call, room.provider
     if message.joined and user not in room.present:
-        told.append(ParticipantJoined(**_of(message, room, user)))
+        messages.append(ParticipantJoined(**reply(message), call=call, user=user, provider=provider))
     elif not message.joined and user in room.present:
-        told.append(ParticipantLeft(**_of(message, room, user), reason=message.reason))
+        messages.append(ParticipantLeft(**reply(message), call=call, user=user, provider=provider, reason=message.reason))
     if not message.joined and message.reason is LeaveReason.QUIT and room.forget_at is None:
-        told.append(
-            EndCall(id=derived_id(message.id, 1), at=message.at, call=message.call, reason=EndReason.HUNG_UP, by=user)
-        )  # fmt: skip
-    return after, told
-
-
-def _of(message: NoteParticipant, room: Room, user: UserId) -> dict[str, Any]:
-    return {
-        "id": derived_id(message.id, 0), "at": message.at, "cause": message.id, "call": message.call, "user": user,
-        "provider": room.provider,
-    }  # fmt: skip
+        messages.append(EndCall(**derive(message, 1), call=call, reason=EndReason.HUNG_UP, by=user))
+    return after, messages

@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from schemas.billing import BillOpened, BillRefused, CallId, CallKind, Tariff, TariffSelected, Traits
 from schemas.billing_rating import MAX_CALL_S
-from schemas.log.base import Fact, Id, Message, MessageId, Refused, State, Time, UserId, Wake
+from schemas.log.base import Fact, Fields, Id, Message, MessageId, Refused, State, Time, UserId, Wake
 from schemas.user import Role, Short, User_
 from schemas.video_line import LineRefused, LineSeized
 
@@ -94,34 +94,29 @@ class _ToCall(Message):
     call: CallId
 
 
-class AcceptCall(_ToCall):
+class _FromSide(_ToCall):
+    by: User_
+
+
+class AcceptCall(_FromSide):
     """The callee takes the call."""
 
-    by: User_
 
-
-class DeclineCall(_ToCall):
+class DeclineCall(_FromSide):
     """The callee does not want the call."""
 
-    by: User_
 
-
-class HangUp(_ToCall):
+class HangUp(_FromSide):
     """One of both ends the call, or the caller gives up before it is taken."""
 
-    by: User_
 
-
-class BeatCall(_ToCall):
+class BeatCall(_FromSide):
     """One of both is still there."""
 
-    by: User_
 
-
-class OpenRoom(_ToCall):
+class OpenRoom(_FromSide):
     """A phone of the call wants to join its room at `provider`; the call's first room is its only one."""
 
-    by: User_
     provider: Short
 
 
@@ -132,11 +127,20 @@ class EndCall(_ToCall):
     by: str = ""
 
 
-class _OfCall(Fact):
-    call: CallId
+class CallSides(Fields):
+    """Who calls whom, and in which kind of call."""
+
     caller: UserId
     callee: UserId
     kind: CallKind
+
+
+class _AboutCall(Fact):
+    call: CallId
+
+
+class _OfCall(_AboutCall, CallSides):
+    pass
 
 
 class CallRinging(_OfCall):
@@ -174,18 +178,16 @@ class RoomOpened(_OfCall):
     provider: str
 
 
-class CallCommandRefused(Refused):
+class CallCommandRefused(_AboutCall, Refused):
     """A command to the call was refused."""
 
-    call: CallId
     refusal: CallRefusal
 
 
-class CallRepeated(Fact):
+class CallRepeated(_AboutCall):
     """A command came again that has been done before: the call stands like this."""
 
     changes_state: ClassVar[bool] = False
-    call: CallId
     status: CallStatus
     refusal: CallRefusal | None = None
     shortfall_coins: int = 0
@@ -199,12 +201,9 @@ class CallRepeated(Fact):
 CALL_FACTS: Final = (CallRinging, CallRefused, CallConnected, CallEnded, RoomOpened, CallCommandRefused, CallRepeated)
 
 
-class Call(State):
+class Call(State, CallSides):
     """A call. `seized`: whose lines it has; `waiting`: whose answers it waits for. Forgotten a day after its end."""
 
-    caller: UserId
-    callee: UserId
-    kind: CallKind
     status: CallStatus
     placed_by: MessageId
     placed_at: Time

@@ -4,10 +4,10 @@ from enum import StrEnum
 from typing import Final
 
 from schemas.billing import CallId
-from schemas.log.base import Fact, Id, Message, Refused, State, Time, UserId, Wake
+from schemas.log.base import Fact, Fields, Id, Message, Refused, State, Time, UserId, Wake
 from schemas.user import CameOnline, Role, User_, UserBanned, UserSignedUp, UserUnbanned, WentOffline
 
-# Blocks a line knows by heart; a person with more blocks than that is in no roulette.
+# So many blocks a line keeps in its state, the newest ones; of a person who has more than that the oldest are forgotten.
 MAX_BARRED: Final = 5_000
 ROULETTE: Final = "roulette"
 
@@ -75,44 +75,40 @@ class AdmitGift(_ToLine):
     peer: User_
 
 
-class LineSeized(Fact):
+class _OfLine(Fact):
+    user: User_
+
+
+class LineSeized(_OfLine):
     """The line is the call's."""
 
-    user: User_
     call: CallId
 
 
-class LineRefused(Refused):
+class LineRefused(_OfLine, Refused):
     """The line is not to be had."""
 
-    user: User_
     call: str
     refusal: LineRefusal
 
 
-class LineFreed(Fact):
+class LineFreed(_OfLine):
     """The user can be called again."""
 
-    user: User_
     call: CallId
 
 
-class RouletteJoined(Fact):
+class RouletteJoined(_OfLine):
     """The user waits for a partner since `at`."""
 
-    user: User_
 
-
-class RouletteLeft(Fact):
+class RouletteLeft(_OfLine):
     """The user does not wait any more."""
 
-    user: User_
 
-
-class GiftAdmitted(Fact):
+class GiftAdmitted(_OfLine):
     """The answer to AdmitGift: None, or why not."""
 
-    user: User_
     gift: Id
     refusal: LineRefusal | None = None
 
@@ -139,10 +135,9 @@ class Line(State):
 # --- pool -------------------------------------------------------------------------------------------------------------------
 
 
-class EnterPool(Message):
-    """A line puts its user into the pool, or brings what the pool knows of the user up to date."""
+class WaitingFields(Fields):
+    """Somebody who waits for a partner, and what decides who fits."""
 
-    pool: str
     user: User_
     role: Role
     since: Time
@@ -152,10 +147,17 @@ class EnterPool(Message):
     tags: tuple[str, ...] = ()
 
 
-class QuitPool(Message):
+class _ToPool(Message):
+    pool: str
+
+
+class EnterPool(_ToPool, WaitingFields):
+    """A line puts its user into the pool, or brings what the pool knows of the user up to date."""
+
+
+class QuitPool(_ToPool):
     """A line takes its user out."""
 
-    pool: str
     user: User_
 
 
@@ -169,16 +171,10 @@ class Matched(Fact):
     waited_s: float
 
 
-class Waiting(State):
+class Waiting(State, WaitingFields):
     """Somebody who waits."""
 
     user: UserId
-    role: Role
-    since: Time
-    country: str = ""
-    barred: tuple[str, ...] = ()
-    last_partner: str = ""
-    tags: tuple[str, ...] = ()
 
 
 class Pool(State):

@@ -36,20 +36,19 @@ class NoteParticipant(Message):
     reason: LeaveReason = LeaveReason.OTHER
 
 
-class ParticipantJoined(Fact):
+class _OfParticipant(Fact):
+    call: CallId
+    user: UserId
+    provider: str
+
+
+class ParticipantJoined(_OfParticipant):
     """The user is in the room."""
 
-    call: CallId
-    user: UserId
-    provider: str
 
-
-class ParticipantLeft(Fact):
+class ParticipantLeft(_OfParticipant):
     """The user is not in the room any more."""
 
-    call: CallId
-    user: UserId
-    provider: str
     reason: LeaveReason
 
 
