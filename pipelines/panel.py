@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from schemas.ads import UserAttributed
 from schemas.balance import EntryRecorded, Reason, owner_of
-from schemas.log.base import Message, UserId, Wake, derived_id, unix_minute
+from schemas.log.base import Message, UserId, Wake, derive, reply, same_fields, unix_minute
 from schemas.log.entity import PARTITIONS, broadcast_keys
 from schemas.panel import (
     COUNTERS,
@@ -48,7 +48,7 @@ from schemas.panel import (
     count,
 )
 from schemas.panel_rules import EMPTY, Compiled, Read, Touched, compiled
-from schemas.user import SessionOpened, UserSignedUp
+from schemas.user import CameOnline, SessionOpened, UserSignedUp, WentOffline
 
 Decision = tuple[Member | None, Sequence[Message]]
 
@@ -61,31 +61,33 @@ BLANK: Final = Member()
 
 def decide_book(book: CohortBook | None, message: BookInbox) -> tuple[CohortBook | None, Sequence[Message]]:
     """Decide one message of the book of cohorts."""
-    known = book or CohortBook()
     if isinstance(message, Wake):
         return book, ()
+    state = book or CohortBook()
     name = message.cohort.cohort if isinstance(message, PutCohort) else message.cohort
-    others = tuple(cohort for cohort in known.cohorts if cohort.cohort != name)
-    refusal = None
-    if isinstance(message, RemoveCohort) and len(others) == len(known.cohorts):
-        refusal = CohortRefusal.COHORT_UNKNOWN
-    elif isinstance(message, PutCohort) and len(others) >= MAX_COHORTS:
-        refusal = CohortRefusal.TOO_MANY_COHORTS
-    head: dict[str, Any] = {"id": derived_id(message.id, 0), "at": message.at, "cause": message.id, "book": message.book}
+    others = tuple(cohort for cohort in state.cohorts if cohort.cohort != name)
+    refusal = _book_refusal(state, others, message)
     if refusal is not None:
-        return book, (CohortRefused(**head, cohort=name, refusal=refusal),)
-    version = known.version + 1
+        return book, (CohortRefused(**reply(message), book=message.book, cohort=name, refusal=refusal),)
+    version = state.version + 1
+    fact: Message
     if isinstance(message, PutCohort):
         after = CohortBook(version, (*others, message.cohort))
-        fact: Message = CohortPut(**head, cohort=message.cohort, version=version, by=message.by)
+        fact = CohortPut(**reply(message), **same_fields(message, CohortPut), version=version)
     else:
         after = CohortBook(version, others)
-        fact = CohortRemoved(**head, cohort=name, version=version, by=message.by)
+        fact = CohortRemoved(**reply(message), **same_fields(message, CohortRemoved), version=version)
     shares = [
-        ShareCohorts(id=derived_id(message.id, f"to/{key}"), at=message.at, user=UserId(key), shared=after)
-        for key in broadcast_keys(PARTITIONS)
+        ShareCohorts(**derive(message, f"to/{key}"), user=UserId(key), shared=after) for key in broadcast_keys(PARTITIONS)
     ]
     return after, (fact, *shares)
+
+
+def _book_refusal(book: CohortBook, others: tuple[Cohort, ...], message: PutCohort | RemoveCohort) -> CohortRefusal | None:
+    """The guard that the message fails, or None; `others` are the book's cohorts without the one that the message names."""
+    if isinstance(message, RemoveCohort):
+        return CohortRefusal.COHORT_UNKNOWN if len(others) == len(book.cohorts) else None
+    return CohortRefusal.TOO_MANY_COHORTS if len(others) >= MAX_COHORTS else None
 
 
 # --- members ----------------------------------------------------------------------------------------------------------------
@@ -94,44 +96,50 @@ def decide_book(book: CohortBook | None, message: BookInbox) -> tuple[CohortBook
 def decide(member: Member | None, message: MemberInbox, common: Member | None) -> Decision:
     """Decide one message of a member, under the book that its partition was told."""
     rules = compiled(common.shared) if common is not None and common.shared is not None else EMPTY
-    known = member or BLANK
-    match message:  # what there is most of is asked first
+    state = member or BLANK
+    match message:  # The most frequent messages are asked for first.
         case CountAction():
-            return _counted(known, message, message.user, message.counts, rules)
+            return _counted(state, message, message.user, message.counts, rules)
         case EntryRecorded():
-            return _paid(known, message, rules)
+            return _paid(state, message, rules)
         case Wake():
             return (None, ()) if member is None else _wake(member, message, rules)
         case PutTag() | RemoveTag():
-            return _tag(known, message, rules)
+            return _tag(state, message, rules)
         case ShareCohorts():
-            older = known.shared is not None and known.shared.version >= message.shared.version
+            older = state.shared is not None and state.shared.version >= message.shared.version
             return (member if older else Member(shared=message.shared)), ()
         case UserAttributed():
-            return _attributed(known, message, rules)
-    changes: dict[str, Any] = {"last_seen_at": max(known.last_seen_at or message.at, message.at)}
+            return _attributed(state, message, rules)
+        case _:
+            return _seen(state, message, rules)
+
+
+def _seen(member: Member, message: UserSignedUp | SessionOpened | CameOnline | WentOffline, rules: Compiled) -> Decision:
+    """The user was here; a sign-up and a session also say what the user is."""
+    changes: dict[str, Any] = {"last_seen_at": max(member.last_seen_at or message.at, message.at)}
     touched: list[str] = [Moment.LAST_SEEN]
-    told: dict[Attribute, str] = {}
+    attributes: dict[Attribute, str] = {}
     if isinstance(message, UserSignedUp):
         changes["signed_up_at"] = message.at
         touched.append(Moment.SIGNED_UP)
-        told = {
+        attributes = {
             Attribute.ROLE: message.role, Attribute.COUNTRY: message.country, Attribute.PLATFORM: message.platform,
             Attribute.LOCALE: message.locale, Attribute.APP_VERSION: message.app_version,
         }  # fmt: skip
     elif isinstance(message, SessionOpened):
-        told = {Attribute.PLATFORM: message.platform, Attribute.APP_VERSION: message.app_version}
-    told = {field: value for field, value in told.items() if value}
-    if told:
-        changes["attributes"] = {**known.attributes, **told}
-    return _look(known, changes, message, message.user, rules.touched((*touched, *told)), rules, {})
+        attributes = {Attribute.PLATFORM: message.platform, Attribute.APP_VERSION: message.app_version}
+    attributes = {attribute: value for attribute, value in attributes.items() if value}
+    if attributes:
+        changes["attributes"] = {**member.attributes, **attributes}
+    return _look(member, changes, message, message.user, rules.touched((*touched, *attributes)), rules, {})
 
 
 def _attributed(member: Member, message: UserAttributed, rules: Compiled) -> Decision:
-    """The last word on what brought the user."""
-    found = {Attribute.NETWORK: message.touch.network, Attribute.CAMPAIGN: message.touch.campaign}
-    attributes = {field: value for field, value in (member.attributes | found).items() if value}
-    return _look(member, {"attributes": attributes}, message, message.user, rules.touched(tuple(found)), rules, {})
+    """The last word on which network and campaign brought the user."""
+    origin = {Attribute.NETWORK: message.touch.network, Attribute.CAMPAIGN: message.touch.campaign}
+    attributes = {attribute: value for attribute, value in (member.attributes | origin).items() if value}
+    return _look(member, {"attributes": attributes}, message, message.user, rules.touched(tuple(origin)), rules, {})
 
 
 def _paid(member: Member, entry: EntryRecorded, rules: Compiled) -> Decision:
@@ -140,28 +148,31 @@ def _paid(member: Member, entry: EntryRecorded, rules: Compiled) -> Decision:
     return _counted(member, entry, owner_of(entry.account), counts, rules)
 
 
-def _counted(member: Member, message: Message, user: UserId, counts: dict[Counter, int], rules: Compiled) -> Decision:
+def _counted(member: Member, message: Message, user: UserId, amounts: dict[Counter, int], rules: Compiled) -> Decision:
     minute = unix_minute(message.at)
     if minute < FIRST_MINUTE:
         return member, ()
-    held: dict[str, Any] = dict(member.counts)
+    counts: dict[str, Any] = dict(member.counts)
     read: Read = {}
-    for counter, amount in counts.items():
+    for counter, amount in amounts.items():
         name = COUNTERS[counter]
-        held[name] = read[name] = count(buckets_of(held.get(name)), minute, amount)
-    touched, due_at = rules.touched(tuple(counts)), member.due_at
+        counts[name] = read[name] = count(buckets_of(counts.get(name)), minute, amount)
+    touched, due_at = rules.touched(tuple(amounts)), member.due_at
     leaves = touched.leaves(minute)
     if leaves is not None and (due_at is None or leaves < due_at):
         due_at = leaves
-    return _look(member, {"counts": held, "due_at": due_at}, message, user, touched, rules, read, minute)
+    return _look(member, {"counts": counts, "due_at": due_at}, message, user, touched, rules, read, minute)
 
 
 def _look(  # noqa: PLR0917 - the one path that every action takes
     member: Member, changes: dict[str, Any], message: Message, user: UserId, touched: Touched, rules: Compiled, read: Read,
     minute: int | None = None,
 ) -> Decision:  # fmt: skip
-    """The member with the changes, and which cohorts it enters or leaves: of those that what was touched can change, and, when
-    windows have moved, those that may be left by that; of all, when the book is another one. `minute`: that of the message."""
+    """The member after the changes, and the cohorts that it enters or leaves by them.
+
+    Looked at are the cohorts whose rules ask for a field that was touched; once the member's `due_at` has come, also those
+    whose rules ask for a field of which something has left a window; and after a change of the book all of them. `read` holds
+    the counters that the caller has changed already, and `minute` is the Unix minute of the message, if the caller knows it."""
     at = message.at
     if member.seen_at is not None and member.seen_at > at:
         at, minute = member.seen_at, None
@@ -172,7 +183,7 @@ def _look(  # noqa: PLR0917 - the one path that every action takes
     if not first and member.version != rules.version:
         return _look_at_all(replace(member, **changes), at, message, user, rules, read, minute)
     due_at = changes.get("due_at", member.due_at)
-    if not read:  # counts that have changed are all in there
+    if not read:  # a rule finds the changed counters in `read`, everything else in the member
         member = replace(member, **changes)
     cohorts = member.cohorts
     if first:
@@ -185,87 +196,82 @@ def _look(  # noqa: PLR0917 - the one path that every action takes
         changed, changes["due_at"] = _moved(member, changed, at, minute, rules, read, due_at)
     elif touched.spans:
         changes["due_at"] = rules.moved(member, at, minute, read)[1]
-    told: Sequence[Message] = ()
+    facts: Sequence[Message] = ()
     if changed:
-        changes["cohorts"], told = _changed(cohorts, changed, message, user, rules)
-    return replace(member, **changes), told
+        changes["cohorts"], facts = _changed(cohorts, changed, message, user, rules)
+    return replace(member, **changes), facts
 
 
 def _moved(  # noqa: PLR0917 - as above
     member: Member, changed: list[int], at: datetime, minute: int, rules: Compiled, read: Read, since: datetime
 ) -> tuple[list[int], datetime | None]:
-    """Something may have left a window: what has changed then, in all, and when to look again."""
+    """Something may have left a window since the moment `since`: all cohorts (by number) that change by that, together with
+    those in `changed`, and when to look again."""
     moved, due_at = rules.moved(member, at, minute, read, since)
     if not moved:
         return changed, due_at
-    found = set(changed)
+    numbers = set(changed)
     for field in moved:
-        found.update(rules.touched((field,)).look(member, member.cohorts, at, minute, read))
-    return sorted(found), due_at
+        numbers.update(rules.touched((field,)).look(member, member.cohorts, at, minute, read))
+    return sorted(numbers), due_at
 
 
 def _changed(
-    known: dict[str, str], changed: list[int], message: Message, user: UserId, rules: Compiled
+    before: dict[str, str], changed: list[int], message: Message, user: UserId, rules: Compiled
 ) -> tuple[dict[str, str], list[Message]]:
-    """The cohorts when these (by number) have been entered, or left; and the facts."""
-    told: list[Message] = []
-    cohorts = dict(known)
+    """The member's cohorts when those in `changed` (by number) have been entered or left, and the facts that tell so."""
+    facts: list[Message] = []
+    cohorts = dict(before)
     for number in changed:
         cohort = rules.book.cohorts[number]
         tag = cohorts.pop(cohort.cohort, None)
         if tag is None:
             cohorts[cohort.cohort] = cohort.tag
-            told.append(_enter(cohort, message, user))
+            entered = reply(message, f"in/{cohort.cohort}")
+            facts.append(CohortEntered(**entered, user=user, cohort=cohort.cohort, tag=cohort.tag))
         else:
-            told.append(_leave(cohort.cohort, tag, message, user))
-    return cohorts, told
-
-
-def _enter(cohort: Cohort, message: Message, user: UserId) -> CohortEntered:
-    name = derived_id(message.id, f"in/{cohort.cohort}")
-    return CohortEntered(id=name, at=message.at, cause=message.id, user=user, cohort=cohort.cohort, tag=cohort.tag)
+            facts.append(_leave(cohort.cohort, tag, message, user))
+    return cohorts, facts
 
 
 def _leave(cohort: str, tag: str, message: Message, user: UserId) -> CohortLeft:
-    name = derived_id(message.id, f"out/{cohort}")
-    return CohortLeft(id=name, at=message.at, cause=message.id, user=user, cohort=cohort, tag=tag)
+    return CohortLeft(**reply(message, f"out/{cohort}"), user=user, cohort=cohort, tag=tag)
 
 
 def _look_at_all(  # noqa: PLR0917 - as above
     member: Member, at: datetime, message: Message, user: UserId, rules: Compiled, read: Read, minute: int
 ) -> Decision:
-    """Under another book. Cohorts that are no more, or have another tag now, are left, the latter to be entered again."""
-    known = rules.cohorts
-    gone = {name: tag for name, tag in member.cohorts.items() if name not in known or known[name].tag != tag}
-    told: list[Message] = [_leave(name, tag, message, user) for name, tag in gone.items()]
+    """The member under another book. Cohorts that are no more are left. Those that have another tag now are left, too, and then
+    entered again under that tag."""
+    cohorts = rules.cohorts
+    gone = {name: tag for name, tag in member.cohorts.items() if name not in cohorts or cohorts[name].tag != tag}
+    facts: list[Message] = [_leave(name, tag, message, user) for name, tag in gone.items()]
     stay = {name: tag for name, tag in member.cohorts.items() if name not in gone}
-    cohorts, more = _changed(stay, rules.all(member, stay, at, minute, read), message, user, rules)
+    after, more = _changed(stay, rules.all(member, stay, at, minute, read), message, user, rules)
     due_at = rules.moved(member, at, minute, read)[1]
-    return replace(member, cohorts=cohorts, version=rules.version, due_at=due_at), (*told, *more)
+    return replace(member, cohorts=after, version=rules.version, due_at=due_at), (*facts, *more)
 
 
 def _wake(member: Member, message: Wake, rules: Compiled) -> Decision:
-    """A window moved, or the book is another one. A stale wake changes nothing."""
-    due = member.due_at is not None and member.due_at <= message.at
-    if member.shared is not None or not (due or member.version != rules.version):
+    """Something may have left a window, or the book is another one. A stale wake changes nothing."""
+    window_moved = member.due_at is not None and member.due_at <= message.at
+    if member.shared is not None or not (window_moved or member.version != rules.version):
         return member, ()
     return _look(member, {}, message, UserId(message.key), rules.touched(()), rules, {})
 
 
 def _tag(member: Member, message: PutTag | RemoveTag, rules: Compiled) -> Decision:
     there = isinstance(message, PutTag)
-    head: dict[str, Any] = {
-        "id": derived_id(message.id, 0),
-        "at": message.at,
-        "cause": message.id,
-        "user": message.user,
-        "tag": message.tag,
-    }
-    tags = tuple(tag for tag in member.tags if tag != message.tag)
-    if not there and len(tags) == len(member.tags):
-        return (None if member is BLANK else member), (TagRefused(**head, refusal=TagRefusal.TAG_UNKNOWN),)
-    if there and len(tags) >= MAX_TAGS:
-        return member, (TagRefused(**head, refusal=TagRefusal.TOO_MANY_TAGS),)
-    changes = {"tags": (*tags, message.tag) if there else tags}
-    after, told = _look(member, changes, message, message.user, rules.touched((Attribute.TAG,)), rules, {})
-    return after, (TagChanged(**head, there=there, by=message.by), *told)
+    others = tuple(tag for tag in member.tags if tag != message.tag)
+    if not there and len(others) == len(member.tags):
+        return (None if member is BLANK else member), (_tag_refused(message, TagRefusal.TAG_UNKNOWN),)
+    if there and len(others) >= MAX_TAGS:
+        return member, (_tag_refused(message, TagRefusal.TOO_MANY_TAGS),)
+    changes = {"tags": (*others, message.tag) if there else others}
+    after, facts = _look(member, changes, message, message.user, rules.touched((Attribute.TAG,)), rules, {})
+    changed = TagChanged(**reply(message), user=message.user, tag=message.tag, there=there, by=message.by)
+    return after, (changed, *facts)
+
+
+def _tag_refused(message: PutTag | RemoveTag, refusal: TagRefusal) -> TagRefused:
+    return TagRefused(**reply(message), user=message.user, tag=message.tag, refusal=refusal)

@@ -16,8 +16,8 @@ from msgspec import Meta, Raw
 
 from schemas.ads import UserAttributed
 from schemas.balance import EntryRecorded
-from schemas.log.base import Fact, Id, Message, Refused, State, Time, UserId, Wake
-from schemas.user import CameOnline, SessionOpened, Short, User_, UserSignedUp, WentOffline
+from schemas.log.base import Fact, Id, Message, Refused, State, Time, Wake
+from schemas.user import CameOnline, SessionOpened, Short, UserCommand, UserFact, UserSignedUp, WentOffline
 
 BOOK: Final = "cohorts"
 MAX_COHORTS: Final = 200
@@ -57,21 +57,22 @@ class Counter(StrEnum):
     COINS_BOUGHT = "coins_bought"
 
 
-# Plain strings are looked up, and written, faster than members of an enumeration.
+# A plain string is looked up and written faster than a member of an enumeration.
 COUNTERS: Final = {counter: str(counter.value) for counter in Counter}
 
-# A window is a number of minutes, hours or days; what happened is kept in buckets of all three, so that a rule that is saved
-# today looks back as far as any. Unit: minutes a bucket, how many are kept. A bucket's number is Unix minutes // its size:
-# between 1990 and 2240 no minute's number is an hour's, no hour's a day's, so that one table holds all three.
+# A window is a number of minutes, hours or days. Each action is counted in buckets of all three units, so that a rule that is
+# saved today looks back as far as an old one. By unit: how many minutes a bucket has, and how many buckets are kept. A bucket's
+# number is the Unix minute divided by the bucket's size: between 1990 and 2240 the numbers of the three units lie far enough
+# apart for one table to hold them all.
 UNITS: Final = {"m": (1, 120), "h": (60, 72), "d": (1_440, 90)}
 FIRST_MINUTE: Final = 10_519_200
-# A table this long is looked through for what has left every window.
+# A table that is longer than this is searched for buckets that have left every window.
 LONG_TABLE: Final = 48
 WINDOW: Final = re.compile(r"([1-9][0-9]{0,3})([mhd])")
 
 Buckets = dict[int, int]
 _read: Final = msgspec.json.Decoder(Buckets).decode
-# A counter's buckets, not yet read.
+# A counter's buckets, as JSON that was not read yet.
 Held = Annotated[Raw, Meta(extra_json_schema=msgspec.json.schema(Buckets))]
 
 Window = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,3}[mhd]$", description="30m, 24h, 7d: at most 120m, 72h, 90d")]
@@ -92,14 +93,14 @@ def parse_window(window: str) -> tuple[str, int]:
 
 
 def buckets_of(held: Raw | Buckets | None) -> Buckets:
-    """A counter's buckets as a member holds them: a table of one's own."""
+    """The buckets of a counter that a member holds, as a table that the caller may change."""
     if held is None:
         return {}
     return _read(held) if type(held) is Raw else dict(held)
 
 
 def count(buckets: Buckets, minute: int, amount: int) -> Buckets:
-    """Counts `amount` in this minute, its hour and its day, and returns the buckets: the same table, or a shorter one."""
+    """Counts `amount` in this minute, its hour and its day. Returns the same table, or a shorter one without old buckets."""
     hour, day = minute // 60, minute // 1_440
     before, get = len(buckets), buckets.get
     buckets[minute] = get(minute, 0) + amount
@@ -215,44 +216,47 @@ class CohortRefusal(StrEnum):
 # --- the book ---------------------------------------------------------------------------------------------------------------
 
 
-class PutCohort(Message):
+class _ToBook(Message):
+    book: str
+
+
+class _OfBook(Fact):
+    book: str
+
+
+class PutCohort(_ToBook):
     """The cohort is this from now on."""
 
-    book: str
     cohort: Cohort
     by: str = ""
 
 
-class RemoveCohort(Message):
+class RemoveCohort(_ToBook):
     """The cohort is no more: everybody leaves it."""
 
-    book: str
     cohort: Id
     by: str = ""
 
 
-class CohortPut(Fact):
+class CohortPut(_OfBook):
     """The cohort is in the book, whose version is `version` now."""
 
-    book: str
     cohort: Cohort
     version: int
     by: str = ""
 
 
-class CohortRemoved(Fact):
+class CohortRemoved(_OfBook):
     """The cohort is out of the book."""
 
-    book: str
     cohort: str
     version: int
     by: str = ""
 
 
-class CohortRefused(Refused):
+class CohortRefused(_OfBook, Refused):
     """Nothing was changed."""
 
-    book: str
     cohort: str
     refusal: CohortRefusal
 
@@ -267,34 +271,29 @@ class CohortBook(State):
 # --- members ----------------------------------------------------------------------------------------------------------------
 
 
-class ShareCohorts(Message):
+class ShareCohorts(UserCommand):
     """To the broadcast key of a partition (`user`): the cohorts that all its members are decided under."""
 
-    user: User_
     shared: CohortBook
 
 
-class CountAction(Message):
+class CountAction(UserCommand):
     """The user did something: by how much each counter grows."""
 
-    user: User_
     counts: dict[Counter, int]
 
 
-class PutTag(Message):
+class _TagCommand(UserCommand):
+    tag: Annotated[str, Meta(min_length=1, max_length=64)]
+    by: str
+
+
+class PutTag(_TagCommand):
     """A person gives the user a tag (a manual group is a tag that many have)."""
 
-    user: User_
-    tag: Annotated[str, Meta(min_length=1, max_length=64)]
-    by: str
 
-
-class RemoveTag(Message):
+class RemoveTag(_TagCommand):
     """A person takes the tag away."""
-
-    user: User_
-    tag: Annotated[str, Meta(min_length=1, max_length=64)]
-    by: str
 
 
 class TagRefusal(StrEnum):
@@ -304,44 +303,42 @@ class TagRefusal(StrEnum):
     TAG_UNKNOWN = "tag_unknown"
 
 
-class TagChanged(Fact):
+class TagChanged(UserFact):
     """The user has the tag, or not any more."""
 
-    user: UserId
     tag: str
     there: bool
     by: str
 
 
-class TagRefused(Refused):
+class TagRefused(UserFact, Refused):
     """Nothing was changed."""
 
-    user: UserId
     tag: str
     refusal: TagRefusal
 
 
-class CohortEntered(Fact):
+class _OfCohort(UserFact):
+    cohort: str
+    tag: str
+
+
+class CohortEntered(_OfCohort):
     """The user fits the cohort's rule."""
 
-    user: UserId
-    cohort: str
-    tag: str
 
-
-class CohortLeft(Fact):
+class CohortLeft(_OfCohort):
     """The user does not fit it any more, or the cohort is no more."""
-
-    user: UserId
-    cohort: str
-    tag: str
 
 
 class Member(State):
-    """A user as rules see them. `counts`: counter -> bucket (of all units) -> sum, as JSON that is read (`buckets_of`) where it
-    is asked for: who is active for months has some hundred buckets, and an action touches one counter or two (which are tables
-    until the member is written). `cohorts`: id -> tag; `tags`: those given by hand; `version`: of the book that it was decided
-    under; `due_at`: when a window may move. Under a broadcast key: only `shared`."""
+    """A user, as the rules of cohorts see one.
+
+    `counts` gives for each counter the sum by bucket, of all units. It stays JSON until a decision asks for the counter
+    (`buckets_of`): a user who is active for months has some hundred buckets, and an action changes one counter or two. Those
+    are tables until the state is written. `cohorts` gives the tag by the cohort's id, `tags` are the ones given by hand,
+    `version` is that of the book under which the member was decided last, and at `due_at` something may leave a window. The
+    state under a broadcast key has only `shared`."""
 
     attributes: dict[Attribute, str] = {}
     signed_up_at: Time | None = None
@@ -356,18 +353,18 @@ class Member(State):
 
     @property
     def wake_at(self) -> datetime | None:
-        """When a window may move."""
+        """When something may leave a window of a rule."""
         return self.due_at
 
     def behind(self, common: State | None) -> bool:
-        """Whether it was decided under another version of the book."""
-        return self.shared is None and isinstance(common, Member) and common.shared is not None and (
-            self.version != common.shared.version
-        )  # fmt: skip
+        """Whether the member was decided under another version of the book than the one that its partition was told."""
+        if self.shared is not None or not isinstance(common, Member) or common.shared is None:
+            return False
+        return self.version != common.shared.version
 
     @property
     def all_tags(self) -> frozenset[str]:
-        """Those given by hand, and those of the cohorts."""
+        """The tags given by hand, and those of the cohorts that the user is in."""
         return frozenset((*self.tags, *self.cohorts.values()))
 
 
