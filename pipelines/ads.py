@@ -7,7 +7,8 @@ to a provider without the consent that its rule names.
 """
 
 from collections.abc import Sequence
-from typing import Any, Final, TypeVar
+from datetime import datetime
+from typing import Final, NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
@@ -36,7 +37,7 @@ from schemas.ads import (
 )
 from schemas.balance import EntryRecorded, owner_of
 from schemas.gift import GiftSent
-from schemas.log.base import Message, UserId, Wake, derived_id
+from schemas.log.base import Message, UserId, Wake, derive, reply, same_fields
 from schemas.outbox import EffectKind, OweEffect
 from schemas.postback import (
     MAX_PENDING,
@@ -45,6 +46,7 @@ from schemas.postback import (
     Conversion,
     ConversionKind,
     Forgone,
+    Identity,
     Postback,
     PostbackBook,
     PostbackRule,
@@ -66,55 +68,46 @@ Touched = TypeVar("Touched", Install, Attribution)
 
 def decide_install(install: Install | None, message: InstallInbox) -> tuple[Install | None, Sequence[Message]]:
     """Decide one message of the app on one phone."""
-    known = install or Install()
+    state = install or Install()
     match message:
         case Wake():
             forgotten = install is None or (install.wake_at is not None and install.wake_at <= message.at)
             return (None if forgotten else install), ()
         case RecordPush():
-            return _pushed(known, message)
+            return _pushed(state, message)
         case ClaimInstall():
-            return _claimed(known, message, message.install)
+            return _claimed(state, message, message.install, message.user)
         case UserSignedUp():
-            return _claimed(known, message, message.appsflyer_id)
+            return _claimed(state, message, message.appsflyer_id, message.user)
 
 
 def _pushed(install: Install, message: RecordPush) -> tuple[Install, Sequence[Message]]:
-    head: dict[str, Any] = {"at": message.at, "cause": message.id, "install": message.install}
     if message.push in install.seen:
-        return install, (PushRepeated(id=derived_id(message.id, 0), event_name=message.event_name, **head),)
+        return install, (PushRepeated(**reply(message), install=message.install, event_name=message.event_name),)
     after = replace(_seen(install, message), seen=(*install.seen, message.push)[-MAX_SEEN:])
-    told: list[Message] = [
-        PushRecorded(
-            id=derived_id(message.id, 0), event_name=message.event_name, user=message.user, touch=message.touch,
-            event_value=message.event_value, raw=message.raw, **head,
-        )
-    ]  # fmt: skip
+    facts: list[Message] = [PushRecorded(**reply(message), **same_fields(message, PushRecorded))]
     if message.touch is not None:
         after = _with_touch(after, message.touch)
-        told += [_touched(message, message.install, user, message.touch, n) for n, user in enumerate(after.users)]
+        facts += [_touched(message, message.install, user, message.touch, n) for n, user in enumerate(after.users)]
     if message.user:
         after, more = _claimed(after, message, message.install, UserId(message.user))
-        told += more
-    return after, told
+        facts += more
+    return after, facts
 
 
-def _with_touch(known: Touched, touch: Touch) -> Touched:
+def _with_touch(state: Touched, touch: Touch) -> Touched:
     """Of installs the earliest is kept, of returns the latest: the order in which they come does not matter."""
     if touch.kind is TouchKind.INSTALL:
-        return replace(known, first=min((known.first, touch), key=_order) if known.first else touch)
-    return replace(known, last=max((known.last, touch), key=_order) if known.last else touch)
+        return replace(state, first=min((state.first, touch), key=_order) if state.first else touch)
+    return replace(state, last=max((state.last, touch), key=_order) if state.last else touch)
 
 
-def _order(touch: Touch) -> tuple[Any, ...]:
+def _order(touch: Touch) -> tuple[datetime, str, str, str, str, str]:
     return touch.at, touch.network, touch.campaign, touch.campaign_id, touch.adset_id, touch.ad_id
 
 
-def _claimed(
-    install: Install, message: RecordPush | ClaimInstall | UserSignedUp, name: str, user: UserId | None = None
-) -> tuple[Install, Sequence[Message]]:
-    """The user is here, if not known yet, and hears of the touches."""
-    user = user or UserId(message.user)
+def _claimed(install: Install, message: Message, name: str, user: UserId) -> tuple[Install, Sequence[Message]]:
+    """The user has the app on this phone, and is told of its touches, unless the install knows that already."""
     if user in install.users or len(install.users) >= MAX_USERS:
         return install, ()
     after = replace(_seen(install, message), users=(*install.users, user))
@@ -127,8 +120,7 @@ def _seen(install: Install, message: Message) -> Install:
 
 
 def _touched(message: Message, install: str, user: UserId, touch: Touch, ordinal: int | str) -> UserTouched:
-    name = derived_id(message.id, f"to/{ordinal}")
-    return UserTouched(id=name, at=message.at, cause=message.id, install=install, user=user, touch=touch)
+    return UserTouched(**reply(message, f"to/{ordinal}"), install=install, user=user, touch=touch)
 
 
 # --- attribution ------------------------------------------------------------------------------------------------------------
@@ -140,29 +132,29 @@ def decide(user: Attribution | None, message: AttributionInbox, common: Attribut
         older = user is not None and user.shared is not None and user.shared.version >= message.shared.version
         return (user if older else Attribution(shared=message.shared)), ()
     rules = (common.shared if common is not None else None) or NO_RULES
-    known = user or Attribution()
+    state = user or Attribution()
     match message:
         case Wake():
             return _wake(user, message)
         case UserSignedUp():
-            return _signed_up(known, message, rules)
+            return _signed_up(state, message, rules)
         case UserTouched():
-            return _touch(known, message)
+            return _touch(state, message)
         case PutTracking():
-            return _tracking(known, message)
+            return _tracking(state, message)
         case ShareHashes():
-            identity = replace(known.identity, email_sha256=message.email_sha256, phone_sha256=message.phone_sha256)
-            return _settle(replace(known, identity=identity), message, message.user, [])
+            identity = replace(state.identity, **same_fields(message, Identity))
+            return _settle(replace(state, identity=identity), message, message.user, [])
         case EntryRecorded():
-            return _bought(known, message, rules)
+            return _bought(state, message, rules)
         case CallEnded():
-            kinds = _kinds(known.calls, ConversionKind.CALL, ConversionKind.FIRST_CALL)
-            after = replace(known, calls=known.calls + 1)
-            return _converted(after, message, rules, (message.caller, kinds, message.call, 0))
+            kinds = _kinds(state.calls, ConversionKind.CALL, ConversionKind.FIRST_CALL)
+            after = replace(state, calls=state.calls + 1)
+            return _converted(after, message, rules, Deed(message.caller, kinds, message.call))
         case GiftSent():
-            kinds = _kinds(known.gifts, ConversionKind.GIFT, ConversionKind.FIRST_GIFT)
-            after = replace(known, gifts=known.gifts + 1)
-            return _converted(after, message, rules, (message.sender, kinds, message.gift, message.price_coins))
+            kinds = _kinds(state.gifts, ConversionKind.GIFT, ConversionKind.FIRST_GIFT)
+            after = replace(state, gifts=state.gifts + 1)
+            return _converted(after, message, rules, Deed(message.sender, kinds, message.gift, message.price_coins))
 
 
 def _kinds(before: int, kind: ConversionKind, first: ConversionKind) -> tuple[ConversionKind, ...]:
@@ -176,116 +168,114 @@ def _signed_up(user: Attribution, message: UserSignedUp, rules: PostbackBook) ->
         user, role=message.role, country=message.country, platform=message.platform, locale=message.locale,
         app_version=message.app_version, signed_up_at=message.at, appsflyer_id=message.appsflyer_id or user.appsflyer_id,
     )  # fmt: skip
-    told: list[Message] = []
+    facts: list[Message] = []
     if after.touch is not None:
-        told.append(_attributed(after, message, message.user))
+        facts.append(_attributed(message, after.touch, message.at))
     elif after.first is not None:
-        told.append(_missed(after, message, message.user, after.first))
-    return _converted(after, message, rules, (message.user, (ConversionKind.SIGN_UP,), message.user, 0), told)
+        facts.append(_missed(message, after.first, message.at))
+    return _converted(after, message, rules, Deed(message.user, (ConversionKind.SIGN_UP,), message.user), facts)
 
 
 def _touch(user: Attribution, message: UserTouched) -> Decision:
     touch = message.touch
     after = replace(_with_touch(user, touch), appsflyer_id=user.appsflyer_id or message.install)
-    told: list[Message] = []
+    facts: list[Message] = []
     if user.signed_up_at is not None:
         if after.touch is not None and after.touch != user.touch:
-            told.append(_attributed(after, message, message.user))
+            facts.append(_attributed(message, after.touch, user.signed_up_at))
         elif touch.kind is TouchKind.INSTALL and after.outside(touch):
-            told.append(_missed(after, message, message.user, touch))
-    return _settle(after, message, message.user, told)
+            facts.append(_missed(message, touch, user.signed_up_at))
+    return _settle(after, message, message.user, facts)
 
 
-def _attributed(user: Attribution, message: Message, name: UserId) -> UserAttributed:
-    assert user.touch is not None
-    assert user.signed_up_at is not None
-    return UserAttributed(
-        id=derived_id(message.id, "attributed"), at=message.at, cause=message.id, user=name, signed_up_at=user.signed_up_at,
-        touch=user.touch,
-    )  # fmt: skip
+def _attributed(message: UserSignedUp | UserTouched, touch: Touch, signed_up_at: datetime) -> UserAttributed:
+    return UserAttributed(**reply(message, "attributed"), user=message.user, signed_up_at=signed_up_at, touch=touch)
 
 
-def _missed(user: Attribution, message: Message, name: UserId, touch: Touch) -> AttributionMissed:
-    assert user.signed_up_at is not None
-    return AttributionMissed(
-        id=derived_id(message.id, "missed"), at=message.at, cause=message.id, user=name, signed_up_at=user.signed_up_at,
-        touch=touch,
-    )  # fmt: skip
+def _missed(message: UserSignedUp | UserTouched, touch: Touch, signed_up_at: datetime) -> AttributionMissed:
+    return AttributionMissed(**reply(message, "missed"), user=message.user, signed_up_at=signed_up_at, touch=touch)
 
 
 def _tracking(user: Attribution, message: PutTracking) -> Decision:
-    names = ("advertising_id", "vendor_id", "app_instance_id", "click_id", "tracking_allowed", "ip", "user_agent")
-    given = {name: getattr(message, name) for name in names}
+    names = same_fields(message, Identity)
+    appsflyer_id = message.appsflyer_id or user.appsflyer_id
     after = replace(
-        user, consents=message.consents, identity=replace(user.identity, **given),
-        appsflyer_id=message.appsflyer_id or user.appsflyer_id,
+        user, consents=message.consents, identity=replace(user.identity, **names), appsflyer_id=appsflyer_id
     )  # fmt: skip
-    told: list[Message] = [
-        TrackingPut(
-            id=derived_id(message.id, 0), at=message.at, cause=message.id, user=message.user, consents=message.consents,
-            told=tuple(name for name in ("appsflyer_id", *names) if getattr(message, name)),
-        )
-    ]  # fmt: skip
-    if message.appsflyer_id and message.appsflyer_id != user.appsflyer_id:
-        claim = derived_id(message.id, "claim")
-        told.append(ClaimInstall(id=claim, at=message.at, install=message.appsflyer_id, user=message.user))
-    return _settle(after, message, message.user, told)
+    known = {"appsflyer_id": message.appsflyer_id, **names}
+    put = TrackingPut(
+        **reply(message), user=message.user, consents=message.consents,
+        told=tuple(name for name, value in known.items() if value),
+    )  # fmt: skip
+    messages: list[Message] = [put]
+    if appsflyer_id != user.appsflyer_id:
+        messages.append(ClaimInstall(**derive(message, "claim"), install=appsflyer_id, user=message.user))
+    return _settle(after, message, message.user, messages)
 
 
 def _bought(user: Attribution, entry: EntryRecorded, rules: PostbackBook) -> Decision:
     kinds = _kinds(user.purchases, ConversionKind.PURCHASE, ConversionKind.FIRST_PURCHASE)
     after = replace(user, purchases=user.purchases + 1)
-    return _converted(after, entry, rules, (owner_of(entry.account), kinds, entry.transfer or entry.id, entry.coins))
+    deed = Deed(owner_of(entry.account), kinds, entry.transfer or entry.id, entry.coins)
+    return _converted(after, entry, rules, deed)
 
 
 # --- conversions and what is owed -------------------------------------------------------------------------------------------
 
-Done = tuple[UserId, tuple[ConversionKind, ...], str, int]
+
+class Deed(NamedTuple):
+    """What a user did that campaigns are paid for: its kinds, the id of the purchase, call or gift (`ref`), and the coins."""
+
+    user: UserId
+    kinds: tuple[ConversionKind, ...]
+    ref: str
+    coins: int = 0
 
 
 def _converted(
-    user: Attribution, message: Message, rules: PostbackBook, done: Done, before: Sequence[Message] = ()
+    user: Attribution, message: Message, rules: PostbackBook, deed: Deed, before: Sequence[Message] = ()
 ) -> Decision:
-    """Something happened: who, of which kinds, what it is called, coins. It is a fact, and waits for what its rules need."""
-    name, kinds, ref, coins = done
+    """The deed becomes a fact of each kind, behind the messages `before`, and waits for what its postbacks need."""
     touch = user.touch
-    facts: list[Message] = [
+    network, campaign = (touch.network, touch.campaign) if touch else ("", "")
+    facts = [
         ConversionRecorded(
-            id=derived_id(message.id, kind), at=message.at, cause=message.id, user=name, conversion=kind, ref=ref, coins=coins,
-            network=touch.network if touch else "", campaign=touch.campaign if touch else "",
+            **reply(message, kind), user=deed.user, conversion=kind, ref=deed.ref, coins=deed.coins, network=network,
+            campaign=campaign,
         )
-        for kind in kinds
+        for kind in deed.kinds
     ]  # fmt: skip
     events: dict[tuple[str, str], PostbackRule] = {}
     for rule in rules.rules:
-        if rule.conversion in kinds:
+        if rule.conversion in deed.kinds:
             events.setdefault((rule.provider, rule.event), rule)
     if events:
-        conversion = Conversion(ref, message.at, coins, tuple(events.values()))
+        conversion = Conversion(deed.ref, message.at, deed.coins, tuple(events.values()))
         user = replace(user, pending=(*user.pending, conversion))
-    return _settle(user, message, name, [*before, *facts])
+    return _settle(user, message, deed.user, [*before, *facts])
 
 
-def _settle(user: Attribution, message: Message, name: UserId, told: list[Message]) -> Decision:
-    """Owe what lacks nothing any more; give up what comes too late, or what is too much."""
+def _settle(user: Attribution, message: Message, name: UserId, messages: list[Message]) -> Decision:
+    """Postbacks that lack nothing any more are owed; those that waited too long, or are too many, are given up. What becomes of
+    them is put behind `messages`."""
     if not user.pending or user.signed_up_at is None:
-        return user, told
-    kept: list[Conversion] = []
+        return user, messages
+    pending: list[Conversion] = []
     for number, conversion in enumerate(user.pending):
-        overdue = message.at >= conversion.until or len(user.pending) - number > MAX_PENDING
+        waited_enough = message.at >= conversion.until or len(user.pending) - number > MAX_PENDING
         waits: list[PostbackRule] = []
         for rule in conversion.waits:
             lacking = lacks(user, rule)
-            late = message.at >= conversion.at + TAKEN_FOR[rule.provider]
-            if lacking is None and not late:
-                told.append(_owe(user, rule, conversion, (message, name)))
-            elif overdue or late:
-                told.append(_forgo(rule, conversion, lacking or Forgone.TOO_LATE, (message, name)))
+            too_late = message.at >= conversion.at + TAKEN_FOR[rule.provider]
+            if lacking is None and not too_late:
+                messages.append(_owe(user, rule, conversion, message, name))
+            elif waited_enough or too_late:
+                messages.append(_forgo(rule, conversion, lacking or Forgone.TOO_LATE, message, name))
             else:
                 waits.append(rule)
         if waits:
-            kept.append(conversion if len(waits) == len(conversion.waits) else replace(conversion, waits=tuple(waits)))
-    return replace(user, pending=tuple(kept)), told
+            pending.append(conversion if len(waits) == len(conversion.waits) else replace(conversion, waits=tuple(waits)))
+    return replace(user, pending=tuple(pending)), messages
 
 
 def lacks(user: Attribution, rule: PostbackRule) -> Forgone | None:
@@ -298,10 +288,22 @@ def lacks(user: Attribution, rule: PostbackRule) -> Forgone | None:
     return None if names_user(rule.provider, user.identity, user.appsflyer_id) else Forgone.NO_IDENTIFIER
 
 
-def _owe(user: Attribution, rule: PostbackRule, conversion: Conversion, of: tuple[Message, UserId]) -> OweEffect:
-    message, name = of
+def _owe(user: Attribution, rule: PostbackRule, conversion: Conversion, message: Message, name: UserId) -> OweEffect:
+    effect = postback_id(rule.provider, rule.event, conversion.ref)
+    return OweEffect(
+        **derive(message, f"owe/{effect}"),
+        effect=effect,
+        kind=EffectKind.POSTBACK,
+        provider=rule.provider,
+        subject=name,
+        expires_at=conversion.at + TAKEN_FOR[rule.provider],
+        postback=_postback(user, rule, conversion, name),
+    )
+
+
+def _postback(user: Attribution, rule: PostbackRule, conversion: Conversion, name: UserId) -> Postback:
     touch, value = user.touch, rule.value
-    postback = Postback(
+    return Postback(
         user=name, conversion=rule.conversion, event=rule.event, at=conversion.at, ref=conversion.ref,
         network=touch.network if touch else "", campaign=touch.campaign if touch else "", coins=conversion.coins,
         value_micros=value.fixed_micros + value.per_coin_micros * conversion.coins if value else None,
@@ -309,19 +311,17 @@ def _owe(user: Attribution, rule: PostbackRule, conversion: Conversion, of: tupl
         app_version=user.app_version, appsflyer_id=user.appsflyer_id if rule.provider in AD_NETWORKS else "",
         identity=user.identity,
     )  # fmt: skip
-    effect = postback_id(rule.provider, rule.event, conversion.ref)
-    return OweEffect(
-        id=derived_id(message.id, f"owe/{effect}"), at=message.at, effect=effect, kind=EffectKind.POSTBACK,
-        provider=rule.provider, subject=name, expires_at=conversion.at + TAKEN_FOR[rule.provider], postback=postback,
-    )  # fmt: skip
 
 
-def _forgo(rule: PostbackRule, conversion: Conversion, why: Forgone, of: tuple[Message, UserId]) -> PostbackForgone:
-    message, name = of
+def _forgo(rule: PostbackRule, conversion: Conversion, why: Forgone, message: Message, name: UserId) -> PostbackForgone:
     return PostbackForgone(
-        id=derived_id(message.id, f"forgone/{rule.provider}/{rule.event}/{conversion.ref}"), at=message.at, cause=message.id,
-        user=name, conversion=rule.conversion, ref=conversion.ref, provider=rule.provider, why=why,
-    )  # fmt: skip
+        **reply(message, f"forgone/{rule.provider}/{rule.event}/{conversion.ref}"),
+        user=name,
+        conversion=rule.conversion,
+        ref=conversion.ref,
+        provider=rule.provider,
+        why=why,
+    )
 
 
 def _wake(user: Attribution | None, message: Wake) -> Decision:

@@ -16,12 +16,13 @@ from schemas.balance import EntryRecorded
 from schemas.gift import GiftSent
 from schemas.log.base import Fact, Id, Message, State, Time, UserId, Wake
 from schemas.postback import Consent, Conversion, ConversionKind, Forgone, Identity, PostbackBook, Provider
-from schemas.user import Short, User_, UserSignedUp
+from schemas.user import Short, User_, UserCommand, UserFact, UserSignedUp
 from schemas.video import CallEnded
 
 LOOKBACK: Final = timedelta(days=30)
 EARLY: Final = timedelta(days=1)
-# What AppsFlyer pushes twice comes within hours; a phone is remembered for a quarter behind its last sign of life.
+# AppsFlyer repeats a push within hours, so the last pushes are enough to recognise one. A phone is remembered for a quarter of
+# a year after its last sign of life.
 MAX_SEEN: Final = 256
 FORGOTTEN_AFTER: Final = timedelta(days=90)
 MAX_USERS: Final = 20
@@ -92,10 +93,13 @@ class ClaimInstall(Message):
     user: User_
 
 
-class PushRecorded(Fact):
+class _OfInstall(Fact):
+    install: str
+
+
+class PushRecorded(_OfInstall):
     """A push, the first time that it came."""
 
-    install: str
     event_name: str
     user: str = ""
     touch: Touch | None = None
@@ -103,18 +107,16 @@ class PushRecorded(Fact):
     raw: str = ""
 
 
-class PushRepeated(Fact):
+class PushRepeated(_OfInstall):
     """The same push came again: it changes nothing."""
 
     changes_state: ClassVar[bool] = False
-    install: str
     event_name: str
 
 
-class UserTouched(Fact):
+class UserTouched(_OfInstall):
     """A user of the app on this phone, and a touch that brought the phone there."""
 
-    install: str
     user: UserId
     touch: Touch
 
@@ -137,10 +139,9 @@ class Install(State):
 # --- attribution ------------------------------------------------------------------------------------------------------------
 
 
-class PutTracking(Message):
+class PutTracking(UserCommand):
     """The phone tells what its owner consents to, and the names that ad networks and analytics know it by."""
 
-    user: User_
     consents: tuple[Consent, ...] = ()
     appsflyer_id: Short = ""
     advertising_id: Short = ""
@@ -152,62 +153,55 @@ class PutTracking(Message):
     user_agent: Annotated[str, Meta(max_length=512)] = ""
 
 
-class ShareHashes(Message):
+class ShareHashes(UserCommand):
     """From the private profile: SHA-256 of the normalised e-mail address and phone number, or empty."""
 
-    user: User_
     email_sha256: Short = ""
     phone_sha256: Short = ""
 
 
-class ShareRules(Message):
+class ShareRules(UserCommand):
     """To the broadcast key of a partition (`user`): what is owed to whom from now on."""
 
-    user: User_
     shared: PostbackBook
 
 
-class TrackingPut(Fact):
+class TrackingPut(UserFact):
     """What the user consents to, and which names are known (never the names)."""
 
-    user: UserId
     consents: tuple[Consent, ...] = ()
     told: tuple[str, ...] = ()
 
 
-class UserAttributed(Fact):
+class _OfTouch(UserFact):
+    signed_up_at: Time
+    touch: Touch
+
+
+class UserAttributed(_OfTouch):
     """The user came by this touch; a later fact (a return by another campaign) takes its place."""
 
-    user: UserId
-    signed_up_at: Time
-    touch: Touch
 
-
-class AttributionMissed(Fact):
+class AttributionMissed(_OfTouch):
     """The touch is no reason for the sign-up: it lies outside the window."""
 
-    user: UserId
-    signed_up_at: Time
-    touch: Touch
 
-
-class ConversionRecorded(Fact):
-    """The user did something that campaigns are paid for. `ref`: the purchase, call or gift."""
-
-    user: UserId
+class _OfConversion(UserFact):
     conversion: ConversionKind
     ref: str
+
+
+class ConversionRecorded(_OfConversion):
+    """The user did something that campaigns are paid for. `ref`: the purchase, call or gift."""
+
     coins: int = 0
     network: str = ""
     campaign: str = ""
 
 
-class PostbackForgone(Fact):
+class PostbackForgone(_OfConversion):
     """A rule wanted it told to the provider, but what that needs did not come in time."""
 
-    user: UserId
-    conversion: ConversionKind
-    ref: str
     provider: Provider
     why: Forgone
 
