@@ -30,7 +30,7 @@ from schemas.log.base import UserId, new_id, now
 from schemas.log.topics import GALLERY_RULES
 from schemas.user import Role
 from serving.gallery_room import Room, Watcher, room_of
-from serving.gallery_shelf import Place
+from serving.gallery_shelf import Position
 from serving.runtime.auth import Admin, Caller, SignedIn
 from serving.runtime.commands import commands_of, views_of
 from serving.runtime.problems import Problem, responses
@@ -109,11 +109,11 @@ def _room(request: Request, caller: Caller) -> Room:
     return room
 
 
-def _cursor(place: Place) -> str:
+def _cursor(place: Position) -> str:
     return base64.urlsafe_b64encode(f"{place[0]}/{place[1]}".encode()).decode()
 
 
-def _place(cursor: str) -> Place:
+def _position(cursor: str) -> Position:
     try:
         ms, _, user = base64.urlsafe_b64decode(cursor.encode()).decode().partition("/")
         return int(ms), user
@@ -133,7 +133,7 @@ async def look(
 ) -> Any:
     """Your gallery, a page of it: whom the rules of your role show, in your own order."""
     room = _room(request, caller)
-    after = _place(cursor) if cursor else None
+    after = _position(cursor) if cursor else None
     viewer = room.viewpoint(caller.user)
     places = room.shelf.page(viewer, limit, after)
     cards = [CardAnswer(**room.card(viewer, place, explain=explain)) for place in places]

@@ -140,8 +140,8 @@ class Tail:
         self._views.balances = self._restore()
         ACCOUNTS.set_function(lambda: len(self._views.balances))
         self._views.hub.positions = dict(feed)
-        goals = {place: end for place, end in ends_of(consumer, list(shown)).items() if end > shown[place]}
-        consumer.assign([TopicPartition(*place, offset) for place, offset in starts.items()])
+        goals = {partition: end for partition, end in ends_of(consumer, list(shown)).items() if end > shown[partition]}
+        consumer.assign([TopicPartition(*partition, offset) for partition, offset in starts.items()])
         log.info("%d accounts in view after %.2f s", len(self._views.balances), time.monotonic() - began)
         self._follow(consumer, goals)
         consumer.close()
@@ -179,5 +179,5 @@ class Tail:
     @staticmethod
     def _caught_up(consumer: Consumer, goals: dict[tuple[str, int], int]) -> bool:
         """The last records may be control records, which no message shows; positions step over them."""
-        places = consumer.position([TopicPartition(*place) for place in goals])
-        return all(place.offset >= goals[place.topic, place.partition] for place in places)
+        positions = consumer.position([TopicPartition(*partition) for partition in goals])
+        return all(position.offset >= goals[position.topic, position.partition] for position in positions)
