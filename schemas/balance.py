@@ -297,6 +297,16 @@ class _OfTransfer(Fact):
         """Why an account refused the transfer; None where it did not."""
         return self.outcome.refusal
 
+    @property
+    def account(self) -> str:
+        """The account that refused the transfer; empty where none did."""
+        return self.outcome.account
+
+    @property
+    def shortfall_coins(self) -> int:
+        """How many coins that account was short."""
+        return self.outcome.shortfall_coins
+
 
 class TransferSettled(_OfTransfer):
     """The transfer ended; this is said once."""

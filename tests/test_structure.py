@@ -1,9 +1,12 @@
 """The import law, and sizes: what a reader of the tree can rely on."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
+
+from serving.runtime.parts import parts
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("schemas", "pipelines", "serving", "infra", "tests")
@@ -55,6 +58,28 @@ def test_domains_never_import_each_other():
     for domain in DOMAINS:
         for name in imports(ROOT / "pipelines" / f"{domain}.py"):
             assert not name.startswith("pipelines"), f"pipelines/{domain}.py imports {name}"
+
+
+def has_router(file):
+    names = (target for node in ast.parse(file.read_text()).body if isinstance(node, ast.Assign) for target in node.targets)
+    return any(isinstance(name, ast.Name) and name.id == "router" for name in names)
+
+
+def test_routers_never_import_each_other():
+    routers = {f"serving.{file.stem}" for file in (ROOT / "serving").glob("*.py") if has_router(file)}
+    assert [part.name for part in parts()] == sorted(routers)
+    for file in (ROOT / "serving").rglob("*.py"):
+        nodes = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.ImportFrom)]
+        imported = {*imports(file), *(f"{node.module}.{alias.name}" for node in nodes for alias in node.names)}
+        assert file.name == "app.py" or not routers & imported, f"{file.name} imports {routers & imported}"
+
+
+def test_no_route_hides_another():
+    routes = [route for part in parts() for route in part.router.routes]
+    for route in routes:
+        path = re.sub(r"\{\w+\}", "x", route.path)
+        reached = next(other for other in routes if other.methods & route.methods and other.path_regex.match(path))
+        assert reached is route, f"{reached.path} hides {route.path}"
 
 
 @pytest.mark.parametrize("file", sorted({*FILES, *(ROOT / "tests").rglob("*.py")}), ids=lambda f: str(f.relative_to(ROOT)))
