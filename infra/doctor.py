@@ -14,17 +14,17 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from infra.clickhouse import connect
 from infra.config import EMULATOR_VARIABLE, Config, Environment
 from infra.kafka import TIMEOUT_S, ends_of, quiet, reader
-from schemas.log.topics import ENTITIES, GROWTH, LIVE, MONEY, OUTBOX, topics
+from schemas.log.entity import Flow
+from schemas.log.topics import ENTITIES, topics
+from schemas.outbox import OUTBOX
 
 FREE_GB: Final = 5
 # A flow that decides and is this far behind answers nobody in time; a store that is so far behind shows analysts the past.
 LAG_RECORDS: Final = {"money": 5_000, "live": 5_000, "growth": 50_000, "dispatch": 5_000, "store": 200_000}
-READS: Final = {
-    "money": [(entity.inbox, entity.partitions) for entity in MONEY],
-    "live": [(entity.inbox, entity.partitions) for entity in LIVE],
-    "growth": [(entity.inbox, entity.partitions) for entity in GROWTH],
-    "dispatch": [(OUTBOX.events, OUTBOX.partitions)],
-    "store": [(entity.inbox, entity.partitions) for entity in ENTITIES if not entity.private],
+READS: Final[dict[str, list[str]]] = {
+    **{flow: [entity.inbox for entity in ENTITIES if entity.flow is flow] for flow in Flow},
+    "dispatch": [OUTBOX.events],
+    "store": [entity.inbox for entity in ENTITIES if not entity.private],
 }
 
 
@@ -109,7 +109,7 @@ def lag_of(config: Config, group: str) -> int | None:
     """Records of the inboxes that `group` has not taken yet; None when the broker does not say in time."""
     consumer = Consumer(quiet(config, **{"group.id": group, "isolation.level": "read_committed"}))
     try:
-        places = [(topic, p) for topic, partitions in READS[group] for p in range(partitions)]
+        places = [(topic, p) for topic in READS[group] for p in range(config.partitions)]
         ends = ends_of(consumer, places)
         taken = consumer.committed([TopicPartition(*place) for place in places], 5)
         behind: int = sum(max(0, ends[part.topic, part.partition] - max(part.offset, 0)) for part in taken)

@@ -21,10 +21,9 @@ from infra.attribution import Export, Format, Network, export
 from infra.config import Config
 from infra.errors import UsageError
 from infra.vendors import appsflyer
-from schemas.ads import Attribution, PushRepeated, PutTracking, RecordPush, TrackingPut
+from schemas.ads import ATTRIBUTION, Attribution, PushRepeated, PutTracking, RecordPush, TrackingPut
 from schemas.log.base import UserId, new_id, now
 from schemas.log.dead_letters import DeadCause, DeadLetter
-from schemas.log.topics import ATTRIBUTION
 from schemas.postback import Consent
 from schemas.user import USER_ID_PATTERN
 from serving.runtime.auth import Admin, SignedIn

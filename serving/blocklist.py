@@ -8,7 +8,10 @@ from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.blocklist import (
+    BLOCKS,
+    BOOK,
     MAX_RULES,
+    RECORD,
     RULEBOOK,
     SHIPPED_RULES,
     BlockReason,
@@ -23,8 +26,6 @@ from schemas.blocklist import (
     UnblockUser,
 )
 from schemas.log.base import UserId, new_id, now
-from schemas.log.topics import BLOCKS, RECORD
-from schemas.log.topics import RULEBOOK as RULES
 from schemas.user import Role
 from serving.runtime.auth import Admin, SignedIn
 from serving.runtime.commands import commands_of, views_of
@@ -129,7 +130,7 @@ async def _ask(request: Request, command: BlockUser | UnblockUser | Review) -> N
 
 
 def _rules(views: Views) -> tuple[BlockRule, ...]:
-    book = views.of(RULES).get(RULEBOOK)
+    book = views.of(RULEBOOK).get(BOOK)
     return book.rules if book else SHIPPED_RULES
 
 
@@ -148,7 +149,7 @@ async def publish(body: RulesBody, caller: Admin, request: Request) -> Any:
     if problems:
         raise Problem(422, "invalid_rules", "; ".join(problems))
     rules = tuple(BlockRule(**rule.model_dump()) for rule in body.rules)
-    command = PublishRules(id=new_id(), at=now(), rulebook=RULEBOOK, rules=rules, by=caller.user)
+    command = PublishRules(id=new_id(), at=now(), rulebook=BOOK, rules=rules, by=caller.user)
     await commands_of(request).ask(command)
     return body
 

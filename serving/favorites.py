@@ -6,9 +6,9 @@ from typing import Any, Final
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
-from schemas.favorites import AddFavorite, FavoriteRefusal, FavoriteRefused, RemoveFavorite
+from schemas.favorites import FAVORITES, FOLLOWERS, AddFavorite, FavoriteRefusal, FavoriteRefused, RemoveFavorite
 from schemas.log.base import UserId, new_id, now
-from schemas.log.topics import FAVORITES, FOLLOWERS, USER
+from schemas.user import USER
 from serving.runtime.auth import SignedIn
 from serving.runtime.commands import commands_of, views_of
 from serving.runtime.problems import Problem, responses

@@ -5,9 +5,8 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from schemas.gift import GiftItemRefused, GiftRefusal, GiftRefused, GiftRepeated, GiftSent, PutGiftItem, SendGift
+from schemas.gift import GIFT_ITEM, GiftItemRefused, GiftRefusal, GiftRefused, GiftRepeated, GiftSent, PutGiftItem, SendGift
 from schemas.log.base import MAX_COINS, UserId, new_id, now
-from schemas.log.topics import GIFT_ITEM
 from schemas.user import USER_ID_PATTERN
 from serving.runtime.auth import Admin, SignedIn
 from serving.runtime.commands import IdempotencyKey, commands_of, request_id, views_of

@@ -9,10 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.interaction import RecordView, pair_of
 from schemas.log.base import UserId, new_id, now
-from schemas.log.topics import LINE, PRIVATE_PROFILE, PROFILE
 from schemas.profile import (
     MAX_LANGUAGES,
     MAX_PHOTOS,
+    PRIVATE_PROFILE,
+    PROFILE,
     PrivateProfile,
     PrivateProfileRead,
     PutPrivateProfile,
@@ -20,6 +21,7 @@ from schemas.profile import (
     ReadPrivateProfile,
 )
 from schemas.user import Role
+from schemas.video_line import LINE
 from serving.runtime.auth import SignedIn
 from serving.runtime.commands import commands_of, views_of
 from serving.runtime.problems import Problem, responses, unavailable

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from schemas.balance import (
     ACCOUNT_ID_PATTERN,
     PARTY_PATTERN,
+    TRANSFER,
     PlaceTransfer,
     Reason,
     Refusal,
@@ -22,7 +23,6 @@ from schemas.balance import (
     TransferStatus,
 )
 from schemas.log.base import MAX_COINS, MAX_REF_LENGTH, AccountId, TransferId, new_id, now
-from schemas.log.topics import TRANSFER
 from schemas.user import Role
 from serving.runtime.auth import Admin, Caller, SignedIn
 from serving.runtime.commands import IdempotencyKey, commands_of, request_id, views_of

@@ -12,9 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.billing import CallKind
 from schemas.log.base import Fact, Message, UserId, derived_id, new_id, now
-from schemas.log.topics import CALL, CLIP, USER
-from schemas.user import USER_ID_PATTERN, Role
+from schemas.user import USER, USER_ID_PATTERN, Role
 from schemas.video import (
+    CALL,
+    CLIP,
     AcceptCall,
     Call,
     CallCommandRefused,

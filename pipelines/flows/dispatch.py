@@ -30,8 +30,7 @@ from pipelines.runtime.transactions import STEP_S, Record, Transactions
 from schemas.log.base import derived_id, now
 from schemas.log.codec import decoder_of, encode, state_decoder
 from schemas.log.entity import partition_of
-from schemas.log.topics import OUTBOX
-from schemas.outbox import AttemptOutcome, Effect, EffectDue, EffectStatus, ReportAttempt
+from schemas.outbox import OUTBOX, AttemptOutcome, Effect, EffectDue, EffectStatus, ReportAttempt
 
 log = logging.getLogger("olo.dispatch")
 

@@ -25,7 +25,8 @@ from infra.kafka import member, records_of
 from pipelines.flows.process import arguments, start
 from pipelines.runtime import metrics
 from pipelines.runtime.lag import Lag
-from schemas.log.topics import DEAD_LETTERS, ENTITIES, OUTBOX
+from schemas.log.topics import DEAD_LETTERS, ENTITIES
+from schemas.outbox import OUTBOX
 from schemas.tables import LOG, PROJECTIONS, TABLES, Projection
 
 log = logging.getLogger("olo.store")
