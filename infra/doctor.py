@@ -56,7 +56,7 @@ def examine(config: Config) -> Iterator[Examined]:
 def _python() -> Examined:
     version = ".".join(map(str, sys.version_info[:3]))
     fine = (3, 11) <= sys.version_info[:2] <= (3, 12)
-    return Examined("Python", fine, version, "make clean && make PYTHON=python3.11 up")
+    return Examined("Python", fine, version, "make clean && make up")
 
 
 def _disk(config: Config) -> Examined:
