@@ -77,9 +77,9 @@ esac
 if [ -z "$python" ]; then
   say "there is no Python 3.11 or 3.12 here; fetching one (once; some 30 MB) ..."
   export UV_PYTHON_INSTALL_DIR="$PWD/.uv/python"
-  quietly $UV python install --no-bin 3.12 ||
+  quietly $UV python install --no-bin '>=3.11,<3.13' ||
     fail "there is no Python 3.11 or 3.12 here, and none could be fetched ($reason); install Python 3.12, or $NAME_IT"
-  python=$($UV python find --managed-python 3.12)
+  python=$($UV python find --managed-python '>=3.11,<3.13')
 fi
 
 say "installing the locked packages (once; about half a minute) ..."

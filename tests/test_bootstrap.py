@@ -137,8 +137,8 @@ def test_where_there_is_neither_uv_brings_one_into_the_project(machine, there):
     assert done.returncode == 0, done.stderr
     assert machine.asked[2:] == [
         f"into {machine.project}/.uv/python",
-        "uv python install --no-bin 3.12",
-        "uv python find --managed-python 3.12",
+        "uv python install --no-bin >=3.11,<3.13",
+        "uv python find --managed-python >=3.11,<3.13",
         "uv sync --frozen --quiet --python /brought/python3.12",
     ]
 
