@@ -31,6 +31,7 @@ CONFIGURATIONS: Final = (
     "~/.config/pip/pip.conf",
 )
 TIMEOUT_S: Final = 60
+LOCK: Final = Path(__file__).parent.parent / "uv.lock"
 
 
 def told_to_pip(name: str, default: str) -> str:
@@ -55,10 +56,18 @@ def fetch(url: str, certificates: str) -> bytes:
     return content
 
 
+def usual_index() -> str:
+    """The index that the project's packages were locked from. Errors: OSError, ValueError."""
+    found = re.search(r'registry = "([^"]+)"', LOCK.read_text())
+    if found is None:
+        raise ValueError(f"{LOCK.name} names no package index")
+    return found[1]
+
+
 def fetch_wheel() -> bytes:
     """The wheel, from the index's list of all of pip's files. Errors: OSError, ValueError."""
     certificates = told_to_pip("cert", "")
-    page = told_to_pip("index-url", "https://pypi.org/simple").rstrip("/") + "/pip/"
+    page = told_to_pip("index-url", usual_index()).rstrip("/") + "/pip/"
     link = re.search(rf'href="([^"#]*/)?{re.escape(WHEEL)}(?=["#])', fetch(page, certificates).decode())
     if link is None:
         raise ValueError(f"the package index has no {WHEEL}")
