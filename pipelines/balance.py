@@ -41,7 +41,7 @@ MAX_HOLDS: Final = 64
 Decision = tuple[Account | None, Sequence[Message]]
 
 
-def decide(account: Account | None, message: AccountInbox) -> Decision:
+def decide_account(account: Account | None, message: AccountInbox) -> Decision:
     """Decide one message of an account's inbox: the new state (the same object: unchanged) and what to tell."""
     match message:
         case Wake():

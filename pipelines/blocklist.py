@@ -50,7 +50,7 @@ MAX_COUNTED: Final = 1_000
 MAX_CASES: Final = 200
 
 
-def decide(blocks: Blocks | None, message: BlocksInbox) -> tuple[Blocks | None, Sequence[Message]]:
+def decide_blocks(blocks: Blocks | None, message: BlocksInbox) -> tuple[Blocks | None, Sequence[Message]]:
     """Decide one message of a blocker's inbox."""
     if isinstance(message, Wake):
         return blocks, ()
@@ -195,7 +195,7 @@ def _review(record: Record, message: Review) -> tuple[Record, Sequence[Message]]
 # --- the rules --------------------------------------------------------------------------------------------------------------
 
 
-def decide_rules(_: Rulebook | None, message: RulebookInbox) -> tuple[Rulebook | None, Sequence[Message]]:
+def decide_rulebook(_: Rulebook | None, message: RulebookInbox) -> tuple[Rulebook | None, Sequence[Message]]:
     """Decide one message of the rulebook's inbox: the last word holds."""
     if not isinstance(message, PublishRules):
         return _, ()

@@ -79,7 +79,7 @@ def _as_of(rank: Rank, hours: dict[int, Hour], message: Message, user: UserId) -
     return after, (told,)
 
 
-def decide_rules(rules: GalleryRules | None, message: RulesInbox) -> tuple[GalleryRules | None, Sequence[Message]]:
+def decide_gallery_rules(rules: GalleryRules | None, message: RulesInbox) -> tuple[GalleryRules | None, Sequence[Message]]:
     """Decide one message of a role's rules: whatever serving has checked is in force."""
     if isinstance(message, Wake):
         return rules, ()
@@ -89,7 +89,7 @@ def decide_rules(rules: GalleryRules | None, message: RulesInbox) -> tuple[Galle
     return message.rules, (put,)
 
 
-def decide_shown(viewer: Viewer | None, message: ViewerInbox) -> tuple[Viewer | None, Sequence[Message]]:
+def decide_viewer(viewer: Viewer | None, message: ViewerInbox) -> tuple[Viewer | None, Sequence[Message]]:
     """Decide one message of a viewer: what was shown is a fact, and nothing is remembered."""
     if not isinstance(message, ShowCards):
         return viewer, ()

@@ -15,10 +15,8 @@ from msgspec.structs import replace
 from schemas.ads import UserAttributed
 from schemas.balance import EntryRecorded, Reason, owner_of
 from schemas.log.base import Message, UserId, Wake, derived_id, unix_minute
-from schemas.log.entity import PARTITIONS, broadcast_keys
+from schemas.log.entity import broadcast_keys, log_partitions
 from schemas.panel import (
-    COUNTERS,
-    FIRST_MINUTE,
     MAX_COHORTS,
     MAX_TAGS,
     Attribute,
@@ -32,7 +30,6 @@ from schemas.panel import (
     CohortRefused,
     CohortRemoved,
     CountAction,
-    Counter,
     Member,
     MemberInbox,
     Moment,
@@ -44,9 +41,8 @@ from schemas.panel import (
     TagChanged,
     TagRefusal,
     TagRefused,
-    buckets_of,
-    count,
 )
+from schemas.panel_counters import COUNTERS, FIRST_MINUTE, Counter, buckets_of, count
 from schemas.panel_rules import EMPTY, Compiled, Read, Touched, compiled
 from schemas.user import SessionOpened, UserSignedUp
 
@@ -59,7 +55,7 @@ BLANK: Final = Member()
 # --- the book ---------------------------------------------------------------------------------------------------------------
 
 
-def decide_book(book: CohortBook | None, message: BookInbox) -> tuple[CohortBook | None, Sequence[Message]]:
+def decide_cohorts(book: CohortBook | None, message: BookInbox) -> tuple[CohortBook | None, Sequence[Message]]:
     """Decide one message of the book of cohorts."""
     known = book or CohortBook()
     if isinstance(message, Wake):
@@ -83,7 +79,7 @@ def decide_book(book: CohortBook | None, message: BookInbox) -> tuple[CohortBook
         fact = CohortRemoved(**head, cohort=name, version=version, by=message.by)
     shares = [
         ShareCohorts(id=derived_id(message.id, f"to/{key}"), at=message.at, user=UserId(key), shared=after)
-        for key in broadcast_keys(PARTITIONS)
+        for key in broadcast_keys(log_partitions())
     ]
     return after, (fact, *shares)
 
@@ -91,7 +87,7 @@ def decide_book(book: CohortBook | None, message: BookInbox) -> tuple[CohortBook
 # --- members ----------------------------------------------------------------------------------------------------------------
 
 
-def decide(member: Member | None, message: MemberInbox, common: Member | None) -> Decision:
+def decide_member(member: Member | None, message: MemberInbox, common: Member | None) -> Decision:
     """Decide one message of a member, under the book that its partition was told."""
     rules = compiled(common.shared) if common is not None and common.shared is not None else EMPTY
     known = member or BLANK

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 from schemas.ads import ShareRules
 from schemas.log.base import Message, UserId, Wake, derived_id
-from schemas.log.entity import PARTITIONS, broadcast_keys
+from schemas.log.entity import broadcast_keys, log_partitions
 from schemas.postback import PostbackBook, PostbackRulesPut, RulesInbox
 
 
-def decide(book: PostbackBook | None, message: RulesInbox) -> tuple[PostbackBook | None, Sequence[Message]]:
+def decide_postback_rules(book: PostbackBook | None, message: RulesInbox) -> tuple[PostbackBook | None, Sequence[Message]]:
     """Decide one message of the book of rules."""
     if isinstance(message, Wake):
         return book, ()
@@ -20,6 +20,6 @@ def decide(book: PostbackBook | None, message: RulesInbox) -> tuple[PostbackBook
     )  # fmt: skip
     shares = [
         ShareRules(id=derived_id(message.id, f"to/{key}"), at=message.at, user=UserId(key), shared=after)
-        for key in broadcast_keys(PARTITIONS)
+        for key in broadcast_keys(log_partitions())
     ]
     return after, (put, *shares)

@@ -74,13 +74,13 @@ Decision = tuple[Call | None, Sequence[Message]]
 CallCommand = AcceptCall | DeclineCall | HangUp | OpenRoom
 
 
-def decide(call: Call | None, message: CallInbox) -> Decision:
+def decide_call(call: Call | None, message: CallInbox) -> Decision:
     """Decide one message of a call's inbox."""
     if call is None:
         return _place(message) if isinstance(message, PlaceCall) else _unknown(message)
     if call.status is CallStatus.CONNECTED and (over := _overdue(call, message.at)):
         ended, told = _end(call, message, *over)
-        after, more = decide(ended, message) if not isinstance(message, Wake) else (ended, ())
+        after, more = decide_call(ended, message) if not isinstance(message, Wake) else (ended, ())
         return after, (*told, *more)
     match message:
         case PlaceCall():

@@ -9,8 +9,9 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-from schemas.balance import EntryRecorded
+from schemas.balance import EntryRecorded, Reason, owner_of
 from schemas.log.base import Fact, Id, Message, Refused, State, Time, UserId, Wake
+from schemas.log.entity import Entity, Flow, Hears, Shown
 from schemas.user import Role, User_, UserSignedUp
 
 PENALTIES: Final = "@penalties"
@@ -211,9 +212,43 @@ class Rulebook(State):
     rules: tuple[BlockRule, ...]
 
 
-RULEBOOK: Final = "blocks"
-BLOCKS_FACTS: Final = (UserBlocked, UserUnblocked, BlockRefused)
-RECORD_FACTS: Final = (ConsequenceDrawn, ConsequenceReviewed, ReviewRefused)
+BOOK: Final = "blocks"
 BlocksInbox = BlockUser | UnblockUser | Wake
 RecordInbox = CountBlock | Review | UserSignedUp | EntryRecorded | Wake
 RulebookInbox = PublishRules | Wake
+
+BLOCKS: Final = Entity(
+    "blocks",
+    key="user",
+    flow=Flow.LIVE,
+    state=Blocks,
+    commands=(BlockUser, UnblockUser),
+    facts=(UserBlocked, UserUnblocked, BlockRefused),
+)
+RECORD: Final = Entity(
+    "record",
+    key="user",
+    flow=Flow.LIVE,
+    state=Record,
+    commands=(CountBlock, Review),
+    facts=(ConsequenceDrawn, ConsequenceReviewed, ReviewRefused),
+    hears=(
+        Hears(UserSignedUp, "user", "rules look at the role"),
+        Hears(
+            EntryRecorded,
+            lambda entry: owner_of(entry.account) if entry.reason == Reason.PENALTY else "",
+            "a penalty that was paid can be given back",
+        ),
+    ),
+    shown=(Shown(ConsequenceDrawn, ("user",), "the phone is told"),),
+    raw="cases are few, and reviewed one by one",
+)
+RULEBOOK: Final = Entity(
+    "rulebook",
+    key="rulebook",
+    flow=Flow.LIVE,
+    state=Rulebook,
+    commands=(PublishRules,),
+    facts=(RulesPublished,),
+    raw="rules change a few times a year",
+)

@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import Final
 
 from schemas.log.base import Fact, Message, Refused, State, Time, UserId, Wake
+from schemas.log.entity import Entity, Flow, Hears, Shown
 from schemas.user import CameOnline, User_
 
 # A person likes dozens; each is a line in one state.
@@ -109,6 +110,25 @@ class Followers(State):
     told_at: Time | None = None
 
 
-FAVORITES_FACTS: Final = (FavoriteAdded, FavoriteRemoved, FavoriteRefused)
 FavoritesInbox = AddFavorite | RemoveFavorite | BarFavorite | UnbarFavorite | Wake
 FollowersInbox = Follow | Unfollow | CameOnline | Wake
+
+FAVORITES: Final = Entity(
+    "favorites",
+    key="user",
+    flow=Flow.LIVE,
+    state=Favorites,
+    commands=(AddFavorite, RemoveFavorite, BarFavorite, UnbarFavorite),
+    facts=(FavoriteAdded, FavoriteRemoved, FavoriteRefused),
+)
+FOLLOWERS: Final = Entity(
+    "followers",
+    key="user",
+    flow=Flow.LIVE,
+    state=Followers,
+    commands=(Follow, Unfollow),
+    facts=(FavoriteCameOnline,),
+    hears=(Hears(CameOnline, "user", "followers are told"),),
+    shown=(Shown(FavoriteCameOnline, ("follower",), "the phone shows who has come online"),),
+    raw="comings stand in `presence`, followers in `favorites`",
+)

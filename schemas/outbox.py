@@ -12,6 +12,7 @@ from typing import Annotated, Final
 from msgspec import Meta
 
 from schemas.log.base import Fact, Id, Message, State, Time, Wake
+from schemas.log.entity import Entity, Flow, Hears
 from schemas.postback import Postback
 from schemas.video import CallEnded
 
@@ -125,9 +126,6 @@ class EffectExpired(_OfEffect):
     detail: str = ""
 
 
-OUTBOX_FACTS: Final = (EffectDue, EffectAccepted, EffectPostponed, EffectRefused, EffectExpired)
-
-
 class Effect(State):
     """An effect: what, where it stands, how many attempts were due so far, and why the last one failed."""
 
@@ -150,3 +148,19 @@ class Effect(State):
 
 
 OutboxInbox = OweEffect | ReportAttempt | RedriveEffect | CallEnded | Wake
+
+OUTBOX: Final = Entity(
+    "outbox",
+    key="effect",
+    flow=Flow.LIVE,
+    state=Effect,
+    commands=(OweEffect, ReportAttempt, RedriveEffect),
+    facts=(EffectDue, EffectAccepted, EffectPostponed, EffectRefused, EffectExpired),
+    hears=(
+        Hears(
+            CallEnded,
+            lambda ended: close_room_id(ended.call) if ended.room else "",
+            "the provider puts out who is still in the room",
+        ),
+    ),
+)

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Final
 from msgspec import Meta
 
 from schemas.log.base import Fact, Message, Refused, State, Time, UserId, Wake
+from schemas.log.entity import Entity, Flow
 from schemas.user import Short, User_
 
 MAX_PHOTOS: Final = 10
@@ -117,6 +118,16 @@ class PrivateProfile(State):
     legal_name: str = ""
 
 
-PRIVATE_FACTS: Final = (PrivateProfilePut, PrivateProfileRead, PrivateProfileRefused)
 ProfileInbox = PutProfile | Wake
 PrivateProfileInbox = PutPrivateProfile | ReadPrivateProfile | Wake
+
+PROFILE: Final = Entity("profile", key="user", flow=Flow.LIVE, state=Profile, commands=(PutProfile,), facts=(ProfilePut,))
+PRIVATE_PROFILE: Final = Entity(
+    "private_profile",
+    key="user",
+    flow=Flow.LIVE,
+    state=PrivateProfile,
+    commands=(PutPrivateProfile, ReadPrivateProfile),
+    facts=(PrivateProfilePut, PrivateProfileRead, PrivateProfileRefused),
+    private=True,
+)

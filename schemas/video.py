@@ -12,6 +12,7 @@ from msgspec import Meta
 from schemas.billing import BillOpened, BillRefused, CallId, CallKind, Tariff, TariffSelected, Traits
 from schemas.billing_rating import MAX_CALL_S
 from schemas.log.base import Fact, Id, Message, MessageId, Refused, State, Time, UserId, Wake
+from schemas.log.entity import Entity, Flow, Hears, Shown
 from schemas.user import Role, Short, User_
 from schemas.video_line import LineRefused, LineSeized
 
@@ -196,9 +197,6 @@ class CallRepeated(Fact):
         return self.refusal
 
 
-CALL_FACTS: Final = (CallRinging, CallRefused, CallConnected, CallEnded, RoomOpened, CallCommandRefused, CallRepeated)
-
-
 class Call(State):
     """A call. `seized`: whose lines it has; `waiting`: whose answers it waits for. Forgotten a day after its end."""
 
@@ -312,3 +310,31 @@ CallInbox = (
     | BillOpened | BillRefused | Wake
 )  # fmt: skip
 ClipInbox = OfferClip | PlayClip | Wake
+
+CALL: Final = Entity(
+    "call",
+    key="call",
+    flow=Flow.LIVE,
+    state=Call,
+    commands=(PlaceCall, AcceptCall, DeclineCall, HangUp, BeatCall, OpenRoom, EndCall),
+    facts=(CallRinging, CallRefused, CallConnected, CallEnded, RoomOpened, CallCommandRefused, CallRepeated),
+    hears=(
+        Hears(LineSeized, "call", "a call has a line"),
+        Hears(LineRefused, "call", "a call hears why not"),
+        Hears(TariffSelected, "call", "a call pins its tariff"),
+        Hears(BillOpened, "call", "the first checkpoint is held: it may ring"),
+        Hears(BillRefused, "call", "too few coins: it does not ring"),
+    ),
+    shown=tuple(
+        Shown(fact, ("caller", "callee"), "both phones show the call") for fact in (CallRinging, CallConnected, CallEnded)
+    ),
+)
+CLIP: Final = Entity(
+    "clip",
+    key="clip",
+    flow=Flow.LIVE,
+    state=Clip,
+    commands=(OfferClip, PlayClip),
+    facts=(ClipOffered, ClipRefused),
+    raw="a play of a clip is a call, and stands in `calls`",
+)

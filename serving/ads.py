@@ -24,7 +24,6 @@ from infra.vendors import appsflyer
 from schemas.ads import Attribution, PushRecorded, PushRepeated, PutTracking, RecordPush, TrackingPut
 from schemas.log.base import UserId, new_id, now
 from schemas.log.dead_letters import DeadCause, DeadLetter
-from schemas.log.topics import ATTRIBUTION
 from schemas.postback import Consent
 from schemas.user import USER_ID_PATTERN
 from serving.runtime.auth import Admin, SignedIn

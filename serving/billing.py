@@ -10,7 +10,6 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from schemas.billing import BOOK, SHIPPED, CallKind, PublishTariff, Rule, StepKind, Tariff, TariffPublished, TariffRefusal
 from schemas.billing_rating import MAX_CALL_S, MAX_CHECKPOINTS, MAX_STEP_COINS, Checkpoint, Side, problems_of
 from schemas.log.base import new_id, now
-from schemas.log.topics import BILL, TARIFFS
 from schemas.user import Role
 from serving.runtime.auth import Admin, SignedIn
 from serving.runtime.commands import commands_of, views_of

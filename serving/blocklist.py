@@ -8,7 +8,10 @@ from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.blocklist import (
+    BLOCKS,
+    BOOK,
     MAX_RULES,
+    RECORD,
     RULEBOOK,
     SHIPPED_RULES,
     BlockReason,
@@ -25,8 +28,6 @@ from schemas.blocklist import (
     UserUnblocked,
 )
 from schemas.log.base import UserId, new_id, now
-from schemas.log.topics import BLOCKS, RECORD
-from schemas.log.topics import RULEBOOK as RULES
 from schemas.user import Role
 from serving.runtime.auth import Admin, SignedIn
 from serving.runtime.commands import commands_of, views_of
@@ -126,7 +127,7 @@ async def blocks(caller: SignedIn, request: Request) -> Any:
 
 
 def _rules(views: Views) -> tuple[BlockRule, ...]:
-    book = views.of(RULES).get(RULEBOOK)
+    book = views.of(RULEBOOK).get(BOOK)
     return book.rules if book else SHIPPED_RULES
 
 

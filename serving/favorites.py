@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from schemas.favorites import AddFavorite, FavoriteAdded, FavoriteRefusal, FavoriteRemoved, RemoveFavorite
 from schemas.log.base import UserId, new_id, now
-from schemas.log.topics import FAVORITES, FOLLOWERS, USER
+from schemas.user import USER
 from serving.runtime.auth import SignedIn
 from serving.runtime.commands import commands_of, views_of
 from serving.runtime.fields import UserInPath

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from schemas.gallery import (
+    GALLERY_RULES,
     MAX_BOOST_S,
     MAX_BOOSTS,
     PAGE_LIMIT,
@@ -28,7 +29,6 @@ from schemas.gallery import (
     ShowCards,
 )
 from schemas.log.base import UserId, new_id, now
-from schemas.log.topics import GALLERY_RULES
 from schemas.user import Role
 from serving.gallery_room import Room, Rooms, Watcher, room_of
 from serving.gallery_shelf import Position

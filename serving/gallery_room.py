@@ -11,8 +11,9 @@ import msgspec
 from fastapi import Request
 from prometheus_client import Counter, Gauge
 
-from schemas.gallery import SHIPPED_RULES, GalleryRules
-from schemas.interaction import Pair
+from schemas.favorites import FAVORITES
+from schemas.gallery import GALLERY_RULES, RANK, SHIPPED_RULES, GalleryRules
+from schemas.interaction import PAIR, Pair
 from schemas.log.base import now
 from schemas.log.topics import FAVORITES, GALLERY_RULES, LINE, MEMBER, PAIR, PROFILE, RANK, USER
 from schemas.user import Role, User

@@ -13,9 +13,10 @@ from fastapi import APIRouter, FastAPI, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.log.base import UserId, new_id, now
-from schemas.log.topics import COHORTS, MEMBER, USER
 from schemas.panel import (
     BOOK,
+    COHORTS,
+    MEMBER,
     Cohort,
     CohortBook,
     CohortPut,
@@ -32,8 +33,9 @@ from schemas.panel import (
     TagRefusal,
     check,
 )
+from schemas.panel_counters import RuleError
 from schemas.panel_sql import members_sql
-from schemas.user import USER_ID_PATTERN
+from schemas.user import USER, USER_ID_PATTERN
 from serving.runtime.auth import Admin
 from serving.runtime.commands import commands_of, views_of
 from serving.runtime.fields import IdInPath, ItemId, UserInPath

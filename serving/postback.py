@@ -11,10 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from infra.config import missing_for
 from schemas.log.base import new_id, now
-from schemas.log.topics import POSTBACK_RULES
 from schemas.postback import (
     BOOK,
     MAX_RULES,
+    POSTBACK_RULES,
     Consent,
     ConversionKind,
     PostbackBook,

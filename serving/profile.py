@@ -9,10 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.interaction import RecordView, pair_of
 from schemas.log.base import UserId, new_id, now
-from schemas.log.topics import LINE, PRIVATE_PROFILE, PROFILE
 from schemas.profile import (
     MAX_LANGUAGES,
     MAX_PHOTOS,
+    PRIVATE_PROFILE,
+    PROFILE,
     PrivateProfile,
     PrivateProfilePut,
     PrivateProfileRead,

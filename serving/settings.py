@@ -12,10 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import Headers
 
 from schemas.log.base import new_id, now
-from schemas.log.topics import SETTINGS
 from schemas.settings import (
     APP,
     MAX_PLATFORMS,
+    SETTINGS,
     VERSION_PATTERN,
     AppSettings,
     PlatformSettings,

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from schemas.balance import (
     ACCOUNT_ID_PATTERN,
     PARTY_PATTERN,
+    TRANSFER,
     PlaceTransfer,
     Reason,
     Refusal,

@@ -14,7 +14,6 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from schemas.balance import coins_account, earnings_account
 from schemas.log.base import UserId, new_id, now
-from schemas.log.topics import USER
 from schemas.user import (
     BEAT_EVERY_S,
     Ban,

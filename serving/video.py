@@ -15,6 +15,8 @@ from schemas.log.base import UserId, derived_id, new_id, now
 from schemas.log.topics import CALL, CLIP
 from schemas.user import USER_ID_PATTERN, Role
 from schemas.video import (
+    CALL,
+    CLIP,
     AcceptCall,
     Call,
     CallConnected,

@@ -28,6 +28,26 @@ LAW = (
     ("tests/lab/proofs/calls.py", {"tests.lab.proofs.ledger", "tests.lab.proofs.auditor", "infra", "outside"}),
     ("tests/lab", {"infra", "schemas", "pipelines", "serving", "tests", "outside"}),
 )
+# The floors of the house, from the ground up; a name belongs to the first entry that fits, the longest name first.
+FLOORS = (
+    ("schemas.log",),
+    ("schemas",),
+    ("schemas.log.topics", "schemas.log.export", "schemas.tables"),
+    ("infra.errors", "infra.config"),
+    ("infra",),
+    ("pipelines",),
+    ("pipelines.runtime",),
+    ("pipelines.flows",),
+    ("serving.runtime",),
+    ("serving",),
+    ("serving.app", "serving.__main__"),
+    ("infra.supervisor", "infra.laboratory"),
+    ("infra.platform",),
+    ("infra.doctor", "infra.cli_ads"),
+    ("infra.cli",),
+    ("tests",),
+)
+FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 DOMAINS = sorted(file.stem for file in (ROOT / "pipelines").glob("*.py") if file.stem != "__init__")
 
 
@@ -52,6 +72,18 @@ def test_the_import_law_holds(file):
             continue
         kind = top if top in PACKAGES or top in allowed else "outside"
         assert kind in allowed or name in allowed, f"{path} imports {name}"
+
+
+def floor_of(module: str) -> int:
+    return next(FLOOR_OF[name] for name in sorted(FLOOR_OF, key=len, reverse=True) if f"{module}.".startswith(f"{name}."))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_no_import_runs_up_a_floor(file):
+    module = file.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__")
+    for name in imports(file):
+        if name.split(".")[0] in PACKAGES:
+            assert floor_of(name) <= floor_of(module), f"{module} imports {name}, which stands on a higher floor"
 
 
 def test_domains_never_import_each_other():

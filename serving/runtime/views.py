@@ -21,6 +21,7 @@ from prometheus_client import Gauge
 from infra.config import Config
 from infra.kafka import AWAY, TIMEOUT_S, check_topics, ends_of, read_topic, reader, records_of
 from schemas import balance
+from schemas.balance import ACCOUNT
 from schemas.log import topics
 from schemas.log.base import State, Time
 from schemas.log.codec import decoder_of, state_decoder
@@ -30,7 +31,7 @@ from serving.runtime.outcomes import Outcomes
 
 log = logging.getLogger("olo.serving")
 
-HEARD: Final = tuple(entity for entity in topics.ENTITIES if entity is not topics.ACCOUNT)
+HEARD: Final = tuple(entity for entity in topics.ENTITIES if entity is not ACCOUNT)
 EVENTS: Final = tuple(entity.events for entity in HEARD)
 SMALL: Final = tuple(entity.changelog for entity in HEARD)
 CHANGELOGS: Final = {entity.events: entity.changelog for entity in HEARD}
@@ -156,7 +157,7 @@ class Tail:
         """Every account from the changelog."""
         decode = state_decoder(balance.Account)
         found: dict[str, Balance] = {}
-        for message in read_topic(self._config, topics.ACCOUNT.changelog):
+        for message in read_topic(self._config, ACCOUNT.changelog):
             key, value = message.key().decode(), message.value()
             if value is None:
                 found.pop(key, None)
