@@ -21,7 +21,7 @@ from infra.attribution import Export, Format, Network, export
 from infra.config import Config
 from infra.errors import UsageError
 from infra.vendors import appsflyer
-from schemas.ads import Attribution, PushRecorded, PushRepeated, PutTracking, RecordPush, TrackingPut
+from schemas.ads import ATTRIBUTION, Attribution, PushRecorded, PushRepeated, PutTracking, RecordPush, TrackingPut
 from schemas.log.base import UserId, new_id, now
 from schemas.log.dead_letters import DeadCause, DeadLetter
 from schemas.postback import Consent

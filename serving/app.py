@@ -18,11 +18,11 @@ from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_
 
 from infra.clickhouse import connect
 from infra.config import Config
+from serving.parts import parts
 from serving.runtime import later, problems
 from serving.runtime.auth import Authenticator
 from serving.runtime.commands import Commands, producer, views_of
 from serving.runtime.feed import Hub
-from serving.runtime.parts import parts
 from serving.runtime.presence import Presence
 from serving.runtime.problems import responses, unavailable
 from serving.runtime.refusals import RefusalTables

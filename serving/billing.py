@@ -7,7 +7,19 @@ import msgspec
 from fastapi import APIRouter, Path, Request
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from schemas.billing import BOOK, SHIPPED, CallKind, PublishTariff, Rule, StepKind, Tariff, TariffPublished, TariffRefusal
+from schemas.billing import (
+    BILL,
+    BOOK,
+    SHIPPED,
+    TARIFFS,
+    CallKind,
+    PublishTariff,
+    Rule,
+    StepKind,
+    Tariff,
+    TariffPublished,
+    TariffRefusal,
+)
 from schemas.billing_rating import MAX_CALL_S, MAX_CHECKPOINTS, MAX_STEP_COINS, Checkpoint, Side, problems_of
 from schemas.log.base import new_id, now
 from schemas.user import Role

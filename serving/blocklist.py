@@ -146,7 +146,7 @@ async def publish(body: BlockRulesBody, caller: Admin, request: Request) -> Any:
     if problems:
         raise Problem(422, "invalid_rules", "; ".join(problems))
     rules = tuple(BlockRule(**rule.model_dump()) for rule in body.rules)
-    command = PublishRules(id=new_id(), at=now(), rulebook=RULEBOOK, rules=rules, by=caller.user)
+    command = PublishRules(id=new_id(), at=now(), rulebook=BOOK, rules=rules, by=caller.user)
     await commands_of(request).ask(command, RulesPublished)
     return body
 

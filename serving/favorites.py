@@ -6,7 +6,7 @@ from typing import Any, Final
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
-from schemas.favorites import AddFavorite, FavoriteAdded, FavoriteRefusal, FavoriteRemoved, RemoveFavorite
+from schemas.favorites import FAVORITES, FOLLOWERS, AddFavorite, FavoriteAdded, FavoriteRefusal, FavoriteRemoved, RemoveFavorite
 from schemas.log.base import UserId, new_id, now
 from schemas.user import USER
 from serving.runtime.auth import SignedIn

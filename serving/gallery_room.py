@@ -15,9 +15,10 @@ from schemas.favorites import FAVORITES
 from schemas.gallery import GALLERY_RULES, RANK, SHIPPED_RULES, GalleryRules
 from schemas.interaction import PAIR, Pair
 from schemas.log.base import now
-from schemas.log.topics import FAVORITES, GALLERY_RULES, LINE, MEMBER, PAIR, PROFILE, RANK, USER
-from schemas.user import Role, User
-from schemas.video_line import Line
+from schemas.panel import MEMBER
+from schemas.profile import PROFILE
+from schemas.user import USER, Role, User
+from schemas.video_line import LINE, Line
 from serving.gallery_shelf import Candidate, Position, Shelf, Viewpoint
 from serving.runtime.views import Views
 

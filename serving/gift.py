@@ -6,9 +6,8 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from schemas.gift import Gift, GiftItemPut, GiftRefusal, GiftRepeated, GiftSent, PutGiftItem, SendGift
+from schemas.gift import GIFT, GIFT_ITEM, Gift, GiftItemPut, GiftRefusal, GiftRepeated, GiftSent, PutGiftItem, SendGift
 from schemas.log.base import MAX_COINS, UserId, new_id, now
-from schemas.log.topics import GIFT, GIFT_ITEM
 from schemas.user import USER_ID_PATTERN
 from serving.runtime.auth import Admin, SignedIn
 from serving.runtime.commands import commands_of, request_id, views_of

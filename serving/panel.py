@@ -28,7 +28,6 @@ from schemas.panel import (
     RemoveCohort,
     RemoveTag,
     Rule,
-    RuleError,
     TagChanged,
     TagRefusal,
     check,

@@ -23,6 +23,7 @@ from schemas.profile import (
     PutProfile,
     ReadPrivateProfile,
 )
+from schemas.video_line import LINE
 from serving.runtime.auth import SignedIn
 from serving.runtime.commands import commands_of, views_of
 from serving.runtime.fields import UserInPath, WebUrl, Word

@@ -20,7 +20,6 @@ from schemas.balance import (
     TransferSettled,
 )
 from schemas.log.base import MAX_COINS, MAX_REF_LENGTH, AccountId, TransferId, new_id, now
-from schemas.log.topics import TRANSFER
 from serving.runtime.auth import Admin, Caller, SignedIn
 from serving.runtime.commands import commands_of, request_id, views_of
 from serving.runtime.fields import IdempotencyKey

@@ -16,6 +16,7 @@ from schemas.balance import coins_account, earnings_account
 from schemas.log.base import UserId, new_id, now
 from schemas.user import (
     BEAT_EVERY_S,
+    USER,
     Ban,
     Beat,
     CloseSession,

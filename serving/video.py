@@ -12,7 +12,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.billing import CallKind
 from schemas.log.base import UserId, derived_id, new_id, now
-from schemas.log.topics import CALL, CLIP
 from schemas.user import USER_ID_PATTERN, Role
 from schemas.video import (
     CALL,

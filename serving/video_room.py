@@ -12,8 +12,7 @@ from infra.config import Config, VideoProvider
 from infra.vendors import agora, twilio
 from infra.vendors.notices import Notice
 from schemas.log.base import UserId, new_id, now
-from schemas.log.topics import CALL
-from schemas.video import Call, CallEnded, CallRefusal, CallStatus, OpenRoom, RoomOpened
+from schemas.video import CALL, Call, CallEnded, CallRefusal, CallStatus, OpenRoom, RoomOpened
 from schemas.video_room import CALLEE_UID, CALLER_UID, NoteParticipant
 from serving.runtime.auth import SignedIn
 from serving.runtime.commands import commands_of, request_id, views_of

@@ -8,7 +8,7 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import content_type_conformance, status_code_conformance
 
 from infra import tokens
-from serving.runtime.parts import parts
+from serving.parts import parts
 
 # All but the streams, which have no end.
 STREAMS = {"/v1/feed", "/v1/gallery/stream"}

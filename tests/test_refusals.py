@@ -12,7 +12,7 @@ from schemas.gift import GiftRefusal
 from schemas.log.base import Fact, State
 from schemas.log.topics import ENTITIES
 from schemas.video_line import LineRefusal
-from serving.runtime.parts import parts
+from serving.parts import parts
 from serving.runtime.refusals import RefusalTables, fields_in
 
 SERVING = Path(__file__).parent.parent / "serving"

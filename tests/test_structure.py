@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.runtime.parts import parts
+from serving.parts import parts
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("schemas", "pipelines", "serving", "infra", "tests")
@@ -40,7 +40,7 @@ FLOORS = (
     ("pipelines.flows",),
     ("serving.runtime",),
     ("serving",),
-    ("serving.app", "serving.__main__"),
+    ("serving.app", "serving.parts", "serving.__main__"),
     ("infra.supervisor", "infra.laboratory"),
     ("infra.platform",),
     ("infra.doctor", "infra.cli_ads"),

@@ -2,9 +2,9 @@
 
 from fastapi import Request
 
-from schemas.log.topics import CALL, MEMBER, USER
-from schemas.user import Role
-from schemas.video import Call, CallRefusal
+from schemas.panel import MEMBER
+from schemas.user import USER, Role
+from schemas.video import CALL, Call, CallRefusal
 from serving.runtime.auth import Caller
 from serving.runtime.commands import views_of
 from serving.runtime.refusals import refusal_of
