@@ -47,7 +47,7 @@ NO_BRACES: Final = str.maketrans("", "", "{}")
 async def push(request: Request) -> dict[str, str]:
     """AppsFlyer's pushes: installs, returns, events in the app. A token proves where they come from; repeats do no harm.
 
-    503: the push is not recorded yet; AppsFlyer sends it again."""
+    503: the push is not recorded yet, so it should be sent again; a push that comes twice counts once."""
     config: Config = request.app.state.config
     if not appsflyer.genuine(config.appsflyer_push_token, request.headers):
         raise Problem(401, "token_invalid", "the push does not carry the token; if it should, look at OLO_APPSFLYER_PUSH_TOKEN")
