@@ -1,9 +1,5 @@
 # Everything a newcomer needs: `make up` and `make test`. Both install what they need into .uv and .venv, here, and nowhere else.
-PYTHON ?= $(shell command -v python3.11 >/dev/null 2>&1 && python3.11 -c '' >/dev/null 2>&1 && echo python3.11 || echo python3)
-UV_VERSION := 0.13.9
-UV := .uv/bin/uv
 OLO := .venv/bin/olo
-export UV_PYTHON_DOWNLOADS := never
 
 .PHONY: up test check bench prove city simulate schemas clean help
 
@@ -41,12 +37,6 @@ clean:                     ## forget the environment (data in .olo stays)
 help:
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
 
-.venv/ready: pyproject.toml uv.lock | $(UV)
-	@echo "olo: installing the locked packages (once; about half a minute) ..."
-	@$(UV) sync --frozen --quiet --python "$$(command -v $(PYTHON))"
+.venv/ready: pyproject.toml uv.lock   # `make PYTHON=/path/to/python3.12 up` names the Python that it is made with
+	@sh infra/bootstrap.sh
 	@touch $@
-
-$(UV):
-	@echo "olo: fetching the package installer uv $(UV_VERSION) ..."
-	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 12) else "olo needs Python 3.11 or 3.12, found " + sys.version.split()[0] + "; name one with: make PYTHON=/path/to/python3.11 up")'
-	@$(PYTHON) -m venv .uv && .uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)

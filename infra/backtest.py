@@ -2,7 +2,7 @@
 
 ClickHouse gives the bills of some days as Arrow, `schemas.billing_rating` rates each, DuckDB sums up. Lengths are as they were:
 what people would have done at other prices, a backtest cannot know. Each call is also rated with the version that it ran under:
-that must give what was billed, to the coin, or the comparison is worth nothing (`Result.unequal`).
+that must give what was billed, to the coin, or the comparison is worth nothing (`Backtest.unequal`).
 
 Errors: DraftError, one line, for a file that is no draft.
 """
@@ -64,7 +64,7 @@ class Change(NamedTuple):
     new: int
 
 
-class Result(NamedTuple):
+class Backtest(NamedTuple):
     """`sums`: of the calls that would run under the draft, as billed and as drafted; `unequal`: how many calls of all were not
     billed as their own tariff rates them (an account that refused a step); `left`: calls of that tariff which the draft's rule
     does not fit any more."""
@@ -149,7 +149,7 @@ def rate(found: pa.Table, known: dict[tuple[str, int], Tariff], draft: Draft) ->
     return found
 
 
-def backtest(client: Client, draft: Draft, days: int) -> Result:
+def backtest(client: Client, draft: Draft, days: int) -> Backtest:
     """Rate the calls of the last `days` with the draft."""
     rated = rate(bills(client, days), versions(client), draft)
     with duckdb.connect() as db:
@@ -173,4 +173,4 @@ def backtest(client: Client, draft: Draft, days: int) -> Result:
             )
         }
         buckets = db.execute(BUCKETS).fetchall()
-    return Result(rated.num_rows, unequal, left, sums, changes, buckets)
+    return Backtest(rated.num_rows, unequal, left, sums, changes, buckets)

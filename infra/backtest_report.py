@@ -5,12 +5,12 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from infra.backtest import Draft, Result
+from infra.backtest import Backtest, Draft
 
 BAR: Final = 40
 
 
-def show(draft: Draft, result: Result, days: int, console: Console) -> None:
+def show(draft: Draft, result: Backtest, days: int, console: Console) -> None:
     """Print the result. A backtest whose own check failed says so first."""
     sums = result.sums
     console.print(

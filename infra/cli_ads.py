@@ -28,7 +28,7 @@ console = Console(highlight=False)
 SHOWN: Final = 200
 
 ProviderOption = Annotated[Provider | None, typer.Option(help="only of this provider")]
-Effect = Annotated[str, typer.Argument(help="a postback's id, as `list` shows it")]
+PostbackId = Annotated[str, typer.Argument(help="a postback's id, as `list` shows it")]
 
 
 def connected() -> Config:
@@ -73,7 +73,7 @@ def list_postbacks(
 
 
 @postbacks_app.command()
-def show(postback: Effect) -> None:
+def show(postback: PostbackId) -> None:
     """One postback, without what only the vendor may see."""
     told = msgspec.to_builtins(outbox.find(connected(), postback))
     told.get("postback", {}).pop("identity", None)

@@ -12,7 +12,7 @@ from typing import Any, Final
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
-from schemas.log.entity import PARTITIONS
+from schemas.log.entity import DEFAULT_PARTITIONS, set_log_partitions
 
 EMULATOR_VARIABLE = "FIREBASE_AUTH_EMULATOR_HOST"
 
@@ -45,7 +45,7 @@ class Config(BaseSettings):
     home: Path = Path(".olo")
     http_host: str = "127.0.0.1"
     http_port: int = Field(8080, ge=0, le=65535, description="0: any free one")
-    partitions: int = Field(PARTITIONS, ge=1, le=1_000, description="of the topics, for good; in the environment only")
+    partitions: int = Field(DEFAULT_PARTITIONS, ge=1, le=1_000, description="of each topic of the log, for good")
     money_processes: int = Field(1, ge=1, le=64)
     live_processes: int = Field(1, ge=1, le=64)
     growth_processes: int = Field(1, ge=1, le=64)
@@ -119,7 +119,7 @@ class Config(BaseSettings):
 
 
 def load(**given: Any) -> Config:
-    """The settings of this process. Errors: ConfigError."""
+    """The settings of this process; from now on the map of the log has its partitions. Errors: ConfigError."""
     file = os.environ.get("OLO_CONFIG")
     if file and not Path(file).is_file():
         raise ConfigError(f"OLO_CONFIG: there is no file {file!r}")
@@ -131,6 +131,7 @@ def load(**given: Any) -> Config:
     except ValueError as error:  # the file is no TOML
         raise ConfigError(f"{file or 'olo.toml'}: {error}") from None
     _whole(config)
+    set_log_partitions(config.partitions)
     if config.env is Environment.PRODUCTION and os.environ.get(EMULATOR_VARIABLE):
         raise ConfigError(f"{EMULATOR_VARIABLE}: with it anybody can forge a token; production refuses to start; unset it")
     return config
@@ -160,11 +161,9 @@ def missing_for(provider: str, config: Config) -> list[str]:
 
 
 def _whole(config: Config) -> None:
-    if config.partitions != PARTITIONS:
-        raise ConfigError(f"OLO_PARTITIONS: {config.partitions} must stand in the environment, as a plain number")
     for name in ("money_processes", "live_processes", "growth_processes"):
-        if (processes := getattr(config, name)) > PARTITIONS:
-            less = f"of {processes} processes only {PARTITIONS} would have work, one a partition"
+        if (processes := getattr(config, name)) > config.partitions:
+            less = f"of {processes} processes only {config.partitions} would have work, one a partition"
             raise ConfigError(f"OLO_{name.upper()}: {less}; on a new log OLO_PARTITIONS makes more")
     missing = [f"OLO_{name.upper()}" for name in NEEDED.get(config.video_provider, ()) if not getattr(config, name)]
     if missing:

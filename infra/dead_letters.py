@@ -21,7 +21,7 @@ class NoSuchPlaceError(UsageError):
     """There is no letter or record at that place."""
 
 
-class Place(NamedTuple):
+class RecordPosition(NamedTuple):
     """Where a record stands."""
 
     topic: str
@@ -29,7 +29,7 @@ class Place(NamedTuple):
     offset: int
 
     @classmethod
-    def parse(cls, text: str) -> "Place":
+    def parse(cls, text: str) -> "RecordPosition":
         """Read "<topic>/<partition>/<offset>". Errors: NoSuchPlaceError."""
         parts = text.rsplit("/", 2)
         if len(parts) != 3 or not parts[1].isdecimal() or not parts[2].isdecimal():
@@ -47,25 +47,25 @@ def letters(config: Config) -> Iterator[DeadLetter]:
 
 def find(config: Config, place: str) -> DeadLetter:
     """The last letter of a place. Errors: NoSuchPlaceError."""
-    wanted = Place.parse(place)
+    wanted = RecordPosition.parse(place)
     found = [letter for letter in letters(config) if (letter.topic, letter.partition, letter.offset) == wanted]
     if not found:
         raise NoSuchPlaceError(f"there is no dead letter of {place}; `olo dead-letters list` shows all")
     return found[-1]
 
 
-def redrive(config: Config, place: str) -> Place:
+def redrive(config: Config, place: str) -> RecordPosition:
     """Put a letter's record into its topic once more; where it stands now. Errors: NoSuchPlaceError, KafkaException."""
     letter = find(config, place)
     if letter.topic not in {topic.name for topic in topics()}:
         raise NoSuchPlaceError(f"{place} came over HTTP; mend what `olo dead-letters show {place}` shows, and POST it again")
     at = produce_one(config, letter.topic, letter.key, letter.value, letter.partition)
-    return Place(letter.topic, letter.partition, at.offset())
+    return RecordPosition(letter.topic, letter.partition, at.offset())
 
 
 def skip(config: Config, place: str) -> bytes:
     """Have the flows put a record aside at their next start; its bytes. Errors: NoSuchPlaceError."""
-    wanted = Place.parse(place)
+    wanted = RecordPosition.parse(place)
     if wanted.topic not in {topic.name for topic in topics() if topic.name.endswith(".inbox")}:
         raise NoSuchPlaceError(f"{wanted.topic!r} is no inbox; only records of an inbox can be skipped")
     consumer = reader(config, BOUNDED)
@@ -77,7 +77,7 @@ def skip(config: Config, place: str) -> bytes:
     return value
 
 
-def _value_at(consumer: Consumer, place: Place) -> bytes:
+def _value_at(consumer: Consumer, place: RecordPosition) -> bytes:
     low, end = consumer.get_watermark_offsets(TopicPartition(place.topic, place.partition), TIMEOUT_S)
     if low <= place.offset < end:
         consumer.assign([TopicPartition(place.topic, place.partition, place.offset)])

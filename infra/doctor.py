@@ -14,21 +14,21 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from infra.clickhouse import connect
 from infra.config import EMULATOR_VARIABLE, Config, Environment
 from infra.kafka import TIMEOUT_S, ends_of, quiet, reader
-from schemas.log.topics import ENTITIES, GROWTH, LIVE, MONEY, OUTBOX, topics
+from schemas.log.entity import Flow
+from schemas.log.topics import ENTITIES, topics
+from schemas.outbox import OUTBOX
 
 FREE_GB: Final = 5
 # A flow that decides and is this far behind answers nobody in time; a store that is so far behind shows analysts the past.
 LAG_RECORDS: Final = {"money": 5_000, "live": 5_000, "growth": 50_000, "dispatch": 5_000, "store": 200_000}
-READS: Final = {
-    "money": [(entity.inbox, entity.partitions) for entity in MONEY],
-    "live": [(entity.inbox, entity.partitions) for entity in LIVE],
-    "growth": [(entity.inbox, entity.partitions) for entity in GROWTH],
-    "dispatch": [(OUTBOX.events, OUTBOX.partitions)],
-    "store": [(entity.inbox, entity.partitions) for entity in ENTITIES if not entity.private],
+READS: Final[dict[str, list[str]]] = {
+    **{flow: [entity.inbox for entity in ENTITIES if entity.flow is flow] for flow in Flow},
+    "dispatch": [OUTBOX.events],
+    "store": [entity.inbox for entity in ENTITIES if not entity.private],
 }
 
 
-class Finding(NamedTuple):
+class Examined(NamedTuple):
     """One thing looked at: fine or not, what was seen, and what mends it."""
 
     what: str
@@ -37,7 +37,7 @@ class Finding(NamedTuple):
     mend: str = ""
 
 
-def examine(config: Config) -> Iterator[Finding]:
+def examine(config: Config) -> Iterator[Examined]:
     """Every finding, as it is made."""
     yield _python()
     yield _disk(config)
@@ -53,63 +53,63 @@ def examine(config: Config) -> Iterator[Finding]:
     yield _http(config)
 
 
-def _python() -> Finding:
+def _python() -> Examined:
     version = ".".join(map(str, sys.version_info[:3]))
     fine = (3, 11) <= sys.version_info[:2] <= (3, 12)
-    return Finding("Python", fine, version, "make clean && make PYTHON=python3.11 up")
+    return Examined("Python", fine, version, "make clean && make up")
 
 
-def _disk(config: Config) -> Finding:
+def _disk(config: Config) -> Examined:
     folder = config.home if config.home.exists() else config.home.absolute().parent
     free_gb = shutil.disk_usage(folder).free / 1e9
-    return Finding("disk", free_gb >= FREE_GB, f"{free_gb:.0f} GB free at {folder}", "OLO_HOME=/a/larger/disk make up")
+    return Examined("disk", free_gb >= FREE_GB, f"{free_gb:.0f} GB free at {folder}", "OLO_HOME=/a/larger/disk make up")
 
 
-def _production(config: Config) -> Finding:
+def _production(config: Config) -> Examined:
     emulated = bool(os.environ.get(EMULATOR_VARIABLE))
     fine = config.env is Environment.DEVELOPMENT or not emulated
-    return Finding("environment", fine, config.env, f"unset {EMULATOR_VARIABLE}")
+    return Examined("environment", fine, config.env, f"unset {EMULATOR_VARIABLE}")
 
 
 def _running(config: Config) -> bool:
     return (config.home / "endpoints.json").is_file()
 
 
-def _port(config: Config) -> Finding:
+def _port(config: Config) -> Examined:
     with socket.socket() as probe:
         probe.settimeout(1)
         taken = probe.connect_ex((config.http_host, config.http_port)) == 0
     state = "in use by this Olo" if taken and _running(config) else "in use by another program" if taken else "free"
     fine = not taken or _running(config)
-    return Finding(f"port {config.http_port}", fine, state, f"OLO_HTTP_PORT={config.http_port + 1} make up")
+    return Examined(f"port {config.http_port}", fine, state, f"OLO_HTTP_PORT={config.http_port + 1} make up")
 
 
-def _broker(config: Config) -> Finding:
+def _broker(config: Config) -> Examined:
     if not config.brokers:
-        return Finding("broker", False, "not running", "make up")
+        return Examined("broker", False, "not running", "make up")
     try:
         consumer = Consumer(quiet(config, **{"group.id": "olo-doctor"}))
         found = consumer.list_topics(timeout=5)
         consumer.close()
     except KafkaException as error:
-        return Finding("broker", False, f"{config.brokers} does not answer ({error.args[0].name()})", "make up")
-    return Finding("broker", True, f"{len(found.brokers)} node(s) at {config.brokers}")
+        return Examined("broker", False, f"{config.brokers} does not answer ({error.args[0].name()})", "make up")
+    return Examined("broker", True, f"{len(found.brokers)} node(s) at {config.brokers}")
 
 
-def _topics(config: Config) -> Finding:
+def _topics(config: Config) -> Examined:
     consumer = reader(config)
     there = consumer.list_topics(timeout=TIMEOUT_S).topics
     consumer.close()
     wrong = [t.name for t in topics() if t.name not in there or len(there[t.name].partitions) != t.partitions]
     seen = f"{len(topics())} as the map has them" if not wrong else f"missing or of other partitions: {', '.join(wrong)}"
-    return Finding("topics", not wrong, seen, "olo topics --create")
+    return Examined("topics", not wrong, seen, "olo topics --create")
 
 
 def lag_of(config: Config, group: str) -> int | None:
     """Records of the inboxes that `group` has not taken yet; None when the broker does not say in time."""
     consumer = Consumer(quiet(config, **{"group.id": group, "isolation.level": "read_committed"}))
     try:
-        places = [(topic, p) for topic, partitions in READS[group] for p in range(partitions)]
+        places = [(topic, p) for topic in READS[group] for p in range(config.partitions)]
         ends = ends_of(consumer, places)
         taken = consumer.committed([TopicPartition(*place) for place in places], 5)
         behind: int = sum(max(0, ends[part.topic, part.partition] - max(part.offset, 0)) for part in taken)
@@ -120,35 +120,35 @@ def lag_of(config: Config, group: str) -> int | None:
         consumer.close()
 
 
-def _lag(config: Config, group: str) -> Finding:
+def _lag(config: Config, group: str) -> Examined:
     behind = lag_of(config, group)
     if behind is None:
-        return Finding(f"{group} lag", False, "unknown: a transaction hangs or the broker is slow", "olo doctor")
+        return Examined(f"{group} lag", False, "unknown: a transaction hangs or the broker is slow", "olo doctor")
     fine = behind <= LAG_RECORDS[group]
     processes = {"money": config.money_processes, "live": config.live_processes, "growth": config.growth_processes}
     room = processes.get(group, config.partitions) < config.partitions  # of more, the settings would complain
     more = f"OLO_{group.upper()}_PROCESSES={processes[group] + 1} make up" if room else "make up"
-    return Finding(f"{group} lag", fine, f"{behind:,} records", more)
+    return Examined(f"{group} lag", fine, f"{behind:,} records", more)
 
 
-def _clickhouse(config: Config) -> Finding:
+def _clickhouse(config: Config) -> Examined:
     if not config.clickhouse_url:
-        return Finding("ClickHouse", False, "not running", "make up")
+        return Examined("ClickHouse", False, "not running", "make up")
     where = config.clickhouse_url.rpartition("@")[2]
     try:
         version = connect(config.clickhouse_url).server_version
     except (Error, OSError) as error:
-        return Finding("ClickHouse", False, f"{where} does not answer ({type(error).__name__})", "make up")
-    return Finding("ClickHouse", True, f"{version} at {where}")
+        return Examined("ClickHouse", False, f"{where} does not answer ({type(error).__name__})", "make up")
+    return Examined("ClickHouse", True, f"{version} at {where}")
 
 
-def _http(config: Config) -> Finding:
+def _http(config: Config) -> Examined:
     url = f"http://{config.http_host}:{config.http_port}"
     try:
         answer = httpx.get(f"{url}/readyz", timeout=5)
     except httpx.HTTPError as error:
-        return Finding("HTTP", False, f"{url} does not answer ({type(error).__name__})", "make up")
-    return Finding("HTTP", answer.status_code == 200, f"{url} answers {answer.status_code}", "make up")
+        return Examined("HTTP", False, f"{url} does not answer ({type(error).__name__})", "make up")
+    return Examined("HTTP", answer.status_code == 200, f"{url} answers {answer.status_code}", "make up")
 
 
 def report(config: Config, tell: Callable[[str], None]) -> int:

@@ -12,8 +12,7 @@ from infra.kafka import produce_one, read_topic
 from schemas.log.base import new_id, now
 from schemas.log.codec import encode, state_decoder
 from schemas.log.entity import partition_of
-from schemas.log.topics import OUTBOX
-from schemas.outbox import Effect, EffectKind, EffectStatus, RedriveEffect
+from schemas.outbox import OUTBOX, Effect, EffectKind, EffectStatus, RedriveEffect
 
 # A person who redrives wants it done today.
 REDRIVEN_FOR: Final = timedelta(hours=24)

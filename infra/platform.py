@@ -27,6 +27,7 @@ from infra.config import EMULATOR_VARIABLE, Config, Environment, load
 from infra.errors import UsageError
 from infra.exposition import total
 from infra.supervisor import Child, Supervisor, die_with_parent
+from schemas.log.entity import Flow
 
 READY_S: Final = 90.0
 
@@ -140,7 +141,8 @@ class Platform:
 
     def _start_flow(self, name: str, slot: int) -> None:
         port = self.ports.of(f"{name}-{slot}")
-        command = [sys.executable, "-m", f"pipelines.flows.{name}", "--slot", str(slot), "--metrics-port", str(port)]
+        module = ["pipelines.flows.host", name] if name in tuple(Flow) else [f"pipelines.flows.{name}"]
+        command = [sys.executable, "-m", *module, "--slot", str(slot), "--metrics-port", str(port)]
         self.child(f"{name}-{slot}", command, f"http://127.0.0.1:{port}/metrics")
 
     def start_warehouse(self, tell: Callable[[str], None]) -> None:

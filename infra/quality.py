@@ -32,7 +32,7 @@ class Suite(NamedTuple):
     expectations: tuple[tuple[str, dict[str, Any]], ...]
 
 
-class Finding(NamedTuple):
+class Outcome(NamedTuple):
     """One expectation of a suite: whether it holds, how many rows are against it, some of their values."""
 
     suite: str
@@ -152,7 +152,7 @@ SUITES: Final = (
 )  # fmt: skip
 
 
-def check(client: Client, since: Any, suites: tuple[Suite, ...] = SUITES) -> Iterator[Finding]:
+def check(client: Client, since: Any, suites: tuple[Suite, ...] = SUITES) -> Iterator[Outcome]:
     """Every expectation of every suite over the rows since then. Errors: those of ClickHouse."""
     validate = _validator()
     for suite in suites:
@@ -164,7 +164,7 @@ def check(client: Client, since: Any, suites: tuple[Suite, ...] = SUITES) -> Ite
         yield from validate(suite, frame)
 
 
-def _validator() -> Callable[[Suite, Any], Iterator[Finding]]:
+def _validator() -> Callable[[Suite, Any], Iterator[Outcome]]:
     """Great Expectations, without its telemetry and progress bars; loading it takes seconds."""
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     logging.getLogger("great_expectations").setLevel(logging.ERROR)
@@ -176,7 +176,7 @@ def _validator() -> Callable[[Suite, Any], Iterator[Finding]]:
     context.variables.progress_bars = {"globally": False}
     source = context.data_sources.add_pandas("warehouse")
 
-    def validate(suite: Suite, frame: Any) -> Iterator[Finding]:
+    def validate(suite: Suite, frame: Any) -> Iterator[Outcome]:
         asset = source.add_dataframe_asset(suite.name)
         batch = asset.add_batch_definition_whole_dataframe("all").get_batch({"dataframe": frame})
         expectations = [getattr(gx.expectations, name)(**given) for name, given in suite.expectations]
@@ -190,6 +190,6 @@ def _validator() -> Callable[[Suite, Any], Iterator[Finding]]:
             about = given.get("column") or given.get("column_list") or f"{given.get('column_B')} <= {given.get('column_A')}"
             what = f"{config.type}({about})"
             examples = found.get("partial_unexpected_list", [])[:SHOWN]
-            yield Finding(suite.name, len(frame), what, bool(one.success), int(found.get("unexpected_count") or 0), examples)
+            yield Outcome(suite.name, len(frame), what, bool(one.success), int(found.get("unexpected_count") or 0), examples)
 
     return validate

@@ -6,7 +6,7 @@ from clickhouse_connect.driver.client import Client
 from rich.console import Console
 from rich.table import Table
 
-from infra.quality import SUITES, Finding, check
+from infra.quality import SUITES, Outcome, check
 
 
 def show(client: Client, days: int, console: Console) -> int:
@@ -26,7 +26,7 @@ def show(client: Client, days: int, console: Console) -> int:
     return len(broken)
 
 
-def _line(one: Finding) -> str:
+def _line(one: Outcome) -> str:
     examples = ", ".join(str(value) for value in one.examples)
     return f"NOT HELD  {one.suite}: {one.what}: {one.bad:,} of {one.rows:,} rows" + (
         f", such as {examples}" if examples else ""

@@ -63,7 +63,7 @@ class Query(NamedTuple):
     settings: dict[str, str]
 
 
-class Result(NamedTuple):
+class Answer(NamedTuple):
     """What came out: bytes in `format`, or rows written."""
 
     body: bytes
@@ -84,7 +84,7 @@ class Engine:
         for _ in range(WORKERS):
             self._idle.put(chdb.connect(self._folder))
 
-    def run(self, query: Query) -> Result:
+    def run(self, query: Query) -> Answer:
         """Run one statement. Errors: QueryError."""
         connection = self._idle.get()
         try:
@@ -93,8 +93,8 @@ class Engine:
             if query.data is not None:
                 inserter = connection.send_insert(query.statement, query.format)
                 inserter.append(query.data)
-                return Result(b"", query.format, inserter.finish().rows_written)
-            return Result(connection.query(query.statement, query.format, params=query.parameters).bytes(), query.format)
+                return Answer(b"", query.format, inserter.finish().rows_written)
+            return Answer(connection.query(query.statement, query.format, params=query.parameters).bytes(), query.format)
         except Exception as error:
             raise QueryError(str(error).removeprefix("Streaming insert finish failed: ")) from None
         finally:

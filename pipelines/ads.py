@@ -126,7 +126,7 @@ def _touched(message: Message, install: str, user: UserId, touch: Touch, ordinal
 # --- attribution ------------------------------------------------------------------------------------------------------------
 
 
-def decide(user: Attribution | None, message: AttributionInbox, common: Attribution | None) -> Decision:
+def decide_attribution(user: Attribution | None, message: AttributionInbox, common: Attribution | None) -> Decision:
     """Decide one message of a user's attribution, under the rules that its partition was told."""
     if isinstance(message, ShareRules):
         older = user is not None and user.shared is not None and user.shared.version >= message.shared.version

@@ -43,7 +43,7 @@ Decision = tuple[Account | None, Sequence[Message]]
 Refusable = Credit | Transfer | Hold | Post | Void | Freeze | Unfreeze
 
 
-def decide(account: Account | None, message: AccountInbox) -> Decision:
+def decide_account(account: Account | None, message: AccountInbox) -> Decision:
     """Decide one message of an account's inbox: the new state (the same object: unchanged) and what to tell."""
     match message:
         case Wake():

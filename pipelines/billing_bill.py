@@ -54,7 +54,7 @@ STEPS: Final = {
 Decision = tuple[Bill | None, Sequence[Message]]
 
 
-def decide(bill: Bill | None, message: BillInbox) -> Decision:
+def decide_bill(bill: Bill | None, message: BillInbox) -> Decision:
     """Decide one message of a bill's inbox."""
     if bill is None:
         return _open(message) if isinstance(message, OpenBill) else (None, ())

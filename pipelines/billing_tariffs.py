@@ -34,7 +34,7 @@ PAST: Final = timedelta(seconds=60)
 Decision = tuple[TariffBook | None, Sequence[Message]]
 
 
-def decide(book: TariffBook | None, message: TariffsInbox) -> Decision:
+def decide_tariffs(book: TariffBook | None, message: TariffsInbox) -> Decision:
     """Decide one message of the book's inbox."""
     state = book or TariffBook({tariff.tariff: (tariff,) for tariff in SHIPPED})
     match message:

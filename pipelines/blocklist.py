@@ -51,7 +51,7 @@ MAX_COUNTED: Final = 1_000
 MAX_CASES: Final = 200
 
 
-def decide(blocks: Blocks | None, message: BlocksInbox) -> tuple[Blocks | None, Sequence[Message]]:
+def decide_blocks(blocks: Blocks | None, message: BlocksInbox) -> tuple[Blocks | None, Sequence[Message]]:
     """Decide one message of a blocker's inbox."""
     if isinstance(message, Wake):
         return blocks, ()

@@ -35,7 +35,7 @@ from schemas.user import CameOnline
 Decision = tuple[Favorites | None, Sequence[Message]]
 
 
-def decide(favorites: Favorites | None, message: FavoritesInbox) -> Decision:
+def decide_favorites(favorites: Favorites | None, message: FavoritesInbox) -> Decision:
     """Decide one message of a user's favourites."""
     state = favorites or Favorites({})
     match message:

@@ -82,14 +82,14 @@ def _as_of(rank: Rank, hours: dict[int, Hour], message: Message, user: UserId) -
     return after, (EngagementChanged(**reply(message, "rank"), user=user, engagement=engagement, **total),)
 
 
-def decide_rules(rules: GalleryRules | None, message: RulesInbox) -> tuple[GalleryRules | None, Sequence[Message]]:
+def decide_gallery_rules(rules: GalleryRules | None, message: RulesInbox) -> tuple[GalleryRules | None, Sequence[Message]]:
     """Decide one message of a role's rules: whatever serving has checked is in force."""
     if isinstance(message, Wake):
         return rules, ()
     return message.rules, (GalleryRulesPut(**reply(message), **same_fields(message, GalleryRulesPut)),)
 
 
-def decide_shown(viewer: Viewer | None, message: ViewerInbox) -> tuple[Viewer | None, Sequence[Message]]:
+def decide_viewer(viewer: Viewer | None, message: ViewerInbox) -> tuple[Viewer | None, Sequence[Message]]:
     """Decide one message of a viewer: what was shown is a fact, and nothing is remembered."""
     if not isinstance(message, ShowCards):
         return viewer, ()

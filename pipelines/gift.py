@@ -58,7 +58,7 @@ OF_ACCOUNT: Final = {
 Decision = tuple[Gift | None, Sequence[Message]]
 
 
-def decide(gift: Gift | None, message: GiftInbox) -> Decision:
+def decide_gift(gift: Gift | None, message: GiftInbox) -> Decision:
     """Decide one message of a gift's inbox."""
     match message:
         case SendGift():
@@ -133,7 +133,7 @@ def _refuse(gift: Gift, message: Message, name: str, refusal: GiftRefusal) -> De
 # --- the catalogue ----------------------------------------------------------------------------------------------------------
 
 
-def decide_item(item: GiftItem | None, message: GiftItemInbox) -> tuple[GiftItem | None, Sequence[Message]]:
+def decide_gift_item(item: GiftItem | None, message: GiftItemInbox) -> tuple[GiftItem | None, Sequence[Message]]:
     """Decide one message of a catalogue item's inbox."""
     match message:
         case Wake():

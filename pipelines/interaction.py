@@ -27,7 +27,8 @@ from schemas.interaction import (
 )
 from schemas.log.base import Message, UserId, Wake, derive, reply
 from schemas.log.windows import add, bucket_of, within
-from schemas.panel import CountAction, Counter
+from schemas.panel import CountAction
+from schemas.panel_counters import Counter
 from schemas.video import CallEnded
 
 # Points for the thing itself, and for each unit of its amount: a talk of ten minutes is worth a favourite.
@@ -52,7 +53,7 @@ class Done(NamedTuple):
     amount: float = 1.0
 
 
-def decide(pair: Pair | None, message: PairInbox) -> tuple[Pair | None, Sequence[Message]]:
+def decide_pair(pair: Pair | None, message: PairInbox) -> tuple[Pair | None, Sequence[Message]]:
     """Decide one message of a pair's inbox."""
     if isinstance(message, Wake):
         if pair is None or pair.wake_at is None or pair.wake_at > message.at:

@@ -44,7 +44,7 @@ ROOM_EXPIRES: Final = timedelta(hours=1)
 Decision = tuple[Effect | None, Sequence[Message]]
 
 
-def decide(effect: Effect | None, message: OutboxInbox) -> Decision:
+def decide_outbox(effect: Effect | None, message: OutboxInbox) -> Decision:
     """Decide one message of an effect's inbox."""
     match message:
         case OweEffect() | CallEnded():

@@ -17,8 +17,6 @@ from schemas.balance import EntryRecorded, Reason, owner_of
 from schemas.log.base import Message, UserId, Wake, derive, reply, same_fields, unix_minute
 from schemas.log.entity import PARTITIONS, broadcast_keys
 from schemas.panel import (
-    COUNTERS,
-    FIRST_MINUTE,
     MAX_COHORTS,
     MAX_TAGS,
     Attribute,
@@ -32,7 +30,6 @@ from schemas.panel import (
     CohortRefused,
     CohortRemoved,
     CountAction,
-    Counter,
     Member,
     MemberInbox,
     Moment,
@@ -44,9 +41,8 @@ from schemas.panel import (
     TagChanged,
     TagRefusal,
     TagRefused,
-    buckets_of,
-    count,
 )
+from schemas.panel_counters import COUNTERS, FIRST_MINUTE, Counter, buckets_of, count
 from schemas.panel_rules import EMPTY, Compiled, Read, Touched, compiled
 from schemas.user import CameOnline, SessionOpened, UserSignedUp, WentOffline
 
@@ -59,7 +55,7 @@ BLANK: Final = Member()
 # --- the book ---------------------------------------------------------------------------------------------------------------
 
 
-def decide_book(book: CohortBook | None, message: BookInbox) -> tuple[CohortBook | None, Sequence[Message]]:
+def decide_cohorts(book: CohortBook | None, message: BookInbox) -> tuple[CohortBook | None, Sequence[Message]]:
     """Decide one message of the book of cohorts."""
     if isinstance(message, Wake):
         return book, ()
@@ -93,7 +89,7 @@ def _book_refusal(book: CohortBook, others: tuple[Cohort, ...], message: PutCoho
 # --- members ----------------------------------------------------------------------------------------------------------------
 
 
-def decide(member: Member | None, message: MemberInbox, common: Member | None) -> Decision:
+def decide_member(member: Member | None, message: MemberInbox, common: Member | None) -> Decision:
     """Decide one message of a member, under the book that its partition was told."""
     rules = compiled(common.shared) if common is not None and common.shared is not None else EMPTY
     state = member or BLANK

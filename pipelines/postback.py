@@ -9,7 +9,7 @@ from schemas.log.entity import PARTITIONS, broadcast_keys
 from schemas.postback import PostbackBook, PostbackRulesPut, RulesInbox
 
 
-def decide(book: PostbackBook | None, message: RulesInbox) -> tuple[PostbackBook | None, Sequence[Message]]:
+def decide_postback_rules(book: PostbackBook | None, message: RulesInbox) -> tuple[PostbackBook | None, Sequence[Message]]:
     """Decide one message of the book of rules."""
     if isinstance(message, Wake):
         return book, ()

@@ -25,7 +25,7 @@ from schemas.profile import (
 )
 
 
-def decide(profile: Profile | None, message: ProfileInbox) -> tuple[Profile | None, Sequence[Message]]:
+def decide_profile(profile: Profile | None, message: ProfileInbox) -> tuple[Profile | None, Sequence[Message]]:
     """Decide one message of a public profile."""
     if isinstance(message, Wake):
         return profile, ()
@@ -33,7 +33,7 @@ def decide(profile: Profile | None, message: ProfileInbox) -> tuple[Profile | No
     return Profile(**same_fields(message, Profile), changed_at=message.at), (put,)
 
 
-def decide_private(
+def decide_private_profile(
     profile: PrivateProfile | None, message: PrivateProfileInbox
 ) -> tuple[PrivateProfile | None, Sequence[Message]]:
     """Decide one message of a private profile."""

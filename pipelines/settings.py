@@ -6,7 +6,7 @@ from schemas.log.base import Message, Wake, reply
 from schemas.settings import PutSettings, Settings, SettingsInbox, SettingsPut
 
 
-def decide(settings: Settings | None, message: SettingsInbox) -> tuple[Settings | None, Sequence[Message]]:
+def decide_settings(settings: Settings | None, message: SettingsInbox) -> tuple[Settings | None, Sequence[Message]]:
     """Decide one message of the settings' inbox."""
     match message:
         case Wake():

@@ -40,7 +40,7 @@ MAX_ASKED: Final = 16
 Decision = tuple[TransferState | None, Sequence[Message]]
 
 
-def decide(state: TransferState | None, message: TransferInbox) -> Decision:
+def decide_transfer(state: TransferState | None, message: TransferInbox) -> Decision:
     """Decide one message of a transfer's inbox."""
     match message:
         case PlaceTransfer():

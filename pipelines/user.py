@@ -46,7 +46,7 @@ MAX_SESSIONS: Final = 8
 Decision = tuple[User | None, Sequence[Message]]
 
 
-def decide(user: User | None, message: UserInbox) -> Decision:
+def decide_user(user: User | None, message: UserInbox) -> Decision:
     """Decide one message of a user's inbox."""
     match message:
         case SignUp():

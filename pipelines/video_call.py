@@ -76,7 +76,7 @@ CallCommand = AcceptCall | DeclineCall | HangUp | OpenRoom
 Answer = LineSeized | LineRefused | TariffSelected | BillOpened | BillRefused
 
 
-def decide(call: Call | None, message: CallInbox) -> Decision:
+def decide_call(call: Call | None, message: CallInbox) -> Decision:
     """Decide one message of a call's inbox."""
     if call is None:
         return _place(message) if isinstance(message, PlaceCall) else _unknown(message)

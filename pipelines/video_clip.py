@@ -14,7 +14,7 @@ from schemas.video import CallRefusal, Clip, ClipInbox, ClipOffered, ClipRefused
 Decision = tuple[Clip | None, Sequence[Message]]
 
 
-def decide(clip: Clip | None, message: ClipInbox) -> Decision:
+def decide_clip(clip: Clip | None, message: ClipInbox) -> Decision:
     """Decide one message of a clip's inbox."""
     match message:
         case Wake():

@@ -39,7 +39,7 @@ from schemas.video_line import (
 Decision = tuple[Line | None, Sequence[Message]]
 
 
-def decide(line: Line | None, message: LineInbox) -> Decision:  # noqa: PLR0912 - a row a message
+def decide_line(line: Line | None, message: LineInbox) -> Decision:  # noqa: PLR0912 - a row a message
     """Decide one message of a line's inbox."""
     state = line or Line()
     match message:

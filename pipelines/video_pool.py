@@ -22,7 +22,7 @@ NAMESPACE: Final = uuid.UUID("6c0f5f5e-9d3a-5b0e-8d0e-4f1f0c6f0a02")
 Decision = tuple[Pool | None, Sequence[Message]]
 
 
-def decide(pool: Pool | None, message: PoolInbox) -> Decision:
+def decide_pool(pool: Pool | None, message: PoolInbox) -> Decision:
     """Decide one message of the pool's inbox."""
     if isinstance(message, Wake):
         return pool, ()

@@ -30,7 +30,7 @@ REMEMBERED_FOR: Final = timedelta(days=1)
 Decision = tuple[Room | None, Sequence[Message]]
 
 
-def decide(room: Room | None, message: RoomInbox) -> Decision:
+def decide_room(room: Room | None, message: RoomInbox) -> Decision:
     """Decide one message of a room's inbox."""
     match message:
         case RoomOpened():

@@ -12,9 +12,11 @@ from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta
 
-from schemas.balance import EntryRecorded
+from schemas.balance import EntryRecorded, Reason, owner_of
+from schemas.billing import CallKind
 from schemas.gift import GiftSent
 from schemas.log.base import Fact, Id, Message, State, Time, UserId, Wake
+from schemas.log.entity import Entity, Flow, Hears
 from schemas.postback import Consent, Conversion, ConversionKind, Forgone, Identity, PostbackBook, Provider
 from schemas.user import Short, User_, UserCommand, UserFact, UserSignedUp
 from schemas.video import CallEnded
@@ -274,9 +276,46 @@ def _hashed(text: str) -> str:
     return text if not text or _is_hash(text) else hashlib.sha256(text.encode()).hexdigest()
 
 
-INSTALL_FACTS: Final = (PushRecorded, PushRepeated, UserTouched)
-ATTRIBUTION_FACTS: Final = (TrackingPut, UserAttributed, AttributionMissed, ConversionRecorded, PostbackForgone)
 InstallInbox = RecordPush | ClaimInstall | UserSignedUp | Wake
 AttributionInbox = (
     PutTracking | ShareHashes | ShareRules | UserSignedUp | UserTouched | EntryRecorded | CallEnded | GiftSent | Wake
 )  # fmt: skip
+
+
+def _bought(entry: EntryRecorded) -> str:
+    """Who paid for coins."""
+    bought = entry.reason == Reason.PURCHASE and entry.coins > 0 and entry.account.endswith("/coins")
+    return owner_of(entry.account) if bought else ""
+
+
+def _talked(ended: CallEnded) -> str:
+    """Who placed a call that came to be; watching a recorded video is none."""
+    return ended.caller if ended.connected and ended.kind is not CallKind.CLIP else ""
+
+
+INSTALL: Final = Entity(
+    "install",
+    key="install",
+    flow=Flow.GROWTH,
+    state=Install,
+    commands=(RecordPush, ClaimInstall),
+    facts=(PushRecorded, PushRepeated, UserTouched),
+    hears=(Hears(UserSignedUp, "appsflyer_id", "an install is joined with its sign-up"),),
+)
+ATTRIBUTION: Final = Entity(
+    "attribution",
+    key="user",
+    flow=Flow.GROWTH,
+    state=Attribution,
+    commands=(PutTracking, ShareHashes, ShareRules),
+    facts=(TrackingPut, UserAttributed, AttributionMissed, ConversionRecorded, PostbackForgone),
+    hears=(
+        Hears(UserTouched, "user", "which campaign brought the user"),
+        Hears(UserSignedUp, "user", "sign-ups are told to ad networks"),
+        Hears(EntryRecorded, _bought, "purchases are told to ad networks"),
+        Hears(CallEnded, _talked, "calls are told to ad networks"),
+        Hears(GiftSent, "sender", "gifts are told to ad networks"),
+    ),
+    private=True,
+    broadcast=True,
+)

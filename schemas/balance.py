@@ -4,9 +4,10 @@ An account id is "<owner>/coins" or "<owner>/earnings". A counterparty that star
 ledger: it has no entity, no balance and no limit, so nothing that everybody pays or is paid by becomes a hot entity.
 """
 
+from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta
 
@@ -26,6 +27,7 @@ from schemas.log.base import (
     UserId,
     Wake,
 )
+from schemas.log.entity import Entity, Flow, Hears, Shown
 
 ACCOUNT_ID_PATTERN = r"^[^/@\s][^/\s]{0,127}/(coins|earnings)$"
 OUTSIDE_PATTERN = r"^@[a-z][a-z0-9_.-]{0,63}$"
@@ -300,6 +302,16 @@ class _OfTransfer(Fact, TransferParties):
         """Why an account refused the transfer; None where it did not."""
         return self.outcome.refusal
 
+    @property
+    def account(self) -> str:
+        """The account that refused the transfer; empty where none did."""
+        return self.outcome.account
+
+    @property
+    def shortfall_coins(self) -> int:
+        """How many coins that account was short."""
+        return self.outcome.shortfall_coins
+
 
 class TransferSettled(_OfTransfer):
     """The transfer ended; this is said once."""
@@ -339,3 +351,35 @@ class TransferState(State):
     def wake_at(self) -> datetime | None:
         """When it may be forgotten."""
         return self.forget_at
+
+
+# --- the entities -----------------------------------------------------------------------------------------------------------
+
+
+def paid_for(reason: Reason) -> Callable[[EntryRecorded | AccountRefused], str]:
+    """The key of a ledger's fact that belongs to a call or a gift: the fact carries that id as `ref`."""
+    return lambda fact: fact.ref if fact.reason == reason else ""
+
+
+ACCOUNT: Final = Entity(
+    "account",
+    key="account",
+    flow=Flow.MONEY,
+    state=Account,
+    commands=(OpenAccount, Credit, Transfer, Hold, Post, Void, Freeze, Unfreeze),
+    facts=(EntryRecorded, AccountRefused),
+    shown=(Shown(EntryRecorded, (lambda entry: owner_of(entry.account),), "the phone shows the balance"),),
+)
+TRANSFER: Final = Entity(
+    "transfer",
+    key="transfer",
+    flow=Flow.MONEY,
+    state=TransferState,
+    commands=(PlaceTransfer,),
+    facts=(TransferSettled, TransferRepeated, TransferConflicted),
+    hears=(
+        Hears(EntryRecorded, "transfer", "a transfer follows its legs"),
+        Hears(AccountRefused, "transfer", "a transfer hears why not"),
+    ),
+    raw="the ledger's entries carry the transfer's id",
+)

@@ -11,9 +11,10 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-from schemas.balance import AccountRefused, EntryRecorded
+from schemas.balance import AccountRefused, EntryRecorded, Reason, paid_for
 from schemas.billing_rating import Checkpoint, Side
 from schemas.log.base import AccountId, Fact, Id, Message, MessageId, Refused, State, Time, UserId, Wake
+from schemas.log.entity import Entity, Flow, Hears, Shown
 from schemas.user import Role, Short, User_
 
 CallId = Annotated[str, Meta(min_length=1, max_length=128)]
@@ -257,7 +258,6 @@ class BillClosed(_OfBill):
     connected_at: Time | None = None
 
 
-BILL_FACTS: Final = (BillOpened, BillRefused, BillStepped, CreditLow, BillClosed)
 BillInbox = OpenBill | StartBill | EndBill | EntryRecorded | AccountRefused | Wake
 
 
@@ -315,3 +315,26 @@ class Bill(State):
             # The answer brings the payer's next wake. An earlier wake for the same time would be spent by then.
             times = [earns] if pays is None or (earns is not None and earns < pays) else []
         return min((at for at in times if at is not None), default=None)
+
+
+TARIFFS: Final = Entity(
+    "tariffs",
+    key="book",
+    flow=Flow.LIVE,
+    state=TariffBook,
+    commands=(PublishTariff, SelectTariff),
+    facts=(TariffPublished, TariffRefused, TariffSelected),
+)
+BILL: Final = Entity(
+    "bill",
+    key="call",
+    flow=Flow.LIVE,
+    state=Bill,
+    commands=(OpenBill, StartBill, EndBill),
+    facts=(BillOpened, BillRefused, BillStepped, CreditLow, BillClosed),
+    hears=(
+        Hears(EntryRecorded, paid_for(Reason.CALL), "a bill follows its coins"),
+        Hears(AccountRefused, paid_for(Reason.CALL), "a bill hears that coins ran out"),
+    ),
+    shown=tuple(Shown(fact, ("payer", "earner"), "both phones show the bill") for fact in (BillStepped, CreditLow, BillClosed)),
+)

@@ -195,9 +195,43 @@ class Rulebook(State):
     rules: tuple[BlockRule, ...]
 
 
-RULEBOOK: Final = "blocks"
-BLOCKS_FACTS: Final = (UserBlocked, UserUnblocked, BlockRefused)
-RECORD_FACTS: Final = (ConsequenceDrawn, ConsequenceReviewed, ReviewRefused)
+BOOK: Final = "blocks"
 BlocksInbox = BlockUser | UnblockUser | Wake
 RecordInbox = CountBlock | Review | UserSignedUp | EntryRecorded | Wake
 RulebookInbox = PublishRules | Wake
+
+BLOCKS: Final = Entity(
+    "blocks",
+    key="user",
+    flow=Flow.LIVE,
+    state=Blocks,
+    commands=(BlockUser, UnblockUser),
+    facts=(UserBlocked, UserUnblocked, BlockRefused),
+)
+RECORD: Final = Entity(
+    "record",
+    key="user",
+    flow=Flow.LIVE,
+    state=Record,
+    commands=(CountBlock, Review),
+    facts=(ConsequenceDrawn, ConsequenceReviewed, ReviewRefused),
+    hears=(
+        Hears(UserSignedUp, "user", "rules look at the role"),
+        Hears(
+            EntryRecorded,
+            lambda entry: owner_of(entry.account) if entry.reason == Reason.PENALTY else "",
+            "a penalty that was paid can be given back",
+        ),
+    ),
+    shown=(Shown(ConsequenceDrawn, ("user",), "the phone is told"),),
+    raw="cases are few, and reviewed one by one",
+)
+RULEBOOK: Final = Entity(
+    "rulebook",
+    key="rulebook",
+    flow=Flow.LIVE,
+    state=Rulebook,
+    commands=(PublishRules,),
+    facts=(RulesPublished,),
+    raw="rules change a few times a year",
+)

@@ -87,6 +87,25 @@ class Followers(State):
     told_at: Time | None = None
 
 
-FAVORITES_FACTS: Final = (FavoriteAdded, FavoriteRemoved, FavoriteRefused)
 FavoritesInbox = AddFavorite | RemoveFavorite | BarFavorite | UnbarFavorite | Wake
 FollowersInbox = Follow | Unfollow | CameOnline | Wake
+
+FAVORITES: Final = Entity(
+    "favorites",
+    key="user",
+    flow=Flow.LIVE,
+    state=Favorites,
+    commands=(AddFavorite, RemoveFavorite, BarFavorite, UnbarFavorite),
+    facts=(FavoriteAdded, FavoriteRemoved, FavoriteRefused),
+)
+FOLLOWERS: Final = Entity(
+    "followers",
+    key="user",
+    flow=Flow.LIVE,
+    state=Followers,
+    commands=(Follow, Unfollow),
+    facts=(FavoriteCameOnline,),
+    hears=(Hears(CameOnline, "user", "followers are told"),),
+    shown=(Shown(FavoriteCameOnline, ("follower",), "the phone shows who has come online"),),
+    raw="comings stand in `presence`, followers in `favorites`",
+)

@@ -11,6 +11,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
+from schemas.billing import CallKind
 from schemas.blocklist import BlockReason, UserBlocked
 from schemas.gift import GiftSent
 from schemas.log.base import Fact, Fields, Message, State, UserId, Wake
@@ -152,7 +153,29 @@ class Viewer(State):
     """Nothing is remembered of what a viewer was shown."""
 
 
-RANK_FACTS: Final = (EngagementChanged,)
 RankInbox = CallEnded | GiftSent | UserBlocked | Wake
 RulesInbox = PutGalleryRules | Wake
 ViewerInbox = ShowCards | Wake
+
+RANK: Final = Entity(
+    "rank",
+    key="user",
+    flow=Flow.GROWTH,
+    state=Rank,
+    facts=(EngagementChanged,),
+    hears=(
+        Hears(CallEnded, lambda ended: "" if ended.kind is CallKind.CLIP else ended.callee, "who answers, and talks long"),
+        Hears(GiftSent, "receiver", "who is given gifts"),
+        Hears(UserBlocked, lambda block: block.peer if block.reason in COMPLAINTS else "", "who is complained about"),
+    ),
+)
+GALLERY_RULES: Final = Entity(
+    "gallery_rules",
+    key="role",
+    flow=Flow.GROWTH,
+    state=GalleryRules,
+    commands=(PutGalleryRules,),
+    facts=(GalleryRulesPut,),
+    raw="rules change a few times a year",
+)
+VIEWER: Final = Entity("viewer", key="viewer", flow=Flow.GROWTH, state=Viewer, commands=(ShowCards,), facts=(CardsShown,))

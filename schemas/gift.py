@@ -158,9 +158,6 @@ class GiftRepeated(_OfGift):
         return self.refusal
 
 
-GIFT_FACTS: Final = (GiftSent, GiftRefused, GiftRepeated)
-
-
 class Gift(State):
     """A gift under way or done. Forgotten at `forget_at`."""
 
@@ -185,3 +182,28 @@ class Gift(State):
 
 GiftInbox = SendGift | GiftAdmitted | GiftPriced | EntryRecorded | AccountRefused | Wake
 GiftItemInbox = PutGiftItem | PriceGift | Wake
+
+GIFT: Final = Entity(
+    "gift",
+    key="gift",
+    flow=Flow.LIVE,
+    state=Gift,
+    commands=(SendGift,),
+    facts=(GiftSent, GiftRefused, GiftRepeated),
+    hears=(
+        Hears(GiftAdmitted, "gift", "a gift may be sent"),
+        Hears(GiftPriced, "gift", "a gift knows its price"),
+        Hears(EntryRecorded, paid_for(Reason.GIFT), "a gift follows its coins"),
+        Hears(AccountRefused, paid_for(Reason.GIFT), "a gift hears why not"),
+    ),
+    shown=(Shown(GiftSent, ("sender", "receiver"), "both phones show the gift"),),
+)
+GIFT_ITEM: Final = Entity(
+    "gift_item",
+    key="item",
+    flow=Flow.LIVE,
+    state=GiftItem,
+    commands=(PutGiftItem, PriceGift),
+    facts=(GiftItemPut, GiftItemRefused, GiftPriced),
+    raw="a gift's fact carries its price and share",
+)

@@ -3,9 +3,10 @@
 A pair's key is both ids in order with "/" between them, which no user id holds.
 """
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from msgspec import Meta
 
@@ -13,6 +14,7 @@ from schemas.blocklist import UserBlocked
 from schemas.favorites import FavoriteAdded, FavoriteRemoved
 from schemas.gift import GiftSent
 from schemas.log.base import Fact, Message, State, Time, UserId, Wake
+from schemas.log.entity import Entity, Flow, Hears
 from schemas.log.windows import expires_at
 from schemas.user import User_
 from schemas.video import CallEnded
@@ -78,5 +80,26 @@ class Pair(State):
         return expires_at(self.points, HOUR_S, WINDOW_HOURS)
 
 
-PAIR_FACTS: Final = (InteractionRecorded,)
 PairInbox = RecordView | CallEnded | GiftSent | FavoriteAdded | FavoriteRemoved | UserBlocked | Wake
+
+
+def _pair(one: str, other: str) -> Callable[[Any], str]:
+    """The key of what is between two users that a fact names."""
+    return lambda fact: pair_of(getattr(fact, one), getattr(fact, other))
+
+
+PAIR: Final = Entity(
+    "pair",
+    key="pair",
+    flow=Flow.GROWTH,
+    state=Pair,
+    commands=(RecordView,),
+    facts=(InteractionRecorded,),
+    hears=(
+        Hears(CallEnded, _pair("caller", "callee"), "a call brings two closer"),
+        Hears(GiftSent, _pair("sender", "receiver"), "a gift brings two closer"),
+        Hears(FavoriteAdded, _pair("user", "peer"), "a favourite is close"),
+        Hears(FavoriteRemoved, _pair("user", "peer"), "who is no favourite any more is less close"),
+        Hears(UserBlocked, _pair("user", "peer"), "a block ends all closeness"),
+    ),
+)

@@ -151,3 +151,19 @@ class Effect(State, EffectFields):
 
 
 OutboxInbox = OweEffect | ReportAttempt | RedriveEffect | CallEnded | Wake
+
+OUTBOX: Final = Entity(
+    "outbox",
+    key="effect",
+    flow=Flow.LIVE,
+    state=Effect,
+    commands=(OweEffect, ReportAttempt, RedriveEffect),
+    facts=(EffectDue, EffectAccepted, EffectPostponed, EffectRefused, EffectExpired),
+    hears=(
+        Hears(
+            CallEnded,
+            lambda ended: close_room_id(ended.call) if ended.room else "",
+            "the provider puts out who is still in the room",
+        ),
+    ),
+)

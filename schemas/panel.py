@@ -5,14 +5,12 @@ decided at each action of the user, and when a window moves. `member` is a user 
 rules, told to every partition of `member`. The same rules compile to SQL: `schemas.panel_sql`.
 """
 
-import re
 from collections.abc import Iterator
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Final
 
-import msgspec
-from msgspec import Meta, Raw
+from msgspec import Meta
 
 from schemas.ads import UserAttributed
 from schemas.balance import EntryRecorded
@@ -368,10 +366,42 @@ class Member(State):
         return frozenset((*self.tags, *self.cohorts.values()))
 
 
-BOOK_FACTS: Final = (CohortPut, CohortRemoved, CohortRefused)
-MEMBER_FACTS: Final = (CohortEntered, CohortLeft, TagChanged, TagRefused)
 BookInbox = PutCohort | RemoveCohort | Wake
 MemberInbox = (
     ShareCohorts | CountAction | PutTag | RemoveTag | UserSignedUp | SessionOpened | CameOnline | WentOffline | EntryRecorded
     | UserAttributed | Wake
 )  # fmt: skip
+
+
+def _moves_coins(entry: EntryRecorded) -> str:
+    """The owner of the coins that were spent (or came back), or were bought."""
+    counts = entry.coins and entry.reason in (Reason.CALL, Reason.GIFT, Reason.PURCHASE)
+    return owner_of(entry.account) if counts and entry.account.endswith("/coins") else ""
+
+
+COHORTS: Final = Entity(
+    "cohorts",
+    key="book",
+    flow=Flow.GROWTH,
+    state=CohortBook,
+    commands=(PutCohort, RemoveCohort),
+    facts=(CohortPut, CohortRemoved, CohortRefused),
+    raw="who enters and leaves a cohort stands in `cohort_changes`",
+)
+MEMBER: Final = Entity(
+    "member",
+    key="user",
+    flow=Flow.GROWTH,
+    state=Member,
+    commands=(ShareCohorts, CountAction, PutTag, RemoveTag),
+    facts=(CohortEntered, CohortLeft, TagChanged, TagRefused),
+    hears=(
+        *(
+            Hears(fact, "user", "cohorts look at who, where from, and when seen last")
+            for fact in (UserSignedUp, SessionOpened, CameOnline, WentOffline)
+        ),
+        Hears(UserAttributed, "user", "cohorts look at network and campaign"),
+        Hears(EntryRecorded, _moves_coins, "cohorts look at coins spent and bought"),
+    ),
+    broadcast=True,
+)

@@ -15,26 +15,8 @@ from typing import Any, Final
 from msgspec import Raw
 
 from schemas.log.base import EPOCH, unix_minute
-from schemas.panel import (
-    COUNTERS,
-    FIRST_MINUTE,
-    UNITS,
-    All,
-    Attribute,
-    Buckets,
-    Cohort,
-    CohortBook,
-    Count,
-    Is,
-    Member,
-    Not,
-    Rule,
-    Some,
-    Within,
-    buckets_of,
-    parse_window,
-    parts_of,
-)
+from schemas.panel import All, Attribute, Cohort, CohortBook, Count, Is, Member, Not, Rule, Some, Within, parts_of
+from schemas.panel_counters import COUNTERS, FIRST_MINUTE, UNITS, Buckets, buckets_of, parse_window
 
 # What one decision has read of a member's counters: each is read once.
 Read = dict[str, Buckets]

@@ -3,7 +3,8 @@
 The statement selects the users who fit. Values are quoted here; a rule holds no text that reaches SQL unquoted.
 """
 
-from schemas.panel import UNITS, All, Attribute, Count, Is, Not, Rule, Some, Within, parse_window
+from schemas.panel import All, Attribute, Count, Is, Not, Rule, Some, Within
+from schemas.panel_counters import UNITS, parse_window
 
 NOW = "{now:DateTime64(6, 'UTC')}"
 

@@ -12,6 +12,7 @@ from typing import Annotated, Final
 from msgspec import Meta
 
 from schemas.log.base import Fact, Id, Message, State, Time, UserId, Wake
+from schemas.log.entity import Entity, Flow
 from schemas.user import Short
 
 BOOK: Final = "postbacks"
@@ -218,5 +219,14 @@ def check_rules(rules: tuple[PostbackRule, ...]) -> None:
             raise PostbackRuleError(f"{rule.provider} is an ad network: its rules need the consent ads")
 
 
-RULES_FACTS: Final = (PostbackRulesPut,)
 RulesInbox = PutPostbackRules | Wake
+
+POSTBACK_RULES: Final = Entity(
+    "postback_rules",
+    key="book",
+    flow=Flow.GROWTH,
+    state=PostbackBook,
+    commands=(PutPostbackRules,),
+    facts=(PostbackRulesPut,),
+    raw="rules change a few times a year",
+)

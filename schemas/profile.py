@@ -108,6 +108,16 @@ class PrivateProfile(State):
     legal_name: str = ""
 
 
-PRIVATE_FACTS: Final = (PrivateProfilePut, PrivateProfileRead, PrivateProfileRefused)
 ProfileInbox = PutProfile | Wake
 PrivateProfileInbox = PutPrivateProfile | ReadPrivateProfile | Wake
+
+PROFILE: Final = Entity("profile", key="user", flow=Flow.LIVE, state=Profile, commands=(PutProfile,), facts=(ProfilePut,))
+PRIVATE_PROFILE: Final = Entity(
+    "private_profile",
+    key="user",
+    flow=Flow.LIVE,
+    state=PrivateProfile,
+    commands=(PutPrivateProfile, ReadPrivateProfile),
+    facts=(PrivateProfilePut, PrivateProfileRead, PrivateProfileRefused),
+    private=True,
+)

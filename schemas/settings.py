@@ -5,6 +5,7 @@ from typing import Annotated, Final
 from msgspec import Meta, Struct
 
 from schemas.log.base import Fact, Message, State, Wake
+from schemas.log.entity import Entity, Flow
 from schemas.user import Short
 
 APP: Final = "app"
@@ -65,3 +66,13 @@ class Settings(State):
 
 
 SettingsInbox = PutSettings | Wake
+
+SETTINGS: Final = Entity(
+    "settings",
+    key="name",
+    flow=Flow.LIVE,
+    state=Settings,
+    commands=(PutSettings,),
+    facts=(SettingsPut,),
+    raw="settings change a few times a year",
+)

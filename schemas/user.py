@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Final
 from msgspec import Meta
 
 from schemas.log.base import Fact, Id, Message, Refused, State, Time, UserId, Wake
+from schemas.log.entity import Entity, Flow, Shown
 
 # Firebase allows 1-128 characters; "/" and "@" are kept for account ids.
 USER_ID_PATTERN = r"^[^/@\s][^/\s]{0,127}$"
@@ -202,19 +203,6 @@ class UserUnbanned(_OfUser):
     by: str = ""
 
 
-USER_FACTS: Final = (
-    UserSignedUp,
-    SignUpRepeated,
-    UserRefused,
-    SessionOpened,
-    SessionClosed,
-    CameOnline,
-    WentOffline,
-    UserBanned,
-    UserUnbanned,
-)
-
-
 # --- state ------------------------------------------------------------------------------------------------------------------
 
 
@@ -262,3 +250,17 @@ class User(State):
         if self.ban and self.ban.until:
             times.append(self.ban.until)
         return min(times) if times else None
+
+
+USER: Final = Entity(
+    "user",
+    key="user",
+    flow=Flow.LIVE,
+    state=User,
+    commands=(SignUp, OpenSession, Beat, CloseSession, Ban, Unban),
+    facts=(
+        UserSignedUp, SignUpRepeated, UserRefused, SessionOpened, SessionClosed, CameOnline, WentOffline, UserBanned,
+        UserUnbanned,
+    ),
+    shown=(Shown(UserBanned, ("user",), "the phone is told"),),
+)  # fmt: skip

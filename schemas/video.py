@@ -311,3 +311,31 @@ CallInbox = (
     | BillOpened | BillRefused | Wake
 )  # fmt: skip
 ClipInbox = OfferClip | PlayClip | Wake
+
+CALL: Final = Entity(
+    "call",
+    key="call",
+    flow=Flow.LIVE,
+    state=Call,
+    commands=(PlaceCall, AcceptCall, DeclineCall, HangUp, BeatCall, OpenRoom, EndCall),
+    facts=(CallRinging, CallRefused, CallConnected, CallEnded, RoomOpened, CallCommandRefused, CallRepeated),
+    hears=(
+        Hears(LineSeized, "call", "a call has a line"),
+        Hears(LineRefused, "call", "a call hears why not"),
+        Hears(TariffSelected, "call", "a call pins its tariff"),
+        Hears(BillOpened, "call", "the first checkpoint is held: it may ring"),
+        Hears(BillRefused, "call", "too few coins: it does not ring"),
+    ),
+    shown=tuple(
+        Shown(fact, ("caller", "callee"), "both phones show the call") for fact in (CallRinging, CallConnected, CallEnded)
+    ),
+)
+CLIP: Final = Entity(
+    "clip",
+    key="clip",
+    flow=Flow.LIVE,
+    state=Clip,
+    commands=(OfferClip, PlayClip),
+    facts=(ClipOffered, ClipRefused),
+    raw="a play of a clip is a call, and stands in `calls`",
+)

@@ -113,9 +113,6 @@ class GiftAdmitted(_OfLine):
     refusal: LineRefusal | None = None
 
 
-LINE_FACTS: Final = (LineSeized, LineRefused, LineFreed, RouletteJoined, RouletteLeft, GiftAdmitted)
-
-
 class Line(State):
     """What decides whether a user can be called: known, banned, online, in which call, barred from whom (once a block); `tags`
     as of the last time in roulette."""
@@ -190,3 +187,33 @@ LineInbox = (
     | UserBanned | UserUnbanned | Wake
 )  # fmt: skip
 PoolInbox = EnterPool | QuitPool | Wake
+
+LINE: Final = Entity(
+    "line",
+    key="user",
+    flow=Flow.LIVE,
+    state=Line,
+    commands=(SeizeLine, ReleaseLine, JoinRoulette, LeaveRoulette, Bar, Unbar, AdmitGift),
+    facts=(LineSeized, LineRefused, LineFreed, RouletteJoined, RouletteLeft, GiftAdmitted),
+    hears=(
+        Hears(UserSignedUp, "user", "who has signed up can be called"),
+        Hears(CameOnline, "user", "who is online can be called"),
+        Hears(WentOffline, "user", "who is offline cannot be called"),
+        Hears(UserBanned, "user", "a ban ends calls"),
+        Hears(UserUnbanned, "user", "who is no longer banned can be called"),
+    ),
+    shown=(
+        Shown(RouletteJoined, ("user",), "the phone shows that it waits"),
+        Shown(RouletteLeft, ("user",), "the phone shows that it waits no more"),
+    ),
+    raw="lines coordinate calls; what came of a call stands in `calls`",
+)
+POOL: Final = Entity(
+    "pool",
+    key="pool",
+    flow=Flow.LIVE,
+    state=Pool,
+    commands=(EnterPool, QuitPool),
+    facts=(Matched,),
+    raw="the call that a match leads to stands in `calls`",
+)

@@ -11,6 +11,7 @@ from typing import Final
 
 from schemas.billing import CallId
 from schemas.log.base import Fact, Id, Message, State, Time, UserId, Wake
+from schemas.log.entity import Entity, Flow, Hears
 from schemas.video import CallEnded, RoomOpened
 
 CALLER_UID: Final = 1
@@ -52,9 +53,6 @@ class ParticipantLeft(_OfParticipant):
     reason: LeaveReason
 
 
-ROOM_FACTS: Final = (ParticipantJoined, ParticipantLeft)
-
-
 class Room(State):
     """A call's room: its provider, and the last notice about each side. Forgotten a day after the call."""
 
@@ -73,3 +71,17 @@ class Room(State):
 
 
 RoomInbox = NoteParticipant | RoomOpened | CallEnded | Wake
+
+ROOM: Final = Entity(
+    "room",
+    key="call",
+    flow=Flow.LIVE,
+    state=Room,
+    commands=(NoteParticipant,),
+    facts=(ParticipantJoined, ParticipantLeft),
+    hears=(
+        Hears(RoomOpened, "call", "a room knows who may be in it"),
+        Hears(CallEnded, lambda ended: ended.call if ended.room else "", "a room outlives its call a day"),
+    ),
+    raw="providers' notices are for looking into one call, not for sums",
+)

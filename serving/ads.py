@@ -21,16 +21,15 @@ from infra.attribution import Export, Format, Network, export
 from infra.config import Config
 from infra.errors import UsageError
 from infra.vendors import appsflyer
-from schemas.ads import Attribution, PushRepeated, PutTracking, RecordPush, TrackingPut
+from schemas.ads import ATTRIBUTION, Attribution, PushRecorded, PushRepeated, PutTracking, RecordPush, TrackingPut
 from schemas.log.base import UserId, new_id, now
 from schemas.log.dead_letters import DeadCause, DeadLetter
-from schemas.log.topics import ATTRIBUTION
 from schemas.postback import Consent
 from schemas.user import USER_ID_PATTERN
 from serving.runtime.auth import Admin, SignedIn
 from serving.runtime.commands import commands_of, request_id, views_of
+from serving.runtime.fields import UserInPath
 from serving.runtime.problems import Problem, responses, unavailable
-from serving.user import UserInPath
 
 router = APIRouter(tags=["attribution"])
 
@@ -38,14 +37,17 @@ router = APIRouter(tags=["attribution"])
 MAX_PUSH: Final = 65_536
 PUSHES: Final = "webhooks.appsflyer"
 
-Name = Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z0-9_.:-]*$")]
+# By which vendors know a phone, or the app on it; empty: not told.
+PhoneId = Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z0-9_.:-]*$")]
 # The store finds what only vendors may see by its braces.
 NO_BRACES: Final = str.maketrans("", "", "{}")
 
 
 @router.post("/v1/webhooks/appsflyer", responses=responses(400, 401, 413, 422, 503), openapi_extra={"security": []})
 async def push(request: Request) -> dict[str, str]:
-    """AppsFlyer's pushes: installs, returns, events in the app. A token proves where they come from; repeats do no harm."""
+    """AppsFlyer's pushes: installs, returns, events in the app. A token proves where they come from; repeats do no harm.
+
+    503: the push is not recorded yet, so it should be sent again; a push that comes twice counts once."""
     config: Config = request.app.state.config
     if not appsflyer.genuine(config.appsflyer_push_token, request.headers):
         raise Problem(401, "token_invalid", "the push does not carry the token; if it should, look at OLO_APPSFLYER_PUSH_TOKEN")
@@ -63,20 +65,20 @@ async def push(request: Request) -> dict[str, str]:
         id=request_id(PUSHES, found.name), at=found.at, install=found.install, push=found.name, event_name=found.event_name,
         user=user, touch=found.touch, event_value=found.event_value, raw=body.decode("utf-8", "replace"),
     )  # fmt: skip
-    fact = await commands_of(request).ask(command)
+    fact = await commands_of(request).ask(command, PushRecorded, PushRepeated)
     return {"status": "repeated" if isinstance(fact, PushRepeated) else "recorded"}
 
 
 async def _kept(request: Request, body: bytes, status: int, code: str, text: str) -> Problem:
     """The error, once the push is among the dead letters."""
     offset = time.time_ns() // 1_000
-    place = f"{PUSHES}/0/{offset}"
+    letter_id = f"{PUSHES}/0/{offset}"
     letter = DeadLetter(
-        id=place, at=now(), cause=DeadCause.WEBHOOK_INVALID, error=f"{code}: {text}"[:500], topic=PUSHES, partition=0,
+        id=letter_id, at=now(), cause=DeadCause.WEBHOOK_INVALID, error=f"{code}: {text}"[:500], topic=PUSHES, partition=0,
         offset=offset, key=b"", value=body,
     )  # fmt: skip
     await commands_of(request).bury(letter)
-    return Problem(status, code, f"{text}; it is kept as the dead letter {place}")
+    return Problem(status, code, f"{text}; it is kept as the dead letter {letter_id}")
 
 
 # --- phones -----------------------------------------------------------------------------------------------------------------
@@ -87,10 +89,10 @@ class TrackingBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     consents: Annotated[list[Consent], Field(max_length=3)] = []
-    appsflyer_id: Name = ""
-    advertising_id: Name = ""
-    vendor_id: Name = ""
-    app_instance_id: Name = ""
+    appsflyer_id: PhoneId = ""
+    advertising_id: PhoneId = ""
+    vendor_id: PhoneId = ""
+    app_instance_id: PhoneId = ""
     click_id: Annotated[str, Field(max_length=256, pattern=r"^[\x21-\x7a\x7c\x7e]*$")] = ""
     tracking_allowed: bool = False
 
@@ -113,9 +115,7 @@ async def put_tracking(body: TrackingBody, caller: SignedIn, request: Request) -
         id=new_id(), at=now(), user=UserId(caller.user), ip=request.client.host if request.client else "",
         user_agent=agent.translate(NO_BRACES)[:512], **given,
     )  # fmt: skip
-    fact = await commands_of(request).ask(command)
-    if not isinstance(fact, TrackingPut):
-        raise unavailable("not_decided", "not decided yet; send it again soon")
+    fact = await commands_of(request).ask(command, TrackingPut)
     return TrackingAnswer(consents=list(fact.consents))
 
 

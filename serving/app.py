@@ -18,36 +18,18 @@ from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_
 
 from infra.clickhouse import connect
 from infra.config import Config
-from serving import (
-    ads,
-    balance,
-    billing,
-    blocklist,
-    favorites,
-    gallery,
-    gift,
-    panel,
-    postback,
-    profile,
-    transfer,
-    user,
-    video,
-    video_room,
-)
-from serving import settings as app_settings
-from serving.gallery_room import Rooms
+from serving.parts import parts
+from serving.runtime import later, problems
 from serving.runtime.auth import Authenticator
-from serving.runtime.commands import Commands, views_of
+from serving.runtime.commands import Commands, producer, views_of
 from serving.runtime.feed import Hub
 from serving.runtime.presence import Presence
-from serving.runtime.problems import install, responses, unavailable
+from serving.runtime.problems import responses, unavailable
+from serving.runtime.refusals import RefusalTables
 from serving.runtime.stream import FeedEndpoint
 from serving.runtime.views import Tail, Views
+from serving.settings import too_old
 
-PARTS: Final = (
-    user, balance, transfer, video, video_room, billing, gift, blocklist, favorites, profile, app_settings, gallery, panel,
-    ads, postback,
-)  # fmt: skip
 # The log is polled ten times a second; three seconds without a poll is a thread that hangs.
 TAIL_S: Final = 3.0
 
@@ -84,7 +66,7 @@ def build(config: Config) -> tuple[FastAPI, Any, Hub]:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         loop = asyncio.get_running_loop()
         app.state.tail = Tail(config, views, loop)
-        app.state.commands = Commands(config, views, loop)
+        app.state.commands = Commands(producer(config), views.outcomes, app.state.refusals)
         presence = Presence(views, app.state.commands)
         timers = [asyncio.create_task(timer) for timer in (hub.ping(), presence.run())]
         yield
@@ -96,12 +78,13 @@ def build(config: Config) -> tuple[FastAPI, Any, Hub]:
     app = FastAPI(title="Olo", version="1", lifespan=lifespan, redoc_url=None)
     app.state.config = config
     app.state.views = views
-    app.state.rooms = Rooms(views)
-    app.state.members = panel.Members(views)
     app.state.authenticator = Authenticator(config)
     app.state.clickhouse = _clickhouse(config)
-    install(app)
-    for part in PARTS:
+    app.state.refusals = RefusalTables(part.refused for part in parts())
+    problems.install(app)
+    later.install(app)
+    for part in parts():
+        part.prepare(app)
         app.include_router(part.router)
     _add_health(app)
     _add_metrics(app)
@@ -109,7 +92,7 @@ def build(config: Config) -> tuple[FastAPI, Any, Hub]:
     feed = FeedEndpoint(hub, app.state.authenticator, config)
 
     async def front(scope: Any, receive: Any, send: Any) -> None:
-        if problem := app_settings.too_old(scope, views):
+        if problem := too_old(scope, views):
             await problem.response()(scope, receive, send)
             return
         endpoint = feed if scope["type"] == "http" and scope["path"] == "/v1/feed" and views.ready else app

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import AwareDatetime, BaseModel, Field
 
 from schemas.balance import Refusal
-from schemas.user import USER_ID_PATTERN, Role
+from schemas.user import USER_ID_PATTERN
 from serving.runtime.auth import Caller, SignedIn
 from serving.runtime.commands import views_of
 from serving.runtime.problems import Problem, responses, unavailable
@@ -112,7 +112,7 @@ async def entries(
 ) -> Any:
     """The account's entries, newest first."""
     account = _account(caller, book, user)
-    rows = await _ask(request, PAGE, {"account": account, "before": before or 2**62, "limit": limit})
+    rows = await _query(request, PAGE, {"account": account, "before": before or 2**62, "limit": limit})
     if not rows and account not in views_of(request).balances:
         raise _unknown(account)
     page = [Entry(**row) for row in rows]
@@ -122,7 +122,7 @@ async def entries(
 
 async def _balance_at(request: Request, account: str, at: datetime) -> BalanceAnswer:
     bounded = min(max(at.astimezone(UTC) if EARLIEST < at < LATEST else at, EARLIEST), LATEST)
-    rows = await _ask(request, AT, {"account": account, "at": round(bounded.timestamp() * 1_000_000)})
+    rows = await _query(request, AT, {"account": account, "at": round(bounded.timestamp() * 1_000_000)})
     if not rows:
         raise Problem(404, "no_entry_yet", f"{account} had no entry at that time, or it has not reached the warehouse yet")
     row = rows[0]
@@ -136,20 +136,20 @@ async def _balance_at(request: Request, account: str, at: datetime) -> BalanceAn
     )
 
 
-async def _ask(request: Request, question: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
-    def ask() -> list[dict[str, Any]]:
+async def _query(request: Request, question: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    def query() -> list[dict[str, Any]]:
         found = request.app.state.clickhouse().query(question, parameters=parameters)
         rows = [dict(zip(found.column_names, row, strict=True)) for row in found.result_rows]
         return [row | {"at": row["at"].replace(tzinfo=UTC)} for row in rows]
 
     try:
-        return await asyncio.to_thread(ask)
+        return await asyncio.to_thread(query)
     except (Error, OSError) as error:
         raise unavailable("warehouse_unreachable", "ClickHouse does not answer; try again soon") from error
 
 
 def _account(caller: Caller, book: str, user: str | None) -> str:
-    if user is not None and user != caller.user and caller.role not in (Role.ADMIN, Role.SUPPORT):
+    if user is not None and user != caller.user and not caller.is_staff:
         raise Problem(403, "forbidden", "another user's account takes the role support or admin")
     return f"{user or caller.user}/{book}"
 

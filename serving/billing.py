@@ -7,18 +7,37 @@ import msgspec
 from fastapi import APIRouter, Path, Request
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from schemas.billing import BOOK, SHIPPED, CallKind, PublishTariff, Rule, StepKind, Tariff, TariffPublished, TariffRefused
+from schemas.billing import (
+    BILL,
+    BOOK,
+    SHIPPED,
+    TARIFFS,
+    CallKind,
+    PublishTariff,
+    Rule,
+    StepKind,
+    Tariff,
+    TariffPublished,
+    TariffRefusal,
+)
 from schemas.billing_rating import MAX_CALL_S, MAX_CHECKPOINTS, MAX_STEP_COINS, Checkpoint, Side, problems_of
 from schemas.log.base import new_id, now
-from schemas.log.topics import BILL, TARIFFS
 from schemas.user import Role
 from serving.runtime.auth import Admin, SignedIn
 from serving.runtime.commands import commands_of, views_of
+from serving.runtime.fields import IdInPath, Word
+from serving.runtime.lookups import call_of
 from serving.runtime.problems import Problem, responses
-from serving.user import Word
-from serving.video import Name, call_of
+from serving.runtime.refusals import Refusals
 
 router = APIRouter(tags=["billing"])
+
+REFUSED: Final[Refusals] = {
+    TariffRefusal.INVALID_TARIFF: (422, "{detail}"),
+    TariffRefusal.EFFECTIVE_IN_PAST: (422, "{detail}"),
+    TariffRefusal.TOO_MANY_TARIFFS: (409, "{detail}"),
+    TariffRefusal.OVERLAPPING_RULES: (409, "{detail}"),
+}
 
 # A preview's table: so many rows show an hour's call without drowning its reader.
 MAX_PREVIEW_ROWS: Final = 200
@@ -48,7 +67,7 @@ class SideBody(BaseModel):
         return Side(tuple(Checkpoint(c.after_s, c.coins) for c in self.checkpoints), self.step_s, self.step_coins)
 
 
-class RuleBody(BaseModel):
+class TariffRuleBody(BaseModel):
     """Which calls a tariff is for; what is left out fits every call. The rule that says most wins."""
 
     model_config = ConfigDict(extra="forbid")
@@ -77,7 +96,7 @@ class TariffBody(BaseModel):
             }
         },
     )  # fmt: skip
-    rule: RuleBody
+    rule: TariffRuleBody
     payer: SideBody
     earner: SideBody
     effective_from: AwareDatetime | None = None
@@ -91,7 +110,7 @@ class TariffAnswer(TariffBody):
     version: int
 
 
-class PreviewBody(BaseModel):
+class TariffPreviewBody(BaseModel):
     """What to preview: both sides, up to a length."""
 
     model_config = ConfigDict(extra="forbid")
@@ -109,7 +128,7 @@ class PreviewRow(BaseModel):
     margin_coins: int
 
 
-class PreviewAnswer(BaseModel):
+class TariffPreviewAnswer(BaseModel):
     """The rows where something changes; and the curve, as points (seconds, payer, earner) of a step function."""
 
     rows: list[PreviewRow]
@@ -147,7 +166,7 @@ class ReceiptAnswer(BaseModel):
 TARIFF_PROBLEMS: Final = responses(400, 401, 403, 409, 422, 503)
 
 
-@router.put("/v1/admin/tariffs/{tariff}", response_model=TariffAnswer, responses={202: {}, **TARIFF_PROBLEMS})
+@router.put("/v1/admin/tariffs/{tariff}", response_model=TariffAnswer, responses=TARIFF_PROBLEMS)
 async def publish(
     tariff: Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")],
     body: TariffBody,
@@ -167,12 +186,7 @@ async def publish(
         name=body.name,
         by=caller.user,
     )
-    fact = await commands_of(request).ask(command)
-    if isinstance(fact, TariffRefused):
-        status = 422 if fact.refusal in ("invalid_tariff", "effective_in_past") else 409
-        raise Problem(status, fact.refusal, fact.detail)
-    if not isinstance(fact, TariffPublished):
-        raise Problem(503, "not_decided", "not decided yet; look at GET /v1/admin/tariffs", headers={"Retry-After": "2"})
+    fact = await commands_of(request).ask(command, TariffPublished)
     return _shown(fact.tariff)
 
 
@@ -188,8 +202,8 @@ def _shown(tariff: Tariff) -> TariffAnswer:
     return TariffAnswer(**msgspec.to_builtins(tariff))
 
 
-@router.post("/v1/admin/tariffs/preview", response_model=PreviewAnswer, responses=responses(400, 401, 403, 422))
-async def preview(body: PreviewBody, _: Admin) -> Any:
+@router.post("/v1/admin/tariffs/preview", response_model=TariffPreviewAnswer, responses=responses(400, 401, 403, 422))
+async def preview(body: TariffPreviewBody, _: Admin) -> Any:
     """What a tariff would cost and pay, by length, before it is published."""
     payer, earner = body.payer.side(), body.earner.side()
     problems = [*problems_of(payer, "payer"), *problems_of(earner, "earner")]
@@ -201,7 +215,7 @@ async def preview(body: PreviewBody, _: Admin) -> Any:
         length = timedelta(seconds=second, microseconds=1)
         pays, earns = payer.total(length), earner.total(length)
         rows.append(PreviewRow(after_s=second, payer_coins=pays, earner_coins=earns, margin_coins=pays - earns))
-    return PreviewAnswer(rows=rows, curve=[(row.after_s, row.payer_coins, row.earner_coins) for row in rows])
+    return TariffPreviewAnswer(rows=rows, curve=[(row.after_s, row.payer_coins, row.earner_coins) for row in rows])
 
 
 def _times(side: Side, up_to_s: int) -> list[int]:
@@ -212,7 +226,7 @@ def _times(side: Side, up_to_s: int) -> list[int]:
 
 
 @router.get("/v1/calls/{call}/receipt", response_model=ReceiptAnswer, responses=responses(401, 403, 404, 422, 503))
-async def receipt(call: Name, caller: SignedIn, request: Request) -> Any:
+async def receipt(call: IdInPath, caller: SignedIn, request: Request) -> Any:
     """Both sides of a call's bill, to those who were in it, until a day after its end."""
     call_of(request, call, caller)
     bill = views_of(request).of(BILL).get(call)

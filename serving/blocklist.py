@@ -8,33 +8,37 @@ from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.blocklist import (
+    BLOCKS,
+    BOOK,
     MAX_RULES,
+    RECORD,
     RULEBOOK,
     SHIPPED_RULES,
     BlockReason,
     BlockRefusal,
-    BlockRefused,
     BlockRule,
     BlockUser,
     Consequence,
+    ConsequenceReviewed,
     PublishRules,
     Review,
-    ReviewRefused,
+    RulesPublished,
     UnblockUser,
+    UserBlocked,
+    UserUnblocked,
 )
 from schemas.log.base import UserId, new_id, now
-from schemas.log.topics import BLOCKS, RECORD
-from schemas.log.topics import RULEBOOK as RULES
 from schemas.user import Role
 from serving.runtime.auth import Admin, SignedIn
 from serving.runtime.commands import commands_of, views_of
+from serving.runtime.fields import UserInPath
 from serving.runtime.problems import Problem, responses
+from serving.runtime.refusals import Refusals
 from serving.runtime.views import Views
-from serving.user import UserInPath
 
 router = APIRouter(tags=["blocks"])
 
-REFUSED: Final = {
+REFUSED: Final[Refusals] = {
     BlockRefusal.SAME_USER: (409, "you cannot block yourself"),
     BlockRefusal.TOO_MANY_BLOCKS: (409, "you have blocked as many people as one can; take some back first"),
     BlockRefusal.NOT_BLOCKED: (404, "you have not blocked this user"),
@@ -56,7 +60,7 @@ class BlockAnswer(BaseModel):
     reason: BlockReason
 
 
-class RuleBody(BaseModel):
+class BlockRuleBody(BaseModel):
     """`blocks` different people blocked somebody of `role` for `reason` within `window_s`: a penalty (`coins`), or a ban
     (`ban_s`; 0: for good)."""
 
@@ -71,11 +75,11 @@ class RuleBody(BaseModel):
     ban_s: Annotated[int, Field(strict=True, ge=0, le=10 * 366 * 86_400)] = 0
 
 
-class RulesBody(BaseModel):
+class BlockRulesBody(BaseModel):
     """All rules, from now on."""
 
     model_config = ConfigDict(extra="forbid")
-    rules: Annotated[list[RuleBody], Field(max_length=MAX_RULES)]
+    rules: Annotated[list[BlockRuleBody], Field(max_length=MAX_RULES)]
 
 
 class CaseAnswer(BaseModel):
@@ -83,7 +87,7 @@ class CaseAnswer(BaseModel):
 
     user: str
     case: str
-    rule: RuleBody
+    rule: BlockRuleBody
     at: datetime
     by: list[str]
     upheld: bool | None
@@ -104,14 +108,15 @@ async def block(user: UserInPath, body: BlockBody, caller: SignedIn, request: Re
     command = BlockUser(
         id=new_id(), at=now(), user=UserId(caller.user), peer=UserId(user), reason=body.reason, rules=rules
     )  # fmt: skip
-    await _ask(request, command)
+    await commands_of(request).ask(command, UserBlocked)
     return BlockAnswer(user=user, reason=body.reason)
 
 
 @router.delete("/v1/blocks/{user}", status_code=204, responses=responses(401, 403, 404, 409, 422, 503))
 async def unblock(user: UserInPath, caller: SignedIn, request: Request) -> None:
     """Take a block back."""
-    await _ask(request, UnblockUser(id=new_id(), at=now(), user=UserId(caller.user), peer=UserId(user)))
+    command = UnblockUser(id=new_id(), at=now(), user=UserId(caller.user), peer=UserId(user))
+    await commands_of(request).ask(command, UserUnblocked)
 
 
 @router.get("/v1/blocks", response_model=list[BlockAnswer], responses=responses(401, 403, 503))
@@ -121,26 +126,19 @@ async def blocks(caller: SignedIn, request: Request) -> Any:
     return [BlockAnswer(user=user, reason=reason) for user, reason in (known.peers if known else {}).items()]
 
 
-async def _ask(request: Request, command: BlockUser | UnblockUser | Review) -> None:
-    fact = await commands_of(request).ask(command)
-    if isinstance(fact, BlockRefused | ReviewRefused):
-        status, detail = REFUSED[fact.refusal]
-        raise Problem(status, fact.refusal, detail)
-
-
 def _rules(views: Views) -> tuple[BlockRule, ...]:
-    book = views.of(RULES).get(RULEBOOK)
+    book = views.of(RULEBOOK).get(BOOK)
     return book.rules if book else SHIPPED_RULES
 
 
-@router.get("/v1/admin/block-rules", response_model=RulesBody, responses=responses(401, 403, 503))
+@router.get("/v1/admin/block-rules", response_model=BlockRulesBody, responses=responses(401, 403, 503))
 async def rules(_: Admin, request: Request) -> Any:
     """The rules in force."""
-    return RulesBody(rules=[RuleBody(**msgspec.structs.asdict(rule)) for rule in _rules(views_of(request))])
+    return BlockRulesBody(rules=[BlockRuleBody(**msgspec.structs.asdict(rule)) for rule in _rules(views_of(request))])
 
 
-@router.put("/v1/admin/block-rules", response_model=RulesBody, responses=responses(400, 401, 403, 422, 503))
-async def publish(body: RulesBody, caller: Admin, request: Request) -> Any:
+@router.put("/v1/admin/block-rules", response_model=BlockRulesBody, responses=responses(400, 401, 403, 422, 503))
+async def publish(body: BlockRulesBody, caller: Admin, request: Request) -> Any:
     """Replace all rules; blocks that were counted before count on."""
     problems = [_wrong(rule) for rule in body.rules if _wrong(rule)]
     if len({rule.rule for rule in body.rules}) < len(body.rules):
@@ -148,12 +146,12 @@ async def publish(body: RulesBody, caller: Admin, request: Request) -> Any:
     if problems:
         raise Problem(422, "invalid_rules", "; ".join(problems))
     rules = tuple(BlockRule(**rule.model_dump()) for rule in body.rules)
-    command = PublishRules(id=new_id(), at=now(), rulebook=RULEBOOK, rules=rules, by=caller.user)
-    await commands_of(request).ask(command)
+    command = PublishRules(id=new_id(), at=now(), rulebook=BOOK, rules=rules, by=caller.user)
+    await commands_of(request).ask(command, RulesPublished)
     return body
 
 
-def _wrong(rule: RuleBody) -> str:
+def _wrong(rule: BlockRuleBody) -> str:
     if rule.then is Consequence.PENALTY and not rule.coins:
         return f"{rule.rule}: a penalty needs coins"
     if rule.then is Consequence.BAN and rule.coins:
@@ -172,7 +170,7 @@ async def reviews(_: Admin, request: Request) -> Any:
     ]  # fmt: skip
     return [
         CaseAnswer(
-            user=user, case=case.case, rule=RuleBody(**msgspec.structs.asdict(case.rule)), at=case.at, by=list(case.by),
+            user=user, case=case.case, rule=BlockRuleBody(**msgspec.structs.asdict(case.rule)), at=case.at, by=list(case.by),
             upheld=case.upheld, taken_coins=case.taken_coins,
         )
         for user, case in sorted(open_cases, key=lambda found: found[1].at)
@@ -188,4 +186,5 @@ async def review(
     request: Request,
 ) -> None:
     """Uphold a consequence, or take it back."""
-    await _ask(request, Review(id=new_id(), at=now(), user=UserId(user), case=case, upheld=body.upheld, by=caller.user))
+    command = Review(id=new_id(), at=now(), user=UserId(user), case=case, upheld=body.upheld, by=caller.user)
+    await commands_of(request).ask(command, ConsequenceReviewed)

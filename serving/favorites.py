@@ -6,17 +6,18 @@ from typing import Any, Final
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
-from schemas.favorites import AddFavorite, FavoriteRefusal, FavoriteRefused, RemoveFavorite
+from schemas.favorites import FAVORITES, FOLLOWERS, AddFavorite, FavoriteAdded, FavoriteRefusal, FavoriteRemoved, RemoveFavorite
 from schemas.log.base import UserId, new_id, now
-from schemas.log.topics import FAVORITES, FOLLOWERS, USER
+from schemas.user import USER
 from serving.runtime.auth import SignedIn
 from serving.runtime.commands import commands_of, views_of
+from serving.runtime.fields import UserInPath
 from serving.runtime.problems import Problem, responses
-from serving.user import UserInPath
+from serving.runtime.refusals import Refusals
 
 router = APIRouter(tags=["favorites"])
 
-REFUSED: Final = {
+REFUSED: Final[Refusals] = {
     FavoriteRefusal.SAME_USER: (409, "you cannot be your own favourite"),
     FavoriteRefusal.BLOCKED: (409, "one of you has blocked the other"),
     FavoriteRefusal.TOO_MANY_FAVORITES: (409, "you have as many favourites as one can; take some away first"),
@@ -45,7 +46,7 @@ async def add(user: UserInPath, caller: SignedIn, request: Request) -> Any:
     if known is None:
         raise Problem(404, "user_unknown", "there is no such user")
     command = AddFavorite(id=new_id(), at=now(), user=UserId(caller.user), peer=UserId(user))
-    await _ask(request, command)
+    await commands_of(request).ask(command, FavoriteAdded)
     mine = views_of(request).of(FAVORITES).get(caller.user)
     since = mine.peers.get(user, command.at) if mine else command.at
     return FavoriteAnswer(user=user, since=since, online=bool(known.sessions))
@@ -54,14 +55,8 @@ async def add(user: UserInPath, caller: SignedIn, request: Request) -> Any:
 @router.delete("/v1/favorites/{user}", status_code=204, responses=responses(401, 403, 404, 409, 422, 503))
 async def remove(user: UserInPath, caller: SignedIn, request: Request) -> None:
     """Take a favourite away."""
-    await _ask(request, RemoveFavorite(id=new_id(), at=now(), user=UserId(caller.user), peer=UserId(user)))
-
-
-async def _ask(request: Request, command: AddFavorite | RemoveFavorite) -> None:
-    fact = await commands_of(request).ask(command)
-    if isinstance(fact, FavoriteRefused):
-        status, detail = REFUSED[fact.refusal]
-        raise Problem(status, fact.refusal, detail)
+    command = RemoveFavorite(id=new_id(), at=now(), user=UserId(caller.user), peer=UserId(user))
+    await commands_of(request).ask(command, FavoriteRemoved)
 
 
 @router.get("/v1/favorites", response_model=list[FavoriteAnswer], responses=responses(401, 403, 503))

@@ -11,30 +11,31 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any, Final
 
 import msgspec
-from fastapi import APIRouter, BackgroundTasks, Query, Request
+from fastapi import APIRouter, BackgroundTasks, FastAPI, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from schemas.gallery import (
+    GALLERY_RULES,
     MAX_BOOST_S,
     MAX_BOOSTS,
     PAGE_LIMIT,
     SHIPPED_RULES,
     BoostKind,
     GalleryRules,
+    GalleryRulesPut,
     Order,
     PutGalleryRules,
     ShowCards,
 )
 from schemas.log.base import UserId, new_id, now
-from schemas.log.topics import GALLERY_RULES
 from schemas.user import Role
-from serving.gallery_room import Room, Watcher, room_of
-from serving.gallery_shelf import Place
+from serving.gallery_room import Room, Rooms, Watcher, room_of
+from serving.gallery_shelf import Position
 from serving.runtime.auth import Admin, Caller, SignedIn
 from serving.runtime.commands import commands_of, views_of
+from serving.runtime.fields import Word
 from serving.runtime.problems import Problem, responses
-from serving.user import Word
 
 router = APIRouter(tags=["gallery"])
 
@@ -43,7 +44,7 @@ STREAM_S: Final = 1_800.0
 
 
 class ReasonAnswer(BaseModel):
-    """A part of a place: what, and by how many seconds it lifts (negative: sinks)."""
+    """A part of a position: what, and by how many seconds it lifts (negative: sinks)."""
 
     what: str
     seconds: float
@@ -86,7 +87,7 @@ class BoostBody(BaseModel):
 Tags = Annotated[list[Word], Field(max_length=MAX_BOOSTS)]
 
 
-class RulesBody(BaseModel):
+class GalleryRulesBody(BaseModel):
     """What a role sees."""
 
     model_config = ConfigDict(extra="forbid")
@@ -99,6 +100,11 @@ class RulesBody(BaseModel):
     never_tags: Tags = []
 
 
+def prepare(app: FastAPI) -> None:
+    """The rooms follow the views from the beginning."""
+    app.state.rooms = Rooms(app.state.views)
+
+
 def _room(request: Request, caller: Caller) -> Room:
     views_of(request)
     room = room_of(request, caller.role)
@@ -109,11 +115,11 @@ def _room(request: Request, caller: Caller) -> Room:
     return room
 
 
-def _cursor(place: Place) -> str:
-    return base64.urlsafe_b64encode(f"{place[0]}/{place[1]}".encode()).decode()
+def _cursor(position: Position) -> str:
+    return base64.urlsafe_b64encode(f"{position[0]}/{position[1]}".encode()).decode()
 
 
-def _place(cursor: str) -> Place:
+def _position(cursor: str) -> Position:
     try:
         ms, _, user = base64.urlsafe_b64decode(cursor.encode()).decode().partition("/")
         return int(ms), user
@@ -126,21 +132,22 @@ async def look(
     *,
     caller: SignedIn,
     request: Request,
-    later: BackgroundTasks,
+    background: BackgroundTasks,
     cursor: Annotated[str, Query(max_length=512)] = "",
     limit: Annotated[int, Query(ge=1, le=PAGE_LIMIT)] = 20,
     explain: Annotated[bool, Query(description="say of each card why it stands where it stands")] = False,
 ) -> Any:
     """Your gallery, a page of it: whom the rules of your role show, in your own order."""
     room = _room(request, caller)
-    after = _place(cursor) if cursor else None
+    after = _position(cursor) if cursor else None
     viewer = room.viewpoint(caller.user)
-    places = room.shelf.page(viewer, limit, after)
-    cards = [CardAnswer(**room.card(viewer, place, explain=explain)) for place in places]
+    positions = room.shelf.page(viewer, limit, after)
+    cards = [CardAnswer(**room.card(viewer, position, explain=explain)) for position in positions]
     if cards:
-        shown = tuple(UserId(user) for _, user in places)
-        later.add_task(commands_of(request).note, ShowCards(id=new_id(), at=now(), viewer=UserId(caller.user), cards=shown))
-    return GalleryAnswer(cards=cards, cursor=_cursor(places[-1]) if len(places) == limit else None)
+        shown = tuple(UserId(user) for _, user in positions)
+        command = ShowCards(id=new_id(), at=now(), viewer=UserId(caller.user), cards=shown)
+        background.add_task(commands_of(request).note, command)
+    return GalleryAnswer(cards=cards, cursor=_cursor(positions[-1]) if len(positions) == limit else None)
 
 
 @router.get(
@@ -168,7 +175,7 @@ async def _changes(room: Room, watcher: Watcher, lifetime_s: float) -> AsyncIter
         room.close(watcher)
 
 
-@router.get("/v1/admin/gallery", response_model=dict[str, RulesBody], responses=responses(401, 403, 503))
+@router.get("/v1/admin/gallery", response_model=dict[str, GalleryRulesBody], responses=responses(401, 403, 503))
 async def rules(_: Admin, request: Request) -> Any:
     """What each role sees."""
     put = views_of(request).of(GALLERY_RULES)
@@ -176,13 +183,13 @@ async def rules(_: Admin, request: Request) -> Any:
     return {role: msgspec.to_builtins(known) for role, known in found.items() if known is not None}
 
 
-@router.put("/v1/admin/gallery/{role}", response_model=RulesBody, responses=responses(400, 401, 403, 422, 503))
-async def put_rules(role: Role, body: RulesBody, caller: Admin, request: Request) -> Any:
+@router.put("/v1/admin/gallery/{role}", response_model=GalleryRulesBody, responses=responses(400, 401, 403, 422, 503))
+async def put_rules(role: Role, body: GalleryRulesBody, caller: Admin, request: Request) -> Any:
     """Whom a role sees from now on, in which order, lifted by what."""
     for boost in body.boosts:
         if (boost.kind is BoostKind.TAG) != bool(boost.tag):
             raise Problem(422, "boost_invalid", "a boost of kind tag names its tag; no other kind has one")
     given = msgspec.convert(body.model_dump(), GalleryRules)
     command = PutGalleryRules(id=new_id(), at=now(), role=role, rules=given, by=caller.user)
-    await commands_of(request).ask(command)
+    await commands_of(request).ask(command, GalleryRulesPut)
     return body

@@ -1,6 +1,6 @@
 """A gallery's room: one role's shelf, kept up to date by the views, and the open streams of those who look at it.
 
-Runs in the event loop only. A change of one person costs a shelf's update, and a place and a queue entry for each stream.
+Runs in the event loop only. A change of one person costs a shelf's update, and a position and a queue entry for each stream.
 """
 
 import asyncio
@@ -11,13 +11,15 @@ import msgspec
 from fastapi import Request
 from prometheus_client import Counter, Gauge
 
-from schemas.gallery import SHIPPED_RULES, GalleryRules
-from schemas.interaction import Pair
+from schemas.favorites import FAVORITES
+from schemas.gallery import GALLERY_RULES, RANK, SHIPPED_RULES, GalleryRules
+from schemas.interaction import PAIR, Pair
 from schemas.log.base import now
-from schemas.log.topics import FAVORITES, GALLERY_RULES, LINE, MEMBER, PAIR, PROFILE, RANK, USER
-from schemas.user import Role, User
-from schemas.video_line import Line
-from serving.gallery_shelf import Candidate, Place, Shelf, Viewpoint
+from schemas.panel import MEMBER
+from schemas.profile import PROFILE
+from schemas.user import USER, Role, User
+from schemas.video_line import LINE, Line
+from serving.gallery_shelf import Candidate, Position, Shelf, Viewpoint
 from serving.runtime.views import Views
 
 # Changes that wait for a slow reader; then its stream is told to read anew.
@@ -70,15 +72,15 @@ class Room:
             self._affinity.get(user, {}),
         )
 
-    def card(self, viewer: Viewpoint, place: Place, *, explain: bool = False) -> dict[str, Any]:
+    def card(self, viewer: Viewpoint, position: Position, *, explain: bool = False) -> dict[str, Any]:
         """A card as it is shown."""
-        user = place[1]
+        user = position[1]
         candidate = self.shelf.get(user)
         assert candidate is not None
         profile = self._views.of(PROFILE).get(user)
         now_ms = round(now().timestamp() * 1000)
         found = {
-            "user": user, "place": place[0], "online_s": (now_ms - candidate.online_since_ms) / 1000, "busy": candidate.busy,
+            "user": user, "place": position[0], "online_s": (now_ms - candidate.online_since_ms) / 1000, "busy": candidate.busy,
             "name": profile.name if profile else "", "age": (profile.age or None) if profile else None,
             "country": candidate.country, "languages": list(candidate.languages),
             "photo": profile.photos[0] if profile and profile.photos else "", "tags": sorted(candidate.tags),
@@ -124,11 +126,11 @@ class Room:
         if not watchers:
             return
         looks = self.viewpoint(viewer)
-        place = self.shelf.place(looks, user)
-        if place is None:
+        position = self.shelf.place(looks, user)
+        if position is None:
             event, data = "gone", {"user": user}
         else:
-            event, data = "card", self.card(looks, place)
+            event, data = "card", self.card(looks, position)
         text = msgspec.json.encode(data).decode()
         for watcher in watchers:
             watcher.tell(event, text)

@@ -1,7 +1,7 @@
 """A shelf: everybody whom one role sees, kept in order, and a page of it for one viewer within a millisecond or so.
 
-A card's place is a number of milliseconds, the smaller the earlier: since when it is online (where the newest come first: minus
-that) less its boosts. What is the same for all viewers is in the card's own number; the cards stand in sorted segments by
+A card's position is a number of milliseconds, the smaller the earlier: since when it is online (where the newest come first:
+minus that) less its boosts. What is the same for all viewers is in the card's own number; the cards stand in sorted segments by
 country and languages, since a match lifts a segment as a whole; the few cards that a viewer is close to are placed one by one.
 A page merges the segments behind the cursor, so it costs as much on 100,000 cards as on 100.
 """
@@ -19,8 +19,8 @@ from schemas.gallery import BoostKind, GalleryRules, Order
 FULL_AFFINITY: Final = 100.0
 
 Segment = tuple[str, tuple[str, ...]]
-# A place: milliseconds, and the user's id, which parts equals.
-Place = tuple[int, str]
+# A position: milliseconds, and the user's id, which parts equals.
+Position = tuple[int, str]
 
 
 class Candidate(NamedTuple):
@@ -47,7 +47,7 @@ class Viewpoint(NamedTuple):
 
 
 class Reason(NamedTuple):
-    """One part of a place: what, and how many seconds it lifts by."""
+    """One part of a position: what, and how many seconds it lifts by."""
 
     what: str
     seconds: float
@@ -70,7 +70,7 @@ class Shelf:
         self._by_language = BoostKind.LANGUAGE in self._by
         self._only, self._never = frozenset(rules.only_tags), frozenset(rules.never_tags)
         self._segments: dict[Segment, SortedList] = {}
-        self._known: dict[str, tuple[Candidate, Segment, Place]] = {}
+        self._known: dict[str, tuple[Candidate, Segment, Position]] = {}
 
     def __len__(self) -> int:
         return len(self._known)
@@ -81,7 +81,7 @@ class Shelf:
         return found[0] if found else None
 
     def put(self, candidate: Candidate) -> bool:
-        """Set somebody in place; False: the rules do not show them (and they are not there any more)."""
+        """Put somebody where they belong; False: the rules do not show them (and they are not there any more)."""
         self.drop(candidate.user)
         fits = (not self._only or candidate.tags & self._only) and not candidate.tags & self._never
         if not fits or (candidate.busy and not self.rules.show_busy):
@@ -90,18 +90,18 @@ class Shelf:
             candidate.country if self._by_country else "",
             candidate.languages if self._by_language else (),
         )
-        place = (self._own_ms(candidate), candidate.user)
-        self._segments.setdefault(segment, SortedList()).add(place)
-        self._known[candidate.user] = (candidate, segment, place)
+        position = (self._own_ms(candidate), candidate.user)
+        self._segments.setdefault(segment, SortedList()).add(position)
+        self._known[candidate.user] = (candidate, segment, position)
         return True
 
     def drop(self, user: str) -> None:
         """Take somebody off."""
         if found := self._known.pop(user, None):
-            _, segment, place = found
-            places = self._segments[segment]
-            places.remove(place)
-            if not places:
+            _, segment, position = found
+            positions = self._segments[segment]
+            positions.remove(position)
+            if not positions:
                 del self._segments[segment]
 
     def _own_ms(self, candidate: Candidate) -> int:
@@ -140,7 +140,7 @@ class Shelf:
             return False
         return not self.rules.same_country or found[1][0] == viewer.country
 
-    def place(self, viewer: Viewpoint, user: str) -> Place | None:
+    def place(self, viewer: Viewpoint, user: str) -> Position | None:
         """Where this user stands for this viewer; None: not at all."""
         if not self.sees(viewer, user):
             return None
@@ -154,39 +154,41 @@ class Shelf:
         online = Reason("online", self._sign * (now_ms - candidate.online_since_ms) / 1000)
         return [online, *self._own(candidate), *self._of_segment(segment, viewer), *self._of_person(user, viewer)]
 
-    def page(self, viewer: Viewpoint, limit: int, after: Place | None = None) -> list[Place]:
+    def page(self, viewer: Viewpoint, limit: int, after: Position | None = None) -> list[Position]:
         """The next cards behind `after`, in order."""
         close = [user for user in viewer.favorites | viewer.affinity.keys() if user in self._known]
-        near = sorted(place for user in close if (place := self.place(viewer, user)) and (after is None or place > after))
+        near = sorted(
+            position for user in close if (position := self.place(viewer, user)) and (after is None or position > after)
+        )
         skipped = {viewer.user, *viewer.hidden, *close}
         return list(islice(heapq.merge(near, self._of_others(viewer, after, skipped)), limit))
 
-    def _of_others(self, viewer: Viewpoint, after: Place | None, skipped: set[str]) -> Iterator[Place]:
+    def _of_others(self, viewer: Viewpoint, after: Position | None, skipped: set[str]) -> Iterator[Position]:
         """The segments behind the cursor, lifted and merged. A segment is only gone into when its first card is due: on most
         pages most of them stay shut."""
         country, languages = self._by.get(BoostKind.COUNTRY, 0) * 1000, self._by.get(BoostKind.LANGUAGE, 0) * 1000
-        heads: list[tuple[int, str, Iterator[Place] | None, int, SortedList]] = []
-        for segment, places in self._segments.items():
+        heads: list[tuple[int, str, Iterator[Position] | None, int, SortedList]] = []
+        for segment, positions in self._segments.items():
             if self.rules.same_country and segment[0] != viewer.country:
                 continue
             compatriots, understood = _matches(segment, viewer)
             lifted = country * compatriots + languages * understood
             if after is None:
-                own, user = places[0]
-                heads.append((own - lifted, user, None, lifted, places))
+                own, user = positions[0]
+                heads.append((own - lifted, user, None, lifted, positions))
                 continue
-            rest = places.irange(minimum=(after[0] + lifted, after[1]), inclusive=(False, True))
+            rest = positions.irange(minimum=(after[0] + lifted, after[1]), inclusive=(False, True))
             if first := next(rest, None):
-                heads.append((first[0] - lifted, first[1], rest, lifted, places))
+                heads.append((first[0] - lifted, first[1], rest, lifted, positions))
         heapq.heapify(heads)
         while heads:
-            ms, user, rest, lifted, places = heads[0]
+            ms, user, rest, lifted, positions = heads[0]
             if user not in skipped:
                 yield ms, user
             if rest is None:
-                rest = places.irange(minimum=(ms + lifted, user), inclusive=(False, True))
+                rest = positions.irange(minimum=(ms + lifted, user), inclusive=(False, True))
             if following := next(rest, None):
-                heapq.heapreplace(heads, (following[0] - lifted, following[1], rest, lifted, places))
+                heapq.heapreplace(heads, (following[0] - lifted, following[1], rest, lifted, positions))
             else:
                 heapq.heappop(heads)
 

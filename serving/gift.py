@@ -1,22 +1,24 @@
-"""Gifts: the catalogue (`PUT /v1/admin/gifts/{id}`, `GET /v1/gifts`), and `POST /v1/gifts`, which gives one, once."""
+"""Gifts: the catalogue (`PUT /v1/admin/gifts/{id}`, `GET /v1/gifts`), `POST /v1/gifts`, which gives one, once, and
+`GET /v1/gifts/{id}`, which tells what became of it."""
 
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from schemas.gift import GiftItemRefused, GiftRefusal, GiftRefused, GiftRepeated, GiftSent, PutGiftItem, SendGift
+from schemas.gift import GIFT, GIFT_ITEM, Gift, GiftItemPut, GiftRefusal, GiftRepeated, GiftSent, PutGiftItem, SendGift
 from schemas.log.base import MAX_COINS, UserId, new_id, now
-from schemas.log.topics import GIFT_ITEM
 from schemas.user import USER_ID_PATTERN
 from serving.runtime.auth import Admin, SignedIn
-from serving.runtime.commands import IdempotencyKey, commands_of, request_id, views_of
+from serving.runtime.commands import commands_of, request_id, views_of
+from serving.runtime.fields import IdempotencyKey, IdInPath, ItemId, OptionalWebUrl
+from serving.runtime.later import Later, NotDecided, accepted
 from serving.runtime.problems import Problem, responses
-from serving.video import Name
+from serving.runtime.refusals import Refusals
 
 router = APIRouter(tags=["gifts"])
 
-REFUSED: Final = {
+REFUSED: Final[Refusals] = {
     GiftRefusal.SAME_USER: (409, "you cannot give yourself a gift"),
     GiftRefusal.GIFT_UNKNOWN: (404, "the catalogue has no such gift; see GET /v1/gifts"),
     GiftRefusal.GIFT_INACTIVE: (409, "this gift is not offered at the moment"),
@@ -38,7 +40,7 @@ class ItemBody(BaseModel):
     price_coins: Annotated[int, Field(strict=True, gt=0, le=MAX_COINS)]
     share_coins: Annotated[int, Field(strict=True, ge=0, le=MAX_COINS)]
     name: Annotated[str, Field(max_length=64, pattern=r"^[^\x00-\x1f]*$")] = ""
-    picture_url: Annotated[str, Field(max_length=1024, pattern=r"^(https?://[^\s\x00-\x1f]+)?$")] = ""
+    picture_url: OptionalWebUrl = ""
     active: bool = True
 
 
@@ -53,12 +55,12 @@ class GiftBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     to: Annotated[str, Field(pattern=USER_ID_PATTERN, examples=["sue"])]
-    gift: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.:-]+$", examples=["rose"])]
+    gift: Annotated[ItemId, Field(examples=["rose"])]
     call: Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z0-9_.:-]*$")] = ""
 
 
 class GiftAnswer(BaseModel):
-    """A gift that was given, or is on its way (`pending`)."""
+    """A gift: `sent`, on its way (`pending`), or `refused`, with the stable code of the refusal."""
 
     id: str
     to: str
@@ -66,15 +68,14 @@ class GiftAnswer(BaseModel):
     status: str
     price_coins: int = 0
     share_coins: int = 0
+    refusal: str | None = None
 
 
 @router.put("/v1/admin/gifts/{item}", response_model=ItemAnswer, responses=responses(400, 401, 403, 422, 503))
-async def put(item: Name, body: ItemBody, caller: Admin, request: Request) -> Any:
+async def put(item: IdInPath, body: ItemBody, caller: Admin, request: Request) -> Any:
     """Put a thing into the catalogue, or change it; `active` false takes it out."""
     command = PutGiftItem(id=new_id(), at=now(), item=item, by=caller.user, **body.model_dump())
-    fact = await commands_of(request).ask(command)
-    if isinstance(fact, GiftItemRefused):
-        raise _problem(fact.refusal)
+    await commands_of(request).ask(command, GiftItemPut)
     return ItemAnswer(gift=item, **body.model_dump())
 
 
@@ -93,7 +94,7 @@ async def catalogue(_: SignedIn, request: Request) -> Any:
 
 @router.post(
     "/v1/gifts", status_code=201, response_model=GiftAnswer,
-    responses={202: {"model": GiftAnswer}, **responses(400, 401, 402, 403, 404, 409, 422, 503)},
+    responses={**accepted(GiftAnswer), **responses(400, 401, 402, 403, 404, 409, 422, 503)},
 )  # fmt: skip
 async def give(body: GiftBody, caller: SignedIn, key: IdempotencyKey, request: Request, response: Response) -> Any:
     """Give a gift: paid once, credited once, shown to both."""
@@ -101,19 +102,22 @@ async def give(body: GiftBody, caller: SignedIn, key: IdempotencyKey, request: R
     command = SendGift(
         id=new_id(), at=now(), gift=gift, sender=UserId(caller.user), receiver=UserId(body.to), item=body.gift, call=body.call
     )
-    fact = await commands_of(request).ask(command)
-    answer = GiftAnswer(id=gift, to=body.to, gift=body.gift, status="pending")
-    match fact:
-        case GiftRefused() | GiftRepeated() if fact.refusal is not None:
-            raise _problem(fact.refusal, fact.shortfall_coins)
-        case GiftSent() | GiftRepeated() if fact.price_coins:
-            answer.status, answer.price_coins, answer.share_coins = "sent", fact.price_coins, fact.share_coins
-        case _:
-            response.status_code = 202
-    return answer
+    later = Later(f"/v1/gifts/{gift}", GiftAnswer(id=gift, to=body.to, gift=body.gift, status="pending"))
+    fact = await commands_of(request).ask(command, GiftSent, GiftRepeated, later=later)
+    if not fact.price_coins:  # the same request again, while the first one is under way
+        raise NotDecided(later)
+    response.headers["Location"] = later.location
+    return GiftAnswer(
+        id=gift, to=body.to, gift=body.gift, status="sent", price_coins=fact.price_coins, share_coins=fact.share_coins
+    )
 
 
-def _problem(refusal: GiftRefusal, shortfall_coins: int = 0) -> Problem:
-    status, detail = REFUSED[refusal]
-    more: dict[str, Any] = {"shortfall_coins": shortfall_coins} if shortfall_coins else {}
-    return Problem(status, refusal, detail, **more)
+@router.get("/v1/gifts/{gift}", response_model=GiftAnswer, responses=responses(401, 403, 404, 422, 503))
+async def look(gift: IdInPath, caller: SignedIn, request: Request) -> Any:
+    """What became of a gift, for a day after it was given: for both sides, support and admins."""
+    state: Gift | None = views_of(request).of(GIFT).get(gift)
+    if state is None or not (caller.is_staff or caller.user in (state.sender, state.receiver)):
+        raise Problem(404, "gift_not_found", f"no gift {gift} was given to you or by you, or it was more than a day ago")
+    status = "sent" if state.sent else "pending" if state.refusal is None else "refused"
+    coins = {"price_coins": state.price_coins, "share_coins": state.share_coins} if state.sent else {}
+    return GiftAnswer(id=gift, to=state.receiver, gift=state.item, status=status, refusal=state.refusal, **coins)

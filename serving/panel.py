@@ -9,51 +9,51 @@ from typing import Annotated, Any, Final
 
 import msgspec
 from clickhouse_connect.driver.exceptions import Error
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, FastAPI, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.log.base import UserId, new_id, now
-from schemas.log.topics import COHORTS, MEMBER, USER
 from schemas.panel import (
     BOOK,
+    COHORTS,
+    MEMBER,
     Cohort,
     CohortBook,
+    CohortPut,
     CohortRefusal,
-    CohortRefused,
+    CohortRemoved,
     Member,
     PutCohort,
     PutTag,
     RemoveCohort,
     RemoveTag,
     Rule,
-    RuleError,
+    TagChanged,
     TagRefusal,
-    TagRefused,
     check,
 )
+from schemas.panel_counters import RuleError
 from schemas.panel_sql import members_sql
-from schemas.user import USER_ID_PATTERN
+from schemas.user import USER, USER_ID_PATTERN
 from serving.runtime.auth import Admin
 from serving.runtime.commands import commands_of, views_of
+from serving.runtime.fields import IdInPath, ItemId, UserInPath
 from serving.runtime.problems import Problem, responses, unavailable
+from serving.runtime.refusals import Refusals, refusal_of
 from serving.runtime.views import Views
-from serving.user import UserInPath
 
 router = APIRouter(tags=["cohorts"])
 
 MAX_GROUP: Final = 1_000
 MEMBERS_SHOWN: Final = 1_000
-REFUSED: Final = {
+REFUSED: Final[Refusals] = {
     CohortRefusal.COHORT_UNKNOWN: (404, "there is no such cohort; see GET /v1/admin/cohorts"),
     CohortRefusal.TOO_MANY_COHORTS: (409, "there are as many cohorts as there can be; remove one first"),
-}
-TAG_REFUSED: Final = {
     TagRefusal.TAG_UNKNOWN: (404, "the user does not have this tag by hand; a cohort's tag goes when its rule does"),
-    TagRefusal.TOO_MANY_TAGS: (409, "the user has as many tags as one can have"),
+    TagRefusal.TOO_MANY_TAGS: (409, "{user} has as many tags as one can have"),
 }
 
-Name = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.:-]+$")]
-RuleBody = Annotated[
+CohortRule = Annotated[
     dict[str, Any],
     Field(
         description="all, any, not of: is (field, values), within (field, seconds), count (field, window, at_least, at_most)",
@@ -66,20 +66,20 @@ class CohortBody(BaseModel):
     """A cohort: its rule, and the tag that members have. `everybody`: yes, the rule is meant to take in all users."""
 
     model_config = ConfigDict(extra="forbid")
-    rule: RuleBody
-    tag: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.:-]+$")]
+    rule: CohortRule
+    tag: ItemId
     name: Annotated[str, Field(max_length=64, pattern=r"^[^\x00-\x1f]*$")] = ""
     everybody: bool = False
 
 
-class PreviewBody(BaseModel):
+class CohortPreviewBody(BaseModel):
     """A rule that is not saved yet."""
 
     model_config = ConfigDict(extra="forbid")
-    rule: RuleBody
+    rule: CohortRule
 
 
-class PreviewAnswer(BaseModel):
+class CohortPreviewAnswer(BaseModel):
     """How many members the rule would have now, of how many users, and the SQL that tells."""
 
     members: int
@@ -148,10 +148,9 @@ class Members:
         return len(self._known)
 
 
-def tags_of(views: Views, user: str) -> tuple[str, ...]:
-    """All tags of a user, for rules that look at them."""
-    member = views.of(MEMBER).get(user)
-    return tuple(sorted(member.all_tags)) if member else ()
+def prepare(app: FastAPI) -> None:
+    """Who is in which cohort follows the views from the beginning."""
+    app.state.members = Members(app.state.views)
 
 
 def _rule(given: dict[str, Any]) -> Rule:
@@ -163,7 +162,7 @@ def _rule(given: dict[str, Any]) -> Rule:
     return rule
 
 
-async def _preview(rule: Rule, request: Request) -> PreviewAnswer:
+async def _preview(rule: Rule, request: Request) -> CohortPreviewAnswer:
     sql = members_sql(rule)
     ask = f"SELECT (SELECT count() FROM ({sql})), (SELECT count() FROM user_attributes)"
     try:
@@ -172,18 +171,18 @@ async def _preview(rule: Rule, request: Request) -> PreviewAnswer:
     except (Error, OSError) as error:
         raise unavailable("warehouse_unreachable", "ClickHouse cannot be asked how many members there would be") from error
     members, users = found.result_rows[0]
-    return PreviewAnswer(members=members, users=users, sql=sql)
+    return CohortPreviewAnswer(members=members, users=users, sql=sql)
 
 
-@router.post("/v1/admin/cohorts/preview", response_model=PreviewAnswer, responses=responses(400, 401, 403, 422, 503))
-async def preview(body: PreviewBody, _: Admin, request: Request) -> Any:
+@router.post("/v1/admin/cohorts/preview", response_model=CohortPreviewAnswer, responses=responses(400, 401, 403, 422, 503))
+async def preview(body: CohortPreviewBody, _: Admin, request: Request) -> Any:
     """How many members a rule would have, from history."""
     views_of(request)
     return await _preview(_rule(body.rule), request)
 
 
-@router.put("/v1/admin/cohorts/{cohort}", response_model=PreviewAnswer, responses=responses(400, 401, 403, 409, 422, 503))
-async def put(cohort: Name, body: CohortBody, caller: Admin, request: Request) -> Any:
+@router.put("/v1/admin/cohorts/{cohort}", response_model=CohortPreviewAnswer, responses=responses(400, 401, 403, 409, 422, 503))
+async def put(cohort: IdInPath, body: CohortBody, caller: Admin, request: Request) -> Any:
     """Save a cohort; the answer says how many members it will have. It is filled at once."""
     commands = commands_of(request)
     rule = _rule(body.rule)
@@ -191,21 +190,15 @@ async def put(cohort: Name, body: CohortBody, caller: Admin, request: Request) -
     if found.users and found.members == found.users and not body.everybody:
         raise Problem(409, "matches_everybody", f"all {found.users} users fit the rule; say `everybody: true` if that is meant")
     saved = Cohort(cohort, body.tag, rule, body.name)
-    fact = await commands.ask(PutCohort(id=new_id(), at=now(), book=BOOK, cohort=saved, by=caller.user))
-    _refuse(fact)
+    await commands.ask(PutCohort(id=new_id(), at=now(), book=BOOK, cohort=saved, by=caller.user), CohortPut)
     return found
 
 
 @router.delete("/v1/admin/cohorts/{cohort}", status_code=204, responses=responses(401, 403, 404, 409, 422, 503))
-async def remove(cohort: Name, caller: Admin, request: Request) -> None:
+async def remove(cohort: IdInPath, caller: Admin, request: Request) -> None:
     """Remove a cohort: everybody leaves it."""
-    _refuse(await commands_of(request).ask(RemoveCohort(id=new_id(), at=now(), book=BOOK, cohort=cohort, by=caller.user)))
-
-
-def _refuse(fact: Any) -> None:
-    if isinstance(fact, CohortRefused):
-        status, detail = REFUSED[fact.refusal]
-        raise Problem(status, fact.refusal, detail)
+    command = RemoveCohort(id=new_id(), at=now(), book=BOOK, cohort=cohort, by=caller.user)
+    await commands_of(request).ask(command, CohortRemoved)
 
 
 @router.get("/v1/admin/cohorts", response_model=list[CohortAnswer], responses=responses(401, 403, 503))
@@ -225,12 +218,12 @@ async def cohorts(_: Admin, request: Request) -> Any:
 
 @router.get("/v1/admin/cohorts/{cohort}/members", response_model=MembersAnswer, responses=responses(401, 403, 404, 422, 503))
 async def members_of(
-    cohort: Name, _: Admin, request: Request, limit: Annotated[int, Query(ge=1, le=MEMBERS_SHOWN)] = 100
+    cohort: IdInPath, _: Admin, request: Request, limit: Annotated[int, Query(ge=1, le=MEMBERS_SHOWN)] = 100
 ) -> Any:
     """Who is in a cohort now."""
     book: CohortBook = views_of(request).of(COHORTS).get(BOOK) or CohortBook()
     if all(one.cohort != cohort for one in book.cohorts):
-        raise Problem(404, CohortRefusal.COHORT_UNKNOWN, REFUSED[CohortRefusal.COHORT_UNKNOWN][1])
+        raise refusal_of(request, CohortRefusal.COHORT_UNKNOWN)
     found = request.app.state.members.of.get(cohort, set())
     return MembersAnswer(count=len(found), members=sorted(found)[:limit])
 
@@ -249,22 +242,18 @@ def _tags(request: Request, user: str) -> TagsAnswer:
 
 
 @router.put("/v1/admin/tags/{user}/{tag}", status_code=204, responses=responses(401, 403, 404, 409, 422, 503))
-async def tag(user: UserInPath, tag: Name, caller: Admin, request: Request) -> None:
+async def tag(user: UserInPath, tag: IdInPath, caller: Admin, request: Request) -> None:
     """Give a user a tag."""
     _known(request, [user])
-    _refuse_tag(await commands_of(request).ask(PutTag(id=new_id(), at=now(), user=UserId(user), tag=tag, by=caller.user)))
+    command = PutTag(id=new_id(), at=now(), user=UserId(user), tag=tag, by=caller.user)
+    await commands_of(request).ask(command, TagChanged)
 
 
 @router.delete("/v1/admin/tags/{user}/{tag}", status_code=204, responses=responses(401, 403, 404, 409, 422, 503))
-async def untag(user: UserInPath, tag: Name, caller: Admin, request: Request) -> None:
+async def untag(user: UserInPath, tag: IdInPath, caller: Admin, request: Request) -> None:
     """Take a tag away."""
-    _refuse_tag(await commands_of(request).ask(RemoveTag(id=new_id(), at=now(), user=UserId(user), tag=tag, by=caller.user)))
-
-
-def _refuse_tag(fact: Any) -> None:
-    if isinstance(fact, TagRefused):
-        status, detail = TAG_REFUSED[fact.refusal]
-        raise Problem(status, fact.refusal, detail)
+    command = RemoveTag(id=new_id(), at=now(), user=UserId(user), tag=tag, by=caller.user)
+    await commands_of(request).ask(command, TagChanged)
 
 
 def _known(request: Request, users: list[str]) -> None:
@@ -274,9 +263,10 @@ def _known(request: Request, users: list[str]) -> None:
         raise Problem(404, "user_unknown", f"there is no user {', '.join(unknown[:5])}")
 
 
-@router.post("/v1/admin/groups/{group}", status_code=204, responses=responses(400, 401, 403, 404, 422, 503))
-async def group(group: Name, body: GroupBody, caller: Admin, request: Request) -> None:
-    """Put users into a group by hand: each gets the group's name as a tag."""
+@router.post("/v1/admin/groups/{group}", status_code=204, responses=responses(400, 401, 403, 404, 409, 422, 503))
+async def group(group: IdInPath, body: GroupBody, caller: Admin, request: Request) -> None:
+    """Put users into a group by hand: each gets the group's name as a tag. An error is about one of them, and the others may be
+    in the group already; the same request again is about those who are not."""
     _known(request, body.users)
     puts = [PutTag(id=new_id(), at=now(), user=UserId(user), tag=group, by=caller.user) for user in dict.fromkeys(body.users)]
-    await commands_of(request).tell(*puts)
+    await commands_of(request).ask_all(puts, TagChanged)

@@ -11,10 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from infra.config import missing_for
 from schemas.log.base import new_id, now
-from schemas.log.topics import POSTBACK_RULES
 from schemas.postback import (
     BOOK,
     MAX_RULES,
+    POSTBACK_RULES,
     Consent,
     ConversionKind,
     PostbackBook,
@@ -27,8 +27,8 @@ from schemas.postback import (
 )
 from serving.runtime.auth import Admin
 from serving.runtime.commands import commands_of, views_of
-from serving.runtime.problems import Problem, responses, unavailable
-from serving.user import Word
+from serving.runtime.fields import Word
+from serving.runtime.problems import Problem, responses
 
 router = APIRouter(tags=["postbacks"])
 
@@ -42,7 +42,7 @@ class ValueBody(BaseModel):
     per_coin_micros: Annotated[int, Field(strict=True, ge=0, le=10**9)] = 0
 
 
-class RuleBody(BaseModel):
+class PostbackRuleBody(BaseModel):
     """Tell `provider` of `conversion` as `event`; `network`: only of users whom that network brought."""
 
     model_config = ConfigDict(extra="forbid")
@@ -54,28 +54,28 @@ class RuleBody(BaseModel):
     value: ValueBody | None = None
 
 
-class RulesBody(BaseModel):
+class PostbackRulesBody(BaseModel):
     """All rules; `version` grows with each change."""
 
     model_config = ConfigDict(extra="forbid")
-    rules: Annotated[list[RuleBody], Field(max_length=MAX_RULES)]
+    rules: Annotated[list[PostbackRuleBody], Field(max_length=MAX_RULES)]
 
 
-class RulesAnswer(RulesBody):
+class PostbackRulesAnswer(PostbackRulesBody):
     """The rules that are in force."""
 
     version: int
 
 
-@router.get("/v1/admin/postbacks/rules", response_model=RulesAnswer, responses=responses(401, 403, 503))
+@router.get("/v1/admin/postbacks/rules", response_model=PostbackRulesAnswer, responses=responses(401, 403, 503))
 async def rules(_: Admin, request: Request) -> Any:
     """What is told to whom."""
     book: PostbackBook = views_of(request).of(POSTBACK_RULES).get(BOOK) or PostbackBook()
     return _answer(book.version, book.rules)
 
 
-@router.put("/v1/admin/postbacks/rules", response_model=RulesAnswer, responses=responses(400, 401, 403, 409, 422, 503))
-async def put(body: RulesBody, caller: Admin, request: Request) -> Any:
+@router.put("/v1/admin/postbacks/rules", response_model=PostbackRulesAnswer, responses=responses(400, 401, 403, 409, 422, 503))
+async def put(body: PostbackRulesBody, caller: Admin, request: Request) -> Any:
     """Replace all rules; they hold for what happens from now on."""
     try:
         wanted = tuple(msgspec.convert(rule.model_dump(), PostbackRule) for rule in body.rules)
@@ -86,11 +86,9 @@ async def put(body: RulesBody, caller: Admin, request: Request) -> Any:
         if missing := missing_for(provider, request.app.state.config):
             raise Problem(409, "provider_not_configured", f"{provider} needs {', '.join(missing)}; set them and start again")
     command = PutPostbackRules(id=new_id(), at=now(), book=BOOK, rules=wanted, by=caller.user)
-    fact = await commands_of(request).ask(command)
-    if not isinstance(fact, PostbackRulesPut):
-        raise unavailable("not_decided", "not decided yet; look at GET /v1/admin/postbacks/rules")
+    fact = await commands_of(request).ask(command, PostbackRulesPut)
     return _answer(fact.version, fact.rules)
 
 
-def _answer(version: int, known: tuple[PostbackRule, ...]) -> RulesAnswer:
-    return RulesAnswer(version=version, rules=[RuleBody(**msgspec.to_builtins(rule)) for rule in known])
+def _answer(version: int, known: tuple[PostbackRule, ...]) -> PostbackRulesAnswer:
+    return PostbackRulesAnswer(version=version, rules=[PostbackRuleBody(**msgspec.to_builtins(rule)) for rule in known])

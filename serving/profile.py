@@ -9,26 +9,32 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.interaction import RecordView, pair_of
 from schemas.log.base import UserId, new_id, now
-from schemas.log.topics import LINE, PRIVATE_PROFILE, PROFILE
 from schemas.profile import (
     MAX_LANGUAGES,
     MAX_PHOTOS,
+    PRIVATE_PROFILE,
+    PROFILE,
     PrivateProfile,
+    PrivateProfilePut,
     PrivateProfileRead,
+    ProfilePut,
+    ProfileRefusal,
     PutPrivateProfile,
     PutProfile,
     ReadPrivateProfile,
 )
-from schemas.user import Role
+from schemas.video_line import LINE
 from serving.runtime.auth import SignedIn
 from serving.runtime.commands import commands_of, views_of
-from serving.runtime.problems import Problem, responses, unavailable
-from serving.user import UserInPath, Word
+from serving.runtime.fields import UserInPath, WebUrl, Word
+from serving.runtime.problems import Problem, responses
+from serving.runtime.refusals import Refusals, refusal_of
 
 router = APIRouter(tags=["profiles"])
 
+REFUSED: Final[Refusals] = {ProfileRefusal.PROFILE_UNKNOWN: (404, "there is no private profile")}
+
 LOWEST_AGE: Final = 18
-Url = Annotated[str, Field(max_length=1024, pattern=r"^https?://[^\s\x00-\x1f]+$")]
 Reason = Annotated[str, Query(min_length=3, max_length=256, description="why; it is kept with your name")]
 
 
@@ -40,7 +46,7 @@ class ProfileBody(BaseModel):
     age: Annotated[int, Field(strict=True, ge=LOWEST_AGE, le=120)] | None = None
     country: Word = ""
     languages: Annotated[list[Word], Field(max_length=MAX_LANGUAGES)] = []
-    photos: Annotated[list[Url], Field(max_length=MAX_PHOTOS)] = []
+    photos: Annotated[list[WebUrl], Field(max_length=MAX_PHOTOS)] = []
     about: Annotated[str, Field(max_length=500, pattern=r"^[^\x00]*$")] = ""
 
 
@@ -70,12 +76,12 @@ class PrivateAnswer(PrivateBody):
 async def put(body: ProfileBody, caller: SignedIn, request: Request) -> Any:
     """Replace your public profile."""
     given = body.model_dump() | {"age": body.age or 0, "languages": tuple(body.languages), "photos": tuple(body.photos)}
-    await commands_of(request).ask(PutProfile(id=new_id(), at=now(), user=UserId(caller.user), **given))
+    await commands_of(request).ask(PutProfile(id=new_id(), at=now(), user=UserId(caller.user), **given), ProfilePut)
     return ProfileAnswer(user=caller.user, **body.model_dump())
 
 
 @router.get("/v1/profiles/{user}", response_model=ProfileAnswer, responses=responses(401, 403, 404, 422, 503))
-async def look(user: UserInPath, caller: SignedIn, request: Request, later: BackgroundTasks) -> Any:
+async def look(user: UserInPath, caller: SignedIn, request: Request, background: BackgroundTasks) -> Any:
     """Somebody's public profile; not theirs between whom and you a block stands."""
     views = views_of(request)
     known, line = views.of(PROFILE).get(user), views.of(LINE).get(user)
@@ -85,7 +91,7 @@ async def look(user: UserInPath, caller: SignedIn, request: Request, later: Back
     shown.pop("changed_at", None)
     if user != caller.user:
         view = RecordView(id=new_id(), at=now(), pair=pair_of(caller.user, user), user=UserId(caller.user), peer=UserId(user))
-        later.add_task(commands_of(request).note, view)
+        background.add_task(commands_of(request).note, view)
     return ProfileAnswer(**shown)
 
 
@@ -93,31 +99,31 @@ async def look(user: UserInPath, caller: SignedIn, request: Request, later: Back
 async def put_private(body: PrivateBody, caller: SignedIn, request: Request) -> Any:
     """Replace your private profile."""
     given = body.model_dump() | {"birth_date": body.birth_date.isoformat() if body.birth_date else ""}
-    await commands_of(request).ask(PutPrivateProfile(id=new_id(), at=now(), user=UserId(caller.user), **given))
+    command = PutPrivateProfile(id=new_id(), at=now(), user=UserId(caller.user), **given)
+    await commands_of(request).ask(command, PrivateProfilePut)
     return PrivateAnswer(user=caller.user, **body.model_dump())
 
 
 @router.get("/v1/profile/private", response_model=PrivateAnswer, responses=responses(401, 403, 404, 503))
 async def look_private(caller: SignedIn, request: Request) -> Any:
     """Your private profile."""
-    return _private(caller.user, views_of(request).of(PRIVATE_PROFILE).get(caller.user))
+    return _private(caller.user, request)
 
 
 @router.get("/v1/admin/profiles/{user}/private", response_model=PrivateAnswer, responses=responses(401, 403, 404, 422, 503))
 async def read_private(user: UserInPath, reason: Reason, caller: SignedIn, request: Request) -> Any:
     """Somebody's private profile, for the roles support and admin: that you read it, and why, is kept."""
-    if caller.role not in (Role.ADMIN, Role.SUPPORT):
+    if not caller.is_staff:
         raise Problem(403, "forbidden", f"this takes the role support or admin, the token has {caller.role}")
     command = ReadPrivateProfile(id=new_id(), at=now(), user=UserId(user), by=UserId(caller.user), reason=reason)
-    fact = await commands_of(request).ask(command)
-    if fact is None:
-        raise unavailable("not_decided", "that you read it could not be kept in time; ask again soon")
-    return _private(user, views_of(request).of(PRIVATE_PROFILE).get(user) if isinstance(fact, PrivateProfileRead) else None)
+    await commands_of(request).ask(command, PrivateProfileRead)
+    return _private(user, request)
 
 
-def _private(user: str, known: PrivateProfile | None) -> PrivateAnswer:
+def _private(user: str, request: Request) -> PrivateAnswer:
+    known: PrivateProfile | None = views_of(request).of(PRIVATE_PROFILE).get(user)
     if known is None:
-        raise Problem(404, "profile_unknown", "there is no private profile")
+        raise refusal_of(request, ProfileRefusal.PROFILE_UNKNOWN)
     birth_date = date.fromisoformat(known.birth_date) if known.birth_date else None
     return PrivateAnswer(
         user=user, birth_date=birth_date, email=known.email, phone=known.phone, legal_name=known.legal_name

@@ -12,10 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import Headers
 
 from schemas.log.base import new_id, now
-from schemas.log.topics import SETTINGS
 from schemas.settings import (
     APP,
     MAX_PLATFORMS,
+    SETTINGS,
     VERSION_PATTERN,
     AppSettings,
     PlatformSettings,
@@ -26,6 +26,7 @@ from schemas.settings import (
 )
 from serving.runtime.auth import Admin
 from serving.runtime.commands import commands_of, views_of
+from serving.runtime.fields import OptionalWebUrl
 from serving.runtime.problems import Problem, responses
 from serving.runtime.views import Views
 
@@ -33,7 +34,6 @@ router = APIRouter(tags=["settings"])
 
 OPEN: Final = frozenset({"/v1/settings", "/v1/admin/settings"})
 Version = Annotated[str, Field(pattern=VERSION_PATTERN, examples=["3.12.0"])]
-Url = Annotated[str, Field(max_length=1024, pattern=r"^(https?://[^\s\x00-\x1f]+)?$")]
 PlatformName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-z][a-z0-9_-]*$")]
 
 
@@ -43,7 +43,7 @@ class PlatformBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
     lowest_version: Version = "0"
     recommended_version: Version = "0"
-    store_url: Url = ""
+    store_url: OptionalWebUrl = ""
 
 
 class SettingsBody(BaseModel):
@@ -56,7 +56,7 @@ class SettingsBody(BaseModel):
         },
     )
     platforms: Annotated[dict[PlatformName, PlatformBody], Field(max_length=MAX_PLATFORMS)] = {}
-    support_url: Url = ""
+    support_url: OptionalWebUrl = ""
 
 
 class SettingsAnswer(SettingsBody):
@@ -84,9 +84,8 @@ async def put(body: SettingsBody, caller: Admin, request: Request) -> Any:
     settings = AppSettings(
         {name: PlatformSettings(**one.model_dump()) for name, one in body.platforms.items()}, body.support_url
     )
-    fact = await commands_of(request).ask(PutSettings(id=new_id(), at=now(), name=APP, settings=settings, by=caller.user))
-    if not isinstance(fact, SettingsPut):
-        raise Problem(503, "not_decided", "not decided yet; look at GET /v1/settings", headers={"Retry-After": "2"})
+    command = PutSettings(id=new_id(), at=now(), name=APP, settings=settings, by=caller.user)
+    fact = await commands_of(request).ask(command, SettingsPut)
     return _shown(Settings(fact.settings, fact.version))
 
 

@@ -12,34 +12,33 @@ from pydantic import BaseModel, ConfigDict, Field
 from schemas.balance import (
     ACCOUNT_ID_PATTERN,
     PARTY_PATTERN,
+    TRANSFER,
     PlaceTransfer,
     Reason,
     Refusal,
-    TransferConflicted,
-    TransferOutcome,
     TransferRepeated,
     TransferSettled,
-    TransferStatus,
 )
 from schemas.log.base import MAX_COINS, MAX_REF_LENGTH, AccountId, TransferId, new_id, now
-from schemas.log.topics import TRANSFER
-from schemas.user import Role
 from serving.runtime.auth import Admin, Caller, SignedIn
-from serving.runtime.commands import IdempotencyKey, commands_of, request_id, views_of
+from serving.runtime.commands import commands_of, request_id, views_of
+from serving.runtime.fields import IdempotencyKey
+from serving.runtime.later import Later, accepted
 from serving.runtime.problems import Problem, responses
+from serving.runtime.refusals import Refusals
 
 router = APIRouter(tags=["transfers"])
 
 PROMOTIONS: Final = AccountId("@promotions")
 STORE: Final = AccountId("@store")
-REFUSED: Final = {
-    Refusal.INSUFFICIENT_COINS: (402, "{account} is {short} coins short; nothing was moved"),
+REFUSED: Final[Refusals] = {
+    Refusal.INSUFFICIENT_COINS: (402, "{account} is {shortfall_coins} coins short; nothing was moved"),
     Refusal.ACCOUNT_UNKNOWN: (404, "there is no account {account}; its owner has to sign up first"),
     Refusal.ACCOUNT_FROZEN: (409, "{account} is frozen: nothing goes out of it"),
     Refusal.SAME_ACCOUNT: (409, "payer and payee are the same account, {account}"),
     Refusal.BALANCE_LIMIT: (409, "{account} cannot hold so many coins; they went back to where they came from"),
     Refusal.IDEMPOTENCY_KEY_REUSED: (409, "this Idempotency-Key was used for another request; use a new one"),
-    Refusal.IN_PROGRESS: (409, "too many requests with this Idempotency-Key are waiting; ask again when one has answered"),
+    Refusal.IN_PROGRESS: (409, "too many requests with this Idempotency-Key are waiting; ask again when one has answered", 1),
 }
 
 Coins = Annotated[int, Field(strict=True, gt=0, le=MAX_COINS, examples=[500])]
@@ -84,7 +83,7 @@ class TransferAnswer(BaseModel):
 
 @router.post(
     "/v1/admin/grants", status_code=201, response_model=TransferAnswer,
-    responses={202: {"model": TransferAnswer}, **responses(400, 401, 403, 404, 409, 422, 503)},
+    responses={**accepted(TransferAnswer), **responses(400, 401, 403, 404, 409, 422, 503)},
 )  # fmt: skip
 async def grant(body: GrantBody, caller: Admin, key: IdempotencyKey, request: Request, response: Response) -> Any:
     """Give coins to an account."""
@@ -95,7 +94,7 @@ async def grant(body: GrantBody, caller: Admin, key: IdempotencyKey, request: Re
 
 @router.post(
     "/v1/admin/transfers", status_code=201, response_model=TransferAnswer,
-    responses={202: {"model": TransferAnswer}, **responses(400, 401, 402, 403, 404, 409, 422, 503)},
+    responses={**accepted(TransferAnswer), **responses(400, 401, 402, 403, 404, 409, 422, 503)},
 )  # fmt: skip
 async def transfer(body: TransferBody, caller: Admin, key: IdempotencyKey, request: Request, response: Response) -> Any:
     """Move coins between accounts."""
@@ -106,7 +105,7 @@ async def transfer(body: TransferBody, caller: Admin, key: IdempotencyKey, reque
 async def look(transfer: Annotated[str, Path(max_length=64)], caller: SignedIn, request: Request) -> Any:
     """A transfer's state, for a day after it began: for its caller, support and admins."""
     state = views_of(request).of(TRANSFER).get(transfer)
-    if state is None or (caller.role not in (Role.ADMIN, Role.SUPPORT) and state.by != caller.user):
+    if state is None or not (caller.is_staff or state.by == caller.user):
         raise Problem(404, "transfer_unknown", f"there is no transfer {transfer!r}, or it is older than a day")
     outcome = state.outcome
     return TransferAnswer(
@@ -136,29 +135,10 @@ async def _place(
         ref=ref,
         by=caller.user,
     )
-    fact = await commands_of(request).ask(command)
-    response.headers["Location"] = f"/v1/transfers/{command.transfer}"
-    status = "pending"
-    match fact:
-        case TransferConflicted():
-            raise _refused(TransferOutcome(TransferStatus.REFUSED, fact.refusal))
-        case TransferSettled() | TransferRepeated():
-            if fact.outcome.refusal is not None:
-                raise _refused(fact.outcome)
-            status = fact.outcome.status
-        case _:
-            response.status_code = 202
-    return TransferAnswer(
-        transfer=command.transfer, status=status, payer=payer, payee=payee, coins=coins, reason=reason, ref=ref
+    answer = TransferAnswer(
+        transfer=command.transfer, status="pending", payer=payer, payee=payee, coins=coins, reason=reason, ref=ref
     )
-
-
-def _refused(outcome: TransferOutcome) -> Problem:
-    assert outcome.refusal is not None
-    status, detail = REFUSED[outcome.refusal]
-    problem = Problem(status, outcome.refusal, detail.format(account=outcome.account, short=outcome.shortfall_coins))
-    if outcome.refusal is Refusal.IN_PROGRESS:
-        problem.headers = {"Retry-After": "1"}
-    if outcome.shortfall_coins:
-        problem.more["shortfall_coins"] = outcome.shortfall_coins
-    return problem
+    later = Later(f"/v1/transfers/{command.transfer}", answer)
+    fact = await commands_of(request).ask(command, TransferSettled, TransferRepeated, later=later)
+    response.headers["Location"] = later.location
+    return answer.model_copy(update={"status": fact.outcome.status})

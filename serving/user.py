@@ -9,32 +9,36 @@ import time
 from datetime import datetime
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Body, Header, Path, Request, Response
+from fastapi import APIRouter, Body, Path, Request, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from schemas.balance import coins_account, earnings_account
 from schemas.log.base import UserId, new_id, now
-from schemas.log.topics import USER
 from schemas.user import (
     BEAT_EVERY_S,
-    USER_ID_PATTERN,
+    USER,
     Ban,
     Beat,
     CloseSession,
     OpenSession,
+    SessionClosed,
     SessionOpened,
     SignUp,
     SignUpRepeated,
     Unban,
     User,
+    UserBanned,
     UserRefusal,
-    UserRefused,
     UserSignedUp,
+    UserUnbanned,
 )
 from serving.runtime.auth import Admin, SignedIn
 from serving.runtime.commands import commands_of, request_id, views_of
+from serving.runtime.fields import OptionalIdempotencyKey, UserInPath, Word
+from serving.runtime.later import Later, Pending, accepted
 from serving.runtime.presence import call_beats
-from serving.runtime.problems import Problem, responses
+from serving.runtime.problems import responses
+from serving.runtime.refusals import Refusals, refusal_of
 from serving.runtime.views import Views
 
 router = APIRouter(tags=["users"])
@@ -42,11 +46,9 @@ router = APIRouter(tags=["users"])
 # The accounts open one transaction after the sign-up; a client that asks for them, or for itself, next should find both.
 OPENED_S: Final = 1.0
 
-Word = Annotated[str, Field(max_length=64, pattern=r"^[^\x00-\x1f]*$")]
 PushToken = Annotated[str, Field(max_length=512, pattern=r"^[^\x00-\x1f]*$")]
 SessionId = Annotated[str, Path(min_length=1, max_length=128, pattern=r"^[\x21-\x7e]+$")]
-UserInPath = Annotated[str, Path(pattern=USER_ID_PATTERN)]
-REFUSED: Final = {
+REFUSED: Final[Refusals] = {
     UserRefusal.USER_UNKNOWN: (404, "{user} has not signed up; POST /v1/users does that"),
     UserRefusal.ALREADY_SIGNED_UP: (409, "{user} has signed up before; see GET /v1/users/me"),
     UserRefusal.BANNED: (403, "{user} is banned"),
@@ -106,34 +108,28 @@ class UserAnswer(BaseModel):
 
 @router.post(
     "/v1/users", status_code=201, response_model=UserAnswer,
-    responses={202: {"description": "not decided yet; look at Location"}, **responses(401, 403, 409, 422, 503)},
+    responses={**accepted(Pending), **responses(401, 403, 409, 422, 503)},
 )  # fmt: skip
 async def sign_up(
     caller: SignedIn,
     request: Request,
     response: Response,
-    key: Annotated[str, Header(alias="Idempotency-Key", max_length=128, pattern=r"^[\x21-\x7e]*$")] = "",
+    key: OptionalIdempotencyKey = "",
     body: Annotated[SignUpBody | None, Body()] = None,
 ) -> Any:
     """Sign up the user of the token; opens `<user>/coins` and `<user>/earnings`."""
     request_key = request_id(caller.user, key) if key else ""
-    told = body or SignUpBody()
+    phone = body or SignUpBody()
     command = SignUp(
-        id=new_id(), at=now(), user=UserId(caller.user), role=caller.role, request=request_key, **told.model_dump()
+        id=new_id(), at=now(), user=UserId(caller.user), role=caller.role, request=request_key, **phone.model_dump()
     )
-    fact = await commands_of(request).ask(command)
-    response.headers["Location"] = "/v1/users/me"
-    match fact:
-        case UserRefused():
-            raise _refused(fact)
-        case UserSignedUp():
-            await _opened(views_of(request), caller.user)
-            return _answer(caller.user, User(fact.role, fact.at))
-        case SignUpRepeated():
-            return _answer(caller.user, User(fact.role, fact.signed_up_at))
-        case _:
-            response.status_code = 202
-            return _answer(caller.user, User(caller.role, command.at))
+    later = Later("/v1/users/me", Pending())
+    fact = await commands_of(request).ask(command, UserSignedUp, SignUpRepeated, later=later)
+    response.headers["Location"] = later.location
+    if isinstance(fact, SignUpRepeated):
+        return _answer(caller.user, User(fact.role, fact.signed_up_at))
+    await _opened(views_of(request), caller.user)
+    return _answer(caller.user, User(fact.role, fact.at))
 
 
 @router.get("/v1/users/me", response_model=UserAnswer, responses=responses(401, 403, 404, 503))
@@ -141,31 +137,29 @@ async def me(caller: SignedIn, request: Request) -> Any:
     """The signed-up user of the token."""
     user = views_of(request).of(USER).get(caller.user)
     if user is None:
-        raise _problem(UserRefusal.USER_UNKNOWN, caller.user)
+        raise refusal_of(request, UserRefusal.USER_UNKNOWN, user=caller.user)
     return _answer(caller.user, user)
 
 
 @router.post(
-    "/v1/sessions", status_code=201, response_model=SessionAnswer,
-    responses={202: {"model": SessionAnswer}, **responses(400, 401, 403, 404, 409, 422, 503)},
-)  # fmt: skip
-async def open_session(body: SessionBody, caller: SignedIn, request: Request, response: Response) -> Any:
+    "/v1/sessions", status_code=201, response_model=SessionAnswer, responses=responses(400, 401, 403, 404, 409, 422, 503)
+)
+async def open_session(body: SessionBody, caller: SignedIn, request: Request) -> Any:
     """Log a phone in: the user is online while one of the sessions beats."""
     command = OpenSession(id=new_id(), at=now(), user=UserId(caller.user), session=new_id(), **body.model_dump())
-    fact = await commands_of(request).ask(command)
-    if isinstance(fact, UserRefused):
-        raise _refused(fact)
-    response.status_code = 201 if isinstance(fact, SessionOpened) else 202
+    await commands_of(request).ask(command, SessionOpened)
     return SessionAnswer(session=command.session, beat_every_s=BEAT_EVERY_S)
 
 
 @router.post("/v1/sessions/{session}/beat", status_code=204, responses=responses(401, 403, 404, 422, 503))
 async def beat(session: SessionId, caller: SignedIn, request: Request) -> None:
-    """The phone is there: every ten seconds; during a call every five, which counts for the call as well."""
+    """The phone is there: every ten seconds; during a call every five, which counts for the call as well.
+
+    Nothing is decided on a beat, so the answer comes as soon as the log has it."""
     views = views_of(request)
     user = views.of(USER).get(caller.user)
     if user is None or not any(one.session == session for one in user.sessions):
-        raise _problem(UserRefusal.SESSION_UNKNOWN, caller.user)
+        raise refusal_of(request, UserRefusal.SESSION_UNKNOWN)
     mine = Beat(id=new_id(), at=now(), user=UserId(caller.user), session=session)
     await commands_of(request).tell(mine, *call_beats(views, caller.user))
 
@@ -174,35 +168,20 @@ async def beat(session: SessionId, caller: SignedIn, request: Request) -> None:
 async def close_session(session: SessionId, caller: SignedIn, request: Request) -> None:
     """Log a phone out."""
     command = CloseSession(id=new_id(), at=now(), user=UserId(caller.user), session=session)
-    fact = await commands_of(request).ask(command)
-    if isinstance(fact, UserRefused):
-        raise _refused(fact)
+    await commands_of(request).ask(command, SessionClosed)
 
 
 @router.put("/v1/admin/bans/{user}", status_code=204, responses=responses(400, 401, 403, 404, 422, 503))
 async def ban(user: UserInPath, body: BanBody, caller: Admin, request: Request) -> None:
     """Ban a user: sessions close, a call ends, nothing new begins."""
     command = Ban(id=new_id(), at=now(), user=UserId(user), reason=body.reason, by=caller.user, until=body.until)
-    fact = await commands_of(request).ask(command)
-    if isinstance(fact, UserRefused):
-        raise _refused(fact)
+    await commands_of(request).ask(command, UserBanned)
 
 
 @router.delete("/v1/admin/bans/{user}", status_code=204, responses=responses(401, 403, 404, 422, 503))
 async def unban(user: UserInPath, caller: Admin, request: Request) -> None:
     """End a ban."""
-    fact = await commands_of(request).ask(Unban(id=new_id(), at=now(), user=UserId(user), by=caller.user))
-    if isinstance(fact, UserRefused):
-        raise _refused(fact)
-
-
-def _refused(fact: UserRefused) -> Problem:
-    return _problem(fact.refusal, fact.user)
-
-
-def _problem(refusal: UserRefusal, user: str) -> Problem:
-    status, detail = REFUSED[refusal]
-    return Problem(status, refusal, detail.format(user=user))
+    await commands_of(request).ask(Unban(id=new_id(), at=now(), user=UserId(user), by=caller.user), UserUnbanned)
 
 
 def _answer(name: str, user: User) -> UserAnswer:

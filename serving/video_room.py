@@ -12,13 +12,14 @@ from infra.config import Config, VideoProvider
 from infra.vendors import agora, twilio
 from infra.vendors.notices import Notice
 from schemas.log.base import UserId, new_id, now
-from schemas.log.topics import CALL
-from schemas.video import Call, CallCommandRefused, CallRefusal, CallStatus, OpenRoom, RoomOpened
+from schemas.video import CALL, Call, CallEnded, CallRefusal, CallStatus, OpenRoom, RoomOpened
 from schemas.video_room import CALLEE_UID, CALLER_UID, NoteParticipant
 from serving.runtime.auth import SignedIn
 from serving.runtime.commands import commands_of, request_id, views_of
-from serving.runtime.problems import Problem, responses, unavailable
-from serving.video import Name, call_of, problem_of
+from serving.runtime.fields import IdInPath
+from serving.runtime.lookups import call_of
+from serving.runtime.problems import Problem, responses
+from serving.runtime.refusals import refusal_of
 
 router = APIRouter(tags=["rooms"])
 
@@ -42,14 +43,14 @@ class CredentialsAnswer(BaseModel):
     "/v1/calls/{call}/credentials", status_code=201, response_model=CredentialsAnswer,
     responses=responses(401, 403, 404, 409, 422, 503),
 )  # fmt: skip
-async def credentials(call: Name, caller: SignedIn, request: Request) -> Any:
+async def credentials(call: IdInPath, caller: SignedIn, request: Request) -> Any:
     """Join a call's room: for both sides, while it rings or runs. Each has its own place in the room."""
     config: Config = request.app.state.config
     if config.video_provider is VideoProvider.NONE:
         raise Problem(409, "no_video_provider", "this platform has no video provider; OLO_VIDEO_PROVIDER sets one")
     known = call_of(request, call, caller)
     if caller.user not in (known.caller, known.callee):
-        raise problem_of(CallRefusal.NOT_IN_CALL)
+        raise refusal_of(request, CallRefusal.NOT_IN_CALL)
     provider = await _room(call, known, UserId(caller.user), config.video_provider, request)
     return _credentials(config, VideoProvider(provider), call, caller.user, uid_of(known, caller.user))
 
@@ -63,13 +64,11 @@ async def _room(call: str, known: Call, user: UserId, provider: VideoProvider, r
     """The provider of the call's room; opens one. Errors: Problem, when the call has ended or does not ring yet."""
     if known.room and known.status in (CallStatus.RINGING, CallStatus.CONNECTED):
         return known.room
-    fact = await commands_of(request).ask(OpenRoom(id=new_id(), at=now(), call=call, by=user, provider=provider))
-    match fact:
-        case RoomOpened():
-            return fact.provider
-        case CallCommandRefused():
-            raise problem_of(fact.refusal)
-    raise unavailable("not_decided", "not decided yet; ask again soon")
+    command = OpenRoom(id=new_id(), at=now(), call=call, by=user, provider=provider)
+    fact = await commands_of(request).ask(command, RoomOpened, CallEnded)
+    if isinstance(fact, CallEnded):  # nobody had noticed before that the ringing was over, or a side was lost
+        raise refusal_of(request, CallRefusal.CALL_ENDED)
+    return fact.provider
 
 
 def _credentials(config: Config, provider: VideoProvider, room: str, user: str, uid: int) -> CredentialsAnswer:
@@ -136,7 +135,8 @@ def _unreadable(error: Exception) -> Problem:
 
 
 async def _note(notice: Notice | None, request: Request) -> dict[str, str]:
-    """Put a notice about a call that is known into the log; providers only want to hear that it was taken."""
+    """Put a notice about a call that is known into the log. Providers only want to hear that it was taken: what a room makes of
+    it, which may be nothing, is told to nobody."""
     if notice is None or views_of(request).of(CALL).get(notice.channel) is None:
         return {"status": "ignored"}
     command = NoteParticipant(

@@ -8,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from pipelines.ads import decide, decide_install
-from pipelines.postback import decide as decide_rules
+from pipelines.ads import decide_attribution as decide
+from pipelines.ads import decide_install
+from pipelines.postback import decide_postback_rules as decide_rules
 from schemas.ads import (
+    ATTRIBUTION,
     FORGOTTEN_AFTER,
     LOOKBACK,
     Attribution,
@@ -35,7 +37,6 @@ from schemas.ads import (
 from schemas.balance import EntryKind, EntryRecorded, Reason
 from schemas.gift import GiftSent
 from schemas.log.base import Wake
-from schemas.log.topics import ATTRIBUTION
 from schemas.outbox import OweEffect
 from schemas.postback import (
     PENDING_FOR,

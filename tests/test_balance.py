@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.balance import MAX_HOLDS, decide
+from pipelines.balance import MAX_HOLDS
+from pipelines.balance import decide_account as decide
 from schemas.balance import (
     Account,
     AccountRefused,

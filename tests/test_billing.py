@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from msgspec.structs import replace
 
-from pipelines.billing_tariffs import decide, in_force
+from pipelines.billing_tariffs import decide_tariffs as decide
+from pipelines.billing_tariffs import in_force
 from schemas.billing import (
     BOOK,
     Bill,

@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from pipelines import blocklist
-from pipelines.blocklist import decide, decide_record
+from pipelines.blocklist import decide_blocks as decide
+from pipelines.blocklist import decide_record
 from schemas.balance import Credit, EntryKind, EntryRecorded, Transfer
 from schemas.blocklist import (
     SHIPPED_RULES,

@@ -9,10 +9,9 @@ from pipelines import balance
 from pipelines.runtime import core as core_module
 from pipelines.runtime.core import HELD, LONG_BACKLOG, Batch, Core, Decider, DeciderError, Output, TooManyDeadLettersError
 from pipelines.runtime.lane import StateError
-from schemas.balance import Credit, Hold, OpenAccount, Reason
+from schemas.balance import ACCOUNT, Credit, Hold, OpenAccount, Reason
 from schemas.log.codec import encode
 from schemas.log.entity import partition_of
-from schemas.log.topics import ACCOUNT
 
 T = datetime(2030, 1, 1, tzinfo=UTC)
 KEY = b"ann/coins"
@@ -21,7 +20,7 @@ OPEN = OpenAccount(id="m0", at=T, account="ann/coins")
 GRANT = Credit(id="m1", at=T, account="ann/coins", counterparty="@p", coins=5, reason=Reason.GRANT)
 
 
-def new_core(decide=balance.decide):
+def new_core(decide=balance.decide_account):
     core = Core([Decider(ACCOUNT, decide)])
     core.open(ACCOUNT.inbox, P)
     return core

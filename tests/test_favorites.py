@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from pipelines import favorites as domain
-from pipelines.favorites import decide, decide_followers
+from pipelines.favorites import decide_favorites as decide
+from pipelines.favorites import decide_followers
 from schemas.favorites import (
     TOLD_EVERY,
     AddFavorite,

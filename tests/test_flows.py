@@ -16,10 +16,9 @@ from infra import tokens
 from infra.clickhouse import connect
 from infra.kafka import read_topic
 from pipelines.flows.store import SCHEMA, Store
-from schemas.balance import Credit, Hold, Reason
+from schemas.balance import ACCOUNT, Credit, Hold, Reason
 from schemas.log.codec import encode
 from schemas.log.entity import partition_of
-from schemas.log.topics import ACCOUNT
 from tests.conftest import Api, Stack, eventually
 
 

@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from pipelines.gift import decide, decide_item
+from pipelines.gift import decide_gift as decide
+from pipelines.gift import decide_gift_item
 from schemas.balance import AccountRefused, Credit, EntryKind, EntryRecorded, Refusal, Transfer
 from schemas.gift import GiftPriced, GiftRefusal, GiftRepeated, GiftSent, PriceGift, PutGiftItem, SendGift
 from schemas.video_line import GiftAdmitted, LineRefusal
@@ -67,7 +68,7 @@ def test_each_refusal_by_name(messages, refusal):
 
 def test_every_refusal_has_its_row():
     put = PutGiftItem(id="x", at=T, item="rose", price_coins=1, share_coins=2)
-    _, (fact,) = decide_item(None, put)
+    _, (fact,) = decide_gift_item(None, put)
     assert {refusal for _, refusal in REFUSALS} | {fact.refusal} == set(GiftRefusal)
 
 
@@ -88,7 +89,7 @@ def test_a_gift_without_a_share_credits_nobody():
 
 def test_the_catalogue_says_what_a_thing_costs_now():
     put = PutGiftItem(id="x", at=T, item="rose", price_coins=10, share_coins=4)
-    item, _ = decide_item(None, put)
+    item, _ = decide_gift_item(None, put)
     ask = PriceGift(id="q", at=T, item="rose", gift="g")
-    assert decide_item(item, ask)[1][0].price_coins == 10
-    assert decide_item(None, ask)[1][0].refusal is GiftRefusal.GIFT_UNKNOWN
+    assert decide_gift_item(item, ask)[1][0].price_coins == 10
+    assert decide_gift_item(None, ask)[1][0].refusal is GiftRefusal.GIFT_UNKNOWN

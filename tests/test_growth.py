@@ -8,7 +8,9 @@ from datetime import UTC, datetime, timedelta
 from confluent_kafka import Producer
 
 from infra.kafka import quiet, read_topic
-from schemas.log import topics
+from schemas.log.entity import Flow
+from schemas.outbox import OUTBOX
+from schemas.panel import MEMBER
 from tests.conftest import eventually
 from tests.lab.simulated_growth import COHORTS, DECIDERS, STREAMERS, USERS, records_of, said, unfolded
 
@@ -33,18 +35,18 @@ def test_kill_9_of_growth_changes_no_window_cohort_or_affinity(stack, admin):
         late = timedelta(seconds=chance.choice((0, 0, 0, 60, 500, 700)))
         message = said(chance, f"g{n}", began + timedelta(seconds=n * 67) - late, signed_up)
         for record in records_of(message) if message is not None else ():
-            if record.topic != topics.OUTBOX.inbox:
+            if record.topic != OUTBOX.inbox:
                 producer.produce(record.topic, record.value, record.key, record.partition)
         producer.poll(0)
         if n % 200 == 0:
             time.sleep(0.1)
     producer.flush(10)
     killing.join()
-    growth = [decider for decider in DECIDERS if decider.entity in topics.GROWTH]
+    growth = [decider for decider in DECIDERS if decider.entity.flow is Flow.GROWTH]
     read = lambda topic: _records(stack.config, topic)  # noqa: E731
     for decider in growth:
         eventually(lambda decider=decider: not unfolded(read, (decider,)), 60)
-    people = {key.decode() for _, _, key, _ in read(topics.MEMBER.changelog)}
+    people = {key.decode() for _, _, key, _ in read(MEMBER.changelog)}
     assert people >= {*USERS, *STREAMERS}
     assert admin.put("/v1/admin/postbacks/rules", json={"rules": []}).status_code == 200
     for cohort in COHORTS:

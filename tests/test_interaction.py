@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.interaction import POINTS, decide
+from pipelines.interaction import POINTS
+from pipelines.interaction import decide_pair as decide
 from schemas.billing import CallKind
 from schemas.blocklist import BlockReason, UserBlocked
 from schemas.favorites import FavoriteAdded, FavoriteRemoved

@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.outbox import KEPT_FOR_A_PERSON, REMEMBERED_FOR, decide, pause
+from pipelines.outbox import KEPT_FOR_A_PERSON, REMEMBERED_FOR, pause
+from pipelines.outbox import decide_outbox as decide
 from schemas.log.base import Wake
 from schemas.outbox import (
     LONGEST_RETRY,

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from infra.clickhouse import connect, migrate
 from pipelines import panel as domain
-from pipelines.panel import decide, decide_book
+from pipelines.panel import decide_cohorts
+from pipelines.panel import decide_member as decide
 from pipelines.runtime.core import Batch, Core, Decider
 from schemas.ads import Touch, TouchKind, UserAttributed
 from schemas.balance import EntryKind, EntryRecorded, Reason
@@ -19,9 +20,9 @@ from schemas.gift import GiftSent
 from schemas.log.base import Wake
 from schemas.log.codec import encode
 from schemas.log.entity import broadcast_keys, partition_of
-from schemas.log.topics import MEMBER
 from schemas.panel import (
     BOOK,
+    MEMBER,
     All,
     Attribute,
     Cohort,
@@ -31,7 +32,6 @@ from schemas.panel import (
     CohortRefusal,
     Count,
     CountAction,
-    Counter,
     Is,
     Member,
     Moment,
@@ -41,13 +41,13 @@ from schemas.panel import (
     RemoveCohort,
     RemoveTag,
     Rule,
-    RuleError,
     ShareCohorts,
     Some,
     TagRefusal,
     Within,
     check,
 )
+from schemas.panel_counters import Counter, RuleError
 from schemas.panel_sql import members_sql
 from schemas.tables import PROJECTIONS
 from schemas.user import CameOnline, Role, SessionOpened, UserSignedUp, WentOffline
@@ -80,18 +80,18 @@ def test_each_refusal_by_name(monkeypatch):
     monkeypatch.setattr(domain, "MAX_COHORTS", 1)
     monkeypatch.setattr(domain, "MAX_TAGS", 1)
     put = PutCohort(id="p", at=T, book=BOOK, cohort=Cohort("a", "t", CALLER))
-    known, told = decide_book(None, put)
+    known, told = decide_cohorts(None, put)
     assert [type(one).__name__ for one in told] == ["CohortPut"] + ["ShareCohorts"] * MEMBER.partitions
     rows = [
         (RemoveCohort(id="r", at=T, book=BOOK, cohort="b"), CohortRefusal.COHORT_UNKNOWN),
         (PutCohort(id="q", at=T, book=BOOK, cohort=Cohort("b", "t", CALLER)), CohortRefusal.TOO_MANY_COHORTS),
     ]
     for message, refusal in rows:
-        assert decide_book(known, message)[1][0].refusal is refusal
+        assert decide_cohorts(known, message)[1][0].refusal is refusal
     assert {refusal for _, refusal in rows} == set(CohortRefusal)
-    again, _ = decide_book(known, put)
+    again, _ = decide_cohorts(known, put)
     assert (again.version, len(again.cohorts)) == (2, 1)
-    gone, _ = decide_book(again, RemoveCohort(id="r", at=T, book=BOOK, cohort="a"))
+    gone, _ = decide_cohorts(again, RemoveCohort(id="r", at=T, book=BOOK, cohort="a"))
     assert (gone.version, gone.cohorts) == (3, ())
     tag = {"at": T, "user": "bob", "by": "root"}
     member, _ = decide(None, PutTag(id="t", tag="one", **tag), None)

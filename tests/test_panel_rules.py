@@ -8,30 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from pipelines.panel import decide
+from pipelines.panel import decide_member as decide
 from schemas.ads import Touch, TouchKind, UserAttributed
 from schemas.log.base import Wake
 from schemas.log.codec import encode, state_decoder
-from schemas.panel import (
-    LONG_TABLE,
-    UNITS,
-    All,
-    Attribute,
-    Cohort,
-    CohortBook,
-    Count,
-    CountAction,
-    Counter,
-    Is,
-    Member,
-    Not,
-    PutTag,
-    Some,
-    Within,
-    buckets_of,
-    count,
-    parse_window,
-)
+from schemas.panel import All, Attribute, Cohort, CohortBook, Count, CountAction, Is, Member, Not, PutTag, Some, Within
+from schemas.panel_counters import LONG_TABLE, UNITS, Counter, buckets_of, count, parse_window
 from schemas.user import Role, SessionOpened, UserSignedUp
 from tests.test_panel import rules
 

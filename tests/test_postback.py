@@ -18,8 +18,7 @@ from infra.vendors import amplitude, appsflyer, attempt, ga4, snapchat
 from pipelines.flows import dispatch
 from pipelines.flows.dispatch import Breaker, Past
 from schemas.ads import hashed_email, hashed_phone
-from schemas.log.topics import OUTBOX
-from schemas.outbox import AttemptOutcome, EffectDue, EffectKind
+from schemas.outbox import OUTBOX, AttemptOutcome, EffectDue, EffectKind
 from schemas.postback import ConversionKind, Identity, Postback, Provider
 from tests.conftest import eventually
 from tests.test_ads_pushes import post, pushed

@@ -6,10 +6,11 @@ import pytest
 from confluent_kafka import Producer
 
 from infra.clickhouse import connect
-from pipelines.profile import decide, decide_private
+from pipelines.profile import decide_private_profile
+from pipelines.profile import decide_profile as decide
 from schemas.ads import hashed_email
 from schemas.log.codec import encode
-from schemas.log.entity import PARTITIONS, partition_of
+from schemas.log.entity import DEFAULT_PARTITIONS, partition_of
 from schemas.profile import (
     PrivateProfilePut,
     PrivateProfileRead,
@@ -31,14 +32,14 @@ def test_the_last_public_profile_is_in_force():
 
 def test_facts_about_the_private_part_name_fields_never_contents():
     put = PutPrivateProfile(id="a", at=T, user="sue", email="sue@example.com", phone="+4912345678")
-    profile, (fact, hashes) = decide_private(None, put)
+    profile, (fact, hashes) = decide_private_profile(None, put)
     assert hashes.email_sha256 == hashed_email("sue@example.com")
     assert (type(fact), fact.told) == (PrivateProfilePut, ("email", "phone"))
     assert b"example.com" not in encode(fact)
     read = ReadPrivateProfile(id="r", at=T, user="sue", by="root", reason="ticket 5")
-    after, (fact,) = decide_private(profile, read)
+    after, (fact,) = decide_private_profile(profile, read)
     assert (after, type(fact), fact.by, fact.reason) == (profile, PrivateProfileRead, "root", "ticket 5")
-    assert decide_private(None, read)[1][0].refusal is ProfileRefusal.PROFILE_UNKNOWN
+    assert decide_private_profile(None, read)[1][0].refusal is ProfileRefusal.PROFILE_UNKNOWN
 
 
 def test_everybody_sees_the_public_part_but_not_those_whom_one_has_blocked(new_user):
@@ -79,7 +80,7 @@ def test_a_private_record_that_cannot_be_read_reaches_no_analyst(new_user, stack
     secret = f"{sue.user}@broken.example"
     producer = Producer(stack.config.kafka)
     key = sue.user.encode()
-    producer.produce("private_profile.inbox", secret.encode(), key, partition_of(key, PARTITIONS))
+    producer.produce("private_profile.inbox", secret.encode(), key, partition_of(key, DEFAULT_PARTITIONS))
     producer.flush()
     eventually(lambda: "private_profile.inbox/" in stack.olo("dead-letters", "list").stdout)
     assert sue.put("/v1/profile", json={"name": "Sue"}).status_code == 200

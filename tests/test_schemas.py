@@ -14,9 +14,10 @@ from schemas.log.base import new_id
 from schemas.log.codec import UnreadableError, decoder_of, encode, unreadable
 from schemas.log.entity import partition_of
 from schemas.log.export import ASYNCAPI, documents, problems
+from tests.golden import golden_lines
 
 EXPORTED = Path(__file__).parent.parent / "schemas" / "exported"
-GOLDEN = (Path(__file__).parent / "golden" / "messages.jsonl").read_text().splitlines()
+GOLDEN = golden_lines()
 TYPES = {type_.__name__: type_ for topic in topics.topics() for type_ in topic.messages}
 
 

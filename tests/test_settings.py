@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from pipelines.settings import decide
+from pipelines.settings import decide_settings as decide
 from schemas.log.base import Wake
 from schemas.settings import AppSettings, PlatformSettings, PutSettings, version_number
 from tests.conftest import eventually

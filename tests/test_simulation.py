@@ -5,9 +5,9 @@ from msgspec.structs import replace
 from pipelines import balance, billing_bill
 from pipelines.runtime.core import Decider
 from pipelines.runtime.simulator import EPOCH, Log, Step, run, schedule_of, search, tell
-from schemas.balance import Credit
-from schemas.log import topics
-from schemas.video_line import JoinRoulette
+from schemas.balance import ACCOUNT, Credit
+from schemas.billing import BILL
+from schemas.video_line import LINE, JoinRoulette
 from tests.lab import simulated_calls, simulated_growth
 from tests.lab.simulated_money import DECIDERS, SETUP, workload
 
@@ -38,10 +38,10 @@ def test_growth_whose_positions_or_states_go_astray_is_caught():
 
 def test_a_bill_that_forgets_what_was_paid_beyond_the_end_is_caught():
     def forgetful(bill, message):
-        after, told = billing_bill.decide(bill, message)
+        after, told = billing_bill.decide_bill(bill, message)
         return after, [m for m in told if "/refund/" not in m.id]
 
-    deciders = [Decider(topics.BILL, forgetful) if d.entity is topics.BILL else d for d in simulated_calls.SETUP.deciders]
+    deciders = [Decider(BILL, forgetful) if d.entity is BILL else d for d in simulated_calls.SETUP.deciders]
     setup = simulated_calls.SETUP._replace(deciders=deciders)
     assert any(run(setup, schedule_of(seed, setup.workload, setup.drift_s)) for seed in range(40))
 
@@ -50,7 +50,7 @@ def test_messages_without_an_end_are_told():
     def restless(line, message):
         return line, [message] if isinstance(message, JoinRoulette) else []
 
-    setup = simulated_calls.SETUP._replace(deciders=[Decider(topics.LINE, restless)])
+    setup = simulated_calls.SETUP._replace(deciders=[Decider(LINE, restless)])
     join = simulated_calls.output_of(JoinRoulette(id="j", at=EPOCH, user="ann"))
     assert "did not come to an end" in run(setup, [Step("send", send=join)])[0]
 
@@ -99,12 +99,12 @@ def test_a_lost_changelog_is_caught():
 
 def test_a_credit_applied_twice_is_caught():
     def twice(account, message):
-        after, told = balance.decide(account, message)
+        after, told = balance.decide_account(account, message)
         if isinstance(message, Credit) and after is not account:
             after = replace(after, balance_coins=after.balance_coins + message.coins)
         return after, told
 
-    deciders = [Decider(topics.ACCOUNT, twice) if d.entity is topics.ACCOUNT else d for d in DECIDERS]
+    deciders = [Decider(ACCOUNT, twice) if d.entity is ACCOUNT else d for d in DECIDERS]
     _caught(SETUP._replace(deciders=deciders), longest=6)
 
 

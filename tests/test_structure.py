@@ -1,9 +1,12 @@
 """The import law, and sizes: what a reader of the tree can rely on."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
+
+from serving.parts import parts
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("schemas", "pipelines", "serving", "infra", "tests")
@@ -25,6 +28,26 @@ LAW = (
     ("tests/lab/proofs/calls.py", {"tests.lab.proofs.ledger", "tests.lab.proofs.auditor", "infra", "outside"}),
     ("tests/lab", {"infra", "schemas", "pipelines", "serving", "tests", "outside"}),
 )
+# The floors of the house, from the ground up; a name belongs to the first entry that fits, the longest name first.
+FLOORS = (
+    ("schemas.log",),
+    ("schemas",),
+    ("schemas.log.topics", "schemas.log.export", "schemas.tables"),
+    ("infra.errors", "infra.config"),
+    ("infra",),
+    ("pipelines",),
+    ("pipelines.runtime",),
+    ("pipelines.flows",),
+    ("serving.runtime",),
+    ("serving",),
+    ("serving.app", "serving.parts", "serving.__main__"),
+    ("infra.supervisor", "infra.laboratory"),
+    ("infra.platform",),
+    ("infra.doctor", "infra.cli_ads"),
+    ("infra.cli",),
+    ("tests",),
+)
+FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 DOMAINS = sorted(file.stem for file in (ROOT / "pipelines").glob("*.py") if file.stem != "__init__")
 
 
@@ -51,10 +74,44 @@ def test_the_import_law_holds(file):
         assert kind in allowed or name in allowed, f"{path} imports {name}"
 
 
+def floor_of(module: str) -> int:
+    return next(FLOOR_OF[name] for name in sorted(FLOOR_OF, key=len, reverse=True) if f"{module}.".startswith(f"{name}."))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_no_import_runs_up_a_floor(file):
+    module = file.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__")
+    for name in imports(file):
+        if name.split(".")[0] in PACKAGES:
+            assert floor_of(name) <= floor_of(module), f"{module} imports {name}, which stands on a higher floor"
+
+
 def test_domains_never_import_each_other():
     for domain in DOMAINS:
         for name in imports(ROOT / "pipelines" / f"{domain}.py"):
             assert not name.startswith("pipelines"), f"pipelines/{domain}.py imports {name}"
+
+
+def has_router(file):
+    names = (target for node in ast.parse(file.read_text()).body if isinstance(node, ast.Assign) for target in node.targets)
+    return any(isinstance(name, ast.Name) and name.id == "router" for name in names)
+
+
+def test_routers_never_import_each_other():
+    routers = {f"serving.{file.stem}" for file in (ROOT / "serving").glob("*.py") if has_router(file)}
+    assert [part.name for part in parts()] == sorted(routers)
+    for file in (ROOT / "serving").rglob("*.py"):
+        nodes = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.ImportFrom)]
+        imported = {*imports(file), *(f"{node.module}.{alias.name}" for node in nodes for alias in node.names)}
+        assert file.name == "app.py" or not routers & imported, f"{file.name} imports {routers & imported}"
+
+
+def test_no_route_hides_another():
+    routes = [route for part in parts() for route in part.router.routes]
+    for route in routes:
+        path = re.sub(r"\{\w+\}", "x", route.path)
+        reached = next(other for other in routes if other.methods & route.methods and other.path_regex.match(path))
+        assert reached is route, f"{reached.path} hides {route.path}"
 
 
 @pytest.mark.parametrize("file", sorted({*FILES, *(ROOT / "tests").rglob("*.py")}), ids=lambda f: str(f.relative_to(ROOT)))

@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pipelines.transfer import MAX_ASKED, REMEMBERED_FOR, decide
+from pipelines.transfer import MAX_ASKED, REMEMBERED_FOR
+from pipelines.transfer import decide_transfer as decide
 from schemas.balance import (
     AccountRefused,
     Credit,

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pipelines.user import decide
+from pipelines.user import decide_user as decide
 from schemas.balance import OpenAccount
 from schemas.log.base import Wake
 from schemas.user import (

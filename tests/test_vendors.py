@@ -259,4 +259,4 @@ def test_no_answer_an_unknown_room_and_an_unknown_vendor(config, vendors):
 
 
 def test_every_vendor_says_how_often_it_may_be_asked():
-    assert all(way.per_s > 0 for way in outside.WAYS.values())
+    assert all(way.per_s > 0 for way in outside.VENDOR_CALLS.values())

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from pipelines import video_clip
-from pipelines.video_call import decide
+from pipelines.video_call import decide_call as decide
 from schemas.billing import SHIPPED, BillOpened, BillRefused, CallKind, TariffSelected
 from schemas.log.base import Wake
 from schemas.user import Role
@@ -102,7 +102,7 @@ def test_every_refusal_has_its_row():
     of_clips = {CallRefusal.CLIP_UNKNOWN}
     assert {refusal for _, refusal in refusals()} | of_clips == set(CallRefusal)
     play = PlayClip(id="x", at=T, clip="none", call="c", viewer="bob", viewer_role=Role.USER)
-    _, (refused,) = video_clip.decide(None, play)
+    _, (refused,) = video_clip.decide_clip(None, play)
     assert refused.refusal is CallRefusal.CLIP_UNKNOWN
 
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from pipelines.video_line import decide
+from pipelines.video_line import decide_line as decide
 from schemas.user import CameOnline, Role, UserBanned, UserSignedUp
 from schemas.video import EndCall, EndReason
 from schemas.video_line import (

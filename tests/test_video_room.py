@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from pipelines.video_room import decide
+from pipelines.video_room import decide_room as decide
 from schemas.video import CallEnded, EndCall, EndReason, RoomOpened
 from schemas.video_room import LeaveReason, NoteParticipant, ParticipantJoined, ParticipantLeft, Room
 from tests.conftest import eventually

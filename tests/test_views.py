@@ -6,7 +6,8 @@ import threading
 from confluent_kafka import TopicPartition
 
 from infra.kafka import end_offsets
-from schemas.log.topics import FEED, USER
+from schemas.log.topics import FEED
+from schemas.user import USER
 from serving.runtime import views
 from serving.runtime.feed import Hub
 from tests.conftest import eventually

@@ -21,7 +21,7 @@ RECORDS, ACCOUNTS, PART = 12_000, 700, 500
 def test_a_poll_that_fails_half_way_leaves_nothing_and_counts_once_when_it_is_repeated(stack, monkeypatch):
     monkeypatch.setattr(worker_module, "SENT_RECORDS", PART)
     entity = entity_of("trial")
-    table: dict[type[Message], tuple[Route, ...]] = {Outcome: (Route(entity.events, attrgetter("account"), entity.partitions),)}
+    table: dict[type[Message], tuple[Route, ...]] = {Outcome: (Route(entity.events, attrgetter("account")),)}
     config = stack.config
     make_topics(config, entity.inbox, entity.events)
     make_topics(config, entity.changelog, compacted=True)

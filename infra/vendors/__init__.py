@@ -15,31 +15,31 @@ from schemas.outbox import AttemptOutcome, EffectDue, EffectKind
 from schemas.postback import Provider
 
 
-class Way(NamedTuple):
+class VendorCall(NamedTuple):
     """How an effect is done at a vendor, and how often a second the vendor wants to be asked at most."""
 
     act: Callable[[EffectDue, Config, httpx.Client], Attempt]
     per_s: float
 
 
-WAYS: Final[dict[tuple[str, str], Way]] = {
-    (EffectKind.CLOSE_ROOM, VideoProvider.AGORA): Way(agora.close_room, agora.CALLS_PER_S),
-    (EffectKind.CLOSE_ROOM, VideoProvider.TWILIO): Way(twilio.close_room, twilio.CALLS_PER_S),
-    (EffectKind.POSTBACK, Provider.SNAPCHAT): Way(snapchat.tell, snapchat.CALLS_PER_S),
-    (EffectKind.POSTBACK, Provider.APPSFLYER): Way(appsflyer.tell, appsflyer.CALLS_PER_S),
-    (EffectKind.POSTBACK, Provider.AMPLITUDE): Way(amplitude.tell, amplitude.CALLS_PER_S),
-    (EffectKind.POSTBACK, Provider.GA4): Way(ga4.tell, ga4.CALLS_PER_S),
+VENDOR_CALLS: Final[dict[tuple[str, str], VendorCall]] = {
+    (EffectKind.CLOSE_ROOM, VideoProvider.AGORA): VendorCall(agora.close_room, agora.CALLS_PER_S),
+    (EffectKind.CLOSE_ROOM, VideoProvider.TWILIO): VendorCall(twilio.close_room, twilio.CALLS_PER_S),
+    (EffectKind.POSTBACK, Provider.SNAPCHAT): VendorCall(snapchat.tell, snapchat.CALLS_PER_S),
+    (EffectKind.POSTBACK, Provider.APPSFLYER): VendorCall(appsflyer.tell, appsflyer.CALLS_PER_S),
+    (EffectKind.POSTBACK, Provider.AMPLITUDE): VendorCall(amplitude.tell, amplitude.CALLS_PER_S),
+    (EffectKind.POSTBACK, Provider.GA4): VendorCall(ga4.tell, ga4.CALLS_PER_S),
 }
 
 
-def way_of(due: EffectDue) -> Way | None:
+def vendor_call_of(due: EffectDue) -> VendorCall | None:
     """How an effect is done; None: nobody here does it."""
-    return WAYS.get((due.kind, due.provider))
+    return VENDOR_CALLS.get((due.kind, due.provider))
 
 
 def attempt(due: EffectDue, config: Config, client: httpx.Client) -> Attempt:
     """Do an effect once. Never raises: whatever happens is an attempt's outcome."""
-    way = way_of(due)
+    way = vendor_call_of(due)
     missing = missing_for(due.provider, config) if due.kind is EffectKind.POSTBACK else []
     if missing:
         return Attempt(AttemptOutcome.REFUSED, 0, f"not set: {', '.join(missing)}; set them, then redrive")

@@ -25,13 +25,13 @@ from infra.kafka import committed, end_offsets, member, read_topic, records_of
 from infra.vendors.answers import Attempt
 from pipelines.flows.process import arguments, start
 from pipelines.runtime import metrics
+from pipelines.runtime.core import Written
 from pipelines.runtime.lag import Lag
-from pipelines.runtime.transactions import STEP_S, Record, Transactions
+from pipelines.runtime.transactions import STEP_S, Transactions
 from schemas.log.base import derived_id, now
 from schemas.log.codec import decoder_of, encode, state_decoder
 from schemas.log.entity import partition_of
-from schemas.log.topics import OUTBOX
-from schemas.outbox import AttemptOutcome, Effect, EffectDue, EffectStatus, ReportAttempt
+from schemas.outbox import OUTBOX, AttemptOutcome, Effect, EffectDue, EffectStatus, ReportAttempt
 
 log = logging.getLogger("olo.dispatch")
 
@@ -107,7 +107,7 @@ class Past(NamedTuple):
         return offset < self.end and self.due.get(fact.effect) != fact.attempt
 
 
-class Lane:
+class OwedEffects:
     """One partition: `position`, the first attempt without a report; `done`, those behind it that have one; `running`."""
 
     def __init__(self, position: int, done: set[int], past: Past | None = None) -> None:
@@ -142,7 +142,7 @@ class Dispatch:
         self._transactions = Transactions(f"{NAME}-{slot}", config)
         self._consumer = member(config, NAME, slot, {"max.poll.interval.ms": 60_000})
         self._lag = Lag(NAME, self._consumer)
-        self._lanes: dict[int, Lane] = {}
+        self._lanes: dict[int, OwedEffects] = {}
         self._decode = decoder_of(OUTBOX.facts)
         self._limiter = Limiter()
         self._breaker = Breaker()
@@ -162,7 +162,7 @@ class Dispatch:
                 if behind > FAR_BEHIND or (behind and not part.offset)
                 else None
             )
-            self._lanes[part.partition] = Lane(part.offset, set(json.loads(part.metadata or "[]")), past)
+            self._lanes[part.partition] = OwedEffects(part.offset, set(json.loads(part.metadata or "[]")), past)
         consumer.assign(begins)
         metrics.PARTITIONS.labels(NAME).set(len(self._lanes))
 
@@ -225,7 +225,7 @@ class Dispatch:
             return Attempt(AttemptOutcome.FAILED, 0, "too late")
         if not self._breaker.lets(due.provider):
             return Attempt(AttemptOutcome.FAILED, 0, f"not tried: {due.provider} has not answered lately")
-        if way := vendors.way_of(due):
+        if way := vendors.vendor_call_of(due):
             self._limiter.wait(due.provider, way.per_s)
         made = vendors.attempt(due, self._config, self._client)
         self._breaker.heard(due.provider, made)
@@ -258,11 +258,11 @@ class Dispatch:
         vendors.close()
 
 
-def _position(partition: int, lane: Lane) -> TopicPartition:
+def _position(partition: int, lane: OwedEffects) -> TopicPartition:
     return TopicPartition(OUTBOX.events, partition, lane.position, json.dumps(sorted(lane.done)))
 
 
-def _report(ended: Reported) -> Record:
+def _report(ended: Reported) -> Written:
     due, attempt = ended.due, ended.attempt
     report = ReportAttempt(
         id=derived_id(due.id, "report"), at=now(), effect=due.effect, attempt=due.attempt, outcome=attempt.outcome,

@@ -13,9 +13,11 @@ from pipelines.runtime.flow import Steps, run
 from schemas.log.topics import topics
 
 
-def arguments() -> argparse.Namespace:
-    """`--slot` (which of the flow's processes this is) and `--metrics-port` (0: none)."""
+def arguments(*flows: str) -> argparse.Namespace:
+    """`--slot` (which of the flow's processes this is), `--metrics-port` (0: none) and, where there are several, the flow."""
     parser = argparse.ArgumentParser()
+    if flows:
+        parser.add_argument("flow", choices=flows)
     parser.add_argument("--slot", type=int, default=0)
     parser.add_argument("--metrics-port", type=int, default=0)
     return parser.parse_args()

@@ -25,7 +25,8 @@ from infra.kafka import member, records_of
 from pipelines.flows.process import arguments, start
 from pipelines.runtime import metrics
 from pipelines.runtime.lag import Lag
-from schemas.log.topics import DEAD_LETTERS, ENTITIES, OUTBOX
+from schemas.log.topics import DEAD_LETTERS, ENTITIES
+from schemas.outbox import OUTBOX
 from schemas.tables import LOG, PROJECTIONS, TABLES, Projection
 
 log = logging.getLogger("olo.store")
@@ -63,16 +64,16 @@ SCHEMA: Final = pa.schema(
 )
 COLUMNS: Final = [field.name for field in SCHEMA]
 
-Place = tuple[str, int]
+TopicShare = tuple[str, int]
 
 
-def _places(rows: pa.Table) -> list[tuple[Place, int, int]]:
+def _places(rows: pa.Table) -> list[tuple[TopicShare, int, int]]:
     """Each partition in the rows, with its lowest and highest offset."""
     found = rows.group_by(["topic", "partition"]).aggregate([("offset", "min"), ("offset", "max")]).to_pylist()
     return [((row["topic"], row["partition"]), row["offset_min"], row["offset_max"]) for row in found]
 
 
-def _behind(rows: pa.Table, stored: dict[Place, int]) -> pa.Table:
+def _behind(rows: pa.Table, stored: dict[TopicShare, int]) -> pa.Table:
     """The rows that lie behind what is stored."""
     places = zip(*(rows[name].to_pylist() for name in COLUMNS[:3]), strict=True)
     return rows.filter(pa.array([offset > stored.get((topic, p), -1) for topic, p, offset in places], pa.bool_()))
@@ -96,9 +97,9 @@ class Store:
         self._inserter = ThreadPoolExecutor(1, "insert")
         self._inserting: Future[None] | None = None
         self._moved = False
-        self._stored: dict[Place, int] = {}
+        self._stored: dict[TopicShare, int] = {}
         self._projected: dict[tuple[str, int], int] = {}
-        self._told: dict[Place, int] = {}
+        self._told: dict[TopicShare, int] = {}
         self._took_s = 0.0
         conf = {
             "max.poll.interval.ms": 60_000,
@@ -137,11 +138,11 @@ class Store:
             self._stored.pop((part.topic, part.partition), None)
         consumer.unassign()
 
-    def _checkpoints(self) -> dict[Place, int]:
+    def _checkpoints(self) -> dict[TopicShare, int]:
         found = self._client.query(f"SELECT topic, partition, max(offset) FROM {LOG} GROUP BY topic, partition")
         return {(topic, partition): offset for topic, partition, offset in found.result_rows}
 
-    def _projected_to(self) -> dict[Place, int]:
+    def _projected_to(self) -> dict[TopicShare, int]:
         """How far each typed table is with each partition: (table, partition) -> offset."""
         each = (f"SELECT '{one.table}', partition, max(offset) FROM {one.table} GROUP BY partition" for one in PROJECTIONS)
         found = self._client.query(" UNION ALL ".join(each))

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from msgspec import DecodeError, Struct
 
-from pipelines.runtime.lane import Decide, Lane, Routes
+from pipelines.runtime.lane import Decide, DecideTogether, Lane, Routes
 from schemas.log.base import Message, Wake, now
 from schemas.log.codec import encode, unreadable
 from schemas.log.dead_letters import DeadCause, DeadLetter
@@ -36,7 +36,7 @@ class Decider(Struct, frozen=True):
     a broadcast state, `decide(state, message, common)`."""
 
     entity: Entity
-    decide: Decide
+    decide: Decide | DecideTogether
 
 
 class Output(NamedTuple):
@@ -110,7 +110,7 @@ class Batch:
             return
         try:
             if lane.common:
-                after, told = lane.decide(state, message, lane.busy.get(lane.common, lane.shared))
+                after, told = lane.decide_together(state, message, lane.busy.get(lane.common, lane.shared))
             else:
                 after, told = lane.decide(state, message)
         except Exception as error:

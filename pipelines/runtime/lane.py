@@ -9,7 +9,7 @@ import heapq
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, Protocol, cast
 
 from msgspec import DecodeError
 
@@ -21,9 +21,23 @@ from schemas.log.topics import Route, hears, inbox_keys, routes
 # When a broadcast state changes, so many entities a batch are woken to look at it: the flow goes on deciding meanwhile.
 SWEEP: Final = 2_000
 
-Way = tuple[str, Callable[[Any], str], int]
+Destination = tuple[str, Callable[[Any], str], int]
 Routes = dict[type[Message], tuple[Route, ...]]
-Decide = Callable[..., tuple[State | None, Sequence[Message]]]
+Decision = tuple[State | None, Sequence[Message]]
+
+
+class Decide(Protocol):
+    """A pure decider: of the entity's state (None: it is unknown) and a message it makes the state after it, and messages.
+
+    Which state and messages a decider takes is its own business, and held against the map of the log by `flows.deciders`."""
+
+    def __call__(self, state: Any, message: Any, /) -> Decision: ...
+
+
+class DecideTogether(Protocol):
+    """Likewise, for an entity with a broadcast state, which all entities of a partition share."""
+
+    def __call__(self, state: Any, message: Any, common: Any, /) -> Decision: ...
 
 
 class StateError(Exception):
@@ -38,7 +52,7 @@ def _readers(
     return decoder_of(hears(entity)), state_decoder(entity.state), inbox_keys(entity)
 
 
-def _ways(entity: Entity, table: Routes) -> dict[type[Message], tuple[str, tuple[Way, ...]]]:
+def _ways(entity: Entity, table: Routes) -> dict[type[Message], tuple[str, tuple[Destination, ...]]]:
     """For each message type: the entity's own events topic, if it goes there, and all other ways."""
     return {
         type_: (
@@ -50,14 +64,14 @@ def _ways(entity: Entity, table: Routes) -> dict[type[Message], tuple[str, tuple
 
 
 @cache
-def _usual_ways(entity: Entity) -> dict[type[Message], tuple[str, tuple[Way, ...]]]:
+def _usual_ways(entity: Entity) -> dict[type[Message], tuple[str, tuple[Destination, ...]]]:
     return _ways(entity, routes())
 
 
 class Lane:
     """One entity's states in one partition, and the tables that its decisions need."""
 
-    def __init__(self, entity: Entity, decide: Decide, partition: int, table: Routes | None) -> None:
+    def __init__(self, entity: Entity, decide: Decide | DecideTogether, partition: int, table: Routes | None) -> None:
         self.entity = entity
         self.partition = partition
         self.position = 0
@@ -67,7 +81,8 @@ class Lane:
         self.busy: dict[bytes, State | None] = {}
         self.wakes_at: dict[bytes, datetime | None] = {}
         self.batch: object = None
-        self.decide = decide
+        self.decide = cast(Decide, decide)
+        self.decide_together = cast(DecideTogether, decide)
         self.decode, self.decode_state, self.keys = _readers(self.entity)
         self.ways = _usual_ways(self.entity) if table is None else _ways(self.entity, table)
         self.wakes = self.entity.state.wake_at is not State.wake_at
@@ -116,7 +131,7 @@ class Lane:
         """What the batch changed becomes the states; None forgets an entity."""
         self.settle()
         states, overlay = self.states, self.overlay
-        states.update(overlay)  # type: ignore[arg-type]
+        states.update(cast(dict[bytes, bytes], overlay))  # the forgotten ones go out below
         for key, value in overlay.items():
             if value is None:
                 del states[key]

@@ -12,6 +12,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 from infra.config import Config
 from infra.kafka import quiet
+from pipelines.runtime.core import Written
 
 # The broker aborts what a process that never came back left open.
 TRANSACTION_MS: Final = 10_000
@@ -21,8 +22,6 @@ STEP_S: Final = 6.0
 # librdkafka does not keep that limit when the broker dies under send_offsets_to_transaction: the call never returns (2.16, most
 # crashes of a broker). A process that hangs in one small request for so long says where, and ends; that costs a second or two.
 HANGS_S: Final = 5.0
-
-Record = tuple[str, int, bytes, bytes | None]
 
 
 class Stuck(Exception):  # noqa: N818 - reads as what it is
@@ -38,7 +37,7 @@ class Transactions:
         self._producer.init_transactions(2 * STEP_S)
         self._open = False
 
-    def send(self, records: Iterable[Record]) -> None:
+    def send(self, records: Iterable[Written]) -> None:
         """Hand over records (topic, partition, key, value) of the open transaction, or of a new one: they travel while the
         caller goes on, and count when `write` has committed. Errors: KafkaException, final."""
         produce = self._producer.produce
@@ -48,7 +47,7 @@ class Transactions:
         for topic, partition, key, value in records:
             produce(topic, value, key, partition)
 
-    def write(self, records: Iterable[Record], offsets: Sequence[TopicPartition], consumer: Consumer) -> None:
+    def write(self, records: Iterable[Written], offsets: Sequence[TopicPartition], consumer: Consumer) -> None:
         """Send the last records, and commit all of the transaction with a group's positions. Errors: KafkaException and Stuck,
         final."""
         producer = self._producer

@@ -1,8 +1,9 @@
 """What the map of the log is made of: topics, entities, subscriptions, and where a key belongs."""
 
-import os
 from collections.abc import Callable
+from enum import StrEnum
 from functools import cache
+from operator import attrgetter
 from typing import Any, Final
 from zlib import crc32
 
@@ -13,40 +14,93 @@ from schemas.log.base import Fact, Message, State
 DAY_S: Final = 86_400
 # How far a flow can be scaled out (a partition is one process's), and what small transactions cost: librdkafka sends a request
 # a partition, and at each record a broker looks at all partitions of the fetches that wait for it. Two are 180,000 decisions/s.
-# A deployment that wants more sets OLO_PARTITIONS before its first start: afterwards keys would move. (What is no number is
-# refused by `infra.config`, which every process reads first.)
-_GIVEN: Final = os.environ.get("OLO_PARTITIONS", "")
-PARTITIONS: Final = int(_GIVEN) if _GIVEN.isdecimal() and int(_GIVEN) else 2
+# A deployment that wants more sets OLO_PARTITIONS before its first start: afterwards keys would move.
+DEFAULT_PARTITIONS: Final = 2
 # Phones resume a feed within a week; facts are kept a month on the broker and for good in ClickHouse.
 FEED_RETENTION_S: Final = 7 * DAY_S
 EVENTS_RETENTION_S: Final = 30 * DAY_S
 
+_partitions = [DEFAULT_PARTITIONS]
+
+
+def log_partitions() -> int:
+    """How many partitions the topics of this process's log have."""
+    return _partitions[0]
+
+
+def set_log_partitions(partitions: int) -> None:
+    """Say so once, when the settings have been read and before anything is routed."""
+    _partitions[0] = partitions
+
 
 class Topic(Struct, frozen=True):
-    """A topic: `messages` are the types that it carries, `key` says in words what its records are keyed by."""
+    """A topic: `messages` are the types that it carries, `key` says in words what its records are keyed by.
+
+    `own_partitions`: how many it has whatever the log's other topics have; 0: as many as those."""
 
     name: str
     key: str
     messages: tuple[type[Message] | type[State], ...]
-    partitions: int = PARTITIONS
+    own_partitions: int = 0
     compacted: bool = False
     retention_s: int = EVENTS_RETENTION_S
 
+    @property
+    def partitions(self) -> int:
+        """How many partitions the topic has."""
+        return self.own_partitions or log_partitions()
+
+
+class Flow(StrEnum):
+    """The processes that host deciders. `money` is apart because nothing may hold up coins, `growth` because it may lag."""
+
+    MONEY = "money"
+    LIVE = "live"
+    GROWTH = "growth"
+
+
+class Hears(Struct, frozen=True):
+    """An entity takes a fact of another one: under the key that `key` gives, an attribute's name or a function; an empty key
+    means that this fact is of no concern to it. `why` says for what the entity needs the fact."""
+
+    fact: type[Fact]
+    key: str | Callable[[Any], str]
+    why: str
+
+
+class Shown(Struct, frozen=True):
+    """Phones are shown a fact: the users whose ids are in the attributes (or come of the functions) `to`."""
+
+    fact: type[Fact]
+    to: tuple[str | Callable[[Any], str], ...]
+    why: str
+
 
 class Entity(Struct, frozen=True):
-    """A decided thing: its name, the message attribute that is its key, and the types of its three topics.
+    """A decided thing: its name, the message attribute that is its key, the flow that hosts it, and the types of its topics.
 
-    `private`: its commands and states hold what analysts must not see; the store leaves its inbox out. `broadcast`: its decider
-    also sees the state under its partition's broadcast key (`broadcast_keys`): rules that all entities of a partition share."""
+    The decider of the entity `gift` is the function `decide_gift` of a module in `pipelines`. ClickHouse's typed tables over
+    its facts are the files of `schemas/tables` that select from its events topic; `raw`: why none of them does, and analysts
+    find the facts in the table `log` only. `private`: its commands and states hold what analysts must not see; the store
+    leaves its inbox out. `broadcast`: its decider also sees the state under its partition's broadcast key
+    (`broadcast_keys`): rules that all entities of a partition share."""
 
     name: str
     key: str
-    commands: tuple[type[Message], ...]
-    facts: tuple[type[Fact], ...]
+    flow: Flow
     state: type[State]
-    partitions: int = PARTITIONS
+    commands: tuple[type[Message], ...] = ()
+    facts: tuple[type[Fact], ...] = ()
+    hears: tuple[Hears, ...] = ()
+    shown: tuple[Shown, ...] = ()
+    raw: str = ""
     private: bool = False
     broadcast: bool = False
+
+    @property
+    def partitions(self) -> int:
+        """How many partitions each of its topics has."""
+        return log_partitions()
 
     @property
     def inbox(self) -> str:
@@ -71,6 +125,16 @@ class Subscription(Struct, frozen=True):
     topic: str
     key: Callable[[Any], str]
     why: str
+
+
+def subscriptions_of(entity: Entity, feed: str) -> tuple[Subscription, ...]:
+    """What an entity hears of others, and what phones are shown of it in the topic `feed`."""
+    heard = (Subscription(one.fact, entity.inbox, _key(one.key), one.why) for one in entity.hears)
+    return (*heard, *(Subscription(one.fact, feed, _key(key), one.why) for one in entity.shown for key in one.to))
+
+
+def _key(key: str | Callable[[Any], str]) -> Callable[[Any], str]:
+    return attrgetter(key) if isinstance(key, str) else key
 
 
 def partition_of(key: bytes, partitions: int) -> int:

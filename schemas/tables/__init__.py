@@ -1,12 +1,21 @@
 """The warehouse: plain SQL, desired state. `<table>.sql` makes a table, `<table>.select.sql` fills it from the log, and
-`<view>.view.sql` is what analysts ask first."""
+`<view>.view.sql` is what analysts ask first. A file in this folder is a part of the warehouse; nothing else names it.
 
+A select reads one topic, and says which by `topic = '<entity>.events'`. A comment `-- rows_each: 50` in it tells roughly to how
+many rows a record comes; without one a record is a row. Views are made behind the views that they ask.
+"""
+
+import re
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
 
 HERE: Final = Path(__file__).parent
+LOG: Final = "log"
+TOPIC: Final = re.compile(r"\btopic = '([a-z_]+\.events)'")
+ROWS_EACH: Final = re.compile(r"^-- rows_each: (\d+)$", re.MULTILINE)
 
 
 class Projection(Struct, frozen=True):
@@ -16,45 +25,30 @@ class Projection(Struct, frozen=True):
 
     table: str
     topic: str
+    select: str
     rows_each: int = 1
 
-    @property
-    def select(self) -> str:
-        """The statement without its place conditions."""
-        return (HERE / f"{self.table}.select.sql").read_text()
+
+def _projection(file: Path) -> Projection:
+    """What a select's file says. Errors: ValueError for one that does not read exactly one topic."""
+    select, table = file.read_text(), file.name.removesuffix(".select.sql")
+    topics = set(TOPIC.findall(select))
+    if len(topics) != 1:
+        raise ValueError(f"schemas/tables/{file.name} must read one topic, by topic = '<entity>.events'; it reads {topics}")
+    rows_each = ROWS_EACH.search(select)
+    return Projection(table, topics.pop(), select, int(rows_each[1]) if rows_each else 1)
 
 
-LOG: Final = "log"
-PROJECTIONS: Final = (
-    Projection("balance_entries", "account.events"),
-    Projection("calls", "call.events"),
-    Projection("bills", "bill.events"),
-    Projection("bill_steps", "bill.events", rows_each=50),
-    Projection("gifts", "gift.events"),
-    Projection("blocks", "blocks.events"),
-    Projection("favorites", "favorites.events"),
-    Projection("profiles", "profile.events"),
-    Projection("private_reads", "private_profile.events"),
-    Projection("presence", "user.events"),
-    Projection("users", "user.events"),
-    Projection("tariffs", "tariffs.events"),
-    Projection("sightings", "user.events"),
-    Projection("interactions", "pair.events"),
-    Projection("tags", "member.events"),
-    Projection("cohort_changes", "member.events"),
-    Projection("engagements", "rank.events"),
-    Projection("gallery_impressions", "viewer.events", rows_each=20),
-    Projection("pushes", "install.events"),
-    Projection("attributions", "attribution.events"),
-    Projection("conversions", "attribution.events"),
-    Projection("postbacks_forgone", "attribution.events"),
-    Projection("postback_attempts", "outbox.events"),
-)
+def _views() -> tuple[str, ...]:
+    """All views, each behind those that it asks."""
+    texts = {file.name.removesuffix(".view.sql"): file.read_text() for file in sorted(HERE.glob("*.view.sql"))}
+    asked = {name: [other for other in texts if other != name and re.search(rf"\b{other}\b", texts[name])] for name in texts}
+    return tuple(TopologicalSorter(asked).static_order())
+
+
+PROJECTIONS: Final = tuple(_projection(file) for file in sorted(HERE.glob("*.select.sql")))
 TABLES: Final = (LOG, *(projection.table for projection in PROJECTIONS))
-VIEWS: Final = (
-    "revenue_per_day", "streamer_pay_per_day", "call_lengths", "tariff_mix", "presence_hours", "user_actions",
-    "user_attributes", "cohort_membership", "postbacks", "campaign_performance", "campaign_funnel", "retention_by_cohort",
-)  # fmt: skip
+VIEWS: Final = _views()
 
 
 def ddl(table: str) -> str:

@@ -1,4 +1,5 @@
 -- From `bill.events`; `at` is when the bill was closed.
+-- rows_each: 50
 WITH JSONExtract(value, 'Tuple(call String, steps Array(Tuple(kind String, number UInt32, after_s UInt32, coins Int64,
     entry String, refusal String)))') AS b
 SELECT

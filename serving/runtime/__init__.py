@@ -1,1 +1,1 @@
-"""What serves the domains' routers: who asks, commands and their outcomes, views, the feed, errors."""
+"""What serves the domains' routers: who asks, commands and their decisions, refusals, views, look-ups, the feed, errors."""

@@ -29,6 +29,11 @@ class Caller(BaseModel, frozen=True):
     role: Role
     expires_at: float
 
+    @property
+    def is_staff(self) -> bool:
+        """Whether what belongs to others may be seen."""
+        return self.role in (Role.ADMIN, Role.SUPPORT)
+
 
 class Authenticator:
     """Verifies tokens for one Firebase project."""

@@ -1,4 +1,8 @@
-"""Commands: produce one, wait for its outcome. The answer to a client is the fact whose cause is the command.
+"""Commands: produce one, wait for its decision. The answer to a client is the fact whose cause is the command.
+
+`ask` gives that fact, of a type that the route expects, or raises: Problem, for a refusal (by the part's table) and where the
+log did not take the command; NotDecided, where the log has it and nobody has decided it in time. A route goes on behind `ask`
+only with a decision. `tell` and `note` are for commands that nobody answers, such as beats.
 
 Errors: Problem 503 `log_unreachable` when the broker has not taken the command in time. Then it is unknown whether it did, so
 the client sends the same request again under the same Idempotency-Key: it counts once.
@@ -8,11 +12,12 @@ import asyncio
 import logging
 import threading
 import uuid
+from collections.abc import Sequence
 from operator import attrgetter
-from typing import Annotated, Any, Final
+from typing import Any, Final, TypeVar, overload
 
 from confluent_kafka import KafkaError, Producer
-from fastapi import Header, Request
+from fastapi import Request
 
 from infra.config import Config
 from infra.kafka import quiet
@@ -21,12 +26,15 @@ from schemas.log.codec import encode
 from schemas.log.dead_letters import DeadLetter
 from schemas.log.entity import partition_of
 from schemas.log.topics import DEAD_LETTERS, Route, routes
+from serving.runtime.later import Later, NotDecided
+from serving.runtime.outcomes import Outcomes
 from serving.runtime.problems import Problem, unavailable
+from serving.runtime.refusals import RefusalTables
 from serving.runtime.views import Views
 
 log = logging.getLogger("olo.serving")
 
-# A client waits this long for an outcome; then it gets 202 and where to look. A healthy platform takes some 30 ms.
+# A client waits this long for a decision; then it is told where to look, or to ask again. A healthy platform takes some 30 ms.
 OUTCOME_S: Final = 2.0
 # The broker's answer takes milliseconds; a broker that restarts needs longer than any client should wait.
 DELIVERY_MS: Final = 1_500
@@ -36,20 +44,30 @@ MAX_WAITING: Final = 10_000
 DEAD: Final = Route(DEAD_LETTERS.name, attrgetter("id"), DEAD_LETTERS.partitions)
 NAMESPACE: Final = uuid.UUID("6c0f5f5e-9d3a-5b0e-8d0e-4f1f0c6f0a01")
 
+A = TypeVar("A", bound=Fact)
+B = TypeVar("B", bound=Fact)
+C = TypeVar("C", bound=Fact)
+
+
+def producer(config: Config) -> Producer:
+    """A producer for commands."""
+    conf = {
+        "enable.idempotence": True,
+        "linger.ms": 0,
+        "message.timeout.ms": DELIVERY_MS,
+        "partitioner": "consistent",
+    }
+    return Producer(quiet(config, **conf))
+
 
 class Commands:
-    """The producer of one serving process, and who waits for what."""
+    """The producer of one serving process, and who waits for what. Made in the event loop."""
 
-    def __init__(self, config: Config, views: Views, loop: asyncio.AbstractEventLoop) -> None:
-        conf = {
-            "enable.idempotence": True,
-            "linger.ms": 0,
-            "message.timeout.ms": DELIVERY_MS,
-            "partitioner": "consistent",
-        }
-        self._producer = Producer(quiet(config, **conf))
-        self._views = views
-        self._loop = loop
+    def __init__(self, producer: Producer, outcomes: Outcomes, refusals: RefusalTables) -> None:
+        self._producer = producer
+        self._waiting = outcomes.waiting
+        self._refusals = refusals
+        self._loop = asyncio.get_running_loop()
         self._routes = routes()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="producer", daemon=True)
@@ -65,30 +83,61 @@ class Commands:
         self._stop.set()
         self._thread.join(2)
 
-    async def ask(self, command: Message, *, told: str = "") -> Fact | None:
-        """Produce a command and wait for its outcome: the fact whose cause is the command, or the message `told` that it tells.
+    @overload
+    async def ask(self, command: Message, one: type[A], /, *, derived: str = "", later: Later | None = None) -> A: ...
+    @overload
+    async def ask(
+        self, command: Message, one: type[A], two: type[B], /, *, derived: str = "", later: Later | None = None
+    ) -> A | B: ...
+    @overload
+    async def ask(
+        self, command: Message, one: type[A], two: type[B], three: type[C], /, *, derived: str = "", later: Later | None = None
+    ) -> A | B | C: ...
 
-        None: not decided within OUTCOME_S. Errors: Problem 503."""
-        waiting = self._views.outcomes.waiting
-        if len(waiting) >= MAX_WAITING:
+    async def ask(self, command: Message, /, *expected: type[Fact], derived: str = "", later: Later | None = None) -> Fact:
+        """Produce a command and wait for its decision: the first fact whose cause is the command, or `derived`, which is the id
+        of the command that its decider sends on. `expected`: the types of fact that the route can tell of.
+
+        Errors: Problem for a refusal, and for a fact of another type; Problem 503; NotDecided, which answers with `later`."""
+        fact = await self._decision(command, derived, later)
+        if fact.refused is not None:
+            raise self._refusals.problem_of(fact)
+        if not isinstance(fact, expected):
+            log.error("%s was answered with %s, which its route does not expect", type(command).__name__, type(fact).__name__)
+            raise Problem(500, "unexpected_answer", f"it was decided: {type(fact).__name__}, which this server cannot tell of")
+        return fact
+
+    async def ask_all(self, commands: Sequence[Message], expected: type[A]) -> list[A]:
+        """Ask several things at once. Errors: those of `ask`, the first of them, when each command has had its answer."""
+        found = await asyncio.gather(*(self.ask(command, expected) for command in commands), return_exceptions=True)
+        facts = [one for one in found if not isinstance(one, BaseException)]
+        for error in found:
+            if isinstance(error, BaseException):
+                raise error
+        return facts
+
+    async def _decision(self, command: Message, derived: str, later: Later | None) -> Fact:
+        """The first fact that answers the command."""
+        if len(self._waiting) >= MAX_WAITING:
             raise unavailable("overloaded", "too many commands are waiting for their outcome; try again soon")
         outcome: asyncio.Future[Fact] = self._loop.create_future()
-        names = [command.id, told] if told else [command.id]
-        waiting.update(dict.fromkeys(names, outcome))
-        taken = self._produce(command)
-        taken.add_done_callback(lambda done: _fail(outcome, done.exception()))
+        causes = [command.id, derived] if derived else [command.id]
+        self._waiting.update(dict.fromkeys(causes, outcome))
         try:
+            taken = self._produce(command)
+            taken.add_done_callback(lambda done: _fail(outcome, done.exception()))
             return await asyncio.wait_for(outcome, OUTCOME_S)
         except TimeoutError:
             if not taken.done():
                 raise _unreachable("no answer in time") from None
-            return None
+            raise NotDecided(later) from None
         finally:
-            for name in names:
-                waiting.pop(name, None)
+            for cause in causes:
+                if self._waiting.get(cause) is outcome:
+                    del self._waiting[cause]
 
     async def tell(self, *commands: Message) -> None:
-        """Produce commands without an outcome; returns when the log has them. Errors: Problem 503."""
+        """Produce commands that nobody answers; returns when the log has them. Errors: Problem 503."""
         try:
             await asyncio.wait_for(asyncio.gather(*map(self._produce, commands)), OUTCOME_S)
         except TimeoutError:
@@ -140,18 +189,6 @@ def _fail(outcome: asyncio.Future[Fact], error: BaseException | None) -> None:
 
 def _unreachable(error: str) -> Problem:
     return unavailable("log_unreachable", f"the log did not take the command ({error}); send it again with the same key")
-
-
-IdempotencyKey = Annotated[
-    str,
-    Header(
-        alias="Idempotency-Key",
-        min_length=1,
-        max_length=128,
-        pattern=r"^[\x21-\x7e]+$",
-        description="Your own name for this request. The same key within a day: the same answer, and nothing more happens.",
-    ),
-]
 
 
 def request_id(caller: str, key: str) -> str:

@@ -15,7 +15,8 @@ GRACE_S: Final = 0.05
 # Keys whose last state's time is known; then all are forgotten, and at worst some answers come after GRACE_S.
 MAX_STATES: Final = 10_000
 
-Place = tuple[str, bytes]
+# A changelog, and the key of one entity's state in it.
+StateKey = tuple[str, bytes]
 
 
 class _Held(NamedTuple):
@@ -25,46 +26,46 @@ class _Held(NamedTuple):
 
 
 class Outcomes:
-    """For the event loop only. `waiting`: a command's or a told message's id -> the future of its outcome.
+    """For the event loop only. `waiting`: the id of a command, or of one that its decider sends on -> its outcome.
 
-    Places are (changelog, key); times are those of the records, in milliseconds."""
+    Times are those of the records, in milliseconds."""
 
     def __init__(self) -> None:
         self.waiting: dict[str, asyncio.Future[Fact]] = {}
-        self._states: dict[Place, int] = {}
-        self._held: dict[Place, list[_Held]] = {}
+        self._states: dict[StateKey, int] = {}
+        self._held: dict[StateKey, list[_Held]] = {}
 
     def __bool__(self) -> bool:
         """Whether anybody waits."""
         return bool(self.waiting or self._held)
 
-    def state(self, place: Place, at_ms: int) -> None:
+    def state(self, key: StateKey, at_ms: int) -> None:
         """A state is in view."""
         if len(self._states) >= MAX_STATES:
             self._states.clear()
-        self._states[place] = at_ms
-        for held in self._held.get(place, ()):
+        self._states[key] = at_ms
+        for held in self._held.get(key, ()):
             if held.at_ms <= at_ms:
                 _settle(held)
 
-    def fact(self, place: Place, at_ms: int, fact: Fact) -> None:
-        """A fact has come, of the entity with this place; the first one of a cause counts."""
+    def fact(self, key: StateKey, at_ms: int, fact: Fact) -> None:
+        """A fact has come, of the entity with this state; the first one of a cause counts."""
         outcome = self.waiting.pop(fact.cause, None)
         if outcome is None:
             return
         held = _Held(at_ms, outcome, fact)
-        if not fact.changes_state or self._states.get(place, -1) >= at_ms:
+        if not fact.changes_state or self._states.get(key, -1) >= at_ms:
             _settle(held)
             return
-        self._held.setdefault(place, []).append(held)
+        self._held.setdefault(key, []).append(held)
         asyncio.get_running_loop().call_later(GRACE_S, _settle, held)
-        outcome.add_done_callback(lambda _: self._forget(place, held))
+        outcome.add_done_callback(lambda _: self._forget(key, held))
 
-    def _forget(self, place: Place, held: _Held) -> None:
-        left = self._held[place]
+    def _forget(self, key: StateKey, held: _Held) -> None:
+        left = self._held[key]
         left.remove(held)
         if not left:
-            del self._held[place]
+            del self._held[key]
 
 
 def _settle(held: _Held) -> None:

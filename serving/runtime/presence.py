@@ -9,9 +9,9 @@ import asyncio
 from typing import Final
 
 from schemas.log.base import UserId, new_id, now
-from schemas.log.topics import CALL, LINE, USER
-from schemas.user import BEAT_EVERY_S, Beat, OpenSession
-from schemas.video import CALL_BEAT_EVERY_S, BeatCall, CallStatus
+from schemas.user import BEAT_EVERY_S, USER, Beat, OpenSession
+from schemas.video import CALL, CALL_BEAT_EVERY_S, BeatCall, CallStatus
+from schemas.video_line import LINE
 from serving.runtime.commands import Commands
 from serving.runtime.views import Views
 

@@ -21,6 +21,7 @@ from prometheus_client import Gauge
 from infra.config import Config
 from infra.kafka import AWAY, TIMEOUT_S, check_topics, ends_of, read_topic, reader, records_of
 from schemas import balance
+from schemas.balance import ACCOUNT
 from schemas.log import topics
 from schemas.log.base import State, Time
 from schemas.log.codec import decoder_of, state_decoder
@@ -30,7 +31,7 @@ from serving.runtime.outcomes import Outcomes
 
 log = logging.getLogger("olo.serving")
 
-HEARD: Final = tuple(entity for entity in topics.ENTITIES if entity is not topics.ACCOUNT)
+HEARD: Final = tuple(entity for entity in topics.ENTITIES if entity is not ACCOUNT)
 EVENTS: Final = tuple(entity.events for entity in HEARD)
 SMALL: Final = tuple(entity.changelog for entity in HEARD)
 CHANGELOGS: Final = {entity.events: entity.changelog for entity in HEARD}
@@ -140,8 +141,8 @@ class Tail:
         self._views.balances = self._restore()
         ACCOUNTS.set_function(lambda: len(self._views.balances))
         self._views.hub.positions = dict(feed)
-        goals = {place: end for place, end in ends_of(consumer, list(shown)).items() if end > shown[place]}
-        consumer.assign([TopicPartition(*place, offset) for place, offset in starts.items()])
+        goals = {partition: end for partition, end in ends_of(consumer, list(shown)).items() if end > shown[partition]}
+        consumer.assign([TopicPartition(*partition, offset) for partition, offset in starts.items()])
         log.info("%d accounts in view after %.2f s", len(self._views.balances), time.monotonic() - began)
         self._follow(consumer, goals)
         consumer.close()
@@ -156,7 +157,7 @@ class Tail:
         """Every account from the changelog."""
         decode = state_decoder(balance.Account)
         found: dict[str, Balance] = {}
-        for message in read_topic(self._config, topics.ACCOUNT.changelog):
+        for message in read_topic(self._config, ACCOUNT.changelog):
             key, value = message.key().decode(), message.value()
             if value is None:
                 found.pop(key, None)
@@ -179,5 +180,5 @@ class Tail:
     @staticmethod
     def _caught_up(consumer: Consumer, goals: dict[tuple[str, int], int]) -> bool:
         """The last records may be control records, which no message shows; positions step over them."""
-        places = consumer.position([TopicPartition(*place) for place in goals])
-        return all(place.offset >= goals[place.topic, place.partition] for place in places)
+        positions = consumer.position([TopicPartition(*partition) for partition in goals])
+        return all(position.offset >= goals[position.topic, position.partition] for position in positions)

@@ -10,8 +10,7 @@ import uuid
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from pipelines.flows.live import DECIDERS as LIVE
-from pipelines.flows.money import DECIDERS as MONEY
+from pipelines.flows.deciders import deciders
 from pipelines.runtime.core import Output
 from pipelines.runtime.simulator import EPOCH, Log, Setup, Step
 from pipelines.video_pool import NAMESPACE
@@ -22,7 +21,7 @@ from schemas.blocklist import BlockReason, BlockRule, BlockUser, Consequence, Re
 from schemas.favorites import AddFavorite, RemoveFavorite
 from schemas.gift import PutGiftItem, SendGift
 from schemas.log.base import Message
-from schemas.log.entity import PARTITIONS
+from schemas.log.entity import DEFAULT_PARTITIONS, Flow
 from schemas.user import Ban, Beat, CloseSession, OpenSession, Role, SignUp, Unban
 from schemas.video import AcceptCall, BeatCall, DeclineCall, HangUp, OfferClip, OpenRoom, PlaceCall, PlayClip
 from schemas.video_line import JoinRoulette, LeaveRoulette
@@ -245,7 +244,7 @@ def laws(log: Log) -> list[str]:
     return [*money_laws(log), *CallAudit(reader_of(log)).broken]
 
 
-SETUP = Setup((*MONEY, *LIVE), workload, laws, partitions=PARTITIONS, drift_s=0.5)
+SETUP = Setup((*deciders(Flow.MONEY), *deciders(Flow.LIVE)), workload, laws, partitions=DEFAULT_PARTITIONS, drift_s=0.5)
 
 if __name__ == "__main__":
     sys.exit(report(SETUP, int(sys.argv[1]) if len(sys.argv) > 1 else 2_000))

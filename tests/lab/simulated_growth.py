@@ -14,11 +14,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
-from pipelines import outbox
-from pipelines.flows.growth import DECIDERS as GROWTH
+from pipelines.flows.deciders import decider_of, deciders
 from pipelines.runtime.core import Batch, Core, Decider, Output
 from pipelines.runtime.simulator import EPOCH, Log, Setup, Step
-from schemas.ads import PutTracking, RecordPush, ShareHashes, Touch, TouchKind
+from schemas.ads import ATTRIBUTION, PutTracking, RecordPush, ShareHashes, Touch, TouchKind
 from schemas.balance import EntryKind, EntryRecorded, Reason
 from schemas.billing import CallKind
 from schemas.blocklist import BlockReason, UserBlocked
@@ -27,9 +26,10 @@ from schemas.interaction import RecordView, pair_of
 from schemas.log import topics
 from schemas.log.base import Message
 from schemas.log.codec import decoder_of, encode
-from schemas.log.entity import PARTITIONS, Entity, partition_of
-from schemas.outbox import EffectDue
-from schemas.panel import Cohort, Count, Counter, Not, PutCohort, PutTag, RemoveCohort, RemoveTag, Within
+from schemas.log.entity import DEFAULT_PARTITIONS, Entity, Flow, partition_of
+from schemas.outbox import OUTBOX, EffectDue
+from schemas.panel import Cohort, Count, Not, PutCohort, PutTag, RemoveCohort, RemoveTag, Within
+from schemas.panel_counters import Counter
 from schemas.postback import BOOK, Consent, ConversionKind, PostbackRule, Provider, PutPostbackRules, Value
 from schemas.user import CameOnline, UserSignedUp
 from schemas.video import CallEnded, EndReason
@@ -38,7 +38,7 @@ from tests.lab.simulated_money import report
 USERS = ("ann", "bob", "cat")
 STREAMERS = ("sue", "tia")
 SENDS = 60
-DECIDERS = (*GROWTH, Decider(topics.OUTBOX, outbox.decide))
+DECIDERS = (*deciders(Flow.GROWTH), decider_of(OUTBOX))
 RULES = (
     PostbackRule(ConversionKind.SIGN_UP, Provider.SNAPCHAT, "SIGN_UP", Consent.ADS, "snapchat"),
     PostbackRule(ConversionKind.PURCHASE, Provider.SNAPCHAT, "PURCHASE", Consent.ADS, "snapchat", Value("EUR", 0, 10_000)),
@@ -176,13 +176,13 @@ def _differences(entity: Entity, read: Records, states: dict[bytes, bytes], even
 def laws(log: Log) -> list[str]:
     """What is broken."""
     broken = unfolded(log.read)
-    decode = decoder_of(topics.OUTBOX.facts)
-    due = [fact for _, _, _, value in log.read(topics.OUTBOX.events) if isinstance(fact := decode(value or b""), EffectDue)]
+    decode = decoder_of(OUTBOX.facts)
+    due = [fact for _, _, _, value in log.read(OUTBOX.events) if isinstance(fact := decode(value or b""), EffectDue)]
     broken += [f"{effect} was due {times} times" for effect, times in Counts(fact.effect for fact in due).items() if times > 1]
     consented: dict[str, set[str]] = defaultdict(set)
-    tracked = decoder_of(topics.hears(topics.ATTRIBUTION))
+    tracked = decoder_of(topics.hears(ATTRIBUTION))
     waiting = {}
-    for _, _, _, value in log.read(topics.ATTRIBUTION.inbox):
+    for _, _, _, value in log.read(ATTRIBUTION.inbox):
         message = tracked(value or b"")
         if isinstance(message, PutTracking):
             consented[message.user] |= set(message.consents)
@@ -190,14 +190,14 @@ def laws(log: Log) -> list[str]:
         needed = next(rule.consent for rule in RULES if rule.provider == fact.provider and rule.event == fact.postback.event)
         if needed not in consented[fact.subject]:
             broken.append(f"{fact.effect} without {needed}")
-    for _, _, key, value in log.read(topics.ATTRIBUTION.changelog):
+    for _, _, key, value in log.read(ATTRIBUTION.changelog):
         waiting[key] = value
     broken += [f"{key!r} waits for ever" for key, value in waiting.items() if value and b'"waits"' in value]
     dead = sum(1 for _ in log.read("dead_letters"))
     return [*broken, f"{dead} dead letters"] if dead else broken
 
 
-SETUP = Setup(DECIDERS, workload, laws, partitions=PARTITIONS)
+SETUP = Setup(DECIDERS, workload, laws, partitions=DEFAULT_PARTITIONS)
 
 if __name__ == "__main__":
     sys.exit(report(SETUP, int(sys.argv[1]) if len(sys.argv) > 1 else 2_000))

@@ -11,19 +11,18 @@ import uuid
 from collections.abc import Iterator
 from datetime import timedelta
 
-from pipelines import user
-from pipelines.flows.money import DECIDERS as MONEY
-from pipelines.runtime.core import Decider, Output
+from pipelines.flows.deciders import decider_of, deciders
+from pipelines.runtime.core import Output
 from pipelines.runtime.simulator import EPOCH, Log, Setup, schedule_of, search, tell
 from schemas.balance import Freeze, Hold, PlaceTransfer, Post, Reason, Unfreeze, Void
 from schemas.log import topics
 from schemas.log.base import Message
 from schemas.log.codec import encode
-from schemas.log.entity import PARTITIONS, partition_of
-from schemas.user import Role, SignUp
+from schemas.log.entity import DEFAULT_PARTITIONS, Flow, partition_of
+from schemas.user import USER, Role, SignUp
 from tests.lab.proofs.auditor import Audit, Read, Row
 
-DECIDERS = (Decider(topics.USER, user.decide), *MONEY)
+DECIDERS = (decider_of(USER), *deciders(Flow.MONEY))
 USERS = 6
 SENDS = 120
 
@@ -114,7 +113,7 @@ def laws(log: Log) -> list[str]:
     return [*broken, f"{dead} dead letters"] if dead else broken
 
 
-SETUP = Setup(DECIDERS, workload, laws, partitions=PARTITIONS)
+SETUP = Setup(DECIDERS, workload, laws, partitions=DEFAULT_PARTITIONS)
 
 
 def report(setup: Setup, seeds: int) -> int:

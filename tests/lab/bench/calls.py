@@ -25,14 +25,14 @@ from infra.exposition import total
 from infra.kafka import end_offsets, quiet, reader
 from infra.platform import free_port
 from schemas.balance import Credit, OpenAccount, Reason, coins_account, earnings_account
-from schemas.billing import BOOK, CallKind, PublishTariff, Rule
+from schemas.billing import BILL, BOOK, CallKind, PublishTariff, Rule
 from schemas.billing_rating import Checkpoint, Side
 from schemas.log.base import AccountId, Message, UserId, now
 from schemas.log.codec import encode
 from schemas.log.entity import partition_of
-from schemas.log.topics import BILL, CALL, routes
+from schemas.log.topics import routes
 from schemas.user import BEAT_EVERY_S, Beat, OpenSession, Role, SignUp
-from schemas.video import CALL_BEAT_EVERY_S, AcceptCall, BeatCall, HangUp, PlaceCall
+from schemas.video import CALL, CALL_BEAT_EVERY_S, AcceptCall, BeatCall, HangUp, PlaceCall
 from tests.lab.bench.ground import ground
 
 AT_ONCE: Final = (100, 1_000, 10_000)

@@ -13,12 +13,12 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 
+from schemas.favorites import FAVORITES
 from schemas.gallery import Boost, BoostKind, GalleryRules, Order
 from schemas.log.base import now
-from schemas.log.topics import FAVORITES, LINE, PROFILE, USER
-from schemas.profile import Profile
-from schemas.user import Role, User
-from schemas.video_line import Line
+from schemas.profile import PROFILE, Profile
+from schemas.user import USER, Role, User
+from schemas.video_line import LINE, Line
 from serving.gallery_room import Room, Rooms
 from serving.runtime.feed import Hub
 from serving.runtime.views import Views

@@ -23,7 +23,7 @@ from infra.broker import BRIEF
 from infra.config import Config, load
 from infra.kafka import end_offsets, quiet, reader
 from infra.platform import Platform
-from schemas.log.entity import PARTITIONS, partition_of
+from schemas.log.entity import log_partitions, partition_of
 from tests.lab.percentiles import percentile
 
 PATIENCE_S: Final = 300.0
@@ -49,7 +49,7 @@ def ground(*, warehouse: bool = False) -> Iterator[Config]:
 def make_topics(config: Config, *names: str, compacted: bool = False) -> None:
     """Fresh topics."""
     policy = {"cleanup.policy": "compact"} if compacted else {}
-    new = [NewTopic(name, PARTITIONS, 1, config=policy) for name in names]
+    new = [NewTopic(name, log_partitions(), 1, config=policy) for name in names]
     admin = AdminClient(quiet(config))  # it must live as long as its futures
     for future in admin.create_topics(new).values():
         future.result(30)
@@ -62,7 +62,7 @@ def fill(config: Config, topic: str, records: Iterable[tuple[bytes, bytes]]) -> 
     for key, value in records:
         while True:
             try:
-                producer.produce(topic, value, key, partition_of(key, PARTITIONS))
+                producer.produce(topic, value, key, partition_of(key, log_partitions()))
                 break
             except BufferError:
                 producer.poll(0.05)
@@ -74,13 +74,13 @@ def fill(config: Config, topic: str, records: Iterable[tuple[bytes, bytes]]) -> 
 def written(config: Config, topic: str) -> Callable[[], int]:
     """How many records a topic without transactions holds."""
     consumer = reader(config, committed=False)
-    return lambda: sum(end_offsets(consumer, topic, range(PARTITIONS)).values())
+    return lambda: sum(end_offsets(consumer, topic, range(log_partitions())).values())
 
 
 def committed(config: Config, group: str, topic: str) -> Callable[[], int]:
     """How many records of a topic a group has committed."""
     consumer = Consumer(quiet(config, **{"group.id": group, "isolation.level": "read_uncommitted"}))
-    parts = [TopicPartition(topic, partition) for partition in range(PARTITIONS)]
+    parts = [TopicPartition(topic, partition) for partition in range(log_partitions())]
 
     def count() -> int:
         try:

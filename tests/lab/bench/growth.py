@@ -10,20 +10,19 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Final
 
-from schemas.ads import RecordPush, Touch, TouchKind
-from schemas.interaction import RecordView, pair_of
+from schemas.ads import ATTRIBUTION, INSTALL, RecordPush, Touch, TouchKind
+from schemas.interaction import PAIR, RecordView, pair_of
 from schemas.log.base import Message, UserId, now
 from schemas.log.codec import encode
 from schemas.log.entity import Entity, broadcast_keys
-from schemas.log.topics import ATTRIBUTION, INSTALL, MEMBER, PAIR
 from schemas.panel import (
+    MEMBER,
     All,
     Attribute,
     Cohort,
     CohortBook,
     Count,
     CountAction,
-    Counter,
     Is,
     Moment,
     Not,
@@ -32,6 +31,7 @@ from schemas.panel import (
     Some,
     Within,
 )
+from schemas.panel_counters import Counter
 from schemas.user import Role, UserSignedUp
 from tests.lab.bench.ground import committed, fill, ground, rate
 
@@ -95,7 +95,7 @@ def _measure(entity: Entity, key: str, messages: list[Message]) -> float:
     """A broker of its own, its inbox filled, and the flow over it."""
     with ground() as config:
         total = fill(config, entity.inbox, ((getattr(one, key).encode(), encode(one)) for one in messages))
-        return rate(committed(config, "growth", entity.inbox), total, ["-m", "pipelines.flows.growth"], config)
+        return rate(committed(config, "growth", entity.inbox), total, ["-m", "pipelines.flows.host", "growth"], config)
 
 
 def _joins(chance: random.Random, pairs: int) -> list[tuple[Entity, str, Message]]:
@@ -119,7 +119,7 @@ def _attributions(pairs: int) -> float:
         for entity in (INSTALL, ATTRIBUTION):
             fill(config, entity.inbox, ((key.encode(), encode(one)) for which, key, one in messages if which is entity))
         decided = committed(config, "growth", ATTRIBUTION.inbox)
-        return rate(decided, 2 * pairs, ["-m", "pipelines.flows.growth"], config) / 2
+        return rate(decided, 2 * pairs, ["-m", "pipelines.flows.host", "growth"], config) / 2
 
 
 def main(tell: Callable[[str], None], scale: float) -> None:

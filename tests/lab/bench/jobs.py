@@ -14,7 +14,7 @@ from msgspec import Struct, json
 
 from infra.config import Config, load
 from schemas.log.base import Fact, Message, State, now
-from schemas.log.entity import Entity
+from schemas.log.entity import Entity, Flow
 from schemas.log.topics import Route
 
 BATCH: Final = 10_000
@@ -65,7 +65,7 @@ def decide(book: Book | None, command: Command) -> tuple[Book, tuple[Outcome, ..
 
 def entity_of(name: str) -> Entity:
     """The job as an entity: topics <name>.inbox, .events, .state."""
-    return Entity(name, "account", (Command,), (Outcome,), Book)
+    return Entity(name, key="account", flow=Flow.MONEY, state=Book, commands=(Command,), facts=(Outcome,))
 
 
 def host(topic: str, group: str, config: Config) -> None:
@@ -77,7 +77,7 @@ def host(topic: str, group: str, config: Config) -> None:
     from pipelines.runtime.worker import Worker
 
     entity = entity_of(topic.removesuffix(".inbox"))
-    table: dict[type[Message], tuple[Route, ...]] = {Outcome: (Route(entity.events, attrgetter("account"), entity.partitions),)}
+    table: dict[type[Message], tuple[Route, ...]] = {Outcome: (Route(entity.events, attrgetter("account")),)}
     run(group, Worker(group, 0, Core([Decider(entity, decide)], table), config))
 
 

@@ -15,11 +15,10 @@ from confluent_kafka import Producer, TopicPartition
 from infra import tokens
 from infra.config import Config
 from infra.kafka import end_offsets, quiet, reader
-from schemas.balance import Credit, OpenAccount, Reason, coins_account
+from schemas.balance import ACCOUNT, Credit, OpenAccount, Reason, coins_account
 from schemas.log.base import AccountId, now
 from schemas.log.codec import encode
 from schemas.log.entity import partition_of
-from schemas.log.topics import ACCOUNT
 from tests.lab.bench.ground import percentiles
 from tests.lab.percentiles import percentile
 from tests.lab.stage import Stage

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 import psutil
 
 from infra.config import load
-from schemas.balance import Account
+from schemas.balance import ACCOUNT, Account
 from schemas.log.base import now
 from schemas.log.codec import encode
-from schemas.log.topics import ACCOUNT
+from schemas.log.entity import Flow
 from tests.lab.bench.ground import fill, ground
 
 ACCOUNTS = 1_000_000
@@ -44,7 +44,7 @@ def measured() -> str:
     """In a process of its own: seconds to read, seconds to restore, bytes grown, entities held."""
     import time
 
-    from pipelines.flows.money import DECIDERS
+    from pipelines.flows.deciders import deciders
     from pipelines.runtime.core import Core
     from pipelines.runtime.worker import Worker
 
@@ -56,7 +56,7 @@ def measured() -> str:
     read_s = time.monotonic() - began
     process = psutil.Process()
     before = process.memory_info().rss
-    worker = Worker("money", 0, Core(DECIDERS), config)
+    worker = Worker("money", 0, Core(deciders(Flow.MONEY)), config)
     began = time.monotonic()
     while not worker.core.lanes:
         worker.poll()

@@ -7,10 +7,9 @@ import pyarrow as pa
 
 from infra.clickhouse import connect
 from infra.config import Config
-from schemas.balance import EntryKind, EntryRecorded
+from schemas.balance import ACCOUNT, EntryKind, EntryRecorded
 from schemas.log.base import now
 from schemas.log.codec import encode
-from schemas.log.topics import ACCOUNT
 from tests.lab.bench.ground import fill, ground, rate
 
 ROWS = 1_000_000

@@ -1,0 +1,37 @@
+"""What routes of several domains look up in the views: a user's role, country and tags, and a call that the caller may see."""
+
+from fastapi import Request
+
+from schemas.panel import MEMBER
+from schemas.user import USER, Role
+from schemas.video import CALL, Call, CallRefusal
+from serving.runtime.auth import Caller
+from serving.runtime.commands import views_of
+from serving.runtime.refusals import refusal_of
+from serving.runtime.views import Views
+
+
+def role_of(views: Views, user: str, otherwise: Role) -> Role:
+    """The role that a user signed up with; `otherwise` that of somebody unknown."""
+    known = views.of(USER).get(user)
+    return known.role if known else otherwise
+
+
+def country_of(views: Views, user: str) -> str:
+    """The country that a user signed up from; empty where nobody knows."""
+    known = views.of(USER).get(user)
+    return known.country if known else ""
+
+
+def tags_of(views: Views, user: str) -> tuple[str, ...]:
+    """All tags of a user, for rules that look at them."""
+    member = views.of(MEMBER).get(user)
+    return tuple(sorted(member.all_tags)) if member else ()
+
+
+def call_of(request: Request, call: str, caller: Caller) -> Call:
+    """A call that the caller may see. Errors: Problem 404."""
+    state: Call | None = views_of(request).of(CALL).get(call)
+    if state is None or not (caller.is_staff or caller.user in (state.caller, state.callee)):
+        raise refusal_of(request, CallRefusal.CALL_UNKNOWN)
+    return state

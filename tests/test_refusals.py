@@ -1,0 +1,93 @@
+"""Every refusal that a client can be told has its row, and every row can be told. Without a broker."""
+
+import ast
+from enum import StrEnum
+from pathlib import Path
+from typing import get_type_hints
+
+import pytest
+
+from schemas.balance import Refusal
+from schemas.gift import GiftRefusal
+from schemas.log.base import Fact, State
+from schemas.log.topics import ENTITIES
+from schemas.video_line import LineRefusal
+from serving.parts import parts
+from serving.runtime.refusals import RefusalTables, fields_in
+
+SERVING = Path(__file__).parent.parent / "serving"
+# Members of an enumeration that clients are told of, which no command of serving is ever answered with.
+INTERNAL = {
+    LineRefusal.BLOCKED: "roulette is joined without a peer; calls and gifts hear of a block, and tell it in their own words",
+    Refusal.HOLD_UNKNOWN: "a transfer holds no coins, and asks for none that are held: only bills do",
+    Refusal.HOLD_EXISTS: "likewise",
+    Refusal.HOLD_EXPIRES_IN_PAST: "likewise",
+    Refusal.HOLD_EXCEEDED: "likewise",
+    Refusal.TOO_MANY_HOLDS: "likewise",
+}
+
+
+def name(refusal):
+    """Members of two enumerations may be equal: they are strings."""
+    return f"{type(refusal).__name__}.{refusal.name}"
+
+
+def enumerations(type_):
+    """The enumerations of the field `refusal`, of a fact or of a state within it."""
+    for field, hint in get_type_hints(type_).items():
+        for one in (hint, *getattr(hint, "__args__", ())):
+            if isinstance(one, type) and issubclass(one, State):
+                yield from enumerations(one)
+            elif field == "refusal" and isinstance(one, type) and issubclass(one, StrEnum):
+                yield one
+
+
+def told():
+    """Enumeration -> the facts by which a command that serving sends can be refused with it."""
+    names = {node.id for file in SERVING.rglob("*.py") for node in ast.walk(ast.parse(file.read_text())) if is_name(node)}
+    asked = [entity for entity in ENTITIES if names & {command.__name__ for command in entity.commands}]
+    refusing = [fact for entity in asked for fact in entity.facts if fact.refused is not Fact.refused]
+    found = {}
+    for fact in refusing:
+        kinds = list(enumerations(fact))
+        assert kinds, f"{fact.__name__} refuses, and has no enumeration"
+        for kind in kinds:
+            found.setdefault(kind, []).append(fact)
+    return found
+
+
+def is_name(node):
+    return isinstance(node, ast.Name)
+
+
+TOLD = told()
+TABLES = RefusalTables(part.refused for part in parts())
+ROWS = [(refusal, row) for table in TABLES.rows.values() for refusal, row in table.items()]
+
+
+def test_every_refusal_has_a_row_but_for_the_internal_ones():
+    without = {name(one) for kind in TOLD for one in kind if one not in TABLES.rows.get(kind, {})}
+    assert without == set(map(name, INTERNAL))
+
+
+def test_every_row_can_be_told():
+    assert TABLES.rows.keys() <= TOLD.keys()
+
+
+@pytest.mark.parametrize(("refusal", "row"), ROWS, ids=[name(refusal) for refusal, _ in ROWS])
+def test_a_row_is_an_error_whose_words_name_fields_of_the_fact(refusal, row):
+    status, words, *retry_after_s = row
+    assert 400 <= status < 500 or (status == 503 and retry_after_s)
+    for field in fields_in(words):
+        assert field not in ("id", "at", "cause")
+        assert any(hasattr(fact, field) for fact in TOLD[type(refusal)])
+
+
+def test_no_table_has_two_rows_for_one_refusal():
+    for part in parts():
+        tree = ast.parse((SERVING.parent / f"{part.name.replace('.', '/')}.py").read_text())
+        tables = [node for node in tree.body if isinstance(node, ast.AnnAssign) and node.target.id == "REFUSED"]
+        assert sum(len(table.value.keys) for table in tables) == len(part.refused), part.name
+    row = {GiftRefusal.SAME_USER: (409, "you cannot give yourself a gift")}
+    with pytest.raises(ValueError, match="SAME_USER"):
+        RefusalTables([row, {GiftRefusal.SAME_USER: (404, "another word for it")}])

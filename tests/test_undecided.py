@@ -1,0 +1,165 @@
+"""No answer without a decision: while the flows stand still, no write of the API claims success; then everything goes on."""
+
+import os
+import re
+import signal
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+from serving.runtime.commands import request_id
+from tests.conftest import eventually
+from tests.test_ads_pushes import pushed
+
+FLOWS = ("money-", "live-", "growth-")
+WRITES = ("post", "put", "patch", "delete")
+# What answers although nobody decides, and why that claims nothing.
+UNANSWERED = {
+    "post /v1/sessions/{session}/beat": "nothing is decided on a beat: the log has it",
+    "post /v1/webhooks/agora": "a notice is noted when the log has it; what its room makes of it is told to nobody",
+    "post /v1/webhooks/twilio": "likewise",
+    "post /v1/admin/cohorts/preview": "writes nothing",
+    "post /v1/admin/tariffs/preview": "writes nothing",
+}
+# Was called a success while the live flow stood still: whose request it is, and its answer when it is decided.
+ONCE_SUCCESS = [
+    ("user", "put", "/v1/blocks/{me}", {"reason": "spam"}, 409, "same_user"),
+    ("user", "put", "/v1/profile", {"name": "Bob"}, 200, None),
+    ("user", "delete", "/v1/sessions/unknown", None, 404, "session_unknown"),
+    ("admin", "put", "/v1/admin/gifts/evil", {"price_coins": 1, "share_coins": 2}, 422, "share_above_price"),
+    ("admin", "put", "/v1/admin/bans/nobody", {"reason": "rude"}, 404, "user_unknown"),
+    ("admin", "post", "/v1/admin/reviews/nobody/unknown", {"upheld": True}, 404, "review_unknown"),
+]
+
+
+@contextmanager
+def standing_still(stack):
+    """Whoever decides is stopped, but not ended."""
+    pids = [child["pid"] for child in stack.endpoints["children"] if child["role"].startswith(FLOWS)]
+    assert len(pids) >= len(FLOWS)
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+def bodies(bob, sue, admin):
+    """The body of each write that takes one; what all share, such as rules, is put as it is."""
+
+    def known(path):
+        return {name: value for name, value in admin.get(path).json().items() if name != "version"}
+
+    rule = {"rule": "is", "field": "country", "values": ["XU"]}
+    return {
+        "post /v1/sessions": {"device": "phone"},
+        "post /v1/calls": {"to": sue},
+        "post /v1/gifts": {"to": sue, "gift": "undecided"},
+        "post /v1/admin/grants": {"account": f"{bob}/coins", "coins": 5},
+        "post /v1/admin/transfers": {"payer": f"{bob}/coins", "payee": f"{sue}/coins", "coins": 5},
+        "post /v1/admin/groups/{group}": {"users": [bob, sue]},
+        "post /v1/admin/reviews/{user}/{case}": {"upheld": True},
+        "put /v1/admin/bans/{user}": {"reason": "rude"},
+        "put /v1/admin/block-rules": known("/v1/admin/block-rules"),
+        "put /v1/admin/cohorts/{cohort}": {"rule": rule, "tag": "undecided"},
+        "put /v1/admin/gallery/{role}": known("/v1/admin/gallery")["user"],
+        "put /v1/admin/gifts/{item}": {"price_coins": 5, "share_coins": 2},
+        "put /v1/admin/postbacks/rules": known("/v1/admin/postbacks/rules"),
+        "put /v1/admin/settings": known("/v1/settings"),
+        "put /v1/admin/tariffs/{tariff}": {"rule": {"kind": "clip", "country": "XU"}, "payer": {}, "earner": {}},
+        "put /v1/blocks/{user}": {"reason": "spam"},
+        "put /v1/clips/{clip}": {"title": "hello", "url": "https://example.com/v.mp4", "duration_s": 60},
+        "put /v1/profile": {"name": "Bob"},
+        "put /v1/profile/private": {"legal_name": "Bob B."},
+        "put /v1/tracking": {"consents": ["ads"]},
+        "post /v1/webhooks/appsflyer": pushed(f"af-{uuid.uuid4().hex[:8]}"),
+    }  # fmt: skip
+
+
+@pytest.fixture
+def scene(phones, admin, stack):
+    """For each write of the API's document a request that would be decided; a call rings, which commands can be sent to."""
+    bob, sue = phones()
+    clip = bodies(bob.user, sue.user, admin)["put /v1/clips/{clip}"]
+    assert sue.api.put("/v1/profile/private", json={"legal_name": "Susan S."}).status_code == 200
+    assert sue.api.put(f"/v1/clips/clip-{sue.user}", json=clip).status_code == 200
+    call = bob.call(sue).json()["call"]
+    values = {
+        "user": sue.user, "call": call, "session": f"feed-{bob.user}", "role": "user", "case": "unknown",
+        **dict.fromkeys(("cohort", "group", "item", "tag", "tariff"), "undecided"), "clip": f"clip-{sue.user}",
+    }  # fmt: skip
+    given = bodies(bob.user, sue.user, admin)
+    document = httpx.get(f"{stack.http}/openapi.json").json()["paths"]
+    requests = {}
+    for path, methods in document.items():
+        for method in [found for found in WRITES if found in methods and f"{found} {path}" not in UNANSWERED]:
+            operation = f"{method} {path}"
+            api = admin if path.startswith("/v1/admin") else sue.api if operation == "put /v1/clips/{clip}" else bob.api
+            required = methods[method].get("requestBody", {}).get("required")
+            assert operation in given or not required, f"{operation} has no example"
+            filled = re.sub(r"\{(\w+)\}", lambda found: values[found[1]], path)
+            requests[operation] = (api, method, filled, given.pop(operation, None))
+    assert not given, "examples of what is no write of the API"
+    reading = f"/v1/admin/profiles/{sue.user}/private?reason=ticket"
+    requests["get /v1/admin/profiles/{user}/private"] = (admin, "get", reading, None)
+    return bob, requests, document
+
+
+def send(api, method, path, body):
+    headers = {"Idempotency-Key": f"{method}:{path}", "X-AppsFlyer-Token": "push-token"}
+    return api.client.request(method, path, json=body, headers=headers)
+
+
+def assert_nothing_is_claimed(operation, api, answer, document):
+    """202 with somewhere to look, just where the document says so; else 503, a problem that says when to come again."""
+    method, path = operation.split()
+    declared = "Location" in document[path][method]["responses"].get("202", {}).get("headers", {})
+    assert answer.status_code == (202 if declared else 503), f"{operation}: {answer.status_code} {answer.text}"
+    if not declared:
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert (answer.json()["code"], answer.headers["retry-after"]) == ("not_decided", "1"), operation
+        return
+    looked = api.get(answer.headers["location"])
+    assert looked.status_code in (200, 404), f"{operation}: {looked.text}"
+    assert looked.status_code == 200 or looked.headers["content-type"] == "application/problem+json"
+
+
+def test_nobody_claims_success_while_the_flows_stand_still_and_then_all_goes_on(stack, scene, admin, new_user):
+    bob, requests, document = scene
+    who = {"user": bob.api, "admin": admin}
+    once = [(who[role], method, path.format(me=bob.user), body) for role, method, path, body, *_ in ONCE_SUCCESS]
+    locations = []
+    with ThreadPoolExecutor(len(requests) + len(once)) as threads, standing_still(stack):
+        answers = list(threads.map(lambda request: send(*request), [*requests.values(), *once]))
+        for (operation, (api, *_)), answer in zip(requests.items(), answers, strict=False):
+            assert_nothing_is_claimed(operation, api, answer, document)
+            locations += [(api, answer.headers["location"])] if answer.status_code == 202 else []
+        assert {(answer.status_code, answer.json()["code"]) for answer in answers[len(requests) :]} == {(503, "not_decided")}
+    for api, location in locations:
+        eventually(lambda api=api, location=location: api.get(location).status_code == 200)
+    for request, (*_, status, code) in zip(once, ONCE_SUCCESS, strict=True):
+        answer = eventually(lambda request=request: (found := send(*request)).status_code != 503 and found)
+        assert (answer.status_code, answer.json().get("code")) == (status, code)
+    assert eventually(lambda: admin.delete("/v1/admin/cohorts/undecided").status_code in (204, 404))
+    ann = new_user()
+    assert admin.place("/v1/admin/grants", account=f"{ann.user}/coins", coins=5).status_code == 201
+
+
+def test_what_became_of_a_gift_is_told_to_both_sides_and_staff(phones, admin, new_user):
+    bob, sue = phones(coins=10)
+    assert admin.put("/v1/admin/gifts/lily", json={"price_coins": 10, "share_coins": 4}).status_code == 200
+    sent = bob.api.place("/v1/gifts", to=sue.user, gift="lily")
+    short = bob.api.place("/v1/gifts", "short", to=sue.user, gift="lily")
+    assert (sent.status_code, short.status_code) == (201, 402)
+    for api in (bob.api, sue.api, admin):
+        assert api.get(sent.headers["location"]).json() == sent.json()
+    stranger = new_user().get(sent.headers["location"])
+    assert (stranger.status_code, stranger.json()["code"]) == (404, "gift_not_found")
+    assert bob.api.get("/v1/gifts/unknown").json()["code"] == "gift_not_found"
+    refused = bob.api.get(f"/v1/gifts/{request_id(bob.user, 'gift short')}").json()
+    assert (refused["status"], refused["refusal"], refused["price_coins"]) == ("refused", "insufficient_coins", 0)
