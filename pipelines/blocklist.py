@@ -174,7 +174,7 @@ def _undo(case: Case, message: Review) -> tuple[Message, ...]:
 # --- the rules --------------------------------------------------------------------------------------------------------------
 
 
-def decide_rules(rulebook: Rulebook | None, message: RulebookInbox) -> tuple[Rulebook | None, Sequence[Message]]:
+def decide_rulebook(rulebook: Rulebook | None, message: RulebookInbox) -> tuple[Rulebook | None, Sequence[Message]]:
     """Decide one message of the rulebook's inbox: the last word holds."""
     if not isinstance(message, PublishRules):
         return rulebook, ()

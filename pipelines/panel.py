@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from schemas.ads import UserAttributed
 from schemas.balance import EntryRecorded, Reason, owner_of
 from schemas.log.base import Message, UserId, Wake, derive, reply, same_fields, unix_minute
-from schemas.log.entity import PARTITIONS, broadcast_keys
+from schemas.log.entity import broadcast_keys, log_partitions
 from schemas.panel import (
     MAX_COHORTS,
     MAX_TAGS,
@@ -74,7 +74,7 @@ def decide_cohorts(book: CohortBook | None, message: BookInbox) -> tuple[CohortB
         after = CohortBook(version, others)
         fact = CohortRemoved(**reply(message), **same_fields(message, CohortRemoved), version=version)
     shares = [
-        ShareCohorts(**derive(message, f"to/{key}"), user=UserId(key), shared=after) for key in broadcast_keys(PARTITIONS)
+        ShareCohorts(**derive(message, f"to/{key}"), user=UserId(key), shared=after) for key in broadcast_keys(log_partitions())
     ]
     return after, (fact, *shares)
 

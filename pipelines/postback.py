@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from schemas.ads import ShareRules
 from schemas.log.base import Message, UserId, Wake, derive, reply
-from schemas.log.entity import PARTITIONS, broadcast_keys
+from schemas.log.entity import broadcast_keys, log_partitions
 from schemas.postback import PostbackBook, PostbackRulesPut, RulesInbox
 
 
@@ -17,5 +17,7 @@ def decide_postback_rules(book: PostbackBook | None, message: RulesInbox) -> tup
     put = PostbackRulesPut(
         **reply(message), book=message.book, rules=after.rules, version=after.version, by=message.by
     )  # fmt: skip
-    shares = [ShareRules(**derive(message, f"to/{key}"), user=UserId(key), shared=after) for key in broadcast_keys(PARTITIONS)]
+    shares = [
+        ShareRules(**derive(message, f"to/{key}"), user=UserId(key), shared=after) for key in broadcast_keys(log_partitions())
+    ]
     return after, (put, *shares)

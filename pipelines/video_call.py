@@ -82,7 +82,7 @@ def decide_call(call: Call | None, message: CallInbox) -> Decision:
         return _place(message) if isinstance(message, PlaceCall) else _unknown(message)
     if call.status is CallStatus.CONNECTED and (over := _overdue(call, message.at)):
         ended, messages = _end(call, message, *over)
-        after, more = decide(ended, message) if not isinstance(message, Wake) else (ended, ())
+        after, more = decide_call(ended, message) if not isinstance(message, Wake) else (ended, ())
         return after, (*messages, *more)
     match message:
         case PlaceCall():

@@ -9,8 +9,9 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-from schemas.balance import EntryRecorded
+from schemas.balance import EntryRecorded, Reason, owner_of
 from schemas.log.base import Fact, Fields, Id, Message, Refused, State, Time, Wake
+from schemas.log.entity import Entity, Flow, Hears, Shown
 from schemas.user import PeerCommand, PeerFact, Role, User_, UserCommand, UserFact, UserSignedUp
 
 PENALTIES: Final = "@penalties"

@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import Final
 
 from schemas.log.base import Refused, State, Time, UserId, Wake
+from schemas.log.entity import Entity, Flow, Hears, Shown
 from schemas.user import CameOnline, PeerCommand, PeerFact, User_, UserCommand, UserFact
 
 # A person likes dozens; each is a line in one state.

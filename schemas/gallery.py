@@ -15,6 +15,7 @@ from schemas.billing import CallKind
 from schemas.blocklist import BlockReason, UserBlocked
 from schemas.gift import GiftSent
 from schemas.log.base import Fact, Fields, Message, State, UserId, Wake
+from schemas.log.entity import Entity, Flow, Hears
 from schemas.log.windows import expires_at
 from schemas.user import Role, Short, User_
 from schemas.video import CallEnded

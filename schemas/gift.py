@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta
 
-from schemas.balance import AccountRefused, EntryRecorded
+from schemas.balance import AccountRefused, EntryRecorded, Reason, paid_for
 from schemas.log.base import (
     MAX_COINS,
     AccountId,
@@ -22,6 +22,7 @@ from schemas.log.base import (
     UserId,
     Wake,
 )
+from schemas.log.entity import Entity, Flow, Hears, Shown
 from schemas.user import Short, User_
 from schemas.video_line import GiftAdmitted
 

@@ -12,6 +12,7 @@ from typing import Annotated, Final
 from msgspec import Meta
 
 from schemas.log.base import Fact, Fields, Id, Message, State, Time, Wake
+from schemas.log.entity import Entity, Flow, Hears
 from schemas.postback import Postback
 from schemas.video import CallEnded
 

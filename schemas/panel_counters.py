@@ -23,21 +23,22 @@ class Counter(StrEnum):
     COINS_BOUGHT = "coins_bought"
 
 
-# Plain strings are looked up, and written, faster than members of an enumeration.
+# A plain string is looked up and written faster than a member of an enumeration.
 COUNTERS: Final = {counter: str(counter.value) for counter in Counter}
 
-# A window is a number of minutes, hours or days; what happened is kept in buckets of all three, so that a rule that is saved
-# today looks back as far as any. Unit: minutes a bucket, how many are kept. A bucket's number is Unix minutes // its size:
-# between 1990 and 2240 no minute's number is an hour's, no hour's a day's, so that one table holds all three.
+# A window is a number of minutes, hours or days. Each action is counted in buckets of all three units, so that a rule that is
+# saved today looks back as far as an old one. By unit: how many minutes a bucket has, and how many buckets are kept. A bucket's
+# number is the Unix minute divided by the bucket's size: between 1990 and 2240 the numbers of the three units lie far enough
+# apart for one table to hold them all.
 UNITS: Final = {"m": (1, 120), "h": (60, 72), "d": (1_440, 90)}
 FIRST_MINUTE: Final = 10_519_200
-# A table this long is looked through for what has left every window.
+# A table that is longer than this is searched for buckets that have left every window.
 LONG_TABLE: Final = 48
 WINDOW: Final = re.compile(r"([1-9][0-9]{0,3})([mhd])")
 
 Buckets = dict[int, int]
 _read: Final = msgspec.json.Decoder(Buckets).decode
-# A counter's buckets, not yet read.
+# A counter's buckets, as JSON that was not read yet.
 Held = Annotated[Raw, Meta(extra_json_schema=msgspec.json.schema(Buckets))]
 
 Window = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,3}[mhd]$", description="30m, 24h, 7d: at most 120m, 72h, 90d")]
@@ -58,14 +59,14 @@ def parse_window(window: str) -> tuple[str, int]:
 
 
 def buckets_of(held: Raw | Buckets | None) -> Buckets:
-    """A counter's buckets as a member holds them: a table of one's own."""
+    """The buckets of a counter that a member holds, as a table that the caller may change."""
     if held is None:
         return {}
     return _read(held) if type(held) is Raw else dict(held)
 
 
 def count(buckets: Buckets, minute: int, amount: int) -> Buckets:
-    """Counts `amount` in this minute, its hour and its day, and returns the buckets: the same table, or a shorter one."""
+    """Counts `amount` in this minute, its hour and its day. Returns the same table, or a shorter one without old buckets."""
     hour, day = minute // 60, minute // 1_440
     before, get = len(buckets), buckets.get
     buckets[minute] = get(minute, 0) + amount

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Final
 from msgspec import Meta
 
 from schemas.log.base import Fields, Refused, State, Time, UserId, Wake
+from schemas.log.entity import Entity, Flow
 from schemas.user import Short, User_, UserCommand, UserFact
 
 MAX_PHOTOS: Final = 10

@@ -12,6 +12,7 @@ from msgspec import Meta
 from schemas.billing import BillOpened, BillRefused, CallId, CallKind, Tariff, TariffSelected, Traits
 from schemas.billing_rating import MAX_CALL_S
 from schemas.log.base import Fact, Fields, Id, Message, MessageId, Refused, State, Time, UserId, Wake
+from schemas.log.entity import Entity, Flow, Hears, Shown
 from schemas.user import Role, Short, User_
 from schemas.video_line import LineRefused, LineSeized
 

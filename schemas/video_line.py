@@ -5,6 +5,7 @@ from typing import Final
 
 from schemas.billing import CallId
 from schemas.log.base import Fact, Fields, Id, Message, Refused, State, Time, UserId, Wake
+from schemas.log.entity import Entity, Flow, Hears, Shown
 from schemas.user import CameOnline, Role, User_, UserBanned, UserSignedUp, UserUnbanned, WentOffline
 
 # So many blocks a line keeps in its state, the newest ones; of a person who has more than that the oldest are forgotten.
