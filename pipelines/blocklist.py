@@ -100,7 +100,8 @@ def decide_record(record: Record | None, message: RecordInbox) -> tuple[Record |
         case CountBlock():
             return _count(state, message)
         case Review():
-            return _review(state, message)
+            after, messages = _review(state, message)
+            return (record if after is state else after), messages
         case EntryRecorded() if message.kind is EntryKind.DEBIT:
             cases = tuple(replace(c, taken_coins=-message.coins) if c.case == message.ref else c for c in state.cases)
             return replace(state, cases=cases), ()

@@ -39,12 +39,17 @@ from schemas.video_line import (
 Decision = tuple[Line | None, Sequence[Message]]
 
 
-def decide_line(line: Line | None, message: LineInbox) -> Decision:  # noqa: PLR0912 - a row a message
-    """Decide one message of a line's inbox."""
+def decide_line(line: Line | None, message: LineInbox) -> Decision:
+    """Decide one message of a line's inbox. A line that nobody knows of comes to be only by a message that changes it."""
     state = line or Line()
+    after, messages = _decide(state, message)
+    return (line if after is state else after), messages
+
+
+def _decide(state: Line, message: LineInbox) -> Decision:  # noqa: PLR0912 - a row a message
     match message:
         case Wake():
-            return line, ()
+            return state, ()
         case UserSignedUp():
             return replace(state, role=message.role, country=message.country), ()
         case CameOnline():
@@ -63,14 +68,14 @@ def decide_line(line: Line | None, message: LineInbox) -> Decision:  # noqa: PLR
         case JoinRoulette():
             return _join(state, message)
         case LeaveRoulette() if state.waiting_since is None:
-            return line, (_refused(message, LineRefusal.NOT_WAITING),)
+            return state, (_refused(message, LineRefusal.NOT_WAITING),)
         case LeaveRoulette():
             return _leave(state, message, message.user)
         case Bar() | Unbar():
             return _bar(state, message)
         case AdmitGift():
             refusal = _barrier(state, message.peer)
-            return line, (GiftAdmitted(**reply(message), user=message.user, gift=message.gift, refusal=refusal),)
+            return state, (GiftAdmitted(**reply(message), user=message.user, gift=message.gift, refusal=refusal),)
 
 
 def _barrier(line: Line, peer: str) -> LineRefusal | None:

@@ -130,9 +130,6 @@ class EffectExpired(_OfEffect):
     detail: str = ""
 
 
-OUTBOX_FACTS: Final = (EffectDue, EffectAccepted, EffectPostponed, EffectRefused, EffectExpired)
-
-
 class Effect(State, EffectFields):
     """An effect: what, where it stands, how many attempts were due so far, and why the last one failed."""
 

@@ -188,7 +188,6 @@ class CallCommandRefused(_AboutCall, Refused):
 class CallRepeated(_AboutCall):
     """A command came again that has been done before: the call stands like this."""
 
-    changes_state: ClassVar[bool] = False
     status: CallStatus
     refusal: CallRefusal | None = None
     shortfall_coins: int = 0
@@ -197,9 +196,6 @@ class CallRepeated(_AboutCall):
     def refused(self) -> StrEnum | None:
         """Why the first request was refused; None where it was not, or is under way."""
         return self.refusal
-
-
-CALL_FACTS: Final = (CallRinging, CallRefused, CallConnected, CallEnded, RoomOpened, CallCommandRefused, CallRepeated)
 
 
 class Call(State, CallSides):

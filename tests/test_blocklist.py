@@ -112,3 +112,8 @@ def test_a_review_gives_back_what_was_taken_and_lifts_the_ban_once():
     record, _ = record_of(Role.USER, *(count(by, BlockReason.HARASSMENT) for by in "abcde"))
     _, told = decide_record(record, Review(id="r", at=T, user="sue", case=record.cases[0].case, upheld=False, by="root"))
     assert [type(one) for one in told if isinstance(one, Unban)] == [Unban]
+
+
+def test_a_review_of_somebody_unknown_leaves_no_record():
+    after, (told,) = decide_record(None, Review(id="m", at=T, user="stranger", case="spam-1", upheld=True, by="root"))
+    assert (after, told.refusal) == (None, BlockRefusal.REVIEW_UNKNOWN)

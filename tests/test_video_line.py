@@ -93,3 +93,14 @@ def test_two_blocks_are_two_and_each_is_taken_back_once():
     assert isinstance(line, Line)
     assert line.barred == ("bob",)
     assert decide(line, unbar)[0].barred == ()
+
+
+@pytest.mark.parametrize("message", [
+    JoinRoulette(id="m", at=T, user="stranger"),
+    LeaveRoulette(id="m", at=T, user="stranger"),
+    SeizeLine(id="m", at=T, user="stranger", call="c", peer="bob"),
+])  # fmt: skip
+def test_a_refused_message_leaves_no_line_of_somebody_unknown(message):
+    after, told = decide(None, message)
+    assert after is None
+    assert [type(one).__name__ for one in told] == ["LineRefused"]

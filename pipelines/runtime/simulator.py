@@ -11,9 +11,11 @@ import random
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
-from pipelines.runtime.core import Batch, Core, Decider, Output, Written
+from pipelines.runtime.core import Batch, Core, Decider, DeciderError, Output, Written
+from pipelines.runtime.lane import Decision
+from schemas.log.base import Fact
 
 EPOCH: Final = datetime(2030, 1, 1, tzinfo=UTC)
 WORKERS: Final = 2
@@ -28,6 +30,24 @@ Keyed = tuple[bytes, bytes | None]
 
 class RestlessError(Exception):
     """Deciders tell each other the same things for ever."""
+
+
+class PromiseError(Exception):
+    """A decision told only facts whose types say that they change no state, and changed the state."""
+
+
+def held_to_its_word(decider: Decider) -> Decider:
+    """The decider, watched: readers of their own writes rely on what a fact's type says of the state (`changes_state`)."""
+
+    def decide(state: Any, message: Any, *common: Any) -> Decision:
+        after, told = cast(Callable[..., Decision], decider.decide)(state, message, *common)
+        facts = [type(one) for one in told if type(one) in decider.entity.facts]
+        if facts and not any(fact.changes_state for fact in facts if issubclass(fact, Fact)) and after != state:
+            names = ", ".join(fact.__name__ for fact in facts)
+            raise PromiseError(f"{type(message).__name__} changed a state of {decider.entity.name}, and told only {names}")
+        return after, told
+
+    return Decider(decider.entity, decide)
 
 
 class Step(NamedTuple):
@@ -68,7 +88,7 @@ class Simulation:
     """Two workers over one log, driven by steps."""
 
     def __init__(self, deciders: Sequence[Decider], log: Log, partitions: int) -> None:
-        self.deciders = deciders
+        self.deciders = [held_to_its_word(decider) for decider in deciders]
         self.log = log
         self.time = EPOCH
         lanes = [(d.entity.inbox, p) for d in deciders for p in range(partitions)]
@@ -183,6 +203,10 @@ def run(setup: Setup, steps: Sequence[Step]) -> list[str]:
         simulation.settle()
     except RestlessError:
         return [f"{MAX_ROUNDS} rounds of work did not come to an end"]
+    except DeciderError as error:
+        if not isinstance(error.__cause__, PromiseError):
+            raise
+        return [str(error.__cause__)]
     return setup.laws(simulation.log)
 
 
