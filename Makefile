@@ -1,7 +1,7 @@
 # Everything a newcomer needs: `make up` and `make test`. Both install what they need into .uv and .venv, here, and nowhere else.
 OLO := .venv/bin/olo
 
-.PHONY: up test check bench prove city simulate schemas clean help
+.PHONY: up test check bench prove city simulate schemas docs clean help
 
 up: .venv/ready            ## start the whole platform, here
 	@$(OLO) up
@@ -30,6 +30,9 @@ simulate: .venv/ready      ## 2,000 simulated schedules each of money, whole cal
 
 schemas: .venv/ready       ## export JSON Schema and AsyncAPI
 	@$(OLO) schemas export
+
+docs: .venv/ready          ## make the references in docs/reference from the code
+	@.venv/bin/python -m tests.lab.reference
 
 clean:                     ## forget the environment (data in .olo stays)
 	rm -rf .uv .venv
