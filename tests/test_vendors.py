@@ -24,7 +24,7 @@ APP, CERTIFICATE = "970ca35de60c44645bbae8a215061b33", "5cfd2fd1755d40ecb7297751
 
 
 @pytest.fixture
-def settings(vendors):
+def config(vendors):
     return load(**{name.removeprefix("OLO_").lower(): value for name, value in vendors.environment.items()})
 
 
