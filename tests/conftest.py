@@ -4,8 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 import uuid
@@ -16,6 +14,7 @@ from rich.console import Console
 
 from infra import tokens
 from infra.broker import BRIEF
+from tests.command_line import olo
 from tests.lab.city.town import City, Plan
 from tests.lab.stage import Stage
 from tests.vendor_stub import AdStub, VendorStub
@@ -32,12 +31,9 @@ class Stack(Stage):
         os.kill(pid, number)
         return eventually(lambda: self.child(role)["pid"] not in (pid, None) and self.child(role)["pid"])
 
-    def olo(self, *arguments):
-        """Run the command line against this platform."""
-        return subprocess.run(
-            [sys.executable, "-m", "infra.cli", *arguments],
-            env=self.environment | {"COLUMNS": "250"}, capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
+    def olo(self, *arguments, **settings):
+        """Run the command line against this platform; `settings` are variables on top of the platform's."""
+        return olo(*arguments, environment=self.environment | settings)
 
 
 def eventually(found, limit_s=30.0):
