@@ -9,17 +9,39 @@ import time
 import uuid
 
 import httpx
+import hypothesis
 import pytest
 from rich.console import Console
 
 from infra import tokens
 from infra.broker import BRIEF
+from tests.alone import keep_alone
 from tests.command_line import olo
 from tests.lab.city.town import City, Plan
 from tests.lab.stage import Stage
 from tests.vendor_stub import AdStub, VendorStub
 
 os.environ.setdefault(*BRIEF)
+# The profile of `make quick`: a tenth of Hypothesis's examples, of the simulations' schedules too, and the same ones each time,
+# so that the branches which they reach are the same.
+hypothesis.settings.register_profile("quick", max_examples=10, derandomize=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Whatever uses the platform, directly or through another fixture, has the mark; a test that starts its own says so."""
+    for item in items:
+        if "stack" in item.fixturenames:
+            item.add_marker("platform")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """Whatever has no mark is kept away from brokers and the network, in every run."""
+    with pytest.MonkeyPatch.context() as patch:
+        if item.get_closest_marker("platform") is None:
+            keep_alone(patch)
+        return (yield)
 
 
 class Stack(Stage):

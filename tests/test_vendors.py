@@ -113,6 +113,7 @@ console.log(JSON.stringify({
 """
 
 
+@pytest.mark.platform
 def test_both_tokens_are_what_agoras_own_package_reads(agora_node):
     seven = agora.token_007(APP, CERTIFICATE, "call-1", 2, 3_600)
     six = agora.token_006(APP, CERTIFICATE, "call-1", 1, 1_900_000_000)
