@@ -4,23 +4,44 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 import uuid
 
 import httpx
+import hypothesis
 import pytest
 from rich.console import Console
 
 from infra import tokens
 from infra.broker import BRIEF
+from tests.alone import keep_alone
+from tests.command_line import olo
 from tests.lab.city.town import City, Plan
 from tests.lab.stage import Stage
 from tests.vendor_stub import AdStub, VendorStub
 
 os.environ.setdefault(*BRIEF)
+# The profile of `make quick`: a tenth of Hypothesis's examples, of the simulations' schedules too, and the same ones each time,
+# so that the branches which they reach are the same.
+hypothesis.settings.register_profile("quick", max_examples=10, derandomize=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Whatever uses the platform, directly or through another fixture, has the mark; a test that starts its own says so."""
+    for item in items:
+        if "stack" in item.fixturenames:
+            item.add_marker("platform")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """Whatever has no mark is kept away from brokers and the network, in every run."""
+    with pytest.MonkeyPatch.context() as patch:
+        if item.get_closest_marker("platform") is None:
+            keep_alone(patch)
+        return (yield)
 
 
 class Stack(Stage):
@@ -32,12 +53,9 @@ class Stack(Stage):
         os.kill(pid, number)
         return eventually(lambda: self.child(role)["pid"] not in (pid, None) and self.child(role)["pid"])
 
-    def olo(self, *arguments):
-        """Run the command line against this platform."""
-        return subprocess.run(
-            [sys.executable, "-m", "infra.cli", *arguments],
-            env=self.environment | {"COLUMNS": "250"}, capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
+    def olo(self, *arguments, **settings):
+        """Run the command line against this platform; `settings` are variables on top of the platform's."""
+        return olo(*arguments, environment=self.environment | settings)
 
 
 def eventually(found, limit_s=30.0):

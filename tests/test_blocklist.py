@@ -86,6 +86,7 @@ def record_of(role, *messages):
         (Role.STREAMER, [count(by, BlockReason.INDECENCY, days) for days, by in enumerate("abc")], None),
         (Role.USER, [count(by, BlockReason.HARASSMENT) for by in "abcde"], Ban),
         (Role.USER, [count(by, BlockReason.HARASSMENT) for by in "abcd"], None),
+        (Role.USER, [count(by, BlockReason.HARASSMENT) for by in "abcdefgh"], Ban),
         (Role.USER, [count(by, BlockReason.SPAM) for by in "abcdefgh"], None),
     ],
 )

@@ -1,11 +1,10 @@
 """The city on the real platform: every coin is accounted for, and books that were cooked are told."""
 
 import asyncio
-import subprocess
-import sys
 
 import httpx
 
+from tests.command_line import fresh_olo
 from tests.lab.city.books import Books
 from tests.lab.city.phone import Entry, Phone, Sights
 
@@ -44,9 +43,6 @@ def test_coins_that_are_nowhere_are_told():
 
 
 def test_a_city_without_a_platform_is_one_line(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "infra.cli", "city"], env={"OLO_HOME": str(tmp_path), "PATH": "/usr/bin"}, capture_output=True,
-        text=True, timeout=60, check=False,
-    )  # fmt: skip
+    done = fresh_olo("city", environment={"OLO_HOME": str(tmp_path), "PATH": "/usr/bin"})
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "nothing runs here" in done.stderr

@@ -1,21 +1,9 @@
 """The command line and the config: one clear line, exit code 2, the variable's name in it."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 
 from infra.config import ConfigError, load
-
-
-def olo(*arguments, **environment):
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("OLO_")}
-    return subprocess.run(
-        [sys.executable, "-m", "infra.cli", *arguments],
-        env=clean | environment, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-
+from tests.command_line import fresh_olo, olo, without_olo
 
 WRONG = [
     ({"OLO_HTTP_PORT": "many"}, "OLO_HTTP_PORT"),
@@ -29,20 +17,18 @@ WRONG = [
 
 @pytest.mark.parametrize(("environment", "named"), WRONG)
 def test_a_wrong_setting_is_one_line_that_names_it(environment, named):
-    done = olo("token", "--user", "ann", **environment)
+    done = olo("token", "--user", "ann", environment=without_olo() | environment)
     assert done.returncode == 2
     assert named in done.stderr
     assert done.stderr.count("\n") == 1
 
 
 def test_production_makes_no_tokens_and_serving_does_not_start_with_the_emulator():
-    done = olo("token", "--user", "ann", OLO_ENV="production")
+    production = without_olo() | {"OLO_ENV": "production"}
+    done = olo("token", "--user", "ann", environment=production)
     assert (done.returncode, "OLO_ENV" in done.stderr) == (2, True)
-    environment = os.environ | {"OLO_ENV": "production", "FIREBASE_AUTH_EMULATOR_HOST": "127.0.0.1:9099"}
-    serving = subprocess.run(
-        [sys.executable, "-m", "serving", "--port", "1"],
-        env=environment, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    production["FIREBASE_AUTH_EMULATOR_HOST"] = "127.0.0.1:9099"
+    serving = fresh_olo("--port", "1", module="serving", environment=production)
     assert serving.returncode != 0
     assert "anybody can forge a token" in serving.stderr
 
@@ -73,33 +59,28 @@ def test_the_file_is_read_and_the_environment_wins(tmp_path, monkeypatch):
     ],
 )
 def test_partitions_are_a_plain_number_and_enough(partitions, processes, says):
-    done = olo("topics", "--create", OLO_PARTITIONS=partitions, OLO_LIVE_PROCESSES=processes)
+    given = {"OLO_PARTITIONS": partitions, "OLO_LIVE_PROCESSES": processes}
+    done = olo("topics", "--create", environment=without_olo() | given)
     assert (done.returncode, says in done.stderr) == (2, True), done.stderr
 
 
 def test_a_log_with_other_partitions_is_refused(stack):
-    other = {"OLO_BROKERS": stack.config.brokers, "OLO_PARTITIONS": "3"}
-    done = olo("topics", "--create", **other)
+    other = without_olo() | {"OLO_BROKERS": stack.brokers, "OLO_PARTITIONS": "3"}
+    done = fresh_olo("topics", "--create", environment=other)
     assert (done.returncode, "set OLO_PARTITIONS=2, or begin with a new OLO_HOME" in done.stderr) == (2, True), done.stderr
-    for command in (("pipelines.flows.host", "money"), ("serving", "--port", "0")):
-        ended = subprocess.run(
-            [sys.executable, "-m", *command],
-            env=os.environ | other, capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
+    for module, *arguments in (("pipelines.flows.host", "money"), ("serving", "--port", "0")):
+        ended = fresh_olo(*arguments, module=module, environment=other)
         assert (ended.returncode, "set OLO_PARTITIONS=2" in ended.stderr) == (1, True), ended.stderr
 
 
 def test_doctor_names_the_command_that_mends(tmp_path):
-    done = olo("doctor", OLO_HOME=str(tmp_path), OLO_HTTP_PORT="1")
+    done = olo("doctor", environment=without_olo() | {"OLO_HOME": str(tmp_path), "OLO_HTTP_PORT": "1"})
     assert done.returncode == 2
     assert "mend: make up" in done.stdout
 
 
 def test_doctor_is_content_with_a_running_platform(stack):
-    port = stack.http.rpartition(":")[2]
-    stack.environment["OLO_HTTP_PORT"] = port
-    done = stack.olo("doctor")
-    stack.environment["OLO_HTTP_PORT"] = "0"
+    done = stack.olo("doctor", OLO_HTTP_PORT=stack.http.rpartition(":")[2])
     assert "all is well" in done.stdout, done.stdout
 
 
@@ -111,6 +92,6 @@ def test_topics_shows_the_map(stack):
 
 
 def test_help_knows_every_command():
-    shown = olo("--help").stdout
+    shown = fresh_olo("--help", environment=without_olo()).stdout
     for command in ("up", "token", "doctor", "topics", "dead-letters", "schemas"):
         assert command in shown

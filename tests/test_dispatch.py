@@ -4,11 +4,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.flows import dispatch
-from pipelines.flows.dispatch import Lane, Limiter
+from pipelines.flows.dispatch import Limiter, OwedEffects
 
 
 def lane_after(position, begun, finished):
-    lane = Lane(position, set())
+    lane = OwedEffects(position, set())
     for offset in begun:
         lane.running[offset] = None
         lane.next = offset + 1

@@ -2,24 +2,21 @@
 
 import os
 import signal
-import time
 import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import httpx
 import pyarrow as pa
 import pytest
 from confluent_kafka import Producer
 
-from infra import tokens
 from infra.clickhouse import connect
 from infra.kafka import read_topic
 from pipelines.flows.store import SCHEMA, Store
 from schemas.balance import ACCOUNT, Credit, Hold, Reason
 from schemas.log.codec import encode
 from schemas.log.entity import partition_of
-from tests.conftest import Api, Stack, eventually
+from tests.conftest import eventually
 
 
 def produce(stack, key, value, partition=None):
@@ -179,21 +176,3 @@ def test_a_log_that_cannot_be_reached_is_503_with_retry_after(stack, admin, new_
     body = {"account": f"{ann.user}/coins", "coins": 3}
     eventually(lambda: admin.place("/v1/admin/grants", "while-away", **body).status_code == 201)
     assert ann.balance().json()["balance_coins"] == 3
-
-
-def test_a_second_start_resumes_and_a_third_beside_it_is_refused(tmp_path):
-    first = Stack(tmp_path / "olo")
-    Api(first, "ann").post("/v1/users")
-    Api(first, "root", "admin").place("/v1/admin/grants", account="ann/coins", coins=42)
-    beside = first.olo("up")
-    assert (beside.returncode, beside.stderr.count("\n")) == (2, 1)
-    assert "runs already" in beside.stderr
-    assert first.stop() == 0
-    began = time.monotonic()
-    second = Stack(tmp_path / "olo")
-    print(f"second start: {time.monotonic() - began:.1f} s")
-    token = tokens.token("demo-olo", "ann", "user")
-    answer = httpx.get(f"{second.http}/v1/balance", headers={"Authorization": f"Bearer {token}"})
-    assert answer.json()["balance_coins"] == 42
-    assert second.stop(signal.SIGINT) == 0
-    assert not (second.home / "endpoints.json").exists()

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from pipelines.interaction import POINTS
 from pipelines.interaction import decide_pair as decide
@@ -45,6 +46,7 @@ def test_each_deed_counts_in_its_own_way():
         (call(0), InteractionKind.MISSED_CALL, 1, 0.5),
         (gift, InteractionKind.GIFT, 50, 7.0),
         (view(), InteractionKind.VIEW, 1, 0.25),
+        (replace(call(60), kind=CallKind.CLIP), InteractionKind.VIEW, 1, 0.25),
         (FavoriteAdded(id="f", **of), InteractionKind.FAVORITE, 1, 12.0),
         (FavoriteRemoved(id="f", **of), InteractionKind.UNFAVORITE, 1, 0.0),
         (UserBlocked(id="b", reason=BlockReason.SPAM, **of), InteractionKind.BLOCK, 1, 0.0),

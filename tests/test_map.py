@@ -4,9 +4,7 @@ import ast
 import importlib
 import json
 import pkgutil
-from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 
 import pytest
 
@@ -22,32 +20,17 @@ from schemas.log.topics import DOMAINS, ENTITIES, entities_of, hears, routes
 from schemas.tables import PROJECTIONS, TABLES, ddl
 from serving.app import build
 from tests.golden import golden_lines
+from tests.sources import ROOT, files, imports, name_of, nodes_of
 
-ROOT = Path(__file__).parent.parent
 NAMES = [entity.name for entity in ENTITIES]
 WITH_ENTITIES = [domain for domain in DOMAINS if entities_of(domain)]
 
 
 @cache
-def sources(*folders: str) -> dict[str, ast.Module]:
-    """Every file of some folders, parsed."""
-    files = [file for folder in folders for file in sorted((ROOT / folder).rglob("*.py"))]
-    return {file.relative_to(ROOT).as_posix(): ast.parse(file.read_text()) for file in files}
-
-
-@cache
 def made() -> frozenset[str]:
     """The names of everything that is called, or handed on to be called, in the code that runs the platform."""
-    trees = sources("pipelines", "serving", "infra").values()
-    return frozenset(
-        node.id for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
-    )
-
-
-def imported(tree: ast.Module) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
+    nodes = (node for folder in ("pipelines", "serving", "infra") for file in files(folder) for node in nodes_of(file))
+    return frozenset(node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load))
 
 
 def test_every_name_on_the_log_is_one_things():
@@ -87,9 +70,8 @@ def test_every_message_is_made_by_somebody(entity):
 
 @pytest.mark.parametrize("domain", WITH_ENTITIES, ids=lambda domain: domain.__name__)
 def test_every_domain_is_served(domain):
-    readers = [path for path, tree in sources("serving").items() if domain.__name__ in imported(tree)]
-    tools = [path for path, tree in sources("infra").items() if domain.__name__ in imported(tree)]
-    assert readers or tools, f"no router asks {domain.__name__} for anything: write serving/{domain.__name__.split('.')[-1]}.py"
+    readers = [name_of(file) for folder in ("serving", "infra") for file in files(folder) if domain.__name__ in imports(file)]
+    assert readers, f"no router asks {domain.__name__} for anything: write serving/{domain.__name__.split('.')[-1]}.py"
 
 
 def test_every_router_is_a_part_of_the_application():

@@ -86,7 +86,7 @@ def fits(member, common, at):
 
 
 @given(books, books, deeds, st.integers(0, 25))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=settings.default.max_examples * 3, deadline=None)
 def test_after_each_message_a_member_is_where_the_rules_say(first, second, life, turn):
     """Also just before a window moves, and when it has moved; and behind another book."""
     member, now = None, T

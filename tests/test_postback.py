@@ -99,7 +99,7 @@ def stub():
 
 
 @pytest.fixture
-def settings(stub):
+def config(stub):
     stub.share, stub.away = 0.0, set()
     return of_stub(stub)
 

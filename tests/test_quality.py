@@ -54,10 +54,6 @@ def test_planted_bad_rows_are_told_with_their_values(planted):
 
 def test_the_command_says_so_and_ends_with_1(stack, planted):
     del planted
-    stack.environment["OLO_CLICKHOUSE_URL"] = f"{stack.clickhouse}/planted"
-    try:
-        loud = stack.olo("quality")
-    finally:
-        del stack.environment["OLO_CLICKHOUSE_URL"]
+    loud = stack.olo("quality", OLO_CLICKHOUSE_URL=f"{stack.clickhouse}/planted")
     assert loud.returncode == 1
     assert "NOT HELD  users: expect_column_values_to_be_in_set(role): 1 of" in loud.stdout

@@ -50,19 +50,25 @@ BREAKING = [
 ]
 
 
+@pytest.fixture(scope="module")
+def now_exported():
+    """The documents of today: to compare with, never to change."""
+    return documents()
+
+
 @pytest.mark.parametrize(("name", "change", "told"), BREAKING, ids=[row[0] for row in BREAKING])
-def test_a_breaking_change_is_told(name, change, told):
-    new = copy.deepcopy(documents())
+def test_a_breaking_change_is_told(name, change, told, now_exported):
+    new = copy.deepcopy(now_exported)
     change(new)
-    assert any(told in line for line in problems(documents(), new))
+    assert any(told in line for line in problems(now_exported, new))
 
 
-def test_an_added_field_or_message_breaks_nothing():
-    old = copy.deepcopy(documents())
+def test_an_added_field_or_message_breaks_nothing(now_exported):
+    old = copy.deepcopy(now_exported)
     old["Credit.json"]["properties"].pop("ref")
     old.pop("Void.json")
     old[ASYNCAPI]["channels"].pop("feed")
-    assert problems(old, documents()) == []
+    assert problems(old, now_exported) == []
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Simulated schedules: all laws hold; planted bugs are found, with their seed and a shrunk schedule."""
 
+from hypothesis import settings
 from msgspec.structs import replace
 
 from pipelines import balance, billing_bill
@@ -11,8 +12,9 @@ from schemas.video_line import LINE, JoinRoulette
 from tests.lab import simulated_calls, simulated_growth
 from tests.lab.simulated_money import DECIDERS, SETUP, workload
 
-SEEDS = 300  # `make simulate` plays 2,000 of each
-CALL_SEEDS = 150
+# As many as the profile has examples: 300 of money, 30 in `make quick`; `make simulate` plays 2,000 of each.
+SEEDS = settings.default.max_examples * 3
+CALL_SEEDS = SEEDS // 2
 
 
 def test_all_laws_hold_over_many_schedules():

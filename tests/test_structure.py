@@ -2,15 +2,15 @@
 
 import ast
 import re
-from pathlib import Path
+import sys
+from functools import cache
 
 import pytest
 
 from serving.parts import parts
+from tests.sources import PACKAGES, ROOT, files, imports, name_of, nodes_of, tree_of
 
-ROOT = Path(__file__).parent.parent
-PACKAGES = ("schemas", "pipelines", "serving", "infra", "tests")
-FILES = sorted(file for package in (*PACKAGES[:4], "tests/lab") for file in (ROOT / package).rglob("*.py"))
+FILES = [file for package in (*PACKAGES[:4], "tests/lab") for file in files(package)]
 
 # Who may import whom, the first match from the top; "outside" is any third party.
 LAW = (
@@ -51,20 +51,9 @@ FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 DOMAINS = sorted(file.stem for file in (ROOT / "pipelines").glob("*.py") if file.stem != "__init__")
 
 
-def imports(file: Path):
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{file}: relative import"
-            yield node.module or ""
-
-
-@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+@pytest.mark.parametrize("file", FILES, ids=name_of)
 def test_the_import_law_holds(file):
-    import sys
-
-    path = file.relative_to(ROOT).as_posix()
+    path = name_of(file)
     allowed = next(names for prefix, names in LAW if path.startswith(prefix))
     for name in imports(file):
         top = name.split(".")[0]
@@ -74,11 +63,12 @@ def test_the_import_law_holds(file):
         assert kind in allowed or name in allowed, f"{path} imports {name}"
 
 
+@cache
 def floor_of(module: str) -> int:
     return next(FLOOR_OF[name] for name in sorted(FLOOR_OF, key=len, reverse=True) if f"{module}.".startswith(f"{name}."))
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+@pytest.mark.parametrize("file", FILES, ids=name_of)
 def test_no_import_runs_up_a_floor(file):
     module = file.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__")
     for name in imports(file):
@@ -93,7 +83,7 @@ def test_domains_never_import_each_other():
 
 
 def has_router(file):
-    names = (target for node in ast.parse(file.read_text()).body if isinstance(node, ast.Assign) for target in node.targets)
+    names = (target for node in tree_of(file).body if isinstance(node, ast.Assign) for target in node.targets)
     return any(isinstance(name, ast.Name) and name.id == "router" for name in names)
 
 
@@ -101,7 +91,7 @@ def test_routers_never_import_each_other():
     routers = {f"serving.{file.stem}" for file in (ROOT / "serving").glob("*.py") if has_router(file)}
     assert [part.name for part in parts()] == sorted(routers)
     for file in (ROOT / "serving").rglob("*.py"):
-        nodes = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.ImportFrom)]
+        nodes = [node for node in nodes_of(file) if isinstance(node, ast.ImportFrom)]
         imported = {*imports(file), *(f"{node.module}.{alias.name}" for node in nodes for alias in node.names)}
         assert file.name == "app.py" or not routers & imported, f"{file.name} imports {routers & imported}"
 
@@ -114,18 +104,17 @@ def test_no_route_hides_another():
         assert reached is route, f"{reached.path} hides {route.path}"
 
 
-@pytest.mark.parametrize("file", sorted({*FILES, *(ROOT / "tests").rglob("*.py")}), ids=lambda f: str(f.relative_to(ROOT)))
+@pytest.mark.parametrize("file", sorted({*FILES, *files("tests")}), ids=name_of)
 def test_files_and_functions_stay_small(file):
-    text = file.read_text()
-    assert text.count("\n") <= 400
-    for node in ast.walk(ast.parse(text)):
+    assert file.read_text().count("\n") <= 400
+    for node in nodes_of(file):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert node.end_lineno - node.lineno < 70, f"{node.name} has {node.end_lineno - node.lineno + 1} lines"
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+@pytest.mark.parametrize("file", FILES, ids=name_of)
 def test_every_module_and_public_name_says_what_it_is(file):
-    tree = ast.parse(file.read_text())
+    tree = tree_of(file)
     assert ast.get_docstring(tree), "no module docstring"
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not node.name.startswith("_"):

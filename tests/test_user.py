@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from pipelines.user import MAX_SESSIONS
 from pipelines.user import decide_user as decide
 from schemas.balance import OpenAccount
 from schemas.log.base import Wake
@@ -14,6 +15,7 @@ from schemas.user import (
     CloseSession,
     OpenSession,
     Role,
+    SessionClosed,
     SignUp,
     SignUpRepeated,
     Unban,
@@ -100,6 +102,13 @@ def test_the_same_device_replaces_its_session_and_stays_online():
     user, told = after(known(), session("a"), session("b", 5))
     assert names(told) == ["SessionOpened", "CameOnline", "SessionOpened", "SessionClosed"]
     assert [one.session for one in user.sessions] == ["b"]
+
+
+def test_one_phone_more_than_there_may_be_takes_the_place_of_the_one_that_was_silent_longest():
+    first = [session(f"s{n}", n, f"phone {n}") for n in range(MAX_SESSIONS)]
+    user, told = after(known(), *first, Beat(id="b", at=at(30), user="ann", session="s0"), session("new", 31, "tablet"))
+    assert [(one.session, one.reason) for one in told if isinstance(one, SessionClosed)] == [("s1", CloseReason.REPLACED)]
+    assert len(user.sessions) == MAX_SESSIONS
 
 
 def test_a_ban_closes_all_and_ends_at_its_time():

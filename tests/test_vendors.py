@@ -24,7 +24,7 @@ APP, CERTIFICATE = "970ca35de60c44645bbae8a215061b33", "5cfd2fd1755d40ecb7297751
 
 
 @pytest.fixture
-def settings(vendors):
+def config(vendors):
     return load(**{name.removeprefix("OLO_").lower(): value for name, value in vendors.environment.items()})
 
 
@@ -113,6 +113,7 @@ console.log(JSON.stringify({
 """
 
 
+@pytest.mark.platform
 def test_both_tokens_are_what_agoras_own_package_reads(agora_node):
     seven = agora.token_007(APP, CERTIFICATE, "call-1", 2, 3_600)
     six = agora.token_006(APP, CERTIFICATE, "call-1", 1, 1_900_000_000)

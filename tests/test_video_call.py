@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from pipelines import video_clip
 from pipelines.video_call import decide_call as decide
@@ -18,6 +19,7 @@ from schemas.video import (
     CallEnded,
     CallRefusal,
     CallRinging,
+    CallStatus,
     DeclineCall,
     EndReason,
     HangUp,
@@ -51,6 +53,7 @@ def no_line(user, refusal):
 
 SELECTED = TariffSelected(id="t", at=T, cause="p", book="calls", call="c", tariff=TARIFF)
 OPENED = BillOpened(id="b", at=T, cause="o", call="c", payer="bob", earner="sue")
+POOR = BillRefused(id="b", at=T, cause="o", call="c", payer="bob", refusal="insufficient_coins", shortfall_coins=7)
 RINGING = (place(), seized("bob"), seized("sue"), SELECTED, OPENED)
 
 
@@ -79,8 +82,7 @@ def refusals():
     yield (place(callee="bob"),), CallRefusal.SAME_USER
     nothing = TariffSelected(id="t", at=T, cause="p", book="calls", call="c")
     yield (place(), *both, nothing), CallRefusal.NO_TARIFF
-    poor = BillRefused(id="b", at=T, cause="o", call="c", payer="bob", refusal="insufficient_coins", shortfall_coins=7)
-    yield (place(), *both, SELECTED, poor), CallRefusal.INSUFFICIENT_COINS
+    yield (place(), *both, SELECTED, POOR), CallRefusal.INSUFFICIENT_COINS
     yield (to(AcceptCall, "sue"),), CallRefusal.CALL_UNKNOWN
     yield (*RINGING, to(HangUp, "eve")), CallRefusal.NOT_IN_CALL
     yield (*RINGING, to(AcceptCall, "bob")), CallRefusal.NOT_CALLEE
@@ -138,3 +140,52 @@ def test_the_first_room_of_a_call_is_its_only_one():
     again = decide(call, to(OpenRoom, "sue", 2, provider="twilio"))[1][0]
     assert (opened.provider, again.provider) == ("agora", "agora")
     assert decide(call, to(HangUp, "bob", 3))[1][0].room == "agora"
+
+
+def test_an_answer_that_nobody_waits_for_any_more_changes_nothing():
+    call, _ = after(*RINGING)
+    assert decide(call, seized("bob")) == (call, ())
+
+
+def test_a_call_that_is_given_up_while_it_is_placed_ends_when_all_answers_are_there():
+    call, (standing,) = after(place(), to(HangUp, "bob"))
+    assert standing.status is CallStatus.PLACING
+    for answer in (seized("bob"), seized("sue")):
+        call, told = decide(call, answer)
+        assert not told
+    _, told = decide(call, SELECTED)
+    assert (type(told[0]), told[0].reason) == (CallEnded, EndReason.CANCELLED)
+    assert {one.user for one in told if isinstance(one, ReleaseLine)} == {"bob", "sue"}
+
+
+def test_who_takes_a_call_twice_is_told_that_it_stands():
+    call, _ = after(*RINGING, to(AcceptCall, "sue"))
+    same, (standing,) = decide(call, to(AcceptCall, "sue", 2))
+    assert (same, standing.status) == (call, CallStatus.CONNECTED)
+
+
+def test_a_strangers_beat_keeps_no_line():
+    call, _ = after(*RINGING, to(AcceptCall, "sue"))
+    assert decide(call, to(BeatCall, "eve", 5)) == (call, ())
+
+
+def test_a_call_is_cut_at_its_longest():
+    call, _ = after(*RINGING, to(AcceptCall, "sue"))
+    over = call.over_at
+    beats = [to(BeatCall, by, (over - T).total_seconds() - 1) for by in ("bob", "sue")]
+    call = replace(call, caller_beat_at=beats[0].at, callee_beat_at=beats[1].at)
+    ended = decide(call, Wake(id="w", at=over, key="c"))[1][0]
+    assert (ended.reason, ended.at) == (EndReason.TOO_LONG, over)
+
+
+@pytest.mark.parametrize(
+    ("answers", "again"),
+    [
+        ((no_line("bob", LineRefusal.BUSY), seized("sue"), SELECTED), {"bob", "sue"}),
+        ((seized("bob"), seized("sue"), TariffSelected(id="t", at=T, cause="p", book="calls", call="c")), set()),
+        ((seized("bob"), seized("sue"), SELECTED, POOR), {"sue"}),
+    ],
+)
+def test_a_roulette_call_that_does_not_come_about_sends_on_whoever_can_go_on(answers, again):
+    _, told = after(place(kind=CallKind.ROULETTE), *answers)
+    assert {one.user for one in told if isinstance(one, ReleaseLine) and one.again} == again

@@ -1,7 +1,8 @@
-"""What the tests before have left in the log, looked at as a whole. By name it stands a while behind the tests of calls: the
-calls that they left end meanwhile."""
+"""What the tests before have left in the log, looked at as a whole, and found again by a platform that starts on it. By name it
+stands a while behind the tests of calls: the calls that they left end meanwhile."""
 
 import json
+import signal
 import time
 
 import pytest
@@ -11,7 +12,8 @@ from infra.clickhouse import connect
 from infra.kafka import read_topic
 from schemas.billing import SHIPPED
 from schemas.tables import PROJECTIONS
-from tests.conftest import eventually
+from tests.command_line import fresh_olo
+from tests.conftest import Api, eventually
 from tests.lab.proofs.auditor import Row
 from tests.lab.proofs.calls import CallAudit
 
@@ -38,3 +40,15 @@ def test_what_the_log_says_of_all_calls_keeps_every_law(stack):
     for projection in PROJECTIONS:
         due = client.query(f"SELECT count() FROM ({projection.select})").result_rows
         assert client.query(f"SELECT count() FROM {projection.table}").result_rows == due, projection.table
+
+
+def test_a_second_start_resumes_and_one_beside_it_is_refused(stack, admin, new_user):
+    ann = new_user()
+    assert admin.place("/v1/admin/grants", account=f"{ann.user}/coins", coins=42).status_code == 201
+    beside = fresh_olo("up", environment=stack.environment)
+    assert (beside.returncode, beside.stderr.count("\n")) == (2, 1)
+    assert "runs already" in beside.stderr
+    assert stack.stop(signal.SIGINT) == 0
+    assert not (stack.home / "endpoints.json").exists()
+    stack.start()
+    assert Api(stack, ann.user).balance().json()["balance_coins"] == 42

@@ -24,6 +24,10 @@ class Stage:
         self.log = home / "up.log"
         given = {"OLO_HOME": str(home), "OLO_HTTP_PORT": "0", "PYTHONUNBUFFERED": "1", **environment}
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith("OLO_")} | given
+        self.start()
+
+    def start(self) -> None:
+        """Start it; once more, behind `stop`: on the data that it has."""
         with self.log.open("wb") as log:
             command = [sys.executable, "-m", "infra.cli", "up"]
             self.process = subprocess.Popen(command, env=self.environment, stdout=log, stderr=subprocess.STDOUT)
