@@ -21,6 +21,7 @@ from infra.doctor import report
 from infra.errors import UsageError
 from infra.kafka import create_topics
 from infra.laboratory import laboratory
+from infra.machine import allow_open_files
 from infra.platform import Platform, PlatformError, config_here
 from schemas.log.export import documents, problems
 from schemas.log.topics import SUBSCRIPTIONS, topics
@@ -232,6 +233,7 @@ def export(
 
 def main(commands: typer.Typer = app) -> None:
     """The entry point: known errors are one line, exit code 2."""
+    allow_open_files()
     try:
         commands()
     except (ConfigError, PlatformError, UsageError) as error:

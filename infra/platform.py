@@ -26,7 +26,8 @@ from infra import broker
 from infra.config import EMULATOR_VARIABLE, Config, Environment, load
 from infra.errors import UsageError
 from infra.exposition import total
-from infra.supervisor import Child, Supervisor, die_with_parent
+from infra.machine import launch
+from infra.supervisor import Child, Supervisor
 from schemas.log.entity import Flow
 
 READY_S: Final = 90.0
@@ -219,13 +220,8 @@ class Platform:
 
     def _live(self, command: list[str]) -> int:
         """Keep everything alive until the city has ended; a signal asks it to close its books."""
-        process = subprocess.Popen(
-            command,
-            env=os.environ | self.environment,
-            # no books can be closed on a platform that is gone
-            preexec_fn=partial(die_with_parent, signal.SIGKILL),  # noqa: PLW1509 - one thread, here too
-            start_new_session=True,
-        )
+        # Killed when this is gone: no books can be closed on a platform that is not there.
+        process = launch(command, by=signal.SIGKILL, env=os.environ | self.environment)
         asked = False
         try:
             while process.poll() is None:

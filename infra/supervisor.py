@@ -4,24 +4,23 @@ A child that dies is started again in the same slot at once (its transactional i
 and again waits longer each time, up to BACKOFF_S. Children die with the supervisor, even when it is killed.
 """
 
-import ctypes
 import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from infra.machine import launch
+
 # A crash loop must not eat the machine, yet a slot that is back within 5 s needs short waits.
 BACKOFF_S: Final = (0.0, 0.2, 0.5, 1.0, 2.0, 3.0)
 # A child that has lived this long is taken for healthy: the next death starts the waits anew.
 HEALTHY_S: Final = 20.0
 STOP_S: Final = 20.0
-PR_SET_PDEATHSIG: Final = 1
 # A line of a stack. One that hangs ends with its threads' stacks, behind the line that says so.
 STACK: Final = re.compile(r" |(Current t|T)hread 0x")
 
@@ -54,15 +53,8 @@ class Child:
         self.started_at = time.monotonic()
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                self.command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=os.environ | self.environment,
-                preexec_fn=die_with_parent,  # noqa: PLW1509 - the supervisor has one thread
-                start_new_session=True,
-            )
+            environment = os.environ | self.environment
+            self.process = launch(self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
 
     def last_words(self) -> str:
         """The last line of its log that is not a stack's: usually why it died."""
@@ -75,12 +67,6 @@ class Child:
                 line for line in log.read().decode(errors="replace").splitlines() if line.strip() and not STACK.match(line)
             ]
         return lines[-1][:200] if lines else ""
-
-
-def die_with_parent(by: signal.Signals = signal.SIGTERM) -> None:
-    """In the child. Linux: the kernel ends it when the supervisor has died; elsewhere an orphan has to be ended by hand."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, by)
 
 
 class Supervisor:

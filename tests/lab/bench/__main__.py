@@ -6,6 +6,7 @@
 import argparse
 import time
 
+from infra.machine import allow_open_files
 from tests.lab.bench import backtest, calls, gallery, growth, latency, ledger, restore, sse, store
 
 ALL = {
@@ -30,6 +31,7 @@ def main() -> None:
     unknown = set(given.names) - ALL.keys()
     if unknown:
         parser.error(f"there is no benchmark {', '.join(sorted(unknown))}; there are: {', '.join(ALL)}")
+    allow_open_files()
     if given.scale < 1:
         print(f"scale {given.scale}: shows that the benchmarks run; rates and verdicts count at full scale only\n", flush=True)
     for name in given.names or ALL:
