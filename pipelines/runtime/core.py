@@ -25,8 +25,9 @@ from schemas.log.topics import DEAD_LETTERS
 # Garbage comes alone; a thousand in a row is a producer or a schema gone wrong: going on would empty the inbox into the bin.
 MAX_DEAD_IN_A_ROW: Final = 1_000
 LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
-# A wake stands behind its inbox's backlog: with more than so many records before it, it would be stale by the time it is read.
-# So it is held until the backlog is shorter, but not longer than this: a count of offsets can be wrong, and a lane never idle.
+# A wake is a record at the end of its inbox. Behind a backlog of this many records it would be stale when it is decided.
+# The host therefore holds wakes back until the backlog is shorter. It holds them for HELD at most, because the length of a
+# backlog is an estimate from offsets, and because some inboxes are never without a backlog.
 LONG_BACKLOG: Final = 10_000
 HELD: Final = timedelta(seconds=10)
 

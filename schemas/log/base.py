@@ -123,7 +123,9 @@ class State(Struct, metaclass=SharingMeta, frozen=True, gc=False, omit_defaults=
         return None
 
     def behind(self, common: "State | None") -> bool:
-        """Of entities with a broadcast state: it has not been decided under `common` yet, so the host sends it a `Wake`."""
+        """Whether this entity still has to be decided under `common`, the broadcast state of its partition.
+
+        When a broadcast state changes, the host sends a `Wake` to every entity of the partition that answers True."""
         del common
         return False
 
