@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import redirect_stderr, redirect_stdout
-from io import StringIO
+from io import BytesIO, TextIOWrapper
 
 import pytest
 
@@ -28,7 +28,8 @@ def without_olo() -> dict[str, str]:
 
 def olo(*arguments: str, environment: Mapping[str, str]) -> Done:
     """What a command printed, and its exit code; `environment` is the whole of it."""
-    out, err = StringIO(), StringIO()
+    # Some commands write bytes, which a StringIO has no buffer for.
+    out, err = (TextIOWrapper(BytesIO(), "utf-8", newline="\n", write_through=True) for _ in range(2))
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         for name in os.environ.keys() - environment.keys():
             patch.delenv(name)
@@ -45,7 +46,8 @@ def olo(*arguments: str, environment: Mapping[str, str]) -> Done:
             code = ended.code
         finally:
             set_log_partitions(partitions)  # the command has read settings of its own
-    return Done(["olo", *arguments], code if isinstance(code, int) else code is not None, out.getvalue(), err.getvalue())
+    status = code if isinstance(code, int) else code is not None
+    return Done(["olo", *arguments], status, *(stream.buffer.getvalue().decode() for stream in (out, err)))
 
 
 def fresh_olo(*arguments: str, environment: Mapping[str, str], module: str = "infra.cli") -> Done:

@@ -6,20 +6,35 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from jupyter_client import KernelManager
 from nbclient import NotebookClient
+from nbformat.v4 import new_code_cell
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NAMES = sorted(file.stem for file in FOLDER.glob("*.ipynb"))
 PLOTTED = {"cohort_retention", "campaign_funnel", "streamer_earnings"}
 
 
+@pytest.fixture(scope="module")
+def kernel(stack):
+    """One kernel for all notebooks: its start, and the import of what draws, take longer than a notebook does."""
+    kernel = KernelManager(kernel_name="python3")
+    kernel.start_kernel(env=os.environ | stack.environment | {"PYDEVD_DISABLE_FILE_VALIDATION": "1"}, cwd=str(FOLDER.parent))
+    yield kernel
+    kernel.shutdown_kernel(now=True)
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", NAMES)
-def test_a_notebook_runs(name, stack, small_city, monkeypatch):
+def test_a_notebook_runs(name, kernel, small_city):
     del small_city  # its data is there
-    monkeypatch.setattr(os, "environ", os.environ | stack.environment | {"PYDEVD_DISABLE_FILE_VALIDATION": "1"})
     notebook = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
-    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(FOLDER.parent)}}).execute()
+    notebook.cells.insert(0, new_code_cell("%reset -f"))  # it finds nothing of the one before
+    client = NotebookClient(notebook, timeout=120, km=kernel)
+    try:
+        client.execute()
+    finally:
+        client.kc.stop_channels()
 
 
 @pytest.mark.parametrize("name", sorted(PLOTTED))
