@@ -55,6 +55,13 @@ class Flow(NamedTuple):
         """Records that wait for it."""
         return total(httpx.get(self.url, timeout=10, trust_env=False).text, "olo_lag_records")
 
+    def answers(self) -> bool:
+        """Whether it listens already."""
+        try:
+            return httpx.get(self.url, timeout=10, trust_env=False).is_success
+        except httpx.TransportError:
+            return False
+
     def cpu_s(self) -> float:
         """Processor time that it has used."""
         found = self.process.cpu_times()
@@ -90,11 +97,18 @@ def main(tell: Callable[[str], None], scale: float = 1.0) -> None:
 def _flow(name: str, config: Config) -> Iterator[Flow]:
     port = free_port(set())
     environment = os.environ | {"OLO_BROKERS": config.brokers, "OLO_HOME": str(config.home)}
-    command = [sys.executable, "-m", f"pipelines.flows.{name}", "--slot", "0", "--metrics-port", str(port)]
-    with tempfile.TemporaryFile() as log:
+    command = [sys.executable, "-m", "pipelines.flows.host", name, "--slot", "0", "--metrics-port", str(port)]
+    with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        flow = Flow(psutil.Process(process.pid), f"http://127.0.0.1:{port}/metrics")
         try:
-            yield Flow(psutil.Process(process.pid), f"http://127.0.0.1:{port}/metrics")
+            deadline = time.monotonic() + PATIENCE_S
+            while not flow.answers():
+                if process.poll() is not None or time.monotonic() > deadline:
+                    log.seek(0)
+                    raise RuntimeError(f"the flow {name} did not start:\n{log.read()}")
+                time.sleep(0.1)
+            yield flow
         finally:
             process.terminate()
             process.wait(20)
