@@ -51,6 +51,8 @@ class Config(BaseSettings):
     growth_processes: int = Field(1, ge=1, le=64)
     serving_processes: int = Field(1, ge=1, le=64)
 
+    states_mb: int = Field(64, ge=1, le=100_000, description="memory of a flow's process for the states decided last")
+
     brokers: str = Field("", description="host:port,host:port of a Kafka-protocol broker")
     kafka_security_protocol: str = Field("PLAINTEXT", pattern="^(PLAINTEXT|SSL|SASL_PLAINTEXT|SASL_SSL)$")
     kafka_sasl_mechanism: str = Field("SCRAM-SHA-256", pattern="^(PLAIN|SCRAM-SHA-256|SCRAM-SHA-512)$")

@@ -1,15 +1,16 @@
 """Kafka clients, configured in one place: the admin's work on topics, and a bounded read of a whole topic."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, Producer, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from infra.config import Config
 from infra.errors import UsageError
-from schemas.log.entity import Topic
+from schemas.log.entity import DAY_S, Topic
+from schemas.log.positions import POSITION
 
 # Brokers answer in milliseconds; ten seconds is a broker that is down.
 TIMEOUT_S = 10.0
@@ -153,7 +154,13 @@ def create_topics(config: Config, topics: Sequence[Topic]) -> list[str]:
 def _config(topic: Topic) -> dict[str, str]:
     if topic.compacted:
         # A restore reads the whole changelog: compact soon, so that it stays near one record an entity.
-        return {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.2", "segment.ms": "600000"}
+        # A store of states that stood still for days must still learn what was forgotten meanwhile (`disk.STALE_S`).
+        return {
+            "cleanup.policy": "compact",
+            "min.cleanable.dirty.ratio": "0.2",
+            "segment.ms": "600000",
+            "delete.retention.ms": str(7 * DAY_S * 1000),
+        }
     return {"cleanup.policy": "delete", "retention.ms": str(topic.retention_s * 1000)}
 
 
@@ -163,21 +170,37 @@ def end_offsets(consumer: Consumer, topic: str, partitions: Sequence[int]) -> di
 
 
 def ends_of(consumer: Consumer, places: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int]:
-    """Where partitions of several topics end, asked in one request (see `end_offsets`). Errors: KafkaException."""
+    """Where partitions of several topics end (see `end_offsets`). Errors: KafkaException."""
+    return offsets_of(consumer, places, OFFSET_END)
+
+
+def offsets_of(consumer: Consumer, places: Sequence[tuple[str, int]], which: int) -> dict[tuple[str, int], int]:
+    """The offset of each partition's beginning or end (`which`: OFFSET_BEGINNING or OFFSET_END), asked in one request. Errors:
+    KafkaException."""
     if not places:
         return {}
     deadline = time.monotonic() + TIMEOUT_S
     while True:
         try:
-            found = consumer.offsets_for_times([TopicPartition(*place, OFFSET_END) for place in places], TIMEOUT_S)
+            found = consumer.offsets_for_times([TopicPartition(*place, which) for place in places], TIMEOUT_S)
             for part in found:
                 if part.error:
                     raise KafkaException(part.error)
-            return {(part.topic, part.partition): part.offset for part in found}
+            return {(part.topic, part.partition): int(part.offset) for part in found}
         except KafkaException as error:
             if error.args[0].code() not in ELECTING or time.monotonic() > deadline:
                 raise
             time.sleep(0.05)
+
+
+def identity(config: Config, topics: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """The cluster's id, and each topic's; one that was deleted and created again has another id. Errors: KafkaException."""
+    admin = AdminClient(quiet(config))
+    found = {
+        name: str(future.result(TIMEOUT_S).topic_id)
+        for name, future in admin.describe_topics(TopicCollection(list(topics))).items()
+    }
+    return str(admin.list_topics(topics[0], timeout=TIMEOUT_S).cluster_id), found
 
 
 def partitions_of(consumer: Consumer, topic: str) -> list[int]:
@@ -186,42 +209,91 @@ def partitions_of(consumer: Consumer, topic: str) -> list[int]:
     return sorted(found.partitions)
 
 
-def read_to_end(
-    config: Config,
-    starts: Sequence[TopicPartition],
-    ends: dict[tuple[str, int], int],
-    stuck: Callable[[], None] = lambda: None,
-    *,
-    committed: bool = True,
-) -> Iterator[Message]:
-    """Every record from `starts` until each partition's end of file lies at or behind `ends`; `stuck` is called while it waits.
+class BoundedRead:
+    """Every record of partitions from `starts` up to `ends`, a portion at a time; `done` when all is read. Use it in a `with`.
 
-    The end of file steps over control records, so a partition that ends with an aborted transaction ends, too.
-    """
-    todo = {(start.topic, start.partition) for start in starts if ends[start.topic, start.partition] > max(start.offset, 0)}
-    if not todo:
-        return
-    # A consumer that waited for its partitions meanwhile might wait a second for the client's next look at the metadata.
-    with reader(config, BOUNDED, committed=committed) as consumer:
-        consumer.assign([start for start in starts if (start.topic, start.partition) in todo])
-        while todo:
-            first = consumer.poll(0.05)
-            for message in [] if first is None else [first, *consumer.consume(20_000, 0)]:
-                error = message.error()
-                if error is None:
-                    yield message
-                elif error.code() == KafkaError._PARTITION_EOF:
-                    place = (message.topic(), message.partition())
-                    if message.offset() >= ends[place]:
-                        todo.discard(place)
-                elif not error.retriable():
-                    raise KafkaException(error)
-            stuck()
+    A partition is read when its end of file, the last record, or the consumer's position lies at or behind the end. The end of
+    file steps over control records, so a partition that ends with an aborted transaction ends, too; not every broker tells
+    it."""
+
+    def __init__(
+        self, config: Config, starts: Sequence[TopicPartition], ends: dict[tuple[str, int], int], *, committed: bool = True
+    ) -> None:
+        todo = [start for start in starts if ends[start.topic, start.partition] > max(start.offset, 0)]
+        self._ends = {(start.topic, start.partition): ends[start.topic, start.partition] for start in todo}
+        self._at = {(start.topic, start.partition): max(start.offset, 0) for start in todo}
+        self.total = self.left
+        # A consumer that waited for its partitions meanwhile might wait a second for the client's next look at the metadata.
+        self._consumer = reader(config, BOUNDED, committed=committed) if todo else None
+        if self._consumer:
+            self._consumer.assign(todo)
+
+    @property
+    def done(self) -> bool:
+        """Whether every partition has been read."""
+        return not self._ends
+
+    @property
+    def left(self) -> int:
+        """How many offsets lie before the ends."""
+        return sum(end - self._at[place] for place, end in self._ends.items())
+
+    def next(self, most: int = 20_000, wait_s: float = 0.05) -> list[Message]:
+        """The next records, at most so many; none when none came in time. Errors: KafkaException."""
+        if self._consumer is None or self.done:
+            return []
+        first = self._consumer.poll(wait_s)
+        found = [] if first is None else [first, *self._consumer.consume(most - 1, 0)]
+        for message in found:
+            place, error = (message.topic(), message.partition()), message.error()
+            if error is None:
+                self._reach(place, message.offset() + 1)
+            elif error.code() == KafkaError._PARTITION_EOF:
+                self._reach(place, message.offset())
+            elif not error.retriable():
+                raise KafkaException(error)
+        if not found:
+            for part in self._consumer.position([TopicPartition(*place) for place in self._ends]):
+                self._reach((part.topic, part.partition), part.offset)
+        return [message for message in found if message.error() is None]
+
+    def at(self, place: tuple[str, int]) -> int:
+        """How far a partition has been read."""
+        found: int = self._at[place]
+        return found
+
+    def _reach(self, place: tuple[str, int], offset: int) -> None:
+        self._at[place] = max(offset, self._at[place])
+        if offset >= self._ends.get(place, offset + 1):
+            del self._ends[place]
+
+    def __enter__(self) -> "BoundedRead":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the broker."""
+        if self._consumer:
+            self._consumer.close()
+
+
+def read_to_end(
+    config: Config, starts: Sequence[TopicPartition], ends: dict[tuple[str, int], int], *, committed: bool = True
+) -> Iterator[Message]:
+    """Every record from `starts` up to `ends` (see `BoundedRead`)."""
+    with BoundedRead(config, starts, ends, committed=committed) as read:
+        while not read.done:
+            yield from read.next()
 
 
 def read_topic(config: Config, topic: str, *, committed: bool = True, partition: int | None = None) -> Iterator[Message]:
-    """Every record that a topic, or one of its partitions, holds now; none when there is no such topic."""
+    """Every record that a topic, or one of its partitions, holds now, but a changelog's positions; none when there is no such
+    topic."""
     with reader(config, committed=False) as plain:
         places = [(topic, p) for p in (partitions_of(plain, topic) if partition is None else [partition])]
         ends = ends_of(plain, places)
-    yield from read_to_end(config, [TopicPartition(*place, 0) for place in places], ends, committed=committed)
+    for message in read_to_end(config, [TopicPartition(*place, 0) for place in places], ends, committed=committed):
+        if message.key() != POSITION:
+            yield message

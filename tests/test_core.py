@@ -4,14 +4,17 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec import structs
 
 from pipelines import balance
 from pipelines.runtime import core as core_module
 from pipelines.runtime.core import HELD, LONG_BACKLOG, Batch, Core, Decider, DeciderError, Output, TooManyDeadLettersError
 from pipelines.runtime.lane import StateError
 from schemas.balance import ACCOUNT, Credit, Hold, OpenAccount, Reason
+from schemas.log import positions
+from schemas.log.base import AccountId
 from schemas.log.codec import encode
-from schemas.log.entity import partition_of
+from schemas.log.entity import MAX_KEY_BYTES, partition_of
 
 T = datetime(2030, 1, 1, tzinfo=UTC)
 KEY = b"ann/coins"
@@ -32,7 +35,16 @@ def take(batch, message, offset=0, key=KEY, partition=P):
 
 
 def sealed(batch):
-    return [Output(*written) for written in batch.seal()]
+    """What the batch writes, but for its positions, which stand behind all of it."""
+    return [output for output in map(Output._make, batch.seal()) if output.key != positions.POSITION]
+
+
+def restored(core, *outputs):
+    """A lane as the changelog has it."""
+    lane = core.lanes[ACCOUNT.inbox, P]
+    lane.restore({output.key: output.value for output in outputs})
+    lane.begin()
+    return core
 
 
 def decided(core, *messages, merge=True):
@@ -63,8 +75,7 @@ def test_a_dropped_batch_leaves_no_trace():
 def test_a_restored_core_goes_on_where_the_log_ended():
     core = new_core()
     state = decided(core, OPEN, GRANT)[-1]
-    other = new_core()
-    other.restore(state.topic, state.partition, state.key, state.value)
+    other = restored(new_core(), state)
     assert decided(other, GRANT) == decided(core, GRANT)
 
 
@@ -169,21 +180,33 @@ def test_a_restored_core_wakes_again():
     core = new_core()
     outputs = decided(core, OPEN, GRANT, hold("h1", 60))
     list(core.due(T + timedelta(days=1)))
-    other = new_core()
-    other.restore(*[getattr(outputs[-1], f) for f in ("topic", "partition", "key", "value")])
-    other.restored(other.lanes[ACCOUNT.inbox, P])
+    other = restored(new_core(), outputs[-1])
     assert len(list(other.due(T + timedelta(days=1)))) == 1
 
 
-def test_a_lane_that_was_given_up_and_came_back_goes_on_as_it_was():
+def test_a_batch_tells_how_far_the_inbox_is_decided_behind_its_states():
     core = new_core()
-    decided(core, OPEN, GRANT, hold("h1", 60))
-    lane = core.close(ACCOUNT.inbox, P)
-    assert not list(core.due(T + timedelta(days=1)))  # another worker's business
-    core.reopen(lane)
-    assert len(list(core.due(T + timedelta(days=1)))) == 1
-    assert core.lanes[ACCOUNT.inbox, P].position == 3
-    assert json.loads(decided(core, GRANT)[0].value)["balance_coins"] == 10
+    batch = Batch(core)
+    take(batch, OPEN, 6)
+    take(batch, b"garbage", 7)
+    *_, state, position = map(Output._make, batch.seal())
+    assert (state.topic, position.topic, position.partition) == (ACCOUNT.changelog, ACCOUNT.changelog, P)
+    assert (position.key, positions.read(position.value)) == (positions.POSITION, 8)
+    assert restored(new_core(), state, position).lanes[ACCOUNT.inbox, P].position == 8
+    assert new_core().lanes[ACCOUNT.inbox, P].position == -1, "nobody knows"
+
+
+@pytest.mark.parametrize("key", [b"", positions.POSITION, b"\x00", b"a" * (MAX_KEY_BYTES + 1)])
+def test_keys_that_no_entity_can_have_are_dead_letters(key):
+    core = new_core()
+    batch = Batch(core)
+    for partition in range(ACCOUNT.partitions):
+        core.open(ACCOUNT.inbox, partition)
+    name = "x" if not key else key.decode()
+    message = structs.replace(OPEN, account=AccountId(name if key else ""))
+    take(batch, message, key=key, partition=partition_of(key, ACCOUNT.partitions))
+    (letter,) = sealed(batch)
+    assert json.loads(letter.value)["cause"] in ("misrouted", "invalid")
 
 
 def test_what_changes_often_in_a_batch_is_written_once_as_it_is_in_the_end():
@@ -191,13 +214,14 @@ def test_what_changes_often_in_a_batch_is_written_once_as_it_is_in_the_end():
     outputs = decided(core, OPEN, *[GRANT] * 5)
     states = [output for output in outputs if output.topic == ACCOUNT.changelog]
     assert [json.loads(state.value)["balance_coins"] for state in states] == [25]
-    assert core.lanes[ACCOUNT.inbox, P].states == {KEY: states[0].value}
+    assert core.lanes[ACCOUNT.inbox, P].states.get(KEY) == states[0].value
 
 
 def test_a_state_that_the_schema_cannot_read_is_named():
     core = new_core()
-    core.restore(ACCOUNT.changelog, P, KEY, b'{"balance_coins":"many"}')
+    lane = core.lanes[ACCOUNT.inbox, P]
+    lane.states.merge({KEY: b'{"balance_coins":"many"}'}, {})
     with pytest.raises(StateError, match=rf"account.state/{P}, key 'ann/coins': .*balance_coins"):
         decided(core, GRANT)
     with pytest.raises(StateError):
-        core.restored(core.lanes[ACCOUNT.inbox, P])
+        lane.restore({KEY: b'{"balance_coins":"many"}'})

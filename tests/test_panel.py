@@ -196,7 +196,7 @@ def test_the_host_brings_a_new_book_to_every_member_of_a_partition():
         offset += 1
     assert sum(topic == MEMBER.events for topic, *_ in batch.outputs) == len(users)
     batch.merge()
-    lane.begin_sweep()
+    lane.sweep = lane.states.walk()
     batch = Batch(core)
     batch.wake(T)
     assert not batch.outputs

@@ -1,6 +1,6 @@
 """The host's core: states, batches, wakes and broadcasts. It knows neither Kafka nor Bytewax nor the time.
 
-A *lane* is one entity's share of one partition: its states, restored from the changelog. A *batch* decides records in an
+A *lane* is one entity's share of one partition: its states, as the changelog has them. A *batch* decides records in an
 overlay above the lanes and collects what is to be written; `merge` makes the overlay the state. The caller writes a batch's
 outputs, with its positions, in one transaction, and merges only after the commit; if that fails, it drops the core with the
 batch, and restores a new one.
@@ -10,12 +10,15 @@ cannot be decided becomes a dead letter at its own place in the order; a bug in 
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from msgspec import DecodeError, Struct
 
+from pipelines.runtime.agenda import LONG_AGO
 from pipelines.runtime.lane import Decide, DecideTogether, Lane, Routes
+from pipelines.runtime.states import Memory, States
+from schemas.log import positions
 from schemas.log.base import Message, Wake, now
 from schemas.log.codec import encode, unreadable
 from schemas.log.dead_letters import DeadCause, DeadLetter
@@ -24,7 +27,6 @@ from schemas.log.topics import DEAD_LETTERS
 
 # Garbage comes alone; a thousand in a row is a producer or a schema gone wrong: going on would empty the inbox into the bin.
 MAX_DEAD_IN_A_ROW: Final = 1_000
-LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 # A wake is a record at the end of its inbox. Behind a backlog of this many records it would be stale when it is decided.
 # The host therefore holds wakes back until the backlog is shorter. It holds them for HELD at most, because the length of a
 # backlog is an estimate from offsets, and because some inboxes are never without a backlog.
@@ -181,11 +183,12 @@ class Batch:
                 self.outputs.append((lane.entity.inbox, lane.partition, key, encode(wake)))
 
     def seal(self) -> list[Written]:
-        """All outputs, the changed states included (one record a key, however often it changed)."""
+        """All outputs: the changed states (one record a key, however often it changed), and behind a lane's its position."""
         for lane in self._lanes:
             lane.settle()
             changelog, partition = lane.entity.changelog, lane.partition
             self.outputs += [(changelog, partition, key, value) for key, value in lane.overlay.items()]
+            self.outputs.append((changelog, partition, positions.POSITION, positions.written(lane.position)))
         return self.outputs
 
     def merge(self) -> None:
@@ -195,49 +198,31 @@ class Batch:
 
 
 class Core:
-    """The lanes of one worker and when their entities want to be woken."""
+    """The lanes of one worker and when their entities want to be woken. `states` makes a lane's store of states."""
 
-    def __init__(self, deciders: Iterable[Decider], table: Routes | None = None) -> None:
+    def __init__(
+        self,
+        deciders: Iterable[Decider],
+        table: Routes | None = None,
+        states: Callable[[Entity, int], States] = lambda _entity, _partition: Memory(),
+    ) -> None:
         self.deciders = {decider.entity.inbox: decider for decider in deciders}
         self.changelogs = {decider.entity.changelog: inbox for inbox, decider in self.deciders.items()}
         self.lanes: dict[tuple[str, int], Lane] = {}
         self.skips: set[tuple[str, int, int]] = set()
         self._table = table
+        self.states = states
 
     def open(self, inbox: str, partition: int) -> Lane:
-        """Begin a lane, empty; its states come by `restore`."""
+        """Begin a lane with what its store has; the rest comes by `Lane.restore`, and `Lane.begin` ends that."""
         decider = self.deciders[inbox]
-        lane = self.lanes[inbox, partition] = Lane(decider.entity, decider.decide, partition, self._table)
+        states = self.states(decider.entity, partition)
+        lane = self.lanes[inbox, partition] = Lane(decider.entity, decider.decide, partition, self._table, states)
         return lane
-
-    def close(self, inbox: str, partition: int) -> Lane | None:
-        """Give up a lane: another worker may have it now."""
-        return self.lanes.pop((inbox, partition), None)
-
-    def reopen(self, closed: Lane) -> None:
-        """Go on with a lane that was given up, as it was. Its wakes may have been passed over meanwhile: arm them anew."""
-        lane = self.open(closed.entity.inbox, closed.partition)
-        lane.position, lane.states = closed.position, closed.states
-        self.restored(lane)
-
-    def restore(self, changelog: str, partition: int, key: bytes, value: bytes | None) -> None:
-        """Take one changelog record; the last one of a key wins."""
-        states = self.lanes[self.changelogs[changelog], partition].states
-        if value is None:
-            states.pop(key, None)
-        else:
-            states[key] = value
-
-    def restored(self, lane: Lane) -> None:
-        """All of the changelog is there: arm the wakes. Errors: StateError."""
-        if lane.wakes:
-            for key, value in lane.states.items():
-                lane.arm(key, lane.read(key, value).wake_at)
-        lane.begin_sweep()
 
     def sweeping(self) -> list[Lane]:
         """The lanes whose entities are still being woken to look at a new broadcast state."""
-        return [lane for lane in self.lanes.values() if lane.sweep]
+        return [lane for lane in self.lanes.values() if lane.sweep is not None]
 
     def next_wake(self) -> datetime | None:
         """When the next entity may want to be woken (it may have changed its mind)."""
@@ -248,7 +233,7 @@ class Core:
     def hold(self, at: datetime, end_of: Callable[[Lane], int], long: int = LONG_BACKLOG) -> None:
         """Wakes that have come, of a lane whose inbox holds a long backlog up to the offset `end_of`, are held."""
         for lane in self.lanes.values():
-            if lane.agenda and lane.agenda[0][0] <= at:
+            if lane.wakes and (first := lane.states.agenda.next()) and first <= at:
                 if end_of(lane) - lane.position <= long:
                     lane.held_until = None
                 elif lane.held_until is None:
@@ -260,4 +245,4 @@ class Core:
             wake = lane.next_wake()
             if wake is not None and wake <= at:
                 lane.held_until = None
-                yield from ((lane, key, wake_at) for key, wake_at in lane.due(at))
+                yield from ((lane, key, wake_at) for key, wake_at in lane.states.agenda.due(at))

@@ -1,22 +1,24 @@
 """A lane: one entity's share of one partition, its states, what a batch changes of them, and its wakes.
 
-A lane keeps each state as the JSON bytes that the changelog has of it, not as Python objects. The bytes take less memory, the
-garbage collector has nothing to visit in them, and a restore needs no decoding. It is faster, too: the objects of one state lie
-scattered over memory, so encoding a state that nobody has touched for a while costs more than decoding its bytes, deciding on
-it and encoding it at once.
-"""
+A lane keeps each state as the JSON bytes that the changelog has of it, not as Python objects, in memory or on disk (`states`).
+The bytes take less memory, the garbage collector has nothing to visit in them, and they can be stored as they are. It is
+faster, too: the objects of one state lie scattered over memory, so encoding a state that nobody has touched for a while costs
+more than decoding its bytes, deciding on it and encoding it at once."""
 
-import heapq
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cache
+from hashlib import blake2b
+from itertools import islice
 from typing import Any, Final, Protocol, cast
 
 from msgspec import DecodeError
 
+from pipelines.runtime.states import Memory, States
+from schemas.log import positions
 from schemas.log.base import Message, State
 from schemas.log.codec import decoder_of, encode, state_decoder
-from schemas.log.entity import Entity, broadcast_keys, partition_of
+from schemas.log.entity import MAX_KEY_BYTES, Entity, broadcast_keys, partition_of
 from schemas.log.topics import Route, hears, inbox_keys, routes
 
 # When a broadcast state changes, so many entities a batch are woken to look at it: the flow goes on deciding meanwhile.
@@ -72,11 +74,19 @@ def _usual_ways(entity: Entity) -> dict[type[Message], tuple[str, tuple[Destinat
 class Lane:
     """One entity's states in one partition, and the tables that its decisions need."""
 
-    def __init__(self, entity: Entity, decide: Decide | DecideTogether, partition: int, table: Routes | None) -> None:
+    def __init__(
+        self,
+        entity: Entity,
+        decide: Decide | DecideTogether,
+        partition: int,
+        table: Routes | None,
+        states: States | None = None,
+    ) -> None:
         self.entity = entity
         self.partition = partition
-        self.position = 0
-        self.states: dict[bytes, bytes] = {}
+        # Where the inbox goes on; -1: neither the states nor the changelog say so.
+        self.position = -1
+        self.states: States = Memory() if states is None else states
         self.overlay: dict[bytes, bytes | None] = {}
         # What changed more than once in a batch stays an object until its end.
         self.busy: dict[bytes, State | None] = {}
@@ -87,16 +97,16 @@ class Lane:
         self.decode, self.decode_state, self.keys = _readers(self.entity)
         self.ways = _usual_ways(self.entity) if table is None else _ways(self.entity, table)
         self.wakes = self.entity.state.wake_at is not State.wake_at
-        self.armed: dict[bytes, datetime] = {}
-        self.agenda: list[tuple[datetime, bytes]] = []
         self.held_until: datetime | None = None
         self.common = broadcast_keys(self.entity.partitions)[partition].encode() if self.entity.broadcast else b""
         self.shared: State | None = None
-        self.sweep: list[bytes] = []
+        self.sweep: Iterator[bytes] | None = None
         self.dead_in_a_row = 0
 
     def misplaced(self, key: bytes) -> str | None:
-        """Why an unknown entity's record does not belong here: another partition has its states."""
+        """Why an unknown entity's record does not belong here: no entity has such a key, or another partition has it."""
+        if not key or key[0] == 0 or len(key) > MAX_KEY_BYTES:
+            return f"the key {key[:64]!r} has {len(key)} bytes; keys have 1 to {MAX_KEY_BYTES}, the first of them not zero"
         right = partition_of(key, self.entity.partitions)
         if right == self.partition:
             return None
@@ -131,50 +141,51 @@ class Lane:
     def merge(self) -> None:
         """What the batch changed becomes the states; None forgets an entity."""
         self.settle()
-        states, overlay = self.states, self.overlay
-        states.update(cast(dict[bytes, bytes], overlay))  # the forgotten ones go out below
-        for key, value in overlay.items():
-            if value is None:
-                del states[key]
-        for key, wake_at in self.wakes_at.items():
-            self.arm(key, wake_at)
-        shared = self.common in overlay
-        overlay.clear()
+        self.states.merge(self.overlay, self.wakes_at)
+        shared = self.common in self.overlay
+        self.overlay.clear()
         self.wakes_at.clear()
         if shared:
-            self.begin_sweep()
+            self.share()
+            self.sweep = self.states.walk()
 
-    def arm(self, key: bytes, wake_at: datetime | None) -> None:
-        """A wake is armed once, and stays marked after it was sent: its answer changes the state, or it was stale."""
-        if wake_at is None:
-            if self.armed:
-                self.armed.pop(key, None)
-        elif self.armed.get(key) != wake_at:
-            self.armed[key] = wake_at
-            heapq.heappush(self.agenda, (wake_at, key))
+    def restore(self, records: Mapping[bytes, bytes | None]) -> None:
+        """Take what the changelog has: the last record of each key. Errors: StateError."""
+        found = dict(records)
+        if (position := found.pop(positions.POSITION, None)) is not None:
+            self.position = positions.read(position)
+        self.states.merge(found, {key: self.wake_of(key, value) for key, value in found.items()} if self.wakes else {})
+
+    def wake_of(self, key: bytes, value: bytes | None) -> datetime | None:
+        """When a state wants to be woken. Errors: StateError."""
+        return None if value is None else self.read(key, value).wake_at
 
     def next_wake(self) -> datetime | None:
         """When the first wake is to be sent."""
-        if not self.agenda:
-            return None
-        first = self.agenda[0][0]
-        return first if self.held_until is None else max(first, self.held_until)
+        first = self.states.agenda.next() if self.wakes else None
+        return first if first is None or self.held_until is None else max(first, self.held_until)
 
-    def due(self, at: datetime) -> Iterable[tuple[bytes, datetime]]:
-        """The entities whose wake has come by `at`, in its order; each armed wake is given once."""
-        while self.agenda and self.agenda[0][0] <= at:
-            wake_at, key = heapq.heappop(self.agenda)
-            if self.armed.get(key) == wake_at:
-                yield key, wake_at
-
-    def begin_sweep(self) -> None:
-        """The broadcast state is another one: every entity is to be decided under it. Errors: StateError."""
-        held = self.states.get(self.common)
+    def share(self) -> None:
+        """Read the broadcast state. Errors: StateError."""
+        held = self.states.get(self.common) if self.common else None
         self.shared = None if held is None else self.read(self.common, held)
-        self.sweep = list(self.states) if self.common else []
+
+    def begin(self) -> None:
+        """All states are there. Those that were not decided under the broadcast state yet are to be. Errors: StateError."""
+        self.share()
+        if self.common and self.states.swept != self._mark():
+            self.sweep = self.states.walk()
+
+    def _mark(self) -> bytes:
+        """What identifies the broadcast state."""
+        return blake2b(self.states.get(self.common) or b"", digest_size=16).digest()
 
     def swept(self) -> Iterable[bytes]:
-        """The next entities that have not been decided under the broadcast state, at most SWEEP at a time."""
-        found, self.sweep = self.sweep[-SWEEP:], self.sweep[:-SWEEP]
+        """The next entities that have not been decided under the broadcast state; SWEEP are looked at at a time."""
+        if self.sweep is None:
+            return []
+        found = list(islice(self.sweep, SWEEP))
+        if len(found) < SWEEP:
+            self.sweep, self.states.swept = None, self._mark()
         held = ((key, self.states.get(key)) for key in found)
         return [key for key, value in held if value is not None and self.read(key, value).behind(self.shared)]

@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple, cast
 from pipelines.runtime.core import Batch, Core, Decider, DeciderError, Output, Written
 from pipelines.runtime.lane import Decision
 from schemas.log.base import Fact
+from schemas.log.positions import POSITION
 
 EPOCH: Final = datetime(2030, 1, 1, tzinfo=UTC)
 WORKERS: Final = 2
@@ -61,27 +62,27 @@ class Step(NamedTuple):
 
 
 class Log:
-    """Topics as lists, positions as a dict: what a broker would hold. `append` and `commit` are atomic, as transactions are."""
+    """Topics as lists: what a broker would hold. `append` and `commit` are atomic, as transactions are. There are no offsets of
+    a group: how far an inbox was decided stands in the changelog, and nobody may need anything else."""
 
     def __init__(self) -> None:
         self.partitions: defaultdict[tuple[str, int], list[Keyed]] = defaultdict(list)
-        self.positions: defaultdict[tuple[str, int], int] = defaultdict(int)
 
     def append(self, outputs: Sequence[Written]) -> None:
         for topic, partition, key, value in outputs:
             self.partitions[topic, partition].append((key, value))
 
-    def commit(self, outputs: Sequence[Written], positions: dict[tuple[str, int], int]) -> None:
+    def commit(self, outputs: Sequence[Written]) -> None:
         """One transaction. Planted bugs replace this."""
         self.append(outputs)
-        self.positions.update(positions)
 
     def read(self, topic: str) -> Iterator[tuple[int, int, bytes, bytes | None]]:
-        """All records of a topic: partition, offset, key, value."""
+        """All records of a topic but a changelog's positions: partition, offset, key, value."""
         for (name, partition), records in sorted(self.partitions.items()):
             if name == topic:
                 for offset, (key, value) in enumerate(records):
-                    yield partition, offset, key, value
+                    if key != POSITION:
+                        yield partition, offset, key, value
 
 
 class Simulation:
@@ -97,14 +98,12 @@ class Simulation:
 
     def _start(self, worker: int) -> Core:
         core = Core(self.deciders)
-        changelogs = {inbox: changelog for changelog, inbox in core.changelogs.items()}
         for (inbox, partition), owner in self.owner.items():
             if owner == worker:
                 lane = core.open(inbox, partition)
-                lane.position = self.log.positions[inbox, partition]
-                for key, value in self.log.partitions[changelogs[inbox], partition]:
-                    core.restore(changelogs[inbox], partition, key, value)
-                core.restored(lane)
+                lane.restore(dict(self.log.partitions[lane.entity.changelog, partition]))
+                lane.position = max(lane.position, 0)
+                lane.begin()
         return core
 
     def _batch(self, worker: int, limit: int) -> Batch:
@@ -113,8 +112,7 @@ class Simulation:
         core.hold(self.time, lambda lane: len(self.log.partitions[lane.entity.inbox, lane.partition]), LONG_BACKLOG)
         batch.wake(self.time)
         for (topic, partition), lane in core.lanes.items():
-            position = self.log.positions[topic, partition]
-            for offset, (key, value) in enumerate(self.log.partitions[topic, partition][position:], position):
+            for offset, (key, value) in enumerate(self.log.partitions[topic, partition][lane.position :], lane.position):
                 if limit <= 0:
                     break
                 limit -= 1
@@ -128,7 +126,7 @@ class Simulation:
                 self.log.append([step.send])
             case "work" | "lose_commit":
                 batch = self._batch(step.worker, step.limit)
-                self.log.commit(batch.seal(), batch.positions)
+                self.log.commit(batch.seal())
                 if step.action == "work":
                     batch.merge()
                 else:  # the broker has it; the worker died before it heard so
@@ -155,7 +153,7 @@ class Simulation:
             for worker in range(WORKERS):
                 batch = self._batch(worker, 1_000)
                 idle = 0 if batch.positions or batch.outputs else idle + 1
-                self.log.commit(batch.seal(), batch.positions)
+                self.log.commit(batch.seal())
                 batch.merge()
 
 

@@ -8,11 +8,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 
 from infra.config import Config
 from infra.kafka import quiet
 from pipelines.runtime.core import Written
+from schemas.log.positions import POSITION
 
 # The broker aborts what a process that never came back left open.
 TRANSACTION_MS: Final = 10_000
@@ -36,6 +37,12 @@ class Transactions:
         self._producer = Producer(_producing(name, config))
         self._producer.init_transactions(2 * STEP_S)
         self._open = False
+        # Where the position of each changelog's partition was put last: (topic, partition) -> offset.
+        self.placed: dict[tuple[str, int], int] = {}
+
+    def _place(self, error: KafkaError | None, message: Message) -> None:
+        if error is None and message.offset() >= 0:
+            self.placed[message.topic(), message.partition()] = message.offset()
 
     def send(self, records: Iterable[Written]) -> None:
         """Hand over records (topic, partition, key, value) of the open transaction, or of a new one: they travel while the
@@ -44,12 +51,16 @@ class Transactions:
         if not self._open:
             self._producer.begin_transaction()
             self._open = True
+            self.placed.clear()
         for topic, partition, key, value in records:
-            produce(topic, value, key, partition)
+            if key is POSITION:
+                produce(topic, value, key, partition, on_delivery=self._place)
+            else:
+                produce(topic, value, key, partition)
 
     def write(self, records: Iterable[Written], offsets: Sequence[TopicPartition], consumer: Consumer) -> None:
-        """Send the last records, and commit all of the transaction with a group's positions. Errors: KafkaException and Stuck,
-        final."""
+        """Send the last records, and commit all of the transaction with a group's positions; `placed` tells where those of the
+        changelogs are. Errors: KafkaException and Stuck, final."""
         producer = self._producer
         self.send(records)
         # What is flushed first need not be waited for inside send_offsets, whose retries are slower (p90 114 ms -> 1 ms).

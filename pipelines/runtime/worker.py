@@ -6,7 +6,8 @@ What makes it exactly once (each point was seen to matter under kill -9):
 - offsets are committed inside the transaction with the consumer's group metadata, so that a zombie is fenced;
 - decisions that nothing commits are forgotten with the process that made them: it never goes on behind a failed transaction;
 - `committed()` of a read_committed consumer, then the changelog's high watermark (read_uncommitted), then a read up to it: a
-  transaction that is still open is waited for, never overlooked;
+  transaction that is still open is waited for, never overlooked. Where the inbox goes on stands in the changelog (`positions`);
+- states on disk (`disk`) are written behind a commit, never before it;
 - any failed transaction ends the process: about a second, and nothing to reason about. The supervisor starts the slot again.
 """
 
@@ -18,12 +19,15 @@ from typing import Any, Final
 from confluent_kafka import Consumer, Message, TopicPartition
 
 from infra.config import Config
-from infra.kafka import committed, ends_of, member, read_to_end, read_topic, reader, records_of
+from infra.kafka import committed, identity, member, read_topic, records_of
 from pipelines.runtime import metrics
 from pipelines.runtime.core import Batch, Core
+from pipelines.runtime.disk import Disk, DisownedError, Origin
 from pipelines.runtime.lag import Lag
-from pipelines.runtime.lane import Lane
-from pipelines.runtime.transactions import STEP_S, Stuck, Transactions
+from pipelines.runtime.restore import Restore
+from pipelines.runtime.states import States
+from pipelines.runtime.transactions import STEP_S, Transactions
+from schemas.log.entity import Entity
 from schemas.log.topics import SKIPS
 
 log = logging.getLogger("olo.worker")
@@ -36,29 +40,40 @@ SENT_RECORDS: Final = 5_000
 POLL_S: Final = 0.02
 # A fetch of a flow that gathers waits for so much, or its time.
 GATHERED_BYTES: Final = 65_536
-# How long the group waits for a member that does not come to a rebalance; a restore of millions of entities must fit in.
+# How long the group waits for a member that does not come to a rebalance.
 REBALANCE_MS: Final = 30_000
-# A restore waits for transactions that are still open; one that hangs longer than this is a broker in trouble.
-RESTORE_S: Final = 25.0
+# A restore goes on for so long between two polls of the group.
+RESTORE_S: Final = 0.5
+# How often an idle flow looks whether states are to be written.
+TEND_S: Final = 0.5
 
 
 class Worker:
     """Owns a core's partitions: `poll`, decide in batches, `commit`. `gather_s`: how long a batch waits for more behind its
-    first record; a flow that no call waits for makes fewer transactions so, and leaves the broker to those that matter."""
+    first record; a flow that no call waits for makes fewer transactions so, and leaves the broker to those that matter.
+    `on_disk`: where states are kept; in memory alone, a start reads all of the changelogs."""
 
-    def __init__(self, flow: str, slot: int, core: Core, config: Config, *, gather_s: float = 0.0) -> None:
+    def __init__(
+        self, flow: str, slot: int, core: Core, config: Config, *, gather_s: float = 0.0, on_disk: bool = True
+    ) -> None:
         self.flow = flow
         self.core = core
         self.config = config
         name = f"{flow}-{slot}"
         self._transactions = Transactions(name, config)
         core.skips = _skips(config)
+        if on_disk:
+            core.states = self._disk
+        # Half of it for what is not on disk yet, half for what is being written, and was just before.
+        self._memory_bytes = config.states_mb * 500_000
+        self._tend_at = 0.0
+        self._origins: dict[str, Origin] = {}
+        self._restore: Restore | None = None
         more: dict[str, Any] = {"max.poll.interval.ms": REBALANCE_MS, "queued.min.messages": 100_000}
         if gather_s:
             more |= {"fetch.min.bytes": GATHERED_BYTES, "fetch.wait.max.ms": int(gather_s * 1_000)}
         self._gather_s = gather_s
         self._consumer = member(config, flow, slot, more)
-        self._kept: dict[tuple[str, int], Lane] = {}
         self._lag = Lag(flow, self._consumer)
         self._consumer.subscribe(
             sorted(core.deciders), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked
@@ -66,61 +81,58 @@ class Worker:
 
     # --- partitions come and go ----------------------------------------------------------------------------------------
 
-    def _assigned(self, consumer: Consumer, parts: list[TopicPartition]) -> None:
-        began = time.monotonic()
-        begins = committed(consumer, parts, 2 * STEP_S)
-        if missing := [part for part in begins if not self._take_up(part)]:
-            self._restore(missing)
-        self._kept.clear()
-        consumer.assign(begins)
-        self._count()
-        took = time.monotonic() - began
-        metrics.RESTORE.labels(self.flow).observe(took)
-        log.info("%s: %d partitions assigned, %d restored, in %.2f s", self.flow, len(parts), len(missing), took)
+    def _disk(self, entity: Entity, partition: int) -> States:
+        return Disk(self.config.home / "states" / entity.name / str(partition), self._origins[entity.changelog])
 
-    def _take_up(self, part: TopicPartition) -> bool:
-        """Go on with a lane that was given up in this rebalance and came back. Nobody decided in between: the position, which
-        every decision moves, still stands where this worker left it."""
-        lane = self._kept.get((part.topic, part.partition))
-        if lane is None or lane.position != part.offset:
-            return False
-        self.core.reopen(lane)
-        return True
+    def _assigned(self, consumer: Consumer, parts: list[TopicPartition]) -> None:
+        # Nothing is fetched before the states are there; the group need not know.
+        consumer.assign([])
+        offsets = {(part.topic, part.partition): part.offset for part in committed(consumer, parts, 2 * STEP_S)}
+        cluster, ids = identity(self.config, sorted(self.core.changelogs))
+        self._origins = {changelog: Origin(cluster, id_) for changelog, id_ in ids.items()}
+        lanes = [self.core.open(part.topic, part.partition) for part in parts]
+        self._restore = Restore(self.flow, lanes, self.config, self._memory_bytes, offsets)
+
+    def _go_on(self, restore: Restore) -> None:
+        """Restore a bit more; when all is there, fetch."""
+        if not restore.advance(RESTORE_S):
+            self._consumer.poll(0)
+            return
+        self._restore = None
+        self._consumer.assign([TopicPartition(*place, lane.position) for place, lane in self.core.lanes.items()])
+        self._count()
+        log.info("%s: %d partitions assigned", self.flow, len(self.core.lanes))
 
     def _revoked(self, consumer: Consumer, parts: list[TopicPartition]) -> None:
-        for part in parts:
-            if lane := self.core.close(part.topic, part.partition):
-                self._kept[part.topic, part.partition] = lane
+        if self._restore:
+            self._restore.close()
+            self._restore = None
+        self._let_go(sync=False)
         consumer.unassign()
         self._count()
         log.info("%s: %d partitions given up", self.flow, len(parts))
+
+    def _let_go(self, *, sync: bool) -> None:
+        """Whoever takes the lanes over finds all states on disk."""
+        for lane in self.core.lanes.values():
+            try:
+                lane.states.close(sync=sync)
+            except DisownedError as error:
+                log.info("%s", error)
+        self.core.lanes.clear()
 
     def _count(self) -> None:
         metrics.PARTITIONS.labels(self.flow).set(len(self.core.lanes))
         metrics.RESTORED.labels(self.flow).set(sum(len(lane.states) for lane in self.core.lanes.values()))
 
-    def _restore(self, parts: list[TopicPartition]) -> None:
-        deadline = time.monotonic() + RESTORE_S
-
-        for part in parts:
-            self.core.open(part.topic, part.partition).position = part.offset
-
-        def stuck() -> None:
-            if time.monotonic() > deadline:
-                raise Stuck(f"{self.flow}: the changelog could not be read within {RESTORE_S:.0f} s")
-
-        changelogs = [(self.core.deciders[part.topic].entity.changelog, part.partition) for part in parts]
-        with reader(self.config, committed=False) as plain:
-            ends = ends_of(plain, changelogs)
-        for message in read_to_end(self.config, [TopicPartition(*place, 0) for place in changelogs], ends, stuck):
-            self.core.restore(message.topic(), message.partition(), message.key(), message.value())
-        for part in parts:
-            self.core.restored(self.core.lanes[part.topic, part.partition])
-
     # --- one batch, one transaction --------------------------------------------------------------------------------------
 
     def poll(self) -> list[Message] | None:
-        """The next records, or an empty list when wakes are due, or None. Waits at most POLL_S. Errors: KafkaException."""
+        """The next records, or an empty list when wakes are due, or None. Waits at most POLL_S. Errors: KafkaException, those
+        of a restore."""
+        if self._restore:
+            self._go_on(self._restore)
+            return None
         wait = POLL_S
         wake = self.core.next_wake()
         if wake is not None:
@@ -128,6 +140,8 @@ class Worker:
         first = self._consumer.poll(wait)
         self._lag.publish((place, lane.position) for place, lane in self.core.lanes.items())
         if first is None:
+            if time.monotonic() > self._tend_at:
+                self._tend()
             return [] if wake is not None and wake <= datetime.now(UTC) else None
         return records_of([first, *self._consumer.consume(BATCH_RECORDS - 1, self._gather_s)]) or None
 
@@ -169,7 +183,23 @@ class Worker:
         offsets = [TopicPartition(topic, p, offset) for (topic, p), offset in positions.items()]
         self._transactions.write(outputs, offsets, self._consumer)
         batches[-1].merge()
+        self._note(self._transactions.placed)
+        self._tend()
         self._measure(batches, time.monotonic() - began)
+
+    def _note(self, placed: dict[tuple[str, int], int]) -> None:
+        """What was merged is in the changelogs, up to the positions that the transaction has put there."""
+        for (changelog, partition), offset in placed.items():
+            lane = self.core.lanes[self.core.changelogs[changelog], partition]
+            lane.states.reached(offset + 1, lane.position)
+
+    def _tend(self) -> None:
+        """Write states behind the log, as far as it is time. Errors: DisownedError, lmdb.Error: final."""
+        self._tend_at = time.monotonic() + TEND_S
+        lanes = self.core.lanes.values()
+        pressed = sum(lane.states.recent_bytes for lane in lanes) > self._memory_bytes
+        for lane in lanes:
+            lane.states.tend(pressed=pressed)
 
     def _measure(self, batches: list[Batch], took: float) -> None:
         decided, dead = sum(batch.decided for batch in batches), sum(batch.dead for batch in batches)
@@ -182,6 +212,7 @@ class Worker:
 
     def close(self) -> None:
         """Leave cleanly: nothing is in flight, since a batch is committed before the next poll."""
+        self._let_go(sync=True)
         self._consumer.close()
 
 

@@ -27,6 +27,7 @@ from schemas.log import topics
 from schemas.log.base import Message
 from schemas.log.codec import decoder_of, encode
 from schemas.log.entity import DEFAULT_PARTITIONS, Entity, Flow, partition_of
+from schemas.log.positions import POSITION
 from schemas.outbox import OUTBOX, EffectDue
 from schemas.panel import Cohort, Count, Not, PutCohort, PutTag, RemoveCohort, RemoveTag, Within
 from schemas.panel_counters import Counter
@@ -148,7 +149,11 @@ def unfolded(read: Records, deciders: tuple[Decider, ...] = DECIDERS) -> list[st
         lanes = {partition: core.open(entity.inbox, partition) for partition in range(entity.partitions)}
         for partition, offset, key, value in read(entity.inbox):
             batch.take(lanes[partition], offset, key, value or b"")
-        states = {key: state for topic, _, key, state in batch.seal() if topic == entity.changelog and state is not None}
+        states = {
+            key: state
+            for topic, _, key, state in batch.seal()
+            if topic == entity.changelog and key != POSITION and state is not None
+        }
         events: dict[int, list[bytes | None]] = defaultdict(list)
         for topic, partition, _, value in batch.outputs:
             if topic == entity.events:

@@ -1,0 +1,33 @@
+"""How far an inbox was decided, as a record of the changelog itself: it is written in the transaction that writes the states.
+
+A changelog's partition holds one such record, under a key that no entity has. A group's offset is kept by the broker for a
+while only (a week without members, by default), and can be reset by anybody; the changelog is kept for good, and a position
+that stands in it cannot disagree with the states around it. Whoever reads a changelog for its states leaves this record out.
+"""
+
+from typing import Final
+
+from msgspec import Struct, json
+
+# An entity's key is never empty, and a record whose key begins with a zero byte is put aside as a dead letter.
+POSITION: Final = b"\x00position"
+
+
+class Position(Struct, frozen=True):
+    """`next`: the offset, in the inbox's partition of the same number, of the first record that has not been decided."""
+
+    next: int
+
+
+_decode = json.Decoder(Position).decode
+_encode = json.Encoder().encode
+
+
+def written(following: int) -> bytes:
+    """The value of the record that says so."""
+    return _encode(Position(following))
+
+
+def read(value: bytes) -> int:
+    """The offset that goes on. Errors: msgspec.DecodeError."""
+    return _decode(value).next
