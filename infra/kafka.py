@@ -128,17 +128,19 @@ def check_topics(config: Config, topics: Sequence[Topic]) -> list[Topic]:
 
 
 def create_topics(config: Config, topics: Sequence[Topic]) -> list[str]:
-    """Create the topics that are missing; the names of the created ones. Errors: UsageError (see `check_topics`)."""
+    """Create the topics that are missing; the names of the created ones. Errors: UsageError (see `check_topics`), also where a
+    topic is missing that holds a part of what was decided."""
     missing = check_topics(config, topics)
     if not missing:
         return []
+    _refuse_lost(config, [topic.name for topic in missing])
     admin = AdminClient(quiet(config))
     new = [
         NewTopic(
             topic.name,
             num_partitions=topic.partitions,
             replication_factor=config.replication_factor,
-            config=_config(topic),
+            config=_config(topic) | {"min.insync.replicas": str((config.replication_factor + 1) // 2)},
         )
         for topic in missing
     ]
@@ -149,6 +151,22 @@ def create_topics(config: Config, topics: Sequence[Topic]) -> list[str]:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise RuntimeError(f"topic {name}: {error}") from error
     return [topic.name for topic in missing]
+
+
+def _refuse_lost(config: Config, missing: Sequence[str]) -> None:
+    """An inbox or a changelog that is made anew, empty, beside the facts that were decided from it: accounts would be gone, and
+    commands decided twice. Errors: UsageError."""
+    with reader(config, committed=False) as plain:
+        there = plain.list_topics(timeout=TIMEOUT_S).topics
+        for name in missing:
+            entity, _, kind = name.rpartition(".")
+            facts = f"{entity}.events"
+            partitions = sorted(there[facts].partitions) if kind in ("inbox", "state") and facts in there else []
+            if any(end_offsets(plain, facts, partitions).values()):
+                raise UsageError(
+                    f"the topic {name} is missing, and {facts} has facts that came of it: it was lost, and is not made anew; "
+                    "bring it back from a backup, or begin with a new log and a new OLO_HOME"
+                )
 
 
 def _config(topic: Topic) -> dict[str, str]:

@@ -189,6 +189,16 @@ def test_without_a_known_position_nothing_is_written(tmp_path: Path) -> None:
     assert killed(store).get(b"a") is None
 
 
+def test_what_was_merged_but_not_committed_is_not_written_not_even_at_the_end(tmp_path: Path) -> None:
+    store = Disk(tmp_path / "s", ORIGIN)
+    store.merge({b"a": b"1"}, {})
+    store.reached(1, 1)
+    store.merge({b"a": b"2", b"b": b"2"}, {})
+    store.close(sync=True)
+    again = reopened(tmp_path / "s")
+    assert (again.get(b"a"), again.get(b"b"), again.contains) == (None, None, 0)
+
+
 def grow(folder: Path) -> None:
     store = Disk(folder, ORIGIN)
     store.merge({b"key %d" % n: b"x" * 100 for n in range(2_000)}, {})

@@ -215,6 +215,8 @@ class Disk:
         """See `States`."""
         if not self._young:
             self._since = time.monotonic()
+        # It may be a part of a transaction that is still open: `reached` tells when it is committed.
+        self._reached = None
         self._young.update(changed)
         self.recent_bytes += sum(len(value) for value in changed.values() if value) + 100 * len(changed)
         self._young_wakes.update(wakes)
@@ -277,7 +279,7 @@ class Disk:
             self._write(len(self._todo) if pressed else max(SLICE, len(self._todo) // SLICES))
 
     def _freeze(self) -> None:
-        if self._reached is None:  # where the changelog stands is not known yet
+        if self._reached is None:
             return
         self._goal, self._reached = self._reached, None
         self._old, self._young, self.recent_bytes = self._young, {}, 0

@@ -42,7 +42,7 @@ class States(Protocol):
         """How many entities there are, about."""
 
     def reached(self, contains: int, position: int) -> None:
-        """What was merged so far is the changelog up to the offset `contains`, and the inbox decided up to `position`."""
+        """What was merged so far is committed: the changelog up to the offset `contains`, the inbox up to `position`."""
 
     def tend(self, *, pressed: bool = False) -> None:
         """Write some of what is only in memory; `pressed`: all of it. For between transactions."""
