@@ -30,7 +30,9 @@ from infra.machine import launch
 from infra.supervisor import Child, Supervisor
 from schemas.log.entity import Flow
 
+# A child that is not ready and has done nothing for so long hangs.
 READY_S: Final = 90.0
+TELL_S: Final = 10.0
 
 
 class PlatformError(Exception):
@@ -170,7 +172,7 @@ class Platform:
         """Each flow's process has its share of the log."""
         for name in (*self.flows, "store"):
             tell(f"waiting for {name} ...")
-            self._wait(name, partial(_has_share, name))
+            self._wait(name, _Share(name, tell))
 
     def wait_for_serving(self, tell: Callable[[str], None]) -> None:
         """The HTTP processes answer; the first one has the port that people know."""
@@ -319,13 +321,28 @@ def _ok(url: str) -> bool:
     return found is not None and found.status_code == 200
 
 
-def _has_share(flow: str, child: Child) -> bool:
-    return _assigned(child.url, flow)
+class _Share:
+    """Asks whether a flow's process has its share of the log; while it has not, tells now and then what there is to do."""
 
+    def __init__(self, flow: str, tell: Callable[[str], None]) -> None:
+        self._flow = flow
+        self._tell = tell
+        self._tell_at = time.monotonic() + TELL_S
 
-def _assigned(url: str, flow: str) -> bool:
-    found = _get(url)
-    return found is not None and total(found.text, f'olo_assigned_partitions{{flow="{flow}"}}') > 0
+    def __call__(self, child: Child) -> bool:
+        found = _get(child.url)
+        text = found.text if found else ""
+        if self._of(text, "olo_assigned_partitions"):
+            return True
+        if time.monotonic() > self._tell_at:
+            self._tell_at = time.monotonic() + TELL_S
+            left = self._of(text, "olo_restoring_records")
+            more = f" (about {left:,.0f} records of its states are still to be read)" if left else ""
+            self._tell(f"still waiting for {child.role} ...{more}")
+        return False
+
+    def _of(self, text: str, metric: str) -> float:
+        return total(text, f'{metric}{{flow="{self._flow}"}}')
 
 
 def endpoints_of(home: Path) -> dict[str, Any]:

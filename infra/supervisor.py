@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import psutil
+
 from infra.machine import launch
 
 # A crash loop must not eat the machine, yet a slot that is back within 5 s needs short waits.
@@ -21,6 +23,8 @@ BACKOFF_S: Final = (0.0, 0.2, 0.5, 1.0, 2.0, 3.0)
 # A child that has lived this long is taken for healthy: the next death starts the waits anew.
 HEALTHY_S: Final = 20.0
 STOP_S: Final = 20.0
+# A child that has used so much more of a processor is at work; one that hangs uses next to nothing.
+WORKS_S: Final = 0.5
 # A line of a stack. One that hangs ends with its threads' stacks, behind the line that says so.
 STACK: Final = re.compile(r" |(Current t|T)hread 0x")
 
@@ -47,6 +51,16 @@ class Child:
     def pid(self) -> int | None:
         """The process id while it runs."""
         return self.process.pid if self.process and self.process.poll() is None else None
+
+    def worked_s(self) -> float:
+        """The processor time that it has used; 0 while it does not run."""
+        if not self.pid:
+            return 0.0
+        try:
+            used = psutil.Process(self.pid).cpu_times()
+        except psutil.Error:
+            return 0.0
+        return float(used.user + used.system)
 
     def start(self) -> None:
         """Start the process, its output going to its log."""
@@ -86,12 +100,16 @@ class Supervisor:
         return child
 
     def wait_until(self, child: Child, ready: Callable[[], bool], limit_s: float) -> None:
-        """Wait until `ready`; errors: RuntimeError when the child keeps dying or `limit_s` is over."""
-        deadline = time.monotonic() + limit_s
+        """Wait until `ready`, however long that takes, as long as the child works: it may have much to read, and a machine may
+        have other things to do. Errors: RuntimeError when the child keeps dying, or has done nothing for `limit_s`."""
+        deadline, worked = time.monotonic() + limit_s, 0.0
         while not ready():
             self.tend()
             if self.stopping:
                 raise KeyboardInterrupt
+            now_worked = child.worked_s()
+            if abs(now_worked - worked) > WORKS_S:
+                deadline, worked = time.monotonic() + limit_s, now_worked
             if child.deaths > len(BACKOFF_S) or time.monotonic() > deadline:
                 raise RuntimeError(f"{child.role} does not come up: {child.last_words()} (see {child.log})")
             time.sleep(0.05)

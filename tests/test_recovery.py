@@ -16,6 +16,7 @@ from confluent_kafka.admin import AdminClient
 from infra.config import Config
 from infra.errors import UsageError
 from infra.kafka import create_topics, quiet, read_topic
+from pipelines.flows.store import _refuse_another_log
 from pipelines.runtime import restore
 from pipelines.runtime import worker as worker_module
 from pipelines.runtime.core import Core, Decider, DeciderError
@@ -283,3 +284,10 @@ def test_a_restore_that_takes_long_keeps_its_place_in_the_group(trial: Trial, mo
     trial.send(400, 100)
     trial.decide(100, slow)
     trial.audit(500)
+
+
+def test_a_warehouse_that_belongs_to_another_log_is_refused() -> None:
+    fine = {("a.events", 0): 9, ("a.events", 1): -1}
+    _refuse_another_log(fine, {("a.events", 0): 10, ("a.events", 1): 0, ("b.events", 0): 0})
+    with pytest.raises(UsageError, match=r"holds a\.events/0 up to 9, and the log ends at 9: .* name a new database"):
+        _refuse_another_log(fine, {("a.events", 0): 9})

@@ -16,8 +16,13 @@ FILES = [file for package in (*PACKAGES[:4], "tests/lab") for file in files(pack
 LAW = (
     ("schemas", {"schemas", "msgspec"}),
     ("pipelines/flows", {"pipelines", "schemas", "infra", "outside"}),
-    ("pipelines/runtime/lane.py", {"schemas", "msgspec"}),
-    ("pipelines/runtime/core.py", {"pipelines.runtime.lane", "schemas", "msgspec"}),
+    ("pipelines/runtime/agenda.py", set()),
+    ("pipelines/runtime/states.py", {"pipelines.runtime.agenda"}),
+    ("pipelines/runtime/lane.py", {"pipelines.runtime.states", "schemas", "msgspec"}),
+    (
+        "pipelines/runtime/core.py",
+        {"pipelines.runtime.agenda", "pipelines.runtime.states", "pipelines.runtime.lane", "schemas", "msgspec"},
+    ),
     ("pipelines/runtime/simulator.py", {"pipelines", "schemas"}),
     ("pipelines/runtime", {"pipelines", "schemas", "infra", "outside"}),
     ("pipelines", {"schemas", "msgspec"}),

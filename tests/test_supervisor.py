@@ -5,6 +5,8 @@ import shutil
 import signal
 import sys
 
+import pytest
+
 from infra.supervisor import Child, Supervisor
 from tests.conftest import eventually
 
@@ -52,3 +54,22 @@ def test_what_a_child_said_last_is_not_a_line_of_its_stack(tmp_path):
     finally:
         supervisor.stop()
     assert child.pid is None
+
+
+WORKS = """
+import time
+while time.process_time() < 2: pass
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_child_that_works_is_waited_for_and_one_that_does_nothing_is_not(tmp_path):
+    supervisor = Supervisor(lambda _: None, lambda: None)
+    try:
+        works = supervisor.add(Child("works", [sys.executable, "-c", WORKS], tmp_path / "works.log"))
+        supervisor.wait_until(works, lambda: "ready" in works.log.read_text(), 20.0)
+        with pytest.raises(RuntimeError, match="works does not come up"):
+            supervisor.wait_until(works, lambda: False, 1.0)
+    finally:
+        supervisor.stop()

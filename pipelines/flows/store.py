@@ -21,7 +21,8 @@ from confluent_kafka import Consumer, Message, TopicPartition
 
 from infra.clickhouse import connect
 from infra.config import Config
-from infra.kafka import member, records_of
+from infra.errors import UsageError
+from infra.kafka import ends_of, member, records_of
 from pipelines.flows.process import arguments, start
 from pipelines.runtime import metrics
 from pipelines.runtime.lag import Lag
@@ -89,6 +90,19 @@ def _readable(message: Message) -> bytes | None:
     return SECRET.sub(b"", value) if value and message.topic() in HOLD_SECRETS else value
 
 
+def _refuse_another_log(stored: dict[TopicShare, int], ends: dict[TopicShare, int]) -> None:
+    """A warehouse that has records which the log has not got: new ones would lie below them and never be stored. Errors:
+    UsageError."""
+    for (topic, partition), end in ends.items():
+        offset = stored.get((topic, partition), -1)
+        if offset >= end:
+            raise UsageError(
+                f"the table {LOG} holds {topic}/{partition} up to {offset}, and the log ends at {end}: the warehouse belongs "
+                "to another log; bring that log back, or name a new database with OLO_CLICKHOUSE_URL, or begin with a new "
+                "OLO_HOME"
+            )
+
+
 class Store:
     """The flow's steps: `poll` records, `decide` (shape them as Arrow), `commit` (insert, project)."""
 
@@ -118,6 +132,7 @@ class Store:
         self._settle()
         self._wait_for_own_inserts(time.monotonic() + RETRY_S)
         stored = self._checkpoints()
+        _refuse_another_log(stored, ends_of(consumer, [(part.topic, part.partition) for part in parts]))
         for part in parts:
             place = (part.topic, part.partition)
             self._stored[place] = stored.get(place, -1)

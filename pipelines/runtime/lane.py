@@ -3,7 +3,8 @@
 A lane keeps each state as the JSON bytes that the changelog has of it, not as Python objects, in memory or on disk (`states`).
 The bytes take less memory, the garbage collector has nothing to visit in them, and they can be stored as they are. It is
 faster, too: the objects of one state lie scattered over memory, so encoding a state that nobody has touched for a while costs
-more than decoding its bytes, deciding on it and encoding it at once."""
+more than decoding its bytes, deciding on it and encoding it at once.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
