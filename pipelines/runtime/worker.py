@@ -81,6 +81,11 @@ class Worker:
 
     # --- partitions come and go ----------------------------------------------------------------------------------------
 
+    @property
+    def ready(self) -> bool:
+        """Whether it has its share of the log, and all states of it."""
+        return bool(self.core.lanes) and self._restore is None
+
     def _disk(self, entity: Entity, partition: int) -> States:
         return Disk(self.config.home / "states" / entity.name / str(partition), self._origins[entity.changelog])
 

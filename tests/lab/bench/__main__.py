@@ -7,10 +7,11 @@ import argparse
 import time
 
 from infra.machine import allow_open_files
-from tests.lab.bench import backtest, calls, gallery, growth, latency, ledger, restore, sse, store
+from tests.lab.bench import backtest, calls, gallery, growth, latency, ledger, restore, sse, states, store
 
 ALL = {
     "ledger": ledger.main,
+    "states": states.main,
     "latency": latency.main,
     "store": store.main,
     "restore": restore.main,

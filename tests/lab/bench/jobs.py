@@ -68,7 +68,7 @@ def entity_of(name: str) -> Entity:
     return Entity(name, key="account", flow=Flow.MONEY, state=Book, commands=(Command,), facts=(Outcome,))
 
 
-def host(topic: str, group: str, config: Config) -> None:
+def host(topic: str, group: str, config: Config, *, on_disk: bool = True) -> None:
     """Olo's host, as it runs in production: the same worker and the same Bytewax flow."""
     from operator import attrgetter
 
@@ -78,7 +78,12 @@ def host(topic: str, group: str, config: Config) -> None:
 
     entity = entity_of(topic.removesuffix(".inbox"))
     table: dict[type[Message], tuple[Route, ...]] = {Outcome: (Route(entity.events, attrgetter("account")),)}
-    run(group, Worker(group, 0, Core([Decider(entity, decide)], table), config))
+    run(group, Worker(group, 0, Core([Decider(entity, decide)], table), config, on_disk=on_disk))
+
+
+def memory(topic: str, group: str, config: Config) -> None:
+    """The same with all states in memory."""
+    host(topic, group, config, on_disk=False)
 
 
 def bare(topic: str, group: str, config: Config) -> None:
@@ -183,4 +188,4 @@ class Fill(Struct):
 if __name__ == "__main__":
     os.chdir(tempfile.mkdtemp(prefix="olo-job-"))
     peer, of_topic, as_group = sys.argv[1:]
-    {"host": host, "bare": bare, "bytewax": bytewax, "quix": quix}[peer](of_topic, as_group, load())
+    {"host": host, "memory": memory, "bare": bare, "bytewax": bytewax, "quix": quix}[peer](of_topic, as_group, load())
