@@ -10,7 +10,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from infra.config import Config
 from infra.errors import UsageError
 from schemas.log.entity import DAY_S, Topic
-from schemas.log.positions import POSITION
+from schemas.log.positions import RESERVED
 
 # Brokers answer in milliseconds; ten seconds is a broker that is down.
 TIMEOUT_S = 10.0
@@ -307,11 +307,11 @@ def read_to_end(
 
 
 def read_topic(config: Config, topic: str, *, committed: bool = True, partition: int | None = None) -> Iterator[Message]:
-    """Every record that a topic, or one of its partitions, holds now, but a changelog's positions; none when there is no such
-    topic."""
+    """Every record that a topic, or one of its partitions, holds now, but what a changelog has of its own under reserved
+    keys; none when there is no such topic."""
     with reader(config, committed=False) as plain:
         places = [(topic, p) for p in (partitions_of(plain, topic) if partition is None else [partition])]
         ends = ends_of(plain, places)
     for message in read_to_end(config, [TopicPartition(*place, 0) for place in places], ends, committed=committed):
-        if message.key() != POSITION:
+        if not (message.key() or b"").startswith(RESERVED):
             yield message

@@ -126,7 +126,7 @@ def test_too_many_dead_letters_in_a_row_stop_the_flow(monkeypatch):
         decided(core, b"x")
 
 
-def test_a_bug_stops_the_batch_and_names_the_record():
+def test_a_bug_names_the_record():
     def buggy(state, message):
         raise ZeroDivisionError("oops")
 
@@ -223,5 +223,4 @@ def test_a_state_that_the_schema_cannot_read_is_named():
     lane.states.merge({KEY: b'{"balance_coins":"many"}'}, {})
     with pytest.raises(StateError, match=rf"account.state/{P}, key 'ann/coins': .*balance_coins"):
         decided(core, GRANT)
-    with pytest.raises(StateError):
-        lane.restore({KEY: b'{"balance_coins":"many"}'})
+    lane.restore({KEY: b'{"balance_coins":"many"}'})  # whoever else is in the changelog must come back

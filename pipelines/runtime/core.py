@@ -11,22 +11,30 @@ cannot be decided becomes a dead letter at its own place in the order; a bug in 
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 from msgspec import DecodeError, Struct
 
 from pipelines.runtime.agenda import LONG_AGO
-from pipelines.runtime.lane import Decide, DecideTogether, Lane, Routes
+from pipelines.runtime.lane import Decide, DecideTogether, Lane, Routes, StateError
 from pipelines.runtime.states import Memory, States
 from schemas.log import positions
 from schemas.log.base import Message, Wake, now
 from schemas.log.codec import encode, unreadable
-from schemas.log.dead_letters import DeadCause, DeadLetter
+from schemas.log.dead_letters import MAX_VALUE_BYTES, DeadCause, DeadLetter, LetterSettled
 from schemas.log.entity import Entity, partition_of
+from schemas.log.parking import Parked, Release, Way, held_key, offset_of, parked_key
 from schemas.log.topics import DEAD_LETTERS
 
 # Garbage comes alone; a thousand in a row is a producer or a schema gone wrong: going on would empty the inbox into the bin.
 MAX_DEAD_IN_A_ROW: Final = 1_000
+# One entity that cannot be decided waits for an operator; so many one after the other are a bug that would park the world.
+MAX_PARKED_IN_A_ROW: Final = 100
+# Of the records that wait for an entity so many are decided in one transaction.
+RELEASED: Final = 1_000
+# A broker takes 1 MiB with the key and the record's head.
+MAX_RECORD_BYTES: Final = 900_000
+MAX_ERROR: Final = 1_000
 # A wake is a record at the end of its inbox. Behind a backlog of this many records it would be stale when it is decided.
 # The host therefore holds wakes back until the backlog is shorter. It holds them for HELD at most, because the length of a
 # backlog is an estimate from offsets, and because some inboxes are never without a backlog.
@@ -51,12 +59,27 @@ class Output(NamedTuple):
     value: bytes | None
 
 
+# A record of an inbox: offset, key, value.
+Record = tuple[int, bytes, bytes]
+Take = Callable[[Lane, int, bytes, bytes], None]
 # An Output as a plain tuple: making a named one costs as much as decoding a message.
 Written = tuple[str, int, bytes, bytes | None]
 
 
 class DeciderError(Exception):
-    """A decider raised: a bug. Nothing of the batch is committed; the cause is chained."""
+    """A decider raised: a bug. It parks the entity. The cause is chained."""
+
+
+class TooLargeError(Exception):
+    """A decision makes a record that is larger than the log takes."""
+
+
+class CarefulError(Exception):
+    """This can only be done where each record is decided by itself."""
+
+
+class TooManyParkedError(Exception):
+    """So many entities in a row could not be decided that it is a bug: nothing is committed. The cause is chained."""
 
 
 class TooManyDeadLettersError(Exception):
@@ -64,14 +87,18 @@ class TooManyDeadLettersError(Exception):
 
 
 class Batch:
-    """Decisions that are not state yet. Use once: `take` records, write `outputs` and `positions`, then `merge`."""
+    """Decisions that are not state yet. Use once: `decide` records, write `outputs` and `positions`, then `merge`."""
 
     def __init__(self, core: "Core") -> None:
         self.core = core
         self.outputs: list[Written] = []
         self.taken = 0
         self.dead = 0
+        # Entities that this batch has parked.
+        self.parked: list[Parked] = []
         self._lanes: list[Lane] = []
+        self._woken = 0
+        self._careful = False
 
     @property
     def decided(self) -> int:
@@ -83,12 +110,26 @@ class Batch:
         """Where each inbox goes on behind this batch."""
         return {(lane.entity.inbox, lane.partition): lane.position for lane in self._lanes}
 
+    def decide(self, feed: Callable[[Take], None]) -> None:
+        """Decide records: `feed` hands them to the function that it is given, in their order.
+
+        If anything fails, all is forgotten and `feed` is called again: now each record is decided by itself, and one that fails
+        parks its entity. Errors: TooManyParkedError, TooManyDeadLettersError."""
+        try:
+            feed(self.take)
+            self._settle()
+        except TooManyDeadLettersError:
+            raise
+        except Exception:
+            self._rewind()
+            feed(self._take_carefully)
+
     def take(self, lane: Lane, offset: int, key: bytes, value: bytes) -> None:
-        """Decide one record. Errors: DeciderError, TooManyDeadLettersError."""
+        """Decide one record. Errors: whatever a decider, an encoder or a state raises; TooManyDeadLettersError."""
         lane.position = offset + 1
         self.taken += 1
         if lane.batch is not self:
-            lane.batch = self
+            lane.batch, lane.began = self, offset
             self._lanes.append(lane)
         try:
             message = lane.decode(value)
@@ -96,11 +137,20 @@ class Batch:
             wrong = unreadable(error)
             self._bury(lane, (offset, key, value), wrong.cause, str(wrong))
             return
-        due = lane.keys[type(message)](message).encode()
+        kind = type(message)
+        due = lane.keys[kind](message).encode()
         if due != key or (self.core.skips and (lane.entity.inbox, lane.partition, offset) in self.core.skips):
             self._refuse(lane, (offset, key, value), due)
-            return
-        overlay = lane.overlay
+        elif kind is Release:
+            self._release(lane, key, cast(Release, message))
+        elif lane.parked and key in lane.parked:
+            lane.overlay[held_key(key, offset)] = value
+            self._letter(lane, (offset, key, value), DeadCause.BEHIND, f"waits behind {lane.parked[key].place}", kind.__name__)
+        else:
+            self._decide(lane, message, (offset, key, value))
+
+    def _decide(self, lane: Lane, message: Message, record: Record) -> None:
+        key, overlay = record[1], lane.overlay
         if key not in overlay:
             held = lane.states.get(key)
             state = None if held is None else lane.read(key, held)
@@ -109,7 +159,7 @@ class Batch:
         else:
             state = None if (held := overlay[key]) is None else lane.read(key, held)
         if state is None and (misplaced := lane.misplaced(key)):
-            self._bury(lane, (offset, key, value), DeadCause.MISROUTED, misplaced)
+            self._bury(lane, record, DeadCause.MISROUTED, misplaced)
             return
         try:
             if lane.common:
@@ -118,7 +168,7 @@ class Batch:
                 after, told = lane.decide(state, message)
         except Exception as error:
             raise DeciderError(
-                f"the decider of {lane.entity.name} failed at {lane.entity.inbox}/{lane.partition}/{offset}, "
+                f"the decider of {lane.entity.name} failed at {lane.entity.inbox}/{lane.partition}/{record[0]}, "
                 f"type {type(message).__name__}, key {key.decode()!r}: {error!r}"
             ) from error
         lane.dead_in_a_row = 0
@@ -138,40 +188,130 @@ class Batch:
                     to_key = to.encode()
                     self.outputs.append((topic, partition_of(to_key, partitions), to_key, body))
 
-    def _refuse(self, lane: Lane, rest: tuple[int, bytes, bytes], due: bytes) -> None:
-        """A readable record that must not be decided: an operator skips it, or it stands under a foreign key."""
-        if (lane.entity.inbox, lane.partition, rest[0]) in self.core.skips:
-            self._bury(lane, rest, DeadCause.SKIPPED, "skipped by an operator")
-            return
-        wrong = f"the record's key is {rest[1][:64]!r}, the message belongs under {due[:64]!r}"
-        self._bury(lane, rest, DeadCause.KEY_MISMATCH, wrong)
+    # --- what cannot be decided
+    # ------------------------------------------------------------------------------------------------
 
-    def _bury(self, lane: Lane, rest: tuple[int, bytes, bytes], cause: DeadCause, error: str) -> None:
+    def _refuse(self, lane: Lane, record: Record, due: bytes) -> None:
+        """A readable record that must not be decided: an operator skips it, or it stands under a foreign key."""
+        if (lane.entity.inbox, lane.partition, record[0]) in self.core.skips:
+            self._bury(lane, record, DeadCause.SKIPPED, "skipped by an operator")
+            return
+        wrong = f"the record's key is {record[1][:64]!r}, the message belongs under {due[:64]!r}"
+        self._bury(lane, record, DeadCause.KEY_MISMATCH, wrong)
+
+    def _bury(self, lane: Lane, record: Record, cause: DeadCause, error: str) -> None:
+        self._letter(lane, record, cause, error)
+        lane.dead_in_a_row += 1
+        if lane.dead_in_a_row > MAX_DEAD_IN_A_ROW:
+            raise TooManyDeadLettersError(
+                f"{lane.dead_in_a_row} records in a row are unreadable, the last one at {_place(lane, record[0])} "
+                f"({cause}: {error}); see `olo dead-letters list`, mend the producer, then start again"
+            )
+
+    def _letter(self, lane: Lane, record: Record, cause: DeadCause, error: str, kind: str = "") -> None:
         self.dead += 1
-        offset, key, value = rest
-        inbox = lane.entity.inbox
-        place = f"{inbox}/{lane.partition}/{offset}"
+        offset, key, value = record
+        place = _place(lane, offset)
         letter = DeadLetter(
             id=place,
             at=now(),
             cause=cause,
-            error=error,
-            topic=inbox,
+            error=error[:MAX_ERROR],
+            topic=lane.entity.inbox,
             partition=lane.partition,
             offset=offset,
-            key=key,
-            value=value,
+            key=key[:MAX_ERROR],
+            value=value[:MAX_VALUE_BYTES],
+            kind=kind,
         )
         self.outputs.append((DEAD_LETTERS.name, 0, place.encode(), encode(letter)))
-        lane.dead_in_a_row += 1
-        if lane.dead_in_a_row > MAX_DEAD_IN_A_ROW:
-            raise TooManyDeadLettersError(
-                f"{lane.dead_in_a_row} records in a row are unreadable, the last one at {place} ({cause}: {error}); "
-                "see `olo dead-letters list`, mend the producer, then start again"
-            )
+
+    def _rewind(self) -> None:
+        """Forget every decision, but not the wakes that were taken from the lanes."""
+        del self.outputs[self._woken :]
+        self.taken = self.dead = 0
+        for lane in self._lanes:
+            lane.forget()
+        self._lanes.clear()
+        self._careful = True
+
+    def _settle(self) -> None:
+        """Whatever is still an object becomes bytes, and nothing is larger than a topic takes. Errors: TooLargeError."""
+        for lane in self._lanes:
+            lane.settle()
+            _weigh(lane.overlay.values())
+        _weigh(output[3] for output in self.outputs)
+
+    def _take_carefully(self, lane: Lane, offset: int, key: bytes, value: bytes) -> None:
+        self._safely(lane, (offset, key, value), lambda: self.take(lane, offset, key, value))
+
+    def _safely(self, lane: Lane, record: Record, decide: Callable[[], None]) -> None:
+        """Decide a record by itself; if that fails, leave no trace of it but that its entity is parked."""
+        key, mark, before = record[1], len(self.outputs), lane.remember(record[1])
+        try:
+            decide()
+            lane.settle()
+            _weigh([lane.overlay.get(key), *(output[3] for output in self.outputs[mark:] if output[0] != DEAD_LETTERS.name)])
+        except (TooManyDeadLettersError, TooManyParkedError):
+            raise
+        except Exception as error:
+            del self.outputs[mark:]
+            lane.put_back(key, before)
+            self._park(lane, record, error)
+        else:
+            lane.parked_in_a_row = 0
+
+    def _park(self, lane: Lane, record: Record, error: Exception) -> None:
+        offset, key, value = record
+        if wrong := lane.misplaced(key):
+            self._bury(lane, record, DeadCause.MISROUTED, wrong)
+            return
+        cause, kind, text = _cause_of(error), type(lane.decode(value)).__name__, str(error)[:MAX_ERROR]
+        lane.parked[key] = Parked(cause, text, _place(lane, offset), kind, now())
+        lane.parked_in_a_row += 1
+        if lane.parked_in_a_row > MAX_PARKED_IN_A_ROW:
+            raise TooManyParkedError(f"{lane.parked_in_a_row} in a row could not be decided, the last one: {text}") from error
+        lane.overlay[parked_key(key)] = encode(lane.parked[key])
+        lane.overlay[held_key(key, offset)] = value
+        self._letter(lane, record, cause, text, kind)
+        self.parked.append(lane.parked[key])
+
+    def _release(self, lane: Lane, key: bytes, message: Release) -> None:
+        """Decide what waits for a parked entity, in order, up to a record that fails again."""
+        if key not in lane.parked:
+            return
+        if not self._careful:
+            raise CarefulError
+        waiting, parked = lane.waiting(key), lane.parked.pop(key)
+        lane.overlay[parked_key(key)] = None
+        way = message.way
+        for held, value in waiting[:RELEASED]:
+            lane.overlay[held] = None
+            if way is Way.REDRIVE:
+                self._again(lane, (offset_of(held), key, value))
+                if key in lane.parked:
+                    return
+            self._letter_settled(lane, offset_of(held), way, message.by)
+            way = Way.REDRIVE if way is Way.SKIP else way
+        if waiting[RELEASED:]:
+            lane.parked[key] = parked
+            lane.overlay[parked_key(key)] = encode(parked)
+            more = Release(id=f"{message.id}/more", at=message.at, key=message.key, way=way, by=message.by)
+            self.outputs.append((lane.entity.inbox, lane.partition, key, encode(more)))
+
+    def _again(self, lane: Lane, record: Record) -> None:
+        """Decide a record that waited."""
+        self._safely(lane, record, lambda: self._decide(lane, lane.decode(record[2]), record))
+
+    def _letter_settled(self, lane: Lane, offset: int, way: Way, by: str) -> None:
+        place = _place(lane, offset)
+        self.outputs.append((DEAD_LETTERS.name, 0, place.encode(), encode(LetterSettled(id=place, at=now(), way=way, by=by))))
+
+    # --- the rest of a batch
+    # ---------------------------------------------------------------------------------------------------
 
     def wake(self, at: datetime) -> None:
-        """Put a `Wake` into the inbox of every entity whose time has come by `at`."""
+        """Put a `Wake` into the inbox of every entity whose time has come by `at`. Call it before `decide`."""
         for lane, key, wake_at in self.core.due(at):
             name = key.decode()
             wake = Wake(id=f"{name}@{wake_at.isoformat()}", at=wake_at, key=name)
@@ -181,6 +321,7 @@ class Batch:
                 name = key.decode()
                 wake = Wake(id=f"{name}~{at.isoformat()}", at=at, key=name)
                 self.outputs.append((lane.entity.inbox, lane.partition, key, encode(wake)))
+        self._woken = len(self.outputs)
 
     def seal(self) -> list[Written]:
         """All outputs: the changed states (one record a key, however often it changed), and behind a lane's its position."""
@@ -195,6 +336,29 @@ class Batch:
         """The transaction is committed: what was decided is the state."""
         for lane in self._lanes:
             lane.merge()
+            if not self._careful:
+                lane.parked_in_a_row = 0
+
+
+def _place(lane: Lane, offset: int) -> str:
+    """How people name a record."""
+    return f"{lane.entity.inbox}/{lane.partition}/{offset}"
+
+
+def _weigh(values: Iterable[bytes | None]) -> None:
+    """Errors: TooLargeError, where a record would be larger than the log takes."""
+    largest = max(map(len, filter(None, values)), default=0)
+    if largest > MAX_RECORD_BYTES:
+        raise TooLargeError(f"a record of {largest:,} bytes; the log takes {MAX_RECORD_BYTES:,}")
+
+
+def _cause_of(error: Exception) -> DeadCause:
+    causes = {
+        DeciderError: DeadCause.DECIDER_FAILED,
+        StateError: DeadCause.STATE_UNREADABLE,
+        TooLargeError: DeadCause.TOO_LARGE,
+    }
+    return causes.get(type(error), DeadCause.NOT_ENCODABLE)
 
 
 class Core:

@@ -225,8 +225,8 @@ class Disk:
 
     def walk(self) -> Iterator[bytes]:
         """See `States`. A key may come twice: what is in memory comes first, and is written meanwhile."""
-        yield from [key for key in {**self._old, **self._young} if self.get(key) is not None]
-        after = b"\x00"
+        yield from [key for key in {**self._old, **self._young} if key[0] and self.get(key) is not None]
+        after = b"\x01"
         while found := self._keys_behind(after):
             after = found[-1]
             yield from (key for key in found if self.get(key) is not None)
@@ -242,6 +242,20 @@ class Disk:
                     break
         cursor.close()
         return found
+
+    def under(self, prefix: bytes) -> list[tuple[bytes, bytes]]:
+        """See `States`."""
+        found: dict[bytes, bytes | None] = {}
+        cursor = self._read.cursor(self._states)
+        if cursor.set_range(prefix):
+            for key, value in cursor:
+                if not key.startswith(prefix):
+                    break
+                found[key] = value
+        cursor.close()
+        for recent in (self._old, self._young):
+            found |= {key: value for key, value in recent.items() if key.startswith(prefix)}
+        return sorted((key, value) for key, value in found.items() if value is not None)
 
     def __len__(self) -> int:
         entries: int = self._read.stat(self._states)["entries"]

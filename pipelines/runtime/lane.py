@@ -11,6 +11,7 @@ from datetime import datetime
 from functools import cache
 from hashlib import blake2b
 from itertools import islice
+from operator import attrgetter
 from typing import Any, Final, Protocol, cast
 
 from msgspec import DecodeError
@@ -20,6 +21,7 @@ from schemas.log import positions
 from schemas.log.base import Message, State
 from schemas.log.codec import decoder_of, encode, state_decoder
 from schemas.log.entity import MAX_KEY_BYTES, Entity, broadcast_keys, partition_of
+from schemas.log.parking import OFFSET_DIGITS, PARKED, Parked, Release, held_prefix, read_parked
 from schemas.log.topics import Route, hears, inbox_keys, routes
 
 # When a broadcast state changes, so many entities a batch are woken to look at it: the flow goes on deciding meanwhile.
@@ -53,7 +55,8 @@ def _readers(
     entity: Entity,
 ) -> tuple[Callable[[bytes], Message], Callable[[bytes], State], dict[type[Message], Callable[[Any], str]]]:
     """An entity's decoders and keys; building them takes longer than deciding a thousand records."""
-    return decoder_of(hears(entity)), state_decoder(entity.state), inbox_keys(entity)
+    keys: dict[type[Message], Callable[[Any], str]] = {**inbox_keys(entity), Release: attrgetter("key")}
+    return decoder_of((*hears(entity), Release)), state_decoder(entity.state), keys
 
 
 def _ways(entity: Entity, table: Routes) -> dict[type[Message], tuple[str, tuple[Destination, ...]]]:
@@ -93,6 +96,7 @@ class Lane:
         self.busy: dict[bytes, State | None] = {}
         self.wakes_at: dict[bytes, datetime | None] = {}
         self.batch: object = None
+        self.began = 0
         self.decide = cast(Decide, decide)
         self.decide_together = cast(DecideTogether, decide)
         self.decode, self.decode_state, self.keys = _readers(self.entity)
@@ -103,10 +107,13 @@ class Lane:
         self.shared: State | None = None
         self.sweep: Iterator[bytes] | None = None
         self.dead_in_a_row = 0
+        # Entities that wait for an operator, and how many in a row have been sent to wait.
+        self.parked: dict[bytes, Parked] = {}
+        self.parked_in_a_row = 0
 
     def misplaced(self, key: bytes) -> str | None:
         """Why an unknown entity's record does not belong here: no entity has such a key, or another partition has it."""
-        if not key or key[0] == 0 or len(key) > MAX_KEY_BYTES:
+        if not key or key.startswith(positions.RESERVED) or len(key) > MAX_KEY_BYTES:
             return f"the key {key[:64]!r} has {len(key)} bytes; keys have 1 to {MAX_KEY_BYTES}, the first of them not zero"
         right = partition_of(key, self.entity.partitions)
         if right == self.partition:
@@ -133,6 +140,35 @@ class Lane:
             if before is None or wake_at is not before.wake_at or wake_at is None:
                 self.wakes_at[key] = wake_at
 
+    def forget(self) -> None:
+        """Drop all that a batch has decided."""
+        self.position, self.batch = self.began, None
+        for changes in (self.overlay, self.busy, self.wakes_at):
+            changes.clear()
+
+    def remember(self, key: bytes) -> tuple[bool, bytes | None, bool, datetime | None]:
+        """What the overlay has of an entity, for `put_back`; nothing may be busy."""
+        return key in self.overlay, self.overlay.get(key), key in self.wakes_at, self.wakes_at.get(key)
+
+    def put_back(self, key: bytes, before: tuple[bool, bytes | None, bool, datetime | None]) -> None:
+        """Undo what one record has changed."""
+        changed, value, woken, wake_at = before
+        self.busy.clear()
+        self.overlay.pop(key, None)
+        self.wakes_at.pop(key, None)
+        if changed:
+            self.overlay[key] = value
+        if woken:
+            self.wakes_at[key] = wake_at
+
+    def waiting(self, key: bytes) -> list[tuple[bytes, bytes]]:
+        """The records that wait for a parked entity, in order: where each one stands in the changelog, and its bytes."""
+        prefix = held_prefix(key)
+        found: dict[bytes, bytes | None] = dict(self.states.under(prefix))
+        found |= {held: value for held, value in self.overlay.items() if held.startswith(prefix)}
+        length = len(prefix) + OFFSET_DIGITS
+        return sorted((held, value) for held, value in found.items() if value is not None and len(held) == length)
+
     def settle(self) -> None:
         """Whatever is still an object becomes bytes."""
         for key, state in self.busy.items():
@@ -151,15 +187,20 @@ class Lane:
             self.sweep = self.states.walk()
 
     def restore(self, records: Mapping[bytes, bytes | None]) -> None:
-        """Take what the changelog has: the last record of each key. Errors: StateError."""
+        """Take what the changelog has: the last record of each key."""
         found = dict(records)
         if (position := found.pop(positions.POSITION, None)) is not None:
             self.position = positions.read(position)
         self.states.merge(found, {key: self.wake_of(key, value) for key, value in found.items()} if self.wakes else {})
 
     def wake_of(self, key: bytes, value: bytes | None) -> datetime | None:
-        """When a state wants to be woken. Errors: StateError."""
-        return None if value is None else self.read(key, value).wake_at
+        """When a state wants to be woken; never, where it cannot be read: the entity is parked when the next record comes."""
+        if value is None or key.startswith(positions.RESERVED):
+            return None
+        try:
+            return self.read(key, value).wake_at
+        except Exception:
+            return None
 
     def next_wake(self) -> datetime | None:
         """When the first wake is to be sent."""
@@ -173,6 +214,7 @@ class Lane:
 
     def begin(self) -> None:
         """All states are there. Those that were not decided under the broadcast state yet are to be. Errors: StateError."""
+        self.parked = {key.removeprefix(PARKED): read_parked(value) for key, value in self.states.under(PARKED)}
         self.share()
         if self.common and self.states.swept != self._mark():
             self.sweep = self.states.walk()
@@ -188,5 +230,12 @@ class Lane:
         found = list(islice(self.sweep, SWEEP))
         if len(found) < SWEEP:
             self.sweep, self.states.swept = None, self._mark()
-        held = ((key, self.states.get(key)) for key in found)
-        return [key for key, value in held if value is not None and self.read(key, value).behind(self.shared)]
+        return [key for key in found if self._behind(key)]
+
+    def _behind(self, key: bytes) -> bool:
+        """Whether an entity is to look at the broadcast state; one that cannot say so is, and is parked then."""
+        value = self.states.get(key)
+        try:
+            return value is not None and self.read(key, value).behind(self.shared)
+        except Exception:
+            return True

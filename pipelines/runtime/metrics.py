@@ -19,6 +19,7 @@ LAG_SECONDS = Gauge("olo_lag_seconds", "Age of the record last taken while other
 PARTITIONS = Gauge("olo_assigned_partitions", "Partitions that this process works on", ["flow"])
 RESTORED = Gauge("olo_restored_entities", "Entities whose states this process holds", ["flow"])
 RESTORE = Histogram("olo_restore_seconds", "Restoring states at an assignment", ["flow"], buckets=SECONDS)
+PARKED = Gauge("olo_parked_entities", "Entities that wait for an operator, see `olo dead-letters list`", ["flow"])
 RESTORING = Gauge("olo_restoring_records", "Records of the changelogs that are still to be read, about", ["flow"])
 WORKING_SINCE = Gauge("olo_working_since_seconds", "Unix time of this process's first commit; 0 before", ["flow"])
 

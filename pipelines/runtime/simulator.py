@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple, cast
 
-from pipelines.runtime.core import Batch, Core, Decider, DeciderError, Output, Written
-from pipelines.runtime.lane import Decision
+from pipelines.runtime.core import Batch, Core, Decider, Output, Take, Written
+from pipelines.runtime.lane import Decision, Lane
 from schemas.log.base import Fact
-from schemas.log.positions import POSITION
+from schemas.log.positions import RESERVED
 
 EPOCH: Final = datetime(2030, 1, 1, tzinfo=UTC)
 WORKERS: Final = 2
@@ -33,19 +33,16 @@ class RestlessError(Exception):
     """Deciders tell each other the same things for ever."""
 
 
-class PromiseError(Exception):
-    """A decision told only facts whose types say that they change no state, and changed the state."""
-
-
-def held_to_its_word(decider: Decider) -> Decider:
-    """The decider, watched: readers of their own writes rely on what a fact's type says of the state (`changes_state`)."""
+def held_to_its_word(decider: Decider, broken: list[str]) -> Decider:
+    """The decider, watched: readers of their own writes rely on what a fact's type says of the state (`changes_state`). A word
+    that was not kept is added to `broken`."""
 
     def decide(state: Any, message: Any, *common: Any) -> Decision:
         after, told = cast(Callable[..., Decision], decider.decide)(state, message, *common)
         facts = [type(one) for one in told if type(one) in decider.entity.facts]
         if facts and not any(fact.changes_state for fact in facts if issubclass(fact, Fact)) and after != state:
             names = ", ".join(fact.__name__ for fact in facts)
-            raise PromiseError(f"{type(message).__name__} changed a state of {decider.entity.name}, and told only {names}")
+            broken.append(f"{type(message).__name__} changed a state of {decider.entity.name}, and told only {names}")
         return after, told
 
     return Decider(decider.entity, decide)
@@ -77,11 +74,11 @@ class Log:
         self.append(outputs)
 
     def read(self, topic: str) -> Iterator[tuple[int, int, bytes, bytes | None]]:
-        """All records of a topic but a changelog's positions: partition, offset, key, value."""
+        """All records of a topic but those under reserved keys: partition, offset, key, value."""
         for (name, partition), records in sorted(self.partitions.items()):
             if name == topic:
                 for offset, (key, value) in enumerate(records):
-                    if key != POSITION:
+                    if not key.startswith(RESERVED):
                         yield partition, offset, key, value
 
 
@@ -89,7 +86,8 @@ class Simulation:
     """Two workers over one log, driven by steps."""
 
     def __init__(self, deciders: Sequence[Decider], log: Log, partitions: int) -> None:
-        self.deciders = [held_to_its_word(decider) for decider in deciders]
+        self.promises: list[str] = []
+        self.deciders = [held_to_its_word(decider, self.promises) for decider in deciders]
         self.log = log
         self.time = EPOCH
         lanes = [(d.entity.inbox, p) for d in deciders for p in range(partitions)]
@@ -111,12 +109,16 @@ class Simulation:
         batch = Batch(core)
         core.hold(self.time, lambda lane: len(self.log.partitions[lane.entity.inbox, lane.partition]), LONG_BACKLOG)
         batch.wake(self.time)
+        due: list[tuple[Lane, int, bytes, bytes]] = []
         for (topic, partition), lane in core.lanes.items():
-            for offset, (key, value) in enumerate(self.log.partitions[topic, partition][lane.position :], lane.position):
-                if limit <= 0:
-                    break
-                limit -= 1
-                batch.take(lane, offset, key, value or b"")
+            rest = self.log.partitions[topic, partition][lane.position : lane.position + limit - len(due)]
+            due += [(lane, offset, key, value or b"") for offset, (key, value) in enumerate(rest, lane.position)]
+
+        def feed(take: Take) -> None:
+            for record in due:
+                take(*record)
+
+        batch.decide(feed)
         return batch
 
     def step(self, step: Step) -> None:
@@ -201,11 +203,7 @@ def run(setup: Setup, steps: Sequence[Step]) -> list[str]:
         simulation.settle()
     except RestlessError:
         return [f"{MAX_ROUNDS} rounds of work did not come to an end"]
-    except DeciderError as error:
-        if not isinstance(error.__cause__, PromiseError):
-            raise
-        return [str(error.__cause__)]
-    return setup.laws(simulation.log)
+    return [*simulation.promises, *setup.laws(simulation.log)]
 
 
 def shrink(setup: Setup, steps: list[Step]) -> list[Step]:

@@ -36,7 +36,10 @@ class States(Protocol):
         """What was decided, None forgets; and when those whose wakes have changed want to be woken."""
 
     def walk(self) -> Iterator[bytes]:
-        """All keys; it goes on while states change."""
+        """All keys of entities; it goes on while states change."""
+
+    def under(self, prefix: bytes, /) -> list[tuple[bytes, bytes]]:
+        """What stands under reserved keys that begin so, sorted by key."""
 
     def __len__(self) -> int:
         """How many entities there are, about."""
@@ -75,7 +78,11 @@ class Memory:
 
     def walk(self) -> Iterator[bytes]:
         """See `States`."""
-        return (key for key in list(self.values) if key in self.values)
+        return (key for key in list(self.values) if key in self.values and not key.startswith(b"\x00"))
+
+    def under(self, prefix: bytes) -> list[tuple[bytes, bytes]]:
+        """See `States`."""
+        return sorted((key, value) for key, value in self.values.items() if key.startswith(prefix))
 
     def __len__(self) -> int:
         return len(self.values)

@@ -14,6 +14,7 @@ What makes it exactly once (each point was seen to matter under kill -9):
 import logging
 import time
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 from confluent_kafka import Consumer, Message, TopicPartition
@@ -21,7 +22,7 @@ from confluent_kafka import Consumer, Message, TopicPartition
 from infra.config import Config
 from infra.kafka import committed, identity, member, read_topic, records_of
 from pipelines.runtime import metrics
-from pipelines.runtime.core import Batch, Core
+from pipelines.runtime.core import Batch, Core, Take
 from pipelines.runtime.disk import Disk, DisownedError, Origin
 from pipelines.runtime.lag import Lag
 from pipelines.runtime.restore import Restore
@@ -161,13 +162,15 @@ class Worker:
                 self._transactions.send(batches[-1].seal())
                 batches[-1].merge()
                 batches.append(Batch(self.core))
-            self._take(batches[-1], messages[first : first + SENT_RECORDS])
+            batches[-1].decide(partial(self._feed, messages[first : first + SENT_RECORDS]))
+            for parked in batches[-1].parked:
+                log.error("%s parks an entity (%s): %s; see `olo dead-letters list`", self.flow, parked.cause, parked.error)
         if messages:
             self._lag.took(messages[-1])
         return batches
 
-    def _take(self, batch: Batch, messages: list[Message]) -> None:
-        take, lanes = batch.take, self.core.lanes
+    def _feed(self, messages: list[Message], take: Take) -> None:
+        lanes = self.core.lanes
         place: tuple[str, int] | None = None
         lane = None
         for message in messages:
@@ -213,6 +216,7 @@ class Worker:
         metrics.DECIDED.labels(self.flow).inc(decided)
         metrics.DEAD.labels(self.flow).inc(dead)
         metrics.WRITTEN.labels(self.flow).inc(sum(len(batch.outputs) for batch in batches))
+        metrics.PARKED.labels(self.flow).set(sum(len(lane.parked) for lane in self.core.lanes.values()))
         metrics.mark_working(self.flow)
 
     def close(self) -> None:

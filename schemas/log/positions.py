@@ -9,8 +9,9 @@ from typing import Final
 
 from msgspec import Struct, json
 
-# An entity's key is never empty, and a record whose key begins with a zero byte is put aside as a dead letter.
-POSITION: Final = b"\x00position"
+# No entity's key begins so: a record with such a key is put aside as a dead letter.
+RESERVED: Final = b"\x00"
+POSITION: Final = RESERVED + b"position"
 
 
 class Position(Struct, frozen=True):

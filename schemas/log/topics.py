@@ -20,7 +20,7 @@ from msgspec import Struct
 
 import schemas
 from schemas.log.base import Message, Wake
-from schemas.log.dead_letters import DeadLetter
+from schemas.log.dead_letters import DeadLetter, LetterSettled
 from schemas.log.entity import FEED_RETENTION_S, Entity, Topic, log_partitions, subscriptions_of
 
 # Every file of `schemas` is a domain's. What is no domain, such as the log's own machinery, stands in folders.
@@ -40,7 +40,7 @@ ENTITIES: Final = tuple(entity for domain in DOMAINS for entity in entities_of(d
 FEED: Final = Topic(
     "feed", "user id", tuple(shown.fact for entity in ENTITIES for shown in entity.shown), retention_s=FEED_RETENTION_S
 )
-DEAD_LETTERS: Final = Topic("dead_letters", "<topic>/<partition>/<offset>", (DeadLetter,), own_partitions=1)
+DEAD_LETTERS: Final = Topic("dead_letters", "<topic>/<partition>/<offset>", (DeadLetter, LetterSettled), own_partitions=1)
 SKIPS: Final = Topic("skips", "<topic>/<partition>/<offset>", (), own_partitions=1, compacted=True)
 SUBSCRIPTIONS: Final = tuple(subscription for entity in ENTITIES for subscription in subscriptions_of(entity, FEED.name))
 

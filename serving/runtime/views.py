@@ -26,7 +26,7 @@ from schemas.log import topics
 from schemas.log.base import State, Time
 from schemas.log.codec import decoder_of, state_decoder
 from schemas.log.entity import Entity
-from schemas.log.positions import POSITION
+from schemas.log.positions import RESERVED
 from serving.runtime.feed import Hub
 from serving.runtime.outcomes import Outcomes
 
@@ -83,7 +83,7 @@ class Views:
             elif topic in self._facts:
                 if self.outcomes:
                     self.outcomes.fact((CHANGELOGS[topic], message.key()), message.timestamp()[1], self._facts[topic](value))
-            elif message.key() != POSITION:
+            elif not message.key().startswith(RESERVED):
                 self._keep(topic, message.key().decode(), value)
                 if self.outcomes:
                     self.outcomes.state((topic, message.key()), message.timestamp()[1])
