@@ -3,6 +3,7 @@
 import getpass
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated, Final, NoReturn
@@ -23,6 +24,7 @@ from infra.kafka import create_topics
 from infra.laboratory import laboratory
 from infra.machine import allow_open_files
 from infra.platform import Platform, PlatformError, config_here
+from schemas.log.dead_letters import PARKING
 from schemas.log.export import documents, problems
 from schemas.log.topics import SUBSCRIPTIONS, topics
 from schemas.outbox import EffectStatus
@@ -141,34 +143,49 @@ def show_topics(
 
 @letters_app.command(name="list")
 def list_letters() -> None:
-    """All dead letters, oldest first."""
-    table = Table("place", "at", "cause", "error")
+    """All dead letters that nobody has settled, oldest first."""
+    table = Table("place", "at", "cause", "message", "error")
     for letter in dead_letters.letters(connected()):
-        table.add_row(letter.id, f"{letter.at:%Y-%m-%d %H:%M:%S}", letter.cause, letter.error)
+        table.add_row(letter.id, f"{letter.at:%Y-%m-%d %H:%M:%S}", letter.cause, letter.kind, letter.error)
     console.print(table if table.row_count else "no dead letters")
 
 
 @letters_app.command()
 def show(place: Annotated[str, typer.Argument(help="<topic>/<partition>/<offset>")]) -> None:
-    """One dead letter with its original bytes."""
-    letter = dead_letters.find(connected(), place)
+    """One dead letter with its original bytes; of a parked entity, what a redrive would decide."""
+    config = connected()
+    letter = dead_letters.find(config, place)
     console.print(f"{letter.cause}: {letter.error}")
     console.print(f"key   {letter.key!r}")
     console.print(f"value {letter.value!r}")
+    if letter.cause in PARKING:
+        command = [sys.executable, "-m", "pipelines.flows.preview", letter.topic, str(letter.partition), letter.key.decode()]
+        subprocess.run(command, env=os.environ | {"OLO_BROKERS": config.brokers, "OLO_HOME": str(config.home)}, check=False)
 
 
 @letters_app.command()
-def redrive(place: Annotated[str, typer.Argument(help="<topic>/<partition>/<offset>")]) -> None:
-    """Put a letter's record into its inbox once more, after the cause was mended."""
-    at = dead_letters.redrive(connected(), place)
-    console.print(f"written again as {'/'.join(map(str, at))}")
+def redrive(
+    place: Annotated[str, typer.Argument(help="<topic>/<partition>/<offset>")] = "",
+    everything: Annotated[bool, typer.Option("--all", help="all parked entities")] = False,
+) -> None:
+    """Decide once more what waits for a parked entity, or another letter's record, after the cause was mended."""
+    if everything == bool(place):
+        raise UsageError("name a place, as `olo dead-letters list` shows it, or say --all")
+    told = dead_letters.redrive_all(connected()) if everything else [dead_letters.redrive(connected(), place)]
+    for line in told or ["nobody is parked"]:
+        console.print(line)
 
 
 @letters_app.command()
 def skip(place: Annotated[str, typer.Argument(help="<topic>/<partition>/<offset>")]) -> None:
-    """Put aside a record that a worker stops at: it becomes a dead letter when the flow starts again."""
-    value = dead_letters.skip(connected(), place)
-    console.print(f"will be skipped at the flow's next start: {value[:200]!r}")
+    """Leave out the record that a parked entity waits for, and go on behind it; or put aside one that stops a whole flow."""
+    console.print(dead_letters.skip(connected(), place))
+
+
+@letters_app.command()
+def drop(place: Annotated[str, typer.Argument(help="<topic>/<partition>/<offset>")]) -> None:
+    """Leave out all that waits for a parked entity, or take another letter off the list."""
+    console.print(dead_letters.drop(connected(), place))
 
 
 @outbox_app.command(name="list")

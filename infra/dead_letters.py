@@ -1,9 +1,10 @@
-"""Dead letters: list, show, redrive into the topic they came from, or skip a record that a worker stops at.
+"""Dead letters: list, show, redrive, skip and drop.
 
-A letter's place is "<topic>/<partition>/<offset>". Redriving writes the original key and bytes to the original partition again.
-"""
+A letter's place is "<topic>/<partition>/<offset>". Of a parked entity all records wait, in order; an operator's word
+(`Release`) goes into its inbox, and the flow decides them there. Any other letter's record is written to its partition once
+more."""
 
-from collections.abc import Iterator
+import getpass
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -12,8 +13,10 @@ from confluent_kafka import Consumer, TopicPartition
 from infra.config import Config
 from infra.errors import UsageError
 from infra.kafka import BOUNDED, TIMEOUT_S, produce_one, read_topic, reader
-from schemas.log.codec import decoder_of
-from schemas.log.dead_letters import DeadLetter
+from schemas.log.base import new_id, now
+from schemas.log.codec import decoder_of, encode
+from schemas.log.dead_letters import MAX_VALUE_BYTES, PARKING, DeadLetter, LetterSettled
+from schemas.log.parking import Release, Way
 from schemas.log.topics import DEAD_LETTERS, SKIPS, topics
 
 
@@ -37,12 +40,16 @@ class RecordPosition(NamedTuple):
         return cls(parts[0], int(parts[1]), int(parts[2]))
 
 
-def letters(config: Config) -> Iterator[DeadLetter]:
-    """All dead letters, oldest first."""
-    decode = decoder_of((DeadLetter,))
+def letters(config: Config) -> list[DeadLetter]:
+    """All dead letters that nobody has settled, oldest first."""
+    decode = decoder_of((DeadLetter, LetterSettled))
+    found: dict[str, DeadLetter] = {}
     for message in read_topic(config, DEAD_LETTERS.name):
         letter: Any = decode(message.value())
-        yield letter
+        found.pop(letter.id, None)
+        if isinstance(letter, DeadLetter):
+            found[letter.id] = letter
+    return list(found.values())
 
 
 def find(config: Config, place: str) -> DeadLetter:
@@ -54,27 +61,79 @@ def find(config: Config, place: str) -> DeadLetter:
     return found[-1]
 
 
-def redrive(config: Config, place: str) -> RecordPosition:
-    """Put a letter's record into its topic once more; where it stands now. Errors: NoSuchPlaceError, KafkaException."""
+def parked(config: Config) -> dict[tuple[str, int, bytes], list[DeadLetter]]:
+    """The letters of parked entities, in order: (inbox, partition, key) -> what waits."""
+    found: dict[tuple[str, int, bytes], list[DeadLetter]] = {}
+    for letter in sorted(letters(config), key=lambda letter: letter.offset):
+        if letter.cause in PARKING:
+            found.setdefault((letter.topic, letter.partition, letter.key), []).append(letter)
+    return found
+
+
+def redrive(config: Config, place: str) -> str:
+    """Have a parked entity's records decided once more, or put another letter's record into its topic again; what was done, for
+    a person to read. Errors: NoSuchPlaceError, KafkaException."""
     letter = find(config, place)
+    if letter.cause in PARKING:
+        return _release(config, letter, Way.REDRIVE)
     if letter.topic not in {topic.name for topic in topics()}:
         raise NoSuchPlaceError(f"{place} came over HTTP; mend what `olo dead-letters show {place}` shows, and POST it again")
-    at = produce_one(config, letter.topic, letter.key, letter.value, letter.partition)
-    return RecordPosition(letter.topic, letter.partition, at.offset())
+    value = letter.value if len(letter.value) < MAX_VALUE_BYTES else value_at(config, place)
+    at = produce_one(config, letter.topic, letter.key, value, letter.partition)
+    _settle(config, letter, Way.REDRIVE)
+    return f"written again as {letter.topic}/{letter.partition}/{at.offset()}"
 
 
-def skip(config: Config, place: str) -> bytes:
-    """Have the flows put a record aside at their next start; its bytes. Errors: NoSuchPlaceError."""
+def redrive_all(config: Config) -> list[str]:
+    """Have the records of all parked entities decided once more."""
+    return [_release(config, waiting[0], Way.REDRIVE) for waiting in parked(config).values()]
+
+
+def skip(config: Config, place: str) -> str:
+    """Leave out the record that a parked entity waits for, and go on with those behind it; or have the flows put a record aside
+    at their next start. Errors: NoSuchPlaceError."""
     wanted = RecordPosition.parse(place)
+    for waiting in parked(config).values():
+        if place in {letter.id for letter in waiting}:
+            if place != waiting[0].id:
+                raise NoSuchPlaceError(f"{place} waits behind {waiting[0].id}: redrive or skip that one first")
+            return _release(config, waiting[0], Way.SKIP)
     if wanted.topic not in {topic.name for topic in topics() if topic.name.endswith(".inbox")}:
         raise NoSuchPlaceError(f"{wanted.topic!r} is no inbox; only records of an inbox can be skipped")
+    value = value_at(config, place)
+    produce_one(config, SKIPS.name, place.encode(), datetime.now().astimezone().isoformat().encode(), 0)
+    return f"will be skipped at the flow's next start: {value[:200]!r}"
+
+
+def drop(config: Config, place: str) -> str:
+    """Leave out all records that wait for the parked entity, which goes on without them; or take another letter off the list.
+    Errors: NoSuchPlaceError."""
+    letter = find(config, place)
+    if letter.cause in PARKING:
+        return _release(config, letter, Way.DROP)
+    _settle(config, letter, Way.DROP)
+    return f"{place} is off the list; its record stands in the topic for as long as that is kept"
+
+
+def _release(config: Config, letter: DeadLetter, way: Way) -> str:
+    key = letter.key.decode()
+    message = Release(id=new_id(), at=now(), key=key, way=way, by=getpass.getuser())
+    produce_one(config, letter.topic, letter.key, encode(message), letter.partition)
+    return f"{way}: the flow takes it from here; `olo dead-letters list` shows whether {key!r} waits on"
+
+
+def _settle(config: Config, letter: DeadLetter, way: Way) -> None:
+    settled = LetterSettled(id=letter.id, at=now(), way=way, by=getpass.getuser())
+    produce_one(config, DEAD_LETTERS.name, letter.id.encode(), encode(settled), 0)
+
+
+def value_at(config: Config, place: str) -> bytes:
+    """The bytes of the record at a place. Errors: NoSuchPlaceError."""
     consumer = reader(config, BOUNDED)
     try:
-        value = _value_at(consumer, wanted)
+        return _value_at(consumer, RecordPosition.parse(place))
     finally:
         consumer.close()
-    produce_one(config, SKIPS.name, place.encode(), datetime.now().astimezone().isoformat().encode(), 0)
-    return value
 
 
 def _value_at(consumer: Consumer, place: RecordPosition) -> bytes:

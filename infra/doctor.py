@@ -13,6 +13,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from infra.clickhouse import connect
 from infra.config import EMULATOR_VARIABLE, Config, Environment
+from infra.dead_letters import parked
 from infra.kafka import TIMEOUT_S, ends_of, quiet, reader
 from schemas.log.entity import Flow
 from schemas.log.topics import ENTITIES, topics
@@ -49,6 +50,7 @@ def examine(config: Config) -> Iterator[Examined]:
         yield _topics(config)
         for group in LAG_RECORDS:
             yield _lag(config, group)
+        yield _parked(config)
     yield _clickhouse(config)
     yield _http(config)
 
@@ -129,6 +131,13 @@ def _lag(config: Config, group: str) -> Examined:
     room = processes.get(group, config.partitions) < config.partitions  # of more, the settings would complain
     more = f"OLO_{group.upper()}_PROCESSES={processes[group] + 1} make up" if room else "make up"
     return Examined(f"{group} lag", fine, f"{behind:,} records", more)
+
+
+def _parked(config: Config) -> Examined:
+    waiting = parked(config)
+    first = next(iter(waiting.values()), [])
+    seen = f"{len(waiting)} wait for an operator, the first one at {first[0].id} ({first[0].cause})" if first else "none"
+    return Examined("parked entities", not waiting, seen, "olo dead-letters list")
 
 
 def _clickhouse(config: Config) -> Examined:

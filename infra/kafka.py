@@ -178,6 +178,8 @@ def _config(topic: Topic) -> dict[str, str]:
             "min.cleanable.dirty.ratio": "0.2",
             "segment.ms": "600000",
             "delete.retention.ms": str(7 * DAY_S * 1000),
+            # A record that waits for a parked entity stands here under a longer key, and may be as large as a broker takes.
+            "max.message.bytes": str(2 << 20),
         }
     return {"cleanup.policy": "delete", "retention.ms": str(topic.retention_s * 1000)}
 

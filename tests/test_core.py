@@ -8,7 +8,8 @@ from msgspec import structs
 
 from pipelines import balance
 from pipelines.runtime import core as core_module
-from pipelines.runtime.core import HELD, LONG_BACKLOG, Batch, Core, Decider, DeciderError, Output, TooManyDeadLettersError
+from pipelines.runtime.core import HELD, LONG_BACKLOG, Batch, Core, Decider, Output
+from pipelines.runtime.failures import DeciderError, TooManyDeadLettersError
 from pipelines.runtime.lane import StateError
 from schemas.balance import ACCOUNT, Credit, Hold, OpenAccount, Reason
 from schemas.log import positions

@@ -1,7 +1,7 @@
 """Parked entities: one bad record puts one entity aside, with all that comes behind it; everybody else goes on."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
@@ -11,18 +11,17 @@ import pytest
 
 from pipelines import balance
 from pipelines.runtime import core as core_module
-from pipelines.runtime.core import Batch, Core, Decider, Output, Take, TooManyParkedError
+from pipelines.runtime.core import Batch, Core, Decider, Output, Take
+from pipelines.runtime.failures import TooManyParkedError
 from pipelines.runtime.lane import Decide
-from pipelines.runtime.simulator import Simulation, Step, schedule_of
 from schemas.balance import ACCOUNT, Account, Credit, OpenAccount, Reason
 from schemas.log import positions
 from schemas.log.base import AccountId, Message, MessageId, State, Wake
 from schemas.log.codec import encode
 from schemas.log.dead_letters import MAX_VALUE_BYTES
-from schemas.log.entity import Entity, broadcast_keys, partition_of
+from schemas.log.entity import broadcast_keys, partition_of
 from schemas.log.parking import PARKED, Release, Way
 from schemas.panel import MEMBER
-from tests.lab.simulated_money import SETUP
 
 T = datetime(2030, 1, 1, tzinfo=UTC)
 DECIDER = balance.decide_account
@@ -365,65 +364,3 @@ def test_a_broadcast_key_can_be_parked_like_any_other() -> None:
     batch = Batch(core)
     batch.decide(lambda take: take(lane, 0, key.encode(), encode(Wake(id="w", at=T, key=key))))
     assert any(output[2].startswith(PARKED) for output in map(Output._make, batch.seal()))
-
-
-# --- under crashes ------------------------------------------------------------------------------------------------------------
-
-
-class Broken:
-    """Deciders that fail for some keys until they are mended."""
-
-    def __init__(self, deciders: Sequence[Decider], keys: set[str]) -> None:
-        self.keys = keys
-        self.deciders = [Decider(one.entity, self.broken(one)) for one in deciders]
-
-    def broken(self, decider: Decider) -> Any:
-        key_of = dict.fromkeys(decider.entity.commands, decider.entity.key)
-
-        def decide(state: Any, message: Any, *common: Any) -> Any:
-            if (name := key_of.get(type(message))) and getattr(message, name) in self.keys:
-                raise ZeroDivisionError("oops")
-            return decider.decide(state, message, *common)  # type: ignore[call-arg]
-
-        return decide
-
-
-def by_key(entity: Entity, records: Sequence[tuple[bytes, bytes | None]]) -> dict[bytes, list[bytes | None]]:
-    found: defaultdict[bytes, list[bytes | None]] = defaultdict(list)
-    for key, value in records:
-        found[key].append(value)
-    return found
-
-
-@pytest.mark.parametrize("seed", range(12))
-def test_under_crashes_nothing_that_waits_is_lost_or_decided_out_of_order(seed: int) -> None:
-    broken = Broken(SETUP.deciders, {"u1/coins", "u3/earnings"})
-    simulation = Simulation(broken.deciders, SETUP.log(), SETUP.partitions)
-    for step in schedule_of(seed, SETUP.workload, SETUP.drift_s):
-        simulation.step(step)
-    simulation.settle()
-    waits = [key for (topic, _), records in simulation.log.partitions.items() if topic == ACCOUNT.changelog
-             for key, value in dict(records).items() if key.startswith(PARKED) and value]  # fmt: skip
-    broken.keys = set()
-    for key in waits:
-        name = key.removeprefix(PARKED)
-        release = encode(Release(id=f"r/{name.decode()}", at=simulation.time, key=name.decode(), way=Way.REDRIVE))
-        simulation.step(Step("send", send=Output(ACCOUNT.inbox, partition_of(name, SETUP.partitions), name, release)))
-        simulation.step(Step("lose_commit", seed % 2, 1_000))
-    simulation.settle()
-    simulation.time += timedelta(days=7)
-    simulation.settle()
-    assert waits, "nobody was parked: the test shows nothing"
-    letters = [msgspec.json.decode(value) for _, _, _, value in simulation.log.read("dead_letters") if value]
-    settled = [letter["id"] for letter in letters if letter["type"] == "LetterSettled"]
-    assert sorted(settled) == sorted({letter["id"] for letter in letters}), "each that waited was settled once"
-    for partition in range(SETUP.partitions):
-        records = simulation.log.partitions[ACCOUNT.inbox, partition]
-        inbox = [(key, value) for key, value in records if b'"Release"' not in (value or b"")]
-        core = Core([one for one in SETUP.deciders if one.entity is ACCOUNT])
-        lane, batch = core.open(ACCOUNT.inbox, partition), Batch(core)
-        for offset, (key, value) in enumerate(inbox):
-            batch.take(lane, offset, key, value or b"")
-        batch.seal()
-        fold = by_key(ACCOUNT, [(key, value) for topic, _, key, value in batch.outputs if topic == ACCOUNT.events])
-        assert by_key(ACCOUNT, simulation.log.partitions[ACCOUNT.events, partition]) == fold

@@ -13,13 +13,14 @@ import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from infra import dead_letters
 from infra.config import Config
 from infra.errors import UsageError
 from infra.kafka import create_topics, quiet, read_topic
 from pipelines.flows.store import _refuse_another_log
 from pipelines.runtime import restore
 from pipelines.runtime import worker as worker_module
-from pipelines.runtime.core import Core, Decider, DeciderError
+from pipelines.runtime.core import Core, Decider
 from pipelines.runtime.lane import Decide
 from pipelines.runtime.worker import Worker
 from schemas.log.base import Message, now
@@ -31,6 +32,10 @@ from tests.lab.bench.ground import fill, make_topics
 from tests.lab.bench.jobs import Book, Command, Outcome, decide, entity_of
 
 ACCOUNTS = 40
+
+
+class Crash(BaseException):
+    """The end of a process, as no handler of errors sees it."""
 
 
 class Trial(NamedTuple):
@@ -184,7 +189,7 @@ def test_a_start_reads_only_what_the_states_on_disk_lack(trial: Trial, monkeypat
     assert max(read) >= ACCOUNTS
 
 
-def test_a_bug_in_the_middle_of_a_transaction_leaves_no_states_of_it_on_disk(
+def test_a_failure_in_the_middle_of_a_transaction_leaves_no_states_of_it_on_disk(
     trial: Trial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker_module, "SENT_RECORDS", 50)
@@ -197,10 +202,10 @@ def test_a_bug_in_the_middle_of_a_transaction_leaves_no_states_of_it_on_disk(
         nonlocal seen
         seen += 1
         if seen == 240:
-            raise ZeroDivisionError
+            raise Crash
         return decide(book, command)
 
-    with pytest.raises(DeciderError):
+    with pytest.raises(Crash):
         trial.decide(500, trial.worker(decider=stumbles))
     done = sum(1 for _ in read_topic(trial.config, trial.entity.events))
     trial.decide(600 - done)
@@ -213,10 +218,10 @@ def test_a_transaction_that_was_aborted_before_anything_was_decided_is_no_lost_c
     def fails(book: Book | None, command: Command) -> tuple[Book, tuple[Outcome, ...]]:
         worker._transactions.send([(trial.entity.events, 0, b"a1", b"{}")])
         worker._transactions._producer.flush()
-        raise ZeroDivisionError
+        raise Crash
 
     worker = trial.worker(decider=fails)
-    with pytest.raises(DeciderError):
+    with pytest.raises(Crash):
         trial.decide(100, worker)
     trial.decide(100)
     trial.audit(100)
@@ -284,6 +289,25 @@ def test_a_restore_that_takes_long_keeps_its_place_in_the_group(trial: Trial, mo
     trial.send(400, 100)
     trial.decide(100, slow)
     trial.audit(500)
+
+
+def test_an_entity_that_cannot_be_decided_waits_until_an_operator_lets_it_go_on(trial: Trial) -> None:
+    def fails(book: Book | None, command: Command) -> tuple[Book, tuple[Outcome, ...]]:
+        if command.account == "a7":
+            raise ZeroDivisionError("oops")
+        return decide(book, command)
+
+    trial.send(0, 10 * ACCOUNTS)
+    trial.decide(9 * ACCOUNTS + ACCOUNTS - 10, trial.worker(decider=fails))
+    (waiting,) = [found for place, found in dead_letters.parked(trial.config).items() if place[0] == trial.entity.inbox]
+    assert [letter.cause for letter in waiting] == ["decider_failed"] + ["behind"] * 9
+    with pytest.raises(dead_letters.NoSuchPlaceError, match=f"waits behind {waiting[0].id}"):
+        dead_letters.skip(trial.config, waiting[1].id)
+    dead_letters.redrive(trial.config, waiting[3].id)
+    trial.send(10 * ACCOUNTS, ACCOUNTS)
+    trial.decide(ACCOUNTS + 1)
+    trial.audit(11 * ACCOUNTS)
+    assert not [place for place in dead_letters.parked(trial.config) if place[0] == trial.entity.inbox]
 
 
 def test_a_warehouse_that_belongs_to_another_log_is_refused() -> None:

@@ -19,9 +19,10 @@ LAW = (
     ("pipelines/runtime/agenda.py", set()),
     ("pipelines/runtime/states.py", {"pipelines.runtime.agenda"}),
     ("pipelines/runtime/lane.py", {"pipelines.runtime.states", "schemas", "msgspec"}),
+    ("pipelines/runtime/failures.py", {"pipelines.runtime.lane", "schemas", "msgspec"}),
     (
         "pipelines/runtime/core.py",
-        {"pipelines.runtime.agenda", "pipelines.runtime.states", "pipelines.runtime.lane", "schemas", "msgspec"},
+        {f"pipelines.runtime.{name}" for name in ("agenda", "failures", "lane", "states")} | {"schemas", "msgspec"},
     ),
     ("pipelines/runtime/simulator.py", {"pipelines", "schemas"}),
     ("pipelines/runtime", {"pipelines", "schemas", "infra", "outside"}),

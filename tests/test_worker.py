@@ -7,7 +7,8 @@ import pytest
 
 from infra.kafka import read_topic
 from pipelines.runtime import worker as worker_module
-from pipelines.runtime.core import Core, Decider, DeciderError
+from pipelines.runtime.core import Core, Decider
+from pipelines.runtime.failures import TooManyParkedError
 from pipelines.runtime.worker import Worker
 from schemas.log.base import Message, now
 from schemas.log.codec import encode, state_decoder
@@ -52,7 +53,7 @@ def test_a_poll_that_fails_half_way_leaves_nothing_and_counts_once_when_it_is_re
             worker.close()
 
     sizes: list[int] = []
-    with pytest.raises(DeciderError, match="ZeroDivisionError"):
+    with pytest.raises(TooManyParkedError, match="ZeroDivisionError"):
         work(stumbles, RECORDS)
     sent = Counter(message.topic() for topic in (entity.events, entity.changelog)
                    for message in read_topic(config, topic, committed=False))  # fmt: skip

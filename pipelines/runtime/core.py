@@ -16,7 +16,15 @@ from typing import Final, NamedTuple, cast
 from msgspec import DecodeError, Struct
 
 from pipelines.runtime.agenda import LONG_AGO
-from pipelines.runtime.lane import Decide, DecideTogether, Lane, Routes, StateError
+from pipelines.runtime.failures import (
+    CarefulError,
+    DeciderError,
+    TooManyDeadLettersError,
+    TooManyParkedError,
+    cause_of,
+    weigh,
+)
+from pipelines.runtime.lane import Decide, DecideTogether, Lane, Routes
 from pipelines.runtime.states import Memory, States
 from schemas.log import positions
 from schemas.log.base import Message, Wake, now
@@ -32,8 +40,6 @@ MAX_DEAD_IN_A_ROW: Final = 1_000
 MAX_PARKED_IN_A_ROW: Final = 100
 # Of the records that wait for an entity so many are decided in one transaction.
 RELEASED: Final = 1_000
-# A broker takes 1 MiB with the key and the record's head.
-MAX_RECORD_BYTES: Final = 900_000
 MAX_ERROR: Final = 1_000
 # A wake is a record at the end of its inbox. Behind a backlog of this many records it would be stale when it is decided.
 # The host therefore holds wakes back until the backlog is shorter. It holds them for HELD at most, because the length of a
@@ -64,26 +70,6 @@ Record = tuple[int, bytes, bytes]
 Take = Callable[[Lane, int, bytes, bytes], None]
 # An Output as a plain tuple: making a named one costs as much as decoding a message.
 Written = tuple[str, int, bytes, bytes | None]
-
-
-class DeciderError(Exception):
-    """A decider raised: a bug. It parks the entity. The cause is chained."""
-
-
-class TooLargeError(Exception):
-    """A decision makes a record that is larger than the log takes."""
-
-
-class CarefulError(Exception):
-    """This can only be done where each record is decided by itself."""
-
-
-class TooManyParkedError(Exception):
-    """So many entities in a row could not be decided that it is a bug: nothing is committed. The cause is chained."""
-
-
-class TooManyDeadLettersError(Exception):
-    """So many records in a row were unreadable that going on would do harm."""
 
 
 class Batch:
@@ -239,8 +225,8 @@ class Batch:
         """Whatever is still an object becomes bytes, and nothing is larger than a topic takes. Errors: TooLargeError."""
         for lane in self._lanes:
             lane.settle()
-            _weigh(lane.overlay.values())
-        _weigh(output[3] for output in self.outputs)
+            weigh(lane.overlay.values())
+        weigh(output[3] for output in self.outputs)
 
     def _take_carefully(self, lane: Lane, offset: int, key: bytes, value: bytes) -> None:
         self._safely(lane, (offset, key, value), lambda: self.take(lane, offset, key, value))
@@ -251,7 +237,7 @@ class Batch:
         try:
             decide()
             lane.settle()
-            _weigh([lane.overlay.get(key), *(output[3] for output in self.outputs[mark:] if output[0] != DEAD_LETTERS.name)])
+            weigh([lane.overlay.get(key), *(output[3] for output in self.outputs[mark:] if output[0] != DEAD_LETTERS.name)])
         except (TooManyDeadLettersError, TooManyParkedError):
             raise
         except Exception as error:
@@ -266,7 +252,7 @@ class Batch:
         if wrong := lane.misplaced(key):
             self._bury(lane, record, DeadCause.MISROUTED, wrong)
             return
-        cause, kind, text = _cause_of(error), type(lane.decode(value)).__name__, str(error)[:MAX_ERROR]
+        cause, kind, text = cause_of(error), type(lane.decode(value)).__name__, str(error)[:MAX_ERROR]
         lane.parked[key] = Parked(cause, text, _place(lane, offset), kind, now())
         lane.parked_in_a_row += 1
         if lane.parked_in_a_row > MAX_PARKED_IN_A_ROW:
@@ -343,22 +329,6 @@ class Batch:
 def _place(lane: Lane, offset: int) -> str:
     """How people name a record."""
     return f"{lane.entity.inbox}/{lane.partition}/{offset}"
-
-
-def _weigh(values: Iterable[bytes | None]) -> None:
-    """Errors: TooLargeError, where a record would be larger than the log takes."""
-    largest = max(map(len, filter(None, values)), default=0)
-    if largest > MAX_RECORD_BYTES:
-        raise TooLargeError(f"a record of {largest:,} bytes; the log takes {MAX_RECORD_BYTES:,}")
-
-
-def _cause_of(error: Exception) -> DeadCause:
-    causes = {
-        DeciderError: DeadCause.DECIDER_FAILED,
-        StateError: DeadCause.STATE_UNREADABLE,
-        TooLargeError: DeadCause.TOO_LARGE,
-    }
-    return causes.get(type(error), DeadCause.NOT_ENCODABLE)
 
 
 class Core:

@@ -96,6 +96,8 @@ def _producing(name: str, config: Config) -> dict[str, Any]:
             "retry.backoff.ms": 1,
             "retry.backoff.max.ms": 10,
             "compression.type": "lz4",
+            # the largest record of an inbox, put aside into the changelog (see `infra.kafka`)
+            "message.max.bytes": 1_200_000,
             "batch.num.messages": 10_000,
             "queue.buffering.max.messages": 2_000_000,
         },
