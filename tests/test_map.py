@@ -14,8 +14,9 @@ from pipelines.flows.deciders import MapError, decider_of, faults, functions
 from schemas.balance import ACCOUNT, Account, AccountInbox
 from schemas.gift import GIFT, GIFT_ITEM
 from schemas.log.base import Message, Wake
-from schemas.log.dead_letters import DeadLetter
+from schemas.log.dead_letters import DeadLetter, LetterSettled
 from schemas.log.entity import Entity
+from schemas.log.parking import Release
 from schemas.log.topics import DOMAINS, ENTITIES, entities_of, hears, routes
 from schemas.tables import PROJECTIONS, TABLES, ddl
 from serving.app import build
@@ -118,7 +119,7 @@ def test_every_message_has_a_golden_line(domain):
 
 
 def test_every_golden_line_is_of_a_message_of_the_log():
-    known = {type_.__name__ for type_ in (*routes(), Wake, DeadLetter)}
+    known = {type_.__name__ for type_ in (*routes(), Wake, Release, DeadLetter, LetterSettled)}
     strays = {json.loads(line)["type"] for line in golden_lines()} - known
     assert not strays, f"the log carries no {strays}; what was written once must stay readable"
 

@@ -34,7 +34,11 @@ def test_every_message_ever_written_reads_and_is_written_alike(line):
 
 def test_every_message_has_a_golden_example():
     written = {json.loads(line)["type"] for line in GOLDEN}
-    messages = {t.__name__ for e in topics.ENTITIES for t in (*topics.hears(e), *e.facts)} | {"DeadLetter", "LetterSettled", "Release"}
+    messages = {t.__name__ for e in topics.ENTITIES for t in (*topics.hears(e), *e.facts)} | {
+        "DeadLetter",
+        "LetterSettled",
+        "Release",
+    }
     assert written == messages
 
 

@@ -22,6 +22,7 @@ import schemas
 from schemas.log.base import Message, Wake
 from schemas.log.dead_letters import DeadLetter, LetterSettled
 from schemas.log.entity import FEED_RETENTION_S, Entity, Topic, log_partitions, subscriptions_of
+from schemas.log.parking import Release
 
 # Every file of `schemas` is a domain's. What is no domain, such as the log's own machinery, stands in folders.
 DOMAINS: Final = tuple(
@@ -46,7 +47,8 @@ SUBSCRIPTIONS: Final = tuple(subscription for entity in ENTITIES for subscriptio
 
 
 def hears(entity: Entity) -> tuple[type[Message], ...]:
-    """Every type that an entity's inbox takes: commands, subscribed facts and wakes."""
+    """Every type that an entity decides: commands, subscribed facts and wakes. (Its inbox also takes a `Release`, which the
+    host itself acts on.)"""
     return (*entity.commands, *(heard.fact for heard in entity.hears), Wake)
 
 
@@ -56,7 +58,7 @@ def topics() -> tuple[Topic, ...]:
     for entity in ENTITIES:
         key = f"{entity.name} id"
         found += [
-            Topic(entity.inbox, key, hears(entity)),
+            Topic(entity.inbox, key, (*hears(entity), Release)),
             Topic(entity.events, key, entity.facts),
             Topic(entity.changelog, key, (entity.state,), compacted=True),
         ]
