@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Body, Path, Request, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, Field
 
 from schemas.balance import coins_account, earnings_account
 from schemas.log.base import UserId, new_id, now
@@ -32,6 +32,7 @@ from schemas.user import (
     UserSignedUp,
     UserUnbanned,
 )
+from serving.body import Name, RequestBody
 from serving.runtime.auth import Admin, SignedIn
 from serving.runtime.commands import commands_of, request_id, views_of
 from serving.runtime.fields import OptionalIdempotencyKey, UserInPath, Word
@@ -57,10 +58,9 @@ REFUSED: Final[Refusals] = {
 }
 
 
-class SignUpBody(BaseModel):
+class SignUpBody(RequestBody):
     """What the app knows of its user; all of it may be left out."""
 
-    model_config = ConfigDict(extra="forbid")
     platform: Word = ""
     locale: Word = ""
     app_version: Word = ""
@@ -68,11 +68,10 @@ class SignUpBody(BaseModel):
     appsflyer_id: Word = ""
 
 
-class SessionBody(BaseModel):
+class SessionBody(RequestBody):
     """A phone that logs in. `device` is its own stable name: the same device again replaces its old session."""
 
-    model_config = ConfigDict(extra="forbid")
-    device: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f]+$")]
+    device: Name
     platform: Word = ""
     app_version: Word = ""
     locale: Word = ""
@@ -87,11 +86,10 @@ class SessionAnswer(BaseModel):
     beat_every_s: int
 
 
-class BanBody(BaseModel):
+class BanBody(RequestBody):
     """Why, and until when (none: for good)."""
 
-    model_config = ConfigDict(extra="forbid")
-    reason: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f]+$")]
+    reason: Name
     until: AwareDatetime | None = None
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from schemas.billing import CallKind
 from schemas.log.base import UserId, derived_id, new_id, now
@@ -31,6 +31,7 @@ from schemas.video import (
     PlaceCall,
     PlayClip,
 )
+from serving.body import Name, RequestBody
 from serving.runtime.auth import Caller, SignedIn
 from serving.runtime.commands import commands_of, request_id, views_of
 from serving.runtime.fields import IdInPath, OptionalIdempotencyKey, WebUrl
@@ -67,10 +68,9 @@ REFUSED: Final[Refusals] = {
 }
 
 
-class CallBody(BaseModel):
+class CallBody(RequestBody):
     """Whom to call."""
 
-    model_config = ConfigDict(extra="forbid")
     to: Annotated[str, Field(pattern=USER_ID_PATTERN, examples=["sue"])]
 
 
@@ -91,11 +91,10 @@ class CallAnswer(BaseModel):
     version: int | None = None
 
 
-class ClipBody(BaseModel):
+class ClipBody(RequestBody):
     """A recorded video that is offered; `active` false withdraws it."""
 
-    model_config = ConfigDict(extra="forbid")
-    title: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f]+$")]
+    title: Name
     url: WebUrl
     duration_s: Annotated[int, Field(strict=True, ge=1, le=3 * 3600)]
     active: bool = True
