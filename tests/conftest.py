@@ -15,6 +15,7 @@ from rich.console import Console
 
 from infra import tokens
 from infra.broker import BRIEF
+from infra.clickhouse import connect, migrate
 from tests.alone import keep_alone
 from tests.command_line import olo
 from tests.lab.city.town import City, Plan
@@ -56,6 +57,13 @@ class Stack(Stage):
     def olo(self, *arguments, **settings):
         """Run the command line against this platform; `settings` are variables on top of the platform's."""
         return olo(*arguments, environment=self.environment | settings)
+
+    def database(self, name):
+        """The URL of a database of its own beside the platform's, with all tables."""
+        connect(self.clickhouse).command(f"CREATE DATABASE IF NOT EXISTS {name}")
+        url = f"{self.clickhouse}/{name}"
+        migrate(url)
+        return url
 
 
 def eventually(found, limit_s=30.0):
