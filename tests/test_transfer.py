@@ -1,6 +1,7 @@
 """A transfer is done once and answered every time."""
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 
@@ -21,6 +22,7 @@ from schemas.balance import (
     TransferStatus,
 )
 from schemas.log.base import Wake
+from tests.decisions import all_decisions
 
 T = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -41,12 +43,7 @@ def refused(account, refusal=Refusal.INSUFFICIENT_COINS, short=0):
     )
 
 
-def play(*messages):
-    state, told = None, []
-    for message in messages:
-        state, more = decide(state, message)
-        told += more
-    return state, told
+play = partial(all_decisions, decide)
 
 
 @pytest.mark.parametrize(
