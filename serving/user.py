@@ -58,23 +58,25 @@ REFUSED: Final[Refusals] = {
 }
 
 
-class SignUpBody(RequestBody):
-    """What the app knows of its user; all of it may be left out."""
+class PhoneBody(RequestBody):
+    """What an app tells of the phone that it runs on."""
 
     platform: Word = ""
     locale: Word = ""
     app_version: Word = ""
+
+
+class SignUpBody(PhoneBody):
+    """What the app knows of its user; all of it may be left out."""
+
     country: Word = ""
     appsflyer_id: Word = ""
 
 
-class SessionBody(RequestBody):
+class SessionBody(PhoneBody):
     """A phone that logs in. `device` is its own stable name: the same device again replaces its old session."""
 
     device: Name
-    platform: Word = ""
-    app_version: Word = ""
-    locale: Word = ""
     push_token: PushToken = ""
     voip_token: PushToken = ""
 
