@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Request, Response
+from msgspec.structs import asdict
 from pydantic import BaseModel, Field
 
 from schemas.billing import CallKind
@@ -165,20 +166,8 @@ async def look(call: IdInPath, caller: SignedIn, request: Request) -> Any:
 
 
 def _shown(name: str, call: Call) -> CallAnswer:
-    return CallAnswer(
-        call=name,
-        status=call.status,
-        caller=call.caller,
-        callee=call.callee,
-        kind=call.kind,
-        ring_until=call.ring_until,
-        connected_at=call.connected_at,
-        ended_at=call.ended_at,
-        reason=call.reason,
-        refusal=call.refusal,
-        tariff=call.tariff.tariff if call.tariff else None,
-        version=call.tariff.version if call.tariff else None,
-    )
+    tariff, version = (call.tariff.tariff, call.tariff.version) if call.tariff else (None, None)
+    return CallAnswer(call=name, **asdict(call) | {"tariff": tariff, "version": version})
 
 
 def _later(call: str) -> Later:
