@@ -48,6 +48,12 @@ class Fields:
     """The base of a class that is no Struct by itself: fields that several Structs share, such as a command and its fact."""
 
 
+class BookName(Fields):
+    """Which book. A book is an entity that there is one of, such as all tariffs."""
+
+    book: str
+
+
 class SharingMeta(StructMeta):
     """Makes Structs, and copies into them the fields of bases that derive from `Fields`, in front of their own.
 
