@@ -131,6 +131,19 @@ class Phone:
 
 
 @pytest.fixture(scope="session")
+def trusted():
+    """The certificates that HTTP clients trust: to read them takes longer than most tests."""
+    return httpx.create_ssl_context(trust_env=False)
+
+
+@pytest.fixture
+def client(trusted):
+    """An HTTP client without connections."""
+    with httpx.Client(trust_env=False, verify=trusted) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
 def vendors():
     """Stand-ins for the outside services, with the platform's credentials for them."""
     stub = VendorStub()
