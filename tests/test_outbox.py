@@ -6,9 +6,9 @@ from functools import partial
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.outbox import KEPT_FOR_A_PERSON, REMEMBERED_FOR, pause
+from pipelines.outbox import KEPT_FOR_A_PERSON, pause
 from pipelines.outbox import decide_outbox as decide
-from schemas.log.base import Wake
+from schemas.log.base import REMEMBERED_FOR, Wake
 from schemas.outbox import (
     LONGEST_RETRY,
     AttemptOutcome,

@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from pipelines.transfer import MAX_ASKED, REMEMBERED_FOR
+from pipelines.transfer import MAX_ASKED
 from pipelines.transfer import decide_transfer as decide
 from schemas.balance import (
     AccountRefused,
@@ -21,7 +21,7 @@ from schemas.balance import (
     TransferSettled,
     TransferStatus,
 )
-from schemas.log.base import Wake
+from schemas.log.base import REMEMBERED_FOR, Wake
 from tests.decisions import all_decisions
 
 T = datetime(2030, 1, 1, tzinfo=UTC)

@@ -13,7 +13,7 @@ where a process makes one, and "<cause's id>/<ordinal>" where a decision derives
 """
 
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import cache
 from secrets import randbits
@@ -33,6 +33,10 @@ MAX_COINS = 1_000_000_000_000
 MAX_BALANCE_COINS = 1_000_000_000_000_000
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+# How long an entity outlives its end, so that its outcome can be looked at and a repeated request is known. A client retries
+# for minutes; a day leaves room for a phone that was off. Documented with `Idempotency-Key`; history is ClickHouse's.
+REMEMBERED_FOR = timedelta(days=1)
 
 MAX_ID_LENGTH = 256
 MAX_REF_LENGTH = 256
