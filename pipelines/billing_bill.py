@@ -34,10 +34,9 @@ from schemas.billing import (
     StepKind,
 )
 from schemas.billing_rating import Checkpoint, Side
-from schemas.log.base import HoldId, Message, MessageId, Reply, Wake, reply
+from schemas.log.base import REMEMBERED_FOR, HoldId, Message, MessageId, Reply, Wake, reply
 from schemas.video import EndCall, EndReason
 
-REMEMBERED_FOR: Final = timedelta(days=1)
 # A hold outlives the longest outage after which a call is still billed; the bill itself frees it long before.
 HOLD_LIVES: Final = timedelta(hours=12)
 # When coins run low the hold is tried again so often, and a last time so long before the cut.

@@ -7,7 +7,6 @@ Refusals: `schemas.gift.GiftRefusal`, in order of precedence.
 """
 
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Final
 
 from msgspec.structs import replace
@@ -40,10 +39,9 @@ from schemas.gift import (
     PutGiftItem,
     SendGift,
 )
-from schemas.log.base import Message, MessageId, Wake, derive, reply, same_fields
+from schemas.log.base import REMEMBERED_FOR, Message, MessageId, Wake, derive, reply, same_fields
 from schemas.video_line import AdmitGift, GiftAdmitted, LineRefusal
 
-REMEMBERED_FOR: Final = timedelta(days=1)
 OF_LINE: Final = {
     LineRefusal.UNKNOWN: GiftRefusal.RECEIVER_UNKNOWN,
     LineRefusal.BANNED: GiftRefusal.RECEIVER_BANNED,

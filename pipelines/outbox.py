@@ -14,7 +14,7 @@ from zlib import crc32
 
 from msgspec.structs import replace
 
-from schemas.log.base import Message, Wake, reply, same_fields
+from schemas.log.base import REMEMBERED_FOR, Message, Wake, reply, same_fields
 from schemas.outbox import (
     FIRST_RETRY,
     LONGEST_RETRY,
@@ -35,7 +35,6 @@ from schemas.outbox import (
 )
 from schemas.video import CallEnded
 
-REMEMBERED_FOR: Final = timedelta(days=1)
 POSTBACK_REMEMBERED_FOR: Final = timedelta(days=7)
 KEPT_FOR_A_PERSON: Final = timedelta(days=30)
 # Nobody's room is open any more an hour after the call: credentials are not renewed for calls that ended.

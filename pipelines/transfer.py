@@ -8,7 +8,7 @@ Refusals: `idempotency_key_reused` (other contents under the same id), `in_progr
 """
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from msgspec.structs import replace
@@ -30,10 +30,8 @@ from schemas.balance import (
     TransferStatus,
     is_outside,
 )
-from schemas.log.base import Message, MessageId, TransferId, Wake, derive, reply, same_fields
+from schemas.log.base import REMEMBERED_FOR, Message, MessageId, TransferId, Wake, derive, reply, same_fields
 
-# A client retries for minutes; a day leaves room for a phone that was off. Documented with `Idempotency-Key`.
-REMEMBERED_FOR: Final = timedelta(days=1)
 # Repeats that wait while the first is decided (some 30 ms): more is a client gone wild.
 MAX_ASKED: Final = 16
 

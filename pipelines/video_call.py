@@ -8,7 +8,7 @@ Refusals: `schemas.video.CallRefusal`, in order of precedence.
 """
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from msgspec.structs import replace
@@ -25,7 +25,7 @@ from schemas.billing import (
     TariffSelected,
     Traits,
 )
-from schemas.log.base import Message, MessageId, Reply, UserId, Wake, derive, reply, same_fields
+from schemas.log.base import REMEMBERED_FOR, Message, MessageId, Reply, UserId, Wake, derive, reply, same_fields
 from schemas.user import Role
 from schemas.video import (
     RING_TIMEOUT,
@@ -52,8 +52,6 @@ from schemas.video import (
 )
 from schemas.video_line import LineRefusal, LineRefused, LineSeized, ReleaseLine, SeizeLine
 
-# A client asks again for minutes; receipts and history are ClickHouse's.
-REMEMBERED_FOR: Final = timedelta(days=1)
 PRECEDENCE: Final = list(CallRefusal)
 OF_CALLER: Final = {
     LineRefusal.UNKNOWN: CallRefusal.CALLER_UNKNOWN,

@@ -7,12 +7,10 @@ harm; coming and going alternate; who quits the room has hung up, at the notice'
 """
 
 from collections.abc import Sequence
-from datetime import timedelta
-from typing import Final
 
 from msgspec.structs import replace
 
-from schemas.log.base import Message, Wake, derive, reply
+from schemas.log.base import REMEMBERED_FOR, Message, Wake, derive, reply
 from schemas.video import CallEnded, EndCall, EndReason, RoomOpened
 from schemas.video_room import (
     CALLEE_UID,
@@ -24,8 +22,6 @@ from schemas.video_room import (
     Room,
     RoomInbox,
 )
-
-REMEMBERED_FOR: Final = timedelta(days=1)
 
 Decision = tuple[Room | None, Sequence[Message]]
 

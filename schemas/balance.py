@@ -165,18 +165,17 @@ class Void(_ToAccount):
     ref: Ref = ""
 
 
-class Freeze(_ToAccount):
+class _Adjustment(_ToAccount):
+    reason: Reason = Reason.ADJUSTMENT
+    ref: Ref = ""
+
+
+class Freeze(_Adjustment):
     """Let nothing new go out: transfers and holds are refused, credits and the holds that stand go on."""
 
-    reason: Reason = Reason.ADJUSTMENT
-    ref: Ref = ""
 
-
-class Unfreeze(_ToAccount):
+class Unfreeze(_Adjustment):
     """End a freeze."""
-
-    reason: Reason = Reason.ADJUSTMENT
-    ref: Ref = ""
 
 
 AccountInbox = OpenAccount | Credit | Transfer | Hold | Post | Void | Freeze | Unfreeze | Wake

@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from schemas.balance import AccountRefused, EntryRecorded, Reason, paid_for
 from schemas.billing_rating import Checkpoint, Side
-from schemas.log.base import AccountId, Fact, Id, Message, MessageId, Refused, State, Time, UserId, Wake
+from schemas.log.base import AccountId, BookName, Fact, Fields, Id, Message, MessageId, Refused, State, Time, UserId, Wake
 from schemas.log.entity import Entity, Flow, Hears, Shown
 from schemas.user import Role, Short, User_
 
@@ -24,6 +24,12 @@ BOOK: Final = "calls"
 # Of each tariff so many versions stay in the state: what is in force, and what is scheduled. The log keeps them all.
 MAX_VERSIONS: Final = 16
 MAX_TARIFFS: Final = 500
+
+
+class CallName(Fields):
+    """Which call."""
+
+    call: CallId
 
 
 class CallKind(StrEnum):
@@ -93,15 +99,7 @@ class TariffRefusal(StrEnum):
 # --- tariffs ----------------------------------------------------------------------------------------------------------------
 
 
-class _ToTariffs(Message):
-    book: str
-
-
-class _OfTariffs(Fact):
-    book: str
-
-
-class PublishTariff(_ToTariffs):
+class PublishTariff(Message, BookName):
     """A new version of a tariff, in force from `effective_from` (None: at once)."""
 
     tariff: Id
@@ -113,28 +111,28 @@ class PublishTariff(_ToTariffs):
     by: str = ""
 
 
-class SelectTariff(_ToTariffs):
+class SelectTariff(Message, BookName):
     """A call asks which tariff it runs under, as of `at`."""
 
     call: CallId
     traits: Traits
 
 
-class TariffPublished(_OfTariffs):
+class TariffPublished(Fact, BookName):
     """The version is in the book."""
 
     tariff: Tariff
     by: str = ""
 
 
-class TariffRefused(_OfTariffs, Refused):
+class TariffRefused(Refused, BookName):
     """The version is not in the book; `detail` says why in words."""
 
     refusal: TariffRefusal
     detail: str
 
 
-class TariffSelected(_OfTariffs):
+class TariffSelected(Fact, BookName):
     """The tariff of a call; None: none is for such calls."""
 
     call: CallId
@@ -163,11 +161,7 @@ SHIPPED: Final = (
 # --- bill -------------------------------------------------------------------------------------------------------------------
 
 
-class _ToBill(Message):
-    call: CallId
-
-
-class OpenBill(_ToBill):
+class OpenBill(Message, CallName):
     """A call is about to ring: hold the payer's first checkpoint."""
 
     traits: Traits
@@ -176,19 +170,15 @@ class OpenBill(_ToBill):
     tariff: Tariff
 
 
-class StartBill(_ToBill):
+class StartBill(Message, CallName):
     """The call connected at `at`: the clock runs."""
 
 
-class EndBill(_ToBill):
+class EndBill(Message, CallName):
     """The call ended at `at`, connected or not."""
 
 
-class _OfBill(Fact):
-    call: CallId
-
-
-class _ToBothSides(_OfBill):
+class _ToBothSides(Fact, CallName):
     payer: UserId
     earner: UserId
 
@@ -197,7 +187,7 @@ class BillOpened(_ToBothSides):
     """The first checkpoint is held: the call may ring."""
 
 
-class BillRefused(_OfBill):
+class BillRefused(Fact, CallName):
     """The first checkpoint could not be held."""
 
     payer: UserId
@@ -243,7 +233,7 @@ class ReceiptStep(State):
     refusal: str = ""
 
 
-class BillClosed(_OfBill):
+class BillClosed(Fact, CallName):
     """The receipt. Coins are net of what came back; `duration_s` is the time that was billed."""
 
     traits: Traits

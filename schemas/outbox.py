@@ -116,18 +116,17 @@ class EffectPostponed(_OfEffect):
     detail: str = ""
 
 
-class EffectRefused(_OfEffect):
+class _GivenUp(_OfEffect):
+    status: int = 0
+    detail: str = ""
+
+
+class EffectRefused(_GivenUp):
     """The vendor said no for good: a person has to look (`olo outbox`)."""
 
-    status: int = 0
-    detail: str = ""
 
-
-class EffectExpired(_OfEffect):
+class EffectExpired(_GivenUp):
     """It is too late; the last failure was `detail`."""
-
-    status: int = 0
-    detail: str = ""
 
 
 class Effect(State, EffectFields):

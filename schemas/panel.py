@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from schemas.ads import UserAttributed
 from schemas.balance import EntryRecorded, Reason, owner_of
-from schemas.log.base import Fact, Id, Message, Refused, State, Time, Wake
+from schemas.log.base import BookName, Fact, Id, Message, Refused, State, Time, Wake
 from schemas.log.entity import Entity, Flow, Hears
 from schemas.panel_counters import Counter, Held, RuleError, Values, Window, parse_window
 from schemas.user import CameOnline, SessionOpened, Short, UserCommand, UserFact, UserSignedUp, WentOffline
@@ -140,29 +140,21 @@ class CohortRefusal(StrEnum):
 # --- the book ---------------------------------------------------------------------------------------------------------------
 
 
-class _ToBook(Message):
-    book: str
-
-
-class _OfBook(Fact):
-    book: str
-
-
-class PutCohort(_ToBook):
+class PutCohort(Message, BookName):
     """The cohort is this from now on."""
 
     cohort: Cohort
     by: str = ""
 
 
-class RemoveCohort(_ToBook):
+class RemoveCohort(Message, BookName):
     """The cohort is no more: everybody leaves it."""
 
     cohort: Id
     by: str = ""
 
 
-class CohortPut(_OfBook):
+class CohortPut(Fact, BookName):
     """The cohort is in the book, whose version is `version` now."""
 
     cohort: Cohort
@@ -170,7 +162,7 @@ class CohortPut(_OfBook):
     by: str = ""
 
 
-class CohortRemoved(_OfBook):
+class CohortRemoved(Fact, BookName):
     """The cohort is out of the book."""
 
     cohort: str
@@ -178,7 +170,7 @@ class CohortRemoved(_OfBook):
     by: str = ""
 
 
-class CohortRefused(_OfBook, Refused):
+class CohortRefused(Refused, BookName):
     """Nothing was changed."""
 
     cohort: str

@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-from schemas.log.base import Fact, Id, Message, State, Time, UserId, Wake
+from schemas.log.base import BookName, Fact, Id, Message, State, Time, UserId, Wake
 from schemas.log.entity import Entity, Flow
 from schemas.user import Short
 
@@ -87,18 +87,16 @@ class PostbackBook(State):
     rules: Annotated[tuple[PostbackRule, ...], Meta(max_length=MAX_RULES)] = ()
 
 
-class PutPostbackRules(Message):
+class PutPostbackRules(Message, BookName):
     """These are the rules from now on."""
 
-    book: str
     rules: Annotated[tuple[PostbackRule, ...], Meta(max_length=MAX_RULES)]
     by: str = ""
 
 
-class PostbackRulesPut(Fact):
+class PostbackRulesPut(Fact, BookName):
     """These are the rules."""
 
-    book: str
     rules: tuple[PostbackRule, ...]
     version: int
     by: str = ""

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta
 
-from schemas.billing import BillOpened, BillRefused, CallId, CallKind, Tariff, TariffSelected, Traits
+from schemas.billing import BillOpened, BillRefused, CallId, CallKind, CallName, Tariff, TariffSelected, Traits
 from schemas.billing_rating import MAX_CALL_S
 from schemas.log.base import Fact, Fields, Id, Message, MessageId, Refused, State, Time, UserId, Wake
 from schemas.log.entity import Entity, Flow, Hears, Shown
@@ -91,11 +91,7 @@ class PlaceCall(Message):
     clip_s: int = 0
 
 
-class _ToCall(Message):
-    call: CallId
-
-
-class _FromSide(_ToCall):
+class _FromSide(Message, CallName):
     by: User_
 
 
@@ -121,7 +117,7 @@ class OpenRoom(_FromSide):
     provider: Short
 
 
-class EndCall(_ToCall):
+class EndCall(Message, CallName):
     """Somebody else ends the call: the bill at a checkpoint, a block, a ban. It ends at `at`, not later than now."""
 
     reason: EndReason
@@ -136,11 +132,7 @@ class CallSides(Fields):
     kind: CallKind
 
 
-class _AboutCall(Fact):
-    call: CallId
-
-
-class _OfCall(_AboutCall, CallSides):
+class _OfCall(Fact, CallName, CallSides):
     pass
 
 
@@ -179,13 +171,13 @@ class RoomOpened(_OfCall):
     provider: str
 
 
-class CallCommandRefused(_AboutCall, Refused):
+class CallCommandRefused(Refused, CallName):
     """A command to the call was refused."""
 
     refusal: CallRefusal
 
 
-class CallRepeated(_AboutCall):
+class CallRepeated(Fact, CallName):
     """A command came again that has been done before: the call stands like this."""
 
     status: CallStatus

@@ -6,7 +6,7 @@ from typing import Final
 from schemas.billing import CallId
 from schemas.log.base import Fact, Fields, Id, Message, Refused, State, Time, UserId, Wake
 from schemas.log.entity import Entity, Flow, Hears, Shown
-from schemas.user import CameOnline, Role, User_, UserBanned, UserSignedUp, UserUnbanned, WentOffline
+from schemas.user import CameOnline, Role, User_, UserBanned, UserCommand, UserSignedUp, UserUnbanned, WentOffline
 
 # So many blocks a line keeps in its state, the newest ones; of a person who has more than that the oldest are forgotten.
 MAX_BARRED: Final = 5_000
@@ -28,11 +28,7 @@ class LineRefusal(StrEnum):
 # --- line -------------------------------------------------------------------------------------------------------------------
 
 
-class _ToLine(Message):
-    user: User_
-
-
-class SeizeLine(_ToLine):
+class SeizeLine(UserCommand):
     """A call wants the line, for a talk with `peer` (of a clip: none)."""
 
     call: CallId
@@ -40,36 +36,36 @@ class SeizeLine(_ToLine):
     online: bool = True
 
 
-class ReleaseLine(_ToLine):
+class ReleaseLine(UserCommand):
     """The call does not need the line any more; `again`: the user goes on looking for a partner in roulette."""
 
     call: CallId
     again: bool = False
 
 
-class JoinRoulette(_ToLine):
+class JoinRoulette(UserCommand):
     """The user waits for a partner; `tags`: what tariff rules look at."""
 
     tags: tuple[str, ...] = ()
 
 
-class LeaveRoulette(_ToLine):
+class LeaveRoulette(UserCommand):
     """The user does not wait any more."""
 
 
-class Bar(_ToLine):
+class Bar(UserCommand):
     """One of the two has blocked the other: no calls between them; one that runs ends."""
 
     peer: User_
 
 
-class Unbar(_ToLine):
+class Unbar(UserCommand):
     """Neither blocks the other any more in this direction."""
 
     peer: User_
 
 
-class AdmitGift(_ToLine):
+class AdmitGift(UserCommand):
     """May `peer` send this user a gift? Answered by GiftAdmitted."""
 
     gift: Id

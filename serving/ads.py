@@ -15,7 +15,7 @@ import msgspec
 from clickhouse_connect.driver.exceptions import Error
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from infra.attribution import Export, Format, Network, export
 from infra.config import Config
@@ -26,6 +26,7 @@ from schemas.log.base import UserId, new_id, now
 from schemas.log.dead_letters import DeadCause, DeadLetter
 from schemas.postback import Consent
 from schemas.user import USER_ID_PATTERN
+from serving.body import RequestBody
 from serving.runtime.auth import Admin, SignedIn
 from serving.runtime.commands import commands_of, request_id, views_of
 from serving.runtime.fields import UserInPath
@@ -84,10 +85,9 @@ async def _kept(request: Request, body: bytes, status: int, code: str, text: str
 # --- phones -----------------------------------------------------------------------------------------------------------------
 
 
-class TrackingBody(BaseModel):
+class TrackingBody(RequestBody):
     """What the phone's owner agrees to, and by which names ad networks and analytics know the phone."""
 
-    model_config = ConfigDict(extra="forbid")
     consents: Annotated[list[Consent], Field(max_length=3)] = []
     appsflyer_id: PhoneId = ""
     advertising_id: PhoneId = ""

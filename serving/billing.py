@@ -23,6 +23,7 @@ from schemas.billing import (
 from schemas.billing_rating import MAX_CALL_S, MAX_CHECKPOINTS, MAX_STEP_COINS, Checkpoint, Side, problems_of
 from schemas.log.base import new_id, now
 from schemas.user import Role
+from serving.body import RequestBody
 from serving.runtime.auth import Admin, SignedIn
 from serving.runtime.commands import commands_of, views_of
 from serving.runtime.fields import IdInPath, Word
@@ -46,18 +47,16 @@ StepCoins = Annotated[int, Field(strict=True, ge=0, le=MAX_STEP_COINS)]
 StepSeconds = Annotated[int, Field(strict=True, ge=0, le=MAX_CALL_S)]
 
 
-class CheckpointBody(BaseModel):
+class CheckpointBody(RequestBody):
     """`coins` are due once the call is longer than `after_s`; at 0: as soon as it connects."""
 
-    model_config = ConfigDict(extra="forbid")
     after_s: StepSeconds
     coins: StepCoins
 
 
-class SideBody(BaseModel):
+class SideBody(RequestBody):
     """What one side pays or earns: checkpoints, then `step_coins` every `step_s` behind the last one."""
 
-    model_config = ConfigDict(extra="forbid")
     checkpoints: Annotated[list[CheckpointBody], Field(max_length=MAX_CHECKPOINTS)] = []
     step_s: StepSeconds = 0
     step_coins: StepCoins = 0
@@ -67,10 +66,9 @@ class SideBody(BaseModel):
         return Side(tuple(Checkpoint(c.after_s, c.coins) for c in self.checkpoints), self.step_s, self.step_coins)
 
 
-class TariffRuleBody(BaseModel):
+class TariffRuleBody(RequestBody):
     """Which calls a tariff is for; what is left out fits every call. The rule that says most wins."""
 
-    model_config = ConfigDict(extra="forbid")
     kind: CallKind | None = None
     payer_role: Role | None = None
     earner_role: Role | None = None
@@ -78,11 +76,10 @@ class TariffRuleBody(BaseModel):
     tag: Word = ""
 
 
-class TariffBody(BaseModel):
+class TariffBody(RequestBody):
     """A new version of a tariff, in force at once or from a time on."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={
             "example": {
                 "rule": {"kind": "roulette", "payer_role": "user", "earner_role": "streamer"},
@@ -110,10 +107,9 @@ class TariffAnswer(TariffBody):
     version: int
 
 
-class TariffPreviewBody(BaseModel):
+class TariffPreviewBody(RequestBody):
     """What to preview: both sides, up to a length."""
 
-    model_config = ConfigDict(extra="forbid")
     payer: SideBody
     earner: SideBody
     up_to_s: Annotated[int, Field(strict=True, ge=1, le=MAX_CALL_S)] = 600

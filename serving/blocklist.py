@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 from fastapi import APIRouter, Path, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from schemas.blocklist import (
     BLOCKS,
@@ -29,6 +29,7 @@ from schemas.blocklist import (
 )
 from schemas.log.base import UserId, new_id, now
 from schemas.user import Role
+from serving.body import RequestBody
 from serving.runtime.auth import Admin, SignedIn
 from serving.runtime.commands import commands_of, views_of
 from serving.runtime.fields import UserInPath
@@ -46,10 +47,9 @@ REFUSED: Final[Refusals] = {
 }
 
 
-class BlockBody(BaseModel):
+class BlockBody(RequestBody):
     """Why."""
 
-    model_config = ConfigDict(extra="forbid")
     reason: BlockReason
 
 
@@ -60,11 +60,10 @@ class BlockAnswer(BaseModel):
     reason: BlockReason
 
 
-class BlockRuleBody(BaseModel):
+class BlockRuleBody(RequestBody):
     """`blocks` different people blocked somebody of `role` for `reason` within `window_s`: a penalty (`coins`), or a ban
     (`ban_s`; 0: for good)."""
 
-    model_config = ConfigDict(extra="forbid")
     rule: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")]
     reason: BlockReason
     blocks: Annotated[int, Field(strict=True, ge=1, le=1_000)]
@@ -75,10 +74,9 @@ class BlockRuleBody(BaseModel):
     ban_s: Annotated[int, Field(strict=True, ge=0, le=10 * 366 * 86_400)] = 0
 
 
-class BlockRulesBody(BaseModel):
+class BlockRulesBody(RequestBody):
     """All rules, from now on."""
 
-    model_config = ConfigDict(extra="forbid")
     rules: Annotated[list[BlockRuleBody], Field(max_length=MAX_RULES)]
 
 
@@ -94,10 +92,9 @@ class CaseAnswer(BaseModel):
     taken_coins: int
 
 
-class ReviewBody(BaseModel):
+class ReviewBody(RequestBody):
     """Whether the consequence stands; if not, coins are given back, a ban is lifted."""
 
-    model_config = ConfigDict(extra="forbid")
     upheld: bool
 
 

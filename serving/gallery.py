@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 from fastapi import APIRouter, BackgroundTasks, FastAPI, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from schemas.gallery import (
@@ -30,6 +30,7 @@ from schemas.gallery import (
 )
 from schemas.log.base import UserId, new_id, now
 from schemas.user import Role
+from serving.body import RequestBody
 from serving.gallery_room import Room, Rooms, Watcher, room_of
 from serving.gallery_shelf import Position
 from serving.runtime.auth import Admin, Caller, SignedIn
@@ -75,10 +76,9 @@ class GalleryAnswer(BaseModel):
     cursor: str | None
 
 
-class BoostBody(BaseModel):
+class BoostBody(RequestBody):
     """What lifts a card, and by how many seconds; `tag` for the kind tag only."""
 
-    model_config = ConfigDict(extra="forbid")
     kind: BoostKind
     seconds: Annotated[int, Field(strict=True, ge=-MAX_BOOST_S, le=MAX_BOOST_S)]
     tag: Word = ""
@@ -87,10 +87,9 @@ class BoostBody(BaseModel):
 Tags = Annotated[list[Word], Field(max_length=MAX_BOOSTS)]
 
 
-class GalleryRulesBody(BaseModel):
+class GalleryRulesBody(RequestBody):
     """What a role sees."""
 
-    model_config = ConfigDict(extra="forbid")
     shows: Role
     order: Order
     boosts: Annotated[list[BoostBody], Field(max_length=MAX_BOOSTS)] = []

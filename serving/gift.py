@@ -4,14 +4,15 @@
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from schemas.gift import GIFT, GIFT_ITEM, Gift, GiftItemPut, GiftRefusal, GiftRepeated, GiftSent, PutGiftItem, SendGift
 from schemas.log.base import MAX_COINS, UserId, new_id, now
 from schemas.user import USER_ID_PATTERN
+from serving.body import RequestBody
 from serving.runtime.auth import Admin, SignedIn
 from serving.runtime.commands import commands_of, request_id, views_of
-from serving.runtime.fields import IdempotencyKey, IdInPath, ItemId, OptionalWebUrl
+from serving.runtime.fields import IdempotencyKey, IdInPath, ItemId, OptionalWebUrl, Word
 from serving.runtime.later import Later, NotDecided, accepted
 from serving.runtime.problems import Problem, responses
 from serving.runtime.refusals import Refusals
@@ -33,13 +34,12 @@ REFUSED: Final[Refusals] = {
 }
 
 
-class ItemBody(BaseModel):
+class ItemBody(RequestBody):
     """A thing in the catalogue: its price, and the streamer's share of it."""
 
-    model_config = ConfigDict(extra="forbid")
     price_coins: Annotated[int, Field(strict=True, gt=0, le=MAX_COINS)]
     share_coins: Annotated[int, Field(strict=True, ge=0, le=MAX_COINS)]
-    name: Annotated[str, Field(max_length=64, pattern=r"^[^\x00-\x1f]*$")] = ""
+    name: Word = ""
     picture_url: OptionalWebUrl = ""
     active: bool = True
 
@@ -50,10 +50,9 @@ class ItemAnswer(ItemBody):
     gift: str
 
 
-class GiftBody(BaseModel):
+class GiftBody(RequestBody):
     """Who gets what, now and then during a call."""
 
-    model_config = ConfigDict(extra="forbid")
     to: Annotated[str, Field(pattern=USER_ID_PATTERN, examples=["sue"])]
     gift: Annotated[ItemId, Field(examples=["rose"])]
     call: Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z0-9_.:-]*$")] = ""

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from clickhouse_connect.driver.exceptions import Error
 from fastapi import APIRouter, FastAPI, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from schemas.log.base import UserId, new_id, now
 from schemas.panel import (
@@ -35,9 +35,10 @@ from schemas.panel import (
 from schemas.panel_counters import RuleError
 from schemas.panel_sql import members_sql
 from schemas.user import USER, USER_ID_PATTERN
+from serving.body import RequestBody
 from serving.runtime.auth import Admin
 from serving.runtime.commands import commands_of, views_of
-from serving.runtime.fields import IdInPath, ItemId, UserInPath
+from serving.runtime.fields import IdInPath, ItemId, UserInPath, Word
 from serving.runtime.problems import Problem, responses, unavailable
 from serving.runtime.refusals import Refusals, refusal_of
 from serving.runtime.views import Views
@@ -62,20 +63,18 @@ CohortRule = Annotated[
 ]
 
 
-class CohortBody(BaseModel):
+class CohortBody(RequestBody):
     """A cohort: its rule, and the tag that members have. `everybody`: yes, the rule is meant to take in all users."""
 
-    model_config = ConfigDict(extra="forbid")
     rule: CohortRule
     tag: ItemId
-    name: Annotated[str, Field(max_length=64, pattern=r"^[^\x00-\x1f]*$")] = ""
+    name: Word = ""
     everybody: bool = False
 
 
-class CohortPreviewBody(BaseModel):
+class CohortPreviewBody(RequestBody):
     """A rule that is not saved yet."""
 
-    model_config = ConfigDict(extra="forbid")
     rule: CohortRule
 
 
@@ -106,10 +105,9 @@ class MembersAnswer(BaseModel):
     members: list[str]
 
 
-class GroupBody(BaseModel):
+class GroupBody(RequestBody):
     """Who is in a group: each gets its tag."""
 
-    model_config = ConfigDict(extra="forbid")
     users: Annotated[list[Annotated[str, Field(pattern=USER_ID_PATTERN)]], Field(min_length=1, max_length=MAX_GROUP)]
 
 

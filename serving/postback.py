@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from infra.config import missing_for
 from schemas.log.base import new_id, now
@@ -25,6 +25,7 @@ from schemas.postback import (
     PutPostbackRules,
     check_rules,
 )
+from serving.body import RequestBody
 from serving.runtime.auth import Admin
 from serving.runtime.commands import commands_of, views_of
 from serving.runtime.fields import Word
@@ -33,19 +34,17 @@ from serving.runtime.problems import Problem, responses
 router = APIRouter(tags=["postbacks"])
 
 
-class ValueBody(BaseModel):
+class ValueBody(RequestBody):
     """What a conversion is worth, in millionths of the currency: a fixed part, and a part for each coin."""
 
-    model_config = ConfigDict(extra="forbid")
     currency: Annotated[str, Field(pattern="^[A-Z]{3}$", examples=["EUR"])]
     fixed_micros: Annotated[int, Field(strict=True, ge=0, le=10**12)] = 0
     per_coin_micros: Annotated[int, Field(strict=True, ge=0, le=10**9)] = 0
 
 
-class PostbackRuleBody(BaseModel):
+class PostbackRuleBody(RequestBody):
     """Tell `provider` of `conversion` as `event`; `network`: only of users whom that network brought."""
 
-    model_config = ConfigDict(extra="forbid")
     conversion: ConversionKind
     provider: Provider
     event: Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[^\x00-\x1f{}]+$", examples=["SIGN_UP"])]
@@ -54,10 +53,9 @@ class PostbackRuleBody(BaseModel):
     value: ValueBody | None = None
 
 
-class PostbackRulesBody(BaseModel):
+class PostbackRulesBody(RequestBody):
     """All rules; `version` grows with each change."""
 
-    model_config = ConfigDict(extra="forbid")
     rules: Annotated[list[PostbackRuleBody], Field(max_length=MAX_RULES)]
 
 

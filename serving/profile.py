@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 from fastapi import APIRouter, BackgroundTasks, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from schemas.interaction import RecordView, pair_of
 from schemas.log.base import UserId, new_id, now
@@ -24,6 +24,7 @@ from schemas.profile import (
     ReadPrivateProfile,
 )
 from schemas.video_line import LINE
+from serving.body import RequestBody
 from serving.runtime.auth import SignedIn
 from serving.runtime.commands import commands_of, views_of
 from serving.runtime.fields import UserInPath, WebUrl, Word
@@ -38,10 +39,9 @@ LOWEST_AGE: Final = 18
 Reason = Annotated[str, Query(min_length=3, max_length=256, description="why; it is kept with your name")]
 
 
-class ProfileBody(BaseModel):
+class ProfileBody(RequestBody):
     """What everybody may see."""
 
-    model_config = ConfigDict(extra="forbid")
     name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f]+$", examples=["Sue"])]
     age: Annotated[int, Field(strict=True, ge=LOWEST_AGE, le=120)] | None = None
     country: Word = ""
@@ -56,10 +56,9 @@ class ProfileAnswer(ProfileBody):
     user: str
 
 
-class PrivateBody(BaseModel):
+class PrivateBody(RequestBody):
     """What only you, and staff with a reason, may see."""
 
-    model_config = ConfigDict(extra="forbid")
     birth_date: date | None = None
     email: Annotated[str, Field(max_length=256, pattern=r"^([^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+)?$")] = ""
     phone: Annotated[str, Field(max_length=32, pattern=r"^(\+[0-9]{6,20})?$", examples=["+4915112345678"])] = ""

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from starlette.datastructures import Headers
 
 from schemas.log.base import new_id, now
@@ -24,6 +24,7 @@ from schemas.settings import (
     SettingsPut,
     version_number,
 )
+from serving.body import RequestBody
 from serving.runtime.auth import Admin
 from serving.runtime.commands import commands_of, views_of
 from serving.runtime.fields import OptionalWebUrl
@@ -37,20 +38,18 @@ Version = Annotated[str, Field(pattern=VERSION_PATTERN, examples=["3.12.0"])]
 PlatformName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-z][a-z0-9_-]*$")]
 
 
-class PlatformBody(BaseModel):
+class PlatformBody(RequestBody):
     """One platform's app: below `lowest_version` it is refused, below `recommended_version` it should ask for an update."""
 
-    model_config = ConfigDict(extra="forbid")
     lowest_version: Version = "0"
     recommended_version: Version = "0"
     store_url: OptionalWebUrl = ""
 
 
-class SettingsBody(BaseModel):
+class SettingsBody(RequestBody):
     """All settings: what is left out gets its default."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={
             "example": {"platforms": {"ios": {"lowest_version": "3.2", "store_url": "https://apps.example/olo"}}}
         },

@@ -7,7 +7,7 @@ decided yet (look at `Location`). The same Idempotency-Key gives the same transf
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Path, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from schemas.balance import (
     ACCOUNT_ID_PATTERN,
@@ -20,6 +20,7 @@ from schemas.balance import (
     TransferSettled,
 )
 from schemas.log.base import MAX_COINS, MAX_REF_LENGTH, AccountId, TransferId, new_id, now
+from serving.body import RequestBody
 from serving.runtime.auth import Admin, Caller, SignedIn
 from serving.runtime.commands import commands_of, request_id, views_of
 from serving.runtime.fields import IdempotencyKey
@@ -47,21 +48,19 @@ OwnAccount = Annotated[str, Field(pattern=ACCOUNT_ID_PATTERN, examples=["ann/coi
 Party = Annotated[str, Field(pattern=PARTY_PATTERN, examples=["bob/earnings", "@shop"])]
 
 
-class GrantBody(BaseModel):
+class GrantBody(RequestBody):
     """Coins as a present, from @promotions; or, `reason: purchase`, coins that were paid for elsewhere, from @store: whoever
     counts purchases counts them."""
 
-    model_config = ConfigDict(extra="forbid")
     account: OwnAccount
     coins: Coins
     ref: Ref = ""
     reason: Literal["grant", "purchase"] = "grant"
 
 
-class TransferBody(BaseModel):
+class TransferBody(RequestBody):
     """Coins from one account to another, or to an outside party."""
 
-    model_config = ConfigDict(extra="forbid")
     payer: OwnAccount
     payee: Party
     coins: Coins

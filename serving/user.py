@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Body, Path, Request, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, Field
 
 from schemas.balance import coins_account, earnings_account
 from schemas.log.base import UserId, new_id, now
@@ -32,6 +32,7 @@ from schemas.user import (
     UserSignedUp,
     UserUnbanned,
 )
+from serving.body import Name, RequestBody
 from serving.runtime.auth import Admin, SignedIn
 from serving.runtime.commands import commands_of, request_id, views_of
 from serving.runtime.fields import OptionalIdempotencyKey, UserInPath, Word
@@ -57,25 +58,25 @@ REFUSED: Final[Refusals] = {
 }
 
 
-class SignUpBody(BaseModel):
-    """What the app knows of its user; all of it may be left out."""
+class PhoneBody(RequestBody):
+    """What an app tells of the phone that it runs on."""
 
-    model_config = ConfigDict(extra="forbid")
     platform: Word = ""
     locale: Word = ""
     app_version: Word = ""
+
+
+class SignUpBody(PhoneBody):
+    """What the app knows of its user; all of it may be left out."""
+
     country: Word = ""
     appsflyer_id: Word = ""
 
 
-class SessionBody(BaseModel):
+class SessionBody(PhoneBody):
     """A phone that logs in. `device` is its own stable name: the same device again replaces its old session."""
 
-    model_config = ConfigDict(extra="forbid")
-    device: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f]+$")]
-    platform: Word = ""
-    app_version: Word = ""
-    locale: Word = ""
+    device: Name
     push_token: PushToken = ""
     voip_token: PushToken = ""
 
@@ -87,11 +88,10 @@ class SessionAnswer(BaseModel):
     beat_every_s: int
 
 
-class BanBody(BaseModel):
+class BanBody(RequestBody):
     """Why, and until when (none: for good)."""
 
-    model_config = ConfigDict(extra="forbid")
-    reason: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f]+$")]
+    reason: Name
     until: AwareDatetime | None = None
 
 

@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from msgspec.structs import asdict
+from pydantic import BaseModel, Field
 
 from schemas.billing import CallKind
 from schemas.log.base import UserId, derived_id, new_id, now
@@ -31,6 +32,7 @@ from schemas.video import (
     PlaceCall,
     PlayClip,
 )
+from serving.body import Name, RequestBody
 from serving.runtime.auth import Caller, SignedIn
 from serving.runtime.commands import commands_of, request_id, views_of
 from serving.runtime.fields import IdInPath, OptionalIdempotencyKey, WebUrl
@@ -67,10 +69,9 @@ REFUSED: Final[Refusals] = {
 }
 
 
-class CallBody(BaseModel):
+class CallBody(RequestBody):
     """Whom to call."""
 
-    model_config = ConfigDict(extra="forbid")
     to: Annotated[str, Field(pattern=USER_ID_PATTERN, examples=["sue"])]
 
 
@@ -91,11 +92,10 @@ class CallAnswer(BaseModel):
     version: int | None = None
 
 
-class ClipBody(BaseModel):
+class ClipBody(RequestBody):
     """A recorded video that is offered; `active` false withdraws it."""
 
-    model_config = ConfigDict(extra="forbid")
-    title: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f]+$")]
+    title: Name
     url: WebUrl
     duration_s: Annotated[int, Field(strict=True, ge=1, le=3 * 3600)]
     active: bool = True
@@ -166,20 +166,8 @@ async def look(call: IdInPath, caller: SignedIn, request: Request) -> Any:
 
 
 def _shown(name: str, call: Call) -> CallAnswer:
-    return CallAnswer(
-        call=name,
-        status=call.status,
-        caller=call.caller,
-        callee=call.callee,
-        kind=call.kind,
-        ring_until=call.ring_until,
-        connected_at=call.connected_at,
-        ended_at=call.ended_at,
-        reason=call.reason,
-        refusal=call.refusal,
-        tariff=call.tariff.tariff if call.tariff else None,
-        version=call.tariff.version if call.tariff else None,
-    )
+    tariff, version = (call.tariff.tariff, call.tariff.version) if call.tariff else (None, None)
+    return CallAnswer(call=name, **asdict(call) | {"tariff": tariff, "version": version})
 
 
 def _later(call: str) -> Later:

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from infra import tokens
 from infra.broker import BRIEF
+from infra.clickhouse import connect, migrate
 from tests.alone import keep_alone
 from tests.command_line import olo
 from tests.lab.city.town import City, Plan
@@ -56,6 +57,13 @@ class Stack(Stage):
     def olo(self, *arguments, **settings):
         """Run the command line against this platform; `settings` are variables on top of the platform's."""
         return olo(*arguments, environment=self.environment | settings)
+
+    def database(self, name):
+        """The URL of a database of its own beside the platform's, with all tables."""
+        connect(self.clickhouse).command(f"CREATE DATABASE IF NOT EXISTS {name}")
+        url = f"{self.clickhouse}/{name}"
+        migrate(url)
+        return url
 
 
 def eventually(found, limit_s=30.0):
@@ -120,6 +128,19 @@ class Phone:
 
     def call(self, other, key=""):
         return self.api.post("/v1/calls", json={"to": other.user}, headers={"Idempotency-Key": key})
+
+
+@pytest.fixture(scope="session")
+def trusted():
+    """The certificates that HTTP clients trust: to read them takes longer than most tests."""
+    return httpx.create_ssl_context(trust_env=False)
+
+
+@pytest.fixture
+def client(trusted):
+    """An HTTP client without connections."""
+    with httpx.Client(trust_env=False, verify=trusted) as client:
+        yield client
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import pytest
 from msgspec import to_builtins
 
 from infra.backtest import Change, DraftError, backtest, read_draft
-from infra.clickhouse import connect, migrate
+from infra.clickhouse import connect
 from schemas.billing import SHIPPED
 from schemas.log.base import now
 
@@ -30,10 +30,7 @@ CALLS = (
 @pytest.fixture(scope="module")
 def warehouse(stack):
     """Three roulette calls and a direct one, in a database of their own."""
-    connect(stack.clickhouse).command("CREATE DATABASE IF NOT EXISTS backtest")
-    url = f"{stack.clickhouse}/backtest"
-    migrate(url)
-    client = connect(url)
+    client = connect(stack.database("backtest"))
     rows = []
     for number, (tariff, seconds, payer, earner) in enumerate(CALLS):
         length = timedelta(seconds=seconds)

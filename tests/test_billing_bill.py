@@ -100,11 +100,17 @@ class Till:
         return closed
 
 
-def talking() -> Till:
-    """A call that has connected, whose first checkpoint is paid, and whose second one is held."""
-    till = Till()
+def connected(payer: Side = PAYER, earner: Side = EARNER) -> Till:
+    """A call that has just connected: what the ledger is asked next has no answer yet."""
+    till = Till(payer, earner)
     till.do()
     till.start()
+    return till
+
+
+def talking() -> Till:
+    """A call that has connected, whose first checkpoint is paid, and whose second one is held."""
+    till = connected()
     till.do_all()
     assert till.bill is not None
     assert (till.bill.paid, till.bill.hold) == (1, HoldStatus.STANDING)
@@ -199,9 +205,7 @@ def test_what_was_paid_and_earned_beyond_the_end_comes_back() -> None:
 
 
 def test_free_checkpoints_move_no_coins_there_or_back() -> None:
-    till = Till(Side((Checkpoint(0, 9), Checkpoint(20, 0))), Side((Checkpoint(10, 0),)))
-    till.do()
-    till.start()
+    till = connected(Side((Checkpoint(0, 9), Checkpoint(20, 0))), Side((Checkpoint(10, 0),)))
     till.do_all()
     till.wake(10)
     till.wake(20)
@@ -220,9 +224,7 @@ def test_a_call_without_a_price_rings_runs_and_is_closed_without_the_ledger() ->
 
 def test_a_late_answer_does_not_say_that_the_coins_last() -> None:
     """Two checkpoints were posted meanwhile: the balance of the first answer is of the past."""
-    till = Till()
-    till.do()
-    till.start()
+    till = connected()
     till.do(1)  # the hold of the second checkpoint; the post of the first is late
     till.wake(20)
     till.do()
@@ -232,9 +234,7 @@ def test_a_late_answer_does_not_say_that_the_coins_last() -> None:
 
 
 def test_low_credit_is_told_once_tried_again_and_forgotten_when_coins_come() -> None:
-    till = Till()
-    till.do()
-    till.start()
+    till = connected()
     till.do()
     till.refuse(0)
     till.wake(10)
@@ -249,9 +249,7 @@ def test_low_credit_is_told_once_tried_again_and_forgotten_when_coins_come() -> 
 
 def test_coins_that_ran_out_while_nobody_looked_end_the_call_there_for_both_sides() -> None:
     """The flow was away: the call ended long ago, and only now it turns out what could be paid."""
-    till = Till()
-    till.do()
-    till.start()
+    till = connected()
     till.do()
     till.end(90)
     till.refuse(95)

@@ -1,6 +1,7 @@
 """Blocks: refusals by table; what follows from them by rule; what a review takes back."""
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 
@@ -20,6 +21,7 @@ from schemas.blocklist import (
 )
 from schemas.user import Ban, Role, Unban, UserSignedUp
 from schemas.video_line import Bar, Unbar
+from tests.decisions import all_decisions, last_decision
 
 T = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -31,11 +33,7 @@ def block(peer="sue", reason=BlockReason.SPAM):
 UNBLOCK = UnblockUser(id="u", at=T, user="bob", peer="sue")
 
 
-def after(*messages):
-    blocks, told = None, ()
-    for message in messages:
-        blocks, told = decide(blocks, message)
-    return blocks, list(told)
+after = partial(last_decision, decide)
 
 
 def test_each_refusal_by_name(monkeypatch):
@@ -70,11 +68,7 @@ def count(by, reason, days=0.0, user="sue"):
 
 def record_of(role, *messages):
     record, _ = decide_record(None, UserSignedUp(id="s", at=T, cause="x", user="sue", role=role))
-    told = []
-    for message in messages:
-        record, more = decide_record(record, message)
-        told += more
-    return record, told
+    return all_decisions(decide_record, *messages, state=record)
 
 
 @pytest.mark.parametrize(

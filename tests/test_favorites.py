@@ -1,6 +1,7 @@
 """Favourites: refusals by table, blocks take them away, and a coming online is told once in a while."""
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 
@@ -21,6 +22,7 @@ from schemas.favorites import (
 )
 from schemas.user import CameOnline
 from tests.conftest import Phone, eventually
+from tests.decisions import last_decision
 
 T = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -29,11 +31,7 @@ def to(type_, peer="sue"):
     return type_(id=f"{type_.__name__}-{peer}", at=T, user="bob", peer=peer)
 
 
-def after(*messages):
-    state, told = None, ()
-    for message in messages:
-        state, told = decide(state, message)
-    return state, list(told)
+after = partial(last_decision, decide)
 
 
 def test_each_refusal_by_name(monkeypatch):

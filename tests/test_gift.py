@@ -1,6 +1,7 @@
 """A gift's refusals, a row each; paid once, shared once, whatever comes twice."""
 
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 
@@ -9,6 +10,7 @@ from pipelines.gift import decide_gift_item
 from schemas.balance import AccountRefused, Credit, EntryKind, EntryRecorded, Refusal, Transfer
 from schemas.gift import GiftPriced, GiftRefusal, GiftRepeated, GiftSent, PriceGift, PutGiftItem, SendGift
 from schemas.video_line import GiftAdmitted, LineRefusal
+from tests.decisions import last_decision
 
 T = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -39,11 +41,7 @@ DEBIT = EntryRecorded(
 )  # fmt: skip
 
 
-def after(*messages):
-    gift, told = None, ()
-    for message in messages:
-        gift, told = decide(gift, message)
-    return gift, list(told)
+after = partial(last_decision, decide)
 
 
 REFUSALS = [

@@ -15,6 +15,7 @@ from schemas.gift import GiftSent
 from schemas.interaction import LATE, WINDOW_HOURS, InteractionKind, RecordView, pair_of
 from schemas.log.base import Wake
 from schemas.video import CallEnded, EndReason
+from tests.decisions import last_decision
 
 T = datetime(2030, 1, 1, 12, tzinfo=UTC)
 ENDS = {"caller": "bob", "callee": "sue", "kind": CallKind.DIRECT, "reason": EndReason.HUNG_UP, "cause": "x"}
@@ -30,9 +31,7 @@ def call(seconds, minutes=0.0):
 
 
 def after(*messages):
-    pair, told = None, ()
-    for message in messages:
-        pair, told = decide(pair, message)
+    pair, told = last_decision(decide, *messages)
     return pair, told[0] if told else None
 
 

@@ -1,13 +1,14 @@
 """The outbox's decisions by table and Hypothesis: once owed, once done; retries grow; a vendor's Retry-After is kept."""
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.outbox import KEPT_FOR_A_PERSON, REMEMBERED_FOR, pause
+from pipelines.outbox import KEPT_FOR_A_PERSON, pause
 from pipelines.outbox import decide_outbox as decide
-from schemas.log.base import Wake
+from schemas.log.base import REMEMBERED_FOR, Wake
 from schemas.outbox import (
     LONGEST_RETRY,
     AttemptOutcome,
@@ -23,6 +24,7 @@ from schemas.outbox import (
     ReportAttempt,
 )
 from schemas.video import CallEnded, EndReason
+from tests.decisions import last_decision
 
 T = datetime(2030, 1, 1, tzinfo=UTC)
 OWE = OweEffect(
@@ -36,11 +38,7 @@ def report(attempt, outcome, seconds=1, **more):
     )
 
 
-def after(*messages):
-    effect, told = None, ()
-    for message in messages:
-        effect, told = decide(effect, message)
-    return effect, told
+after = partial(last_decision, decide)
 
 
 def test_what_is_owed_is_due_once():

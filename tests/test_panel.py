@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from infra.clickhouse import connect, migrate
+from infra.clickhouse import connect
 from pipelines import panel as domain
 from pipelines.panel import decide_cohorts
 from pipelines.panel import decide_member as decide
@@ -296,10 +296,7 @@ def facts_of(history):
 @pytest.fixture(scope="module")
 def history_base(stack):
     """A database of its own for histories."""
-    connect(stack.clickhouse).command("CREATE DATABASE IF NOT EXISTS histories")
-    url = f"{stack.clickhouse}/histories"
-    migrate(url)
-    return connect(url)
+    return connect(stack.database("histories"))
 
 
 FED = ("sightings", "calls", "gifts", "balance_entries", "tags", "attributions")

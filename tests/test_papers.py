@@ -6,7 +6,8 @@ import subprocess
 
 import pytest
 
-from tests.lab.reference import FOLDER, ROOT, pages
+from tests.lab.reference import FOLDER, pages
+from tests.sources import ROOT
 
 PAPERS = [ROOT / name for name in subprocess.run(
     ["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True

@@ -7,7 +7,6 @@ import time
 import uuid
 from datetime import UTC, datetime
 
-import httpx
 import pytest
 from msgspec.structs import replace
 
@@ -105,15 +104,14 @@ def config(stub):
 
 
 @pytest.mark.parametrize("provider", list(Provider))
-def test_a_vendor_takes_it_and_troubles_are_tried_again(stub, config, provider):
+def test_a_vendor_takes_it_and_troubles_are_tried_again(stub, config, client, provider):
     told = replace(TOLD, event="purchase") if provider is Provider.GA4 else TOLD
-    with httpx.Client(trust_env=False) as client:
-        taken = attempt(due(provider, told, f"{provider}/x/1"), config, client)
-        assert taken.outcome is AttemptOutcome.ACCEPTED, taken
-        for kind in ("429", "500", "dropped", "lost"):
-            stub.share, stub.kinds = 1.0, (kind,)
-            failed = attempt(due(provider, told, f"{provider}/x/2"), config, client)
-            assert failed.outcome is AttemptOutcome.FAILED, (kind, failed)
+    taken = attempt(due(provider, told, f"{provider}/x/1"), config, client)
+    assert taken.outcome is AttemptOutcome.ACCEPTED, taken
+    for kind in ("429", "500", "dropped", "lost"):
+        stub.share, stub.kinds = 1.0, (kind,)
+        failed = attempt(due(provider, told, f"{provider}/x/2"), config, client)
+        assert failed.outcome is AttemptOutcome.FAILED, (kind, failed)
     assert list(stub.of(provider, "/x/")) == [f"{provider}/x/1", f"{provider}/x/2"], "the lost one was taken all the same"
 
 
@@ -126,16 +124,14 @@ def test_a_vendor_takes_it_and_troubles_are_tried_again(stub, config, provider):
         (Provider.SNAPCHAT, {"snapchat_token": ""}),
     ],
 )
-def test_a_no_for_good_is_refused_with_its_reason(config, provider, wrong):
-    with httpx.Client(trust_env=False) as client:
-        found = attempt(due(provider), config.model_copy(update=wrong), client)
+def test_a_no_for_good_is_refused_with_its_reason(config, client, provider, wrong):
+    found = attempt(due(provider), config.model_copy(update=wrong), client)
     assert found.outcome is AttemptOutcome.REFUSED
     assert found.detail
 
 
-def test_what_snapchat_calls_invalid_is_refused(config):
-    with httpx.Client(trust_env=False) as client:
-        found = attempt(due(Provider.SNAPCHAT, replace(TOLD, identity=Identity())), config, client)
+def test_what_snapchat_calls_invalid_is_refused(config, client):
+    found = attempt(due(Provider.SNAPCHAT, replace(TOLD, identity=Identity())), config, client)
     assert (found.outcome, found.status) == (AttemptOutcome.REFUSED, 200)
     assert "nobody is named" in found.detail
 

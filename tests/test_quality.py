@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from infra.clickhouse import connect, migrate
+from infra.clickhouse import connect
 from infra.quality import SUITES, check
 
 SINCE = datetime.now(UTC).replace(tzinfo=None) - timedelta(days=30)
@@ -13,10 +13,7 @@ SINCE = datetime.now(UTC).replace(tzinfo=None) - timedelta(days=30)
 @pytest.fixture(scope="module")
 def planted(stack):
     """A warehouse of its own with one bad row, or two, in each table that can have one."""
-    connect(stack.clickhouse).command("CREATE DATABASE IF NOT EXISTS planted")
-    url = f"{stack.clickhouse}/planted"
-    migrate(url)
-    client = connect(url)
+    client = connect(stack.database("planted"))
     for sql in (
         "users (user, at, role) VALUES ('', now(), 'user'), ('ann', now(), 'emperor'), ('old', '1970-01-01', 'user')",
         "balance_entries (account, seq, at, kind, coins, balance_coins, held_coins, reason) VALUES"

@@ -2,7 +2,6 @@
 
 import ast
 from enum import StrEnum
-from pathlib import Path
 from typing import get_type_hints
 
 import pytest
@@ -14,8 +13,8 @@ from schemas.log.topics import ENTITIES
 from schemas.video_line import LineRefusal
 from serving.parts import parts
 from serving.runtime.refusals import RefusalTables, fields_in
+from tests.sources import ROOT, files, nodes_of, tree_of
 
-SERVING = Path(__file__).parent.parent / "serving"
 # Members of an enumeration that clients are told of, which no command of serving is ever answered with.
 INTERNAL = {
     LineRefusal.BLOCKED: "roulette is joined without a peer; calls and gifts hear of a block, and tell it in their own words",
@@ -44,7 +43,7 @@ def enumerations(type_):
 
 def told():
     """Enumeration -> the facts by which a command that serving sends can be refused with it."""
-    names = {node.id for file in SERVING.rglob("*.py") for node in ast.walk(ast.parse(file.read_text())) if is_name(node)}
+    names = {node.id for file in files("serving") for node in nodes_of(file) if isinstance(node, ast.Name)}
     asked = [entity for entity in ENTITIES if names & {command.__name__ for command in entity.commands}]
     refusing = [fact for entity in asked for fact in entity.facts if fact.refused is not Fact.refused]
     found = {}
@@ -54,10 +53,6 @@ def told():
         for kind in kinds:
             found.setdefault(kind, []).append(fact)
     return found
-
-
-def is_name(node):
-    return isinstance(node, ast.Name)
 
 
 TOLD = told()
@@ -85,7 +80,7 @@ def test_a_row_is_an_error_whose_words_name_fields_of_the_fact(refusal, row):
 
 def test_no_table_has_two_rows_for_one_refusal():
     for part in parts():
-        tree = ast.parse((SERVING.parent / f"{part.name.replace('.', '/')}.py").read_text())
+        tree = tree_of(ROOT / f"{part.name.replace('.', '/')}.py")
         tables = [node for node in tree.body if isinstance(node, ast.AnnAssign) and node.target.id == "REFUSED"]
         assert sum(len(table.value.keys) for table in tables) == len(part.refused), part.name
     row = {GiftRefusal.SAME_USER: (409, "you cannot give yourself a gift")}

@@ -80,10 +80,7 @@ LEFT_OUT = {
 @pytest.fixture(scope="module")
 def examples(stack):
     """A database of its own whose log holds each golden fact once, as the store would have written it."""
-    connect(stack.clickhouse).command("CREATE DATABASE IF NOT EXISTS examples")
-    url = f"{stack.clickhouse}/examples"
-    migrate(url)
-    client = connect(url)
+    client = connect(stack.database("examples"))
     topics = {fact.__name__: entity.events for entity in ENTITIES for fact in entity.facts}
     rows = [[topics[e["type"]], 0, n, b"k", json.dumps(e)] for n, e in enumerate(EXAMPLES) if e["type"] in topics]
     client.insert("log", rows, ["topic", "partition", "offset", "key", "value"])

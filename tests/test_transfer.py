@@ -1,10 +1,11 @@
 """A transfer is done once and answered every time."""
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 
-from pipelines.transfer import MAX_ASKED, REMEMBERED_FOR
+from pipelines.transfer import MAX_ASKED
 from pipelines.transfer import decide_transfer as decide
 from schemas.balance import (
     AccountRefused,
@@ -20,7 +21,8 @@ from schemas.balance import (
     TransferSettled,
     TransferStatus,
 )
-from schemas.log.base import Wake
+from schemas.log.base import REMEMBERED_FOR, Wake
+from tests.decisions import all_decisions
 
 T = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -41,12 +43,7 @@ def refused(account, refusal=Refusal.INSUFFICIENT_COINS, short=0):
     )
 
 
-def play(*messages):
-    state, told = None, []
-    for message in messages:
-        state, more = decide(state, message)
-        told += more
-    return state, told
+play = partial(all_decisions, decide)
 
 
 @pytest.mark.parametrize(

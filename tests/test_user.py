@@ -23,6 +23,7 @@ from schemas.user import (
     UserRefused,
     UserSignedUp,
 )
+from tests.decisions import all_decisions
 
 T = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -60,11 +61,7 @@ def at(seconds):
 
 
 def after(user, *messages):
-    told = []
-    for message in messages:
-        user, more = decide(user, message)
-        told += more
-    return user, told
+    return all_decisions(decide, *messages, state=user)
 
 
 def session(name, seconds=0, device="phone"):

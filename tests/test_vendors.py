@@ -9,7 +9,6 @@ import struct
 import subprocess
 import zlib
 
-import httpx
 import jwt
 import pytest
 
@@ -231,7 +230,7 @@ def due(provider, subject="call-1"):
 
 @pytest.mark.parametrize("provider", ["agora", "twilio"])
 @pytest.mark.parametrize(
-    ("given", "due_outcome"),
+    "case",
     [
         ((None, {}), (AttemptOutcome.ACCEPTED, 0.0)),
         ((429, {"retry-after": "7"}), (AttemptOutcome.FAILED, 7.0)),
@@ -241,22 +240,20 @@ def due(provider, subject="call-1"):
         ((400, {}), (AttemptOutcome.REFUSED, 0.0)),
     ],
 )
-def test_closing_a_room_fits_the_contract_and_its_answer_is_understood(config, vendors, provider, given, due_outcome):
-    (status, headers), (outcome, retry_after_s) = given, due_outcome
+def test_closing_a_room_fits_the_contract_and_its_answer_is_understood(config, vendors, client, provider, case):
+    (status, headers), (outcome, retry_after_s) = case
     vendors.trouble["call-1"] = [(status, headers)] if status else []
-    with httpx.Client(trust_env=False) as client:
-        found = outside.attempt(due(provider), config, client)
+    found = outside.attempt(due(provider), config, client)
     assert (found.outcome, found.status, found.retry_after_s) == (outcome, status or 200, retry_after_s)
 
 
-def test_no_answer_an_unknown_room_and_an_unknown_vendor(config, vendors):
+def test_no_answer_an_unknown_room_and_an_unknown_vendor(config, vendors, client):
     attempt = outside.attempt
     nowhere = config.model_copy(update={"agora_url": "http://127.0.0.1:1"})
-    with httpx.Client(trust_env=False) as client:
-        assert attempt(due("agora"), nowhere, client).outcome is AttemptOutcome.FAILED
-        vendors.trouble["call-1"] = [(404, {})]
-        assert attempt(due("twilio"), config, client).outcome is AttemptOutcome.ACCEPTED
-        assert attempt(due("zoom"), config, client).outcome is AttemptOutcome.REFUSED
+    assert attempt(due("agora"), nowhere, client).outcome is AttemptOutcome.FAILED
+    vendors.trouble["call-1"] = [(404, {})]
+    assert attempt(due("twilio"), config, client).outcome is AttemptOutcome.ACCEPTED
+    assert attempt(due("zoom"), config, client).outcome is AttemptOutcome.REFUSED
 
 
 def test_every_vendor_says_how_often_it_may_be_asked():

@@ -1,6 +1,7 @@
 """A call's refusals, a row each, and the ends that only time brings."""
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from msgspec.structs import replace
@@ -28,6 +29,7 @@ from schemas.video import (
     PlayClip,
 )
 from schemas.video_line import LineRefusal, LineRefused, LineSeized, ReleaseLine
+from tests.decisions import last_decision
 
 T = datetime(2030, 1, 1, tzinfo=UTC)
 TARIFF = SHIPPED[0]
@@ -61,11 +63,7 @@ def to(type_, by, seconds=1.0, **more):
     return type_(id=f"{type_.__name__}{seconds}", at=at(seconds), call="c", by=by, **more)
 
 
-def after(*messages):
-    call, told = None, ()
-    for message in messages:
-        call, told = decide(call, message)
-    return call, told
+after = partial(last_decision, decide)
 
 
 def refusals():

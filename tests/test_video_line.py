@@ -1,6 +1,7 @@
 """A line's refusals, a row each; who takes it, who waits, and who is kept apart."""
 
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 
@@ -20,6 +21,7 @@ from schemas.video_line import (
     SeizeLine,
     Unbar,
 )
+from tests.decisions import last_decision
 
 T = datetime(2030, 1, 1, tzinfo=UTC)
 SIGNED_UP = UserSignedUp(id="u", at=T, cause="x", user="sue", role=Role.STREAMER)
@@ -33,11 +35,7 @@ def seize(call="c", peer="bob"):
     return SeizeLine(id=f"s-{call}", at=T, user="sue", call=call, peer=peer)
 
 
-def after(*messages):
-    line, told = None, ()
-    for message in messages:
-        line, told = decide(line, message)
-    return line, list(told)
+after = partial(last_decision, decide)
 
 
 REFUSALS = [

@@ -6,6 +6,7 @@ import json
 import time
 import uuid
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from urllib.parse import urlencode
 
 import pytest
@@ -14,6 +15,7 @@ from pipelines.video_room import decide_room as decide
 from schemas.video import CallEnded, EndCall, EndReason, RoomOpened
 from schemas.video_room import LeaveReason, NoteParticipant, ParticipantJoined, ParticipantLeft, Room
 from tests.conftest import eventually
+from tests.decisions import all_decisions
 from tests.test_vendors import FORM, twilio_signature
 
 T = datetime(2030, 1, 1, tzinfo=UTC)
@@ -28,12 +30,7 @@ def note(member, joined, seq, reason=LeaveReason.OTHER):
     )
 
 
-def after(*messages):
-    room, told = None, []
-    for message in messages:
-        room, more = decide(room, message)
-        told += more
-    return room, told
+after = partial(all_decisions, decide)
 
 
 def test_who_comes_and_goes_is_told_once_whatever_the_order():

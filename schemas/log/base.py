@@ -13,7 +13,7 @@ where a process makes one, and "<cause's id>/<ordinal>" where a decision derives
 """
 
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import cache
 from secrets import randbits
@@ -34,6 +34,10 @@ MAX_BALANCE_COINS = 1_000_000_000_000_000
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
+# How long an entity outlives its end, so that its outcome can be looked at and a repeated request is known. A client retries
+# for minutes; a day leaves room for a phone that was off. Documented with `Idempotency-Key`; history is ClickHouse's.
+REMEMBERED_FOR = timedelta(days=1)
+
 MAX_ID_LENGTH = 256
 MAX_REF_LENGTH = 256
 
@@ -46,6 +50,12 @@ Ref = Annotated[str, Meta(max_length=MAX_REF_LENGTH, description="the caller's o
 @dataclass_transform(kw_only_default=True, frozen_default=True)
 class Fields:
     """The base of a class that is no Struct by itself: fields that several Structs share, such as a command and its fact."""
+
+
+class BookName(Fields):
+    """Which book. A book is an entity that there is one of, such as all tariffs."""
+
+    book: str
 
 
 class SharingMeta(StructMeta):

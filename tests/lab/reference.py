@@ -5,7 +5,7 @@ import importlib
 import pkgutil
 import re
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from functools import cache
 from typing import Any, Final
 
 import typer
@@ -20,8 +20,8 @@ from schemas.log.entity import DAY_S
 from schemas.log.topics import DOMAINS, SUBSCRIPTIONS, entities_of, topics
 from schemas.tables import PROJECTIONS, TABLES, VIEWS, ddl, view
 from serving.parts import parts
+from tests.sources import ROOT, files, nodes_of
 
-ROOT: Final = Path(__file__).parents[2]
 FOLDER: Final = ROOT / "docs" / "reference"
 NOTE: Final = "Made from the code by `make docs`; do not edit."
 PROBLEMS: Final = {"Problem": 1, "unavailable": 0}
@@ -116,8 +116,8 @@ def errors_page() -> str:
 
 
 def _raised() -> Iterator[tuple[str, object, str]]:
-    for file in sorted((ROOT / "serving").rglob("*.py")):
-        for node in ast.walk(ast.parse(file.read_text())):
+    for file in files("serving"):
+        for node in nodes_of(file):
             name = node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
             if isinstance(node, ast.Call) and name in PROBLEMS and len(node.args) >= PROBLEMS[name] + 2:
                 status = ast.literal_eval(node.args[0]) if name == "Problem" and isinstance(node.args[0], ast.Constant) else 503
@@ -150,6 +150,7 @@ def _commands(command: Any, path: str) -> Iterator[tuple[str, Any]]:
         yield from _commands(inner[name], f"{path} {name}".strip())
 
 
+@cache
 def pages() -> dict[str, str]:
     """File name -> text."""
     for package in (serving, serving.runtime):
