@@ -7,7 +7,7 @@ import argparse
 import time
 
 from infra.machine import allow_open_files
-from tests.lab.bench import backtest, calls, gallery, growth, latency, ledger, restore, sse, states, store
+from tests.lab.bench import backtest, calls, gallery, growth, latency, ledger, restore, scale, sse, states, store
 
 ALL = {
     "ledger": ledger.main,
@@ -15,6 +15,7 @@ ALL = {
     "latency": latency.main,
     "store": store.main,
     "restore": restore.main,
+    "scale": scale.main,
     "sse": sse.main,
     "backtest": backtest.main,
     "calls": calls.main,

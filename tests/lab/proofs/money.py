@@ -2,9 +2,8 @@
 
 At least two money processes and one serving process under concurrent HTTP clients with retries, and a small city whose people
 call each other, give gifts and block; kill -9 of money, live, store and serving processes, and one of the broker; then all
-flows stand still for a while, in the middle of calls. Afterwards the log, the views, ClickHouse, what clients were told and
-what phones saw must agree.
-"""
+flows stand still for a while, in the middle of calls. The states on disk of a killed flow are kept, deleted, cut off, or put
+back from an older copy. Afterwards the log, the views, ClickHouse, what clients were told and what phones saw must agree."""
 
 import asyncio
 import os
@@ -30,6 +29,7 @@ from tests.lab.city.town import City
 from tests.lab.city.town import Plan as People
 from tests.lab.proofs.auditor import Audit, Row
 from tests.lab.proofs.calls import CallAudit
+from tests.lab.proofs.harm import Harm
 from tests.lab.proofs.load import Load
 from tests.lab.stage import Stage
 
@@ -58,17 +58,24 @@ class Plan(NamedTuple):
 
 
 class Recovery(NamedTuple):
-    """One kill: which role, and how long until its next process worked again."""
+    """One kill: which role, how long until its next process worked again, and what had happened to its states meanwhile."""
 
     role: str
     seconds: float
+    harm: str = ""
 
 
-async def kill(stage: Stage, role: str) -> Recovery:
-    """kill -9 a child; wait until its next process works: decides, stores, answers, or takes connections."""
+async def kill(stage: Stage, role: str, harm: Callable[[], str] = lambda: "") -> Recovery:
+    """kill -9 a child; before it is started again, do harm; wait until its next process works: decides, stores, answers, or
+    takes connections."""
     victim = stage.child(role)
     began = time.time()
-    os.kill(victim["pid"], signal.SIGKILL)
+    stage.process.send_signal(signal.SIGSTOP)  # nobody starts it again yet
+    try:
+        os.kill(victim["pid"], signal.SIGKILL)
+        harmed = harm()
+    finally:
+        stage.process.send_signal(signal.SIGCONT)
     deadline = began + 60
     async with httpx.AsyncClient(timeout=2, trust_env=False) as client:
         while time.time() < deadline:
@@ -78,8 +85,8 @@ async def kill(stage: Stage, role: str) -> Recovery:
                 continue
             at = await _working_since(client, role, now["url"])
             if at is not None:
-                return Recovery(role, at - began)
-    return Recovery(role, float("inf"))
+                return Recovery(role, at - began, harmed)
+    return Recovery(role, float("inf"), harmed)
 
 
 async def _working_since(client: httpx.AsyncClient, role: str, url: str) -> float | None:
@@ -103,14 +110,18 @@ async def _fire(stage: Stage, plan: Plan, load: Load, tell: Tell) -> list[Recove
     chance = random.Random(plan.seed)
     slots = {"money": plan.money, "live": 1, "growth": 1, "store": 1, "serving": 1}
     recoveries: list[Recovery] = []
+    harm = Harm(stage.home, plan.seed)
     for number in range(plan.kills + 1):
         await asyncio.sleep(0.5 + chance.random() * 1.5)
+        if number == plan.kills // 4:
+            await asyncio.to_thread(harm.copy)
         name = chance.choice(VICTIMS)
         role = "broker" if number == plan.kills // 2 else f"{name}-{chance.randrange(slots[name])}"
-        recovery = await kill(stage, role)
+        recovery = await kill(stage, role, lambda name=name: harm.do(name))  # type: ignore[misc]
         recoveries.append(recovery)
+        harmed = f", {recovery.harm}" if recovery.harm else ""
         tell(f"  kill {number + 1:2}/{plan.kills + 1}  {role:<10} works again after {recovery.seconds:5.2f} s, "
-             f"{len(load.told):,} requests answered")  # fmt: skip
+             f"{len(load.told):,} requests answered{harmed}")  # fmt: skip
         if role == "broker":
             await asyncio.sleep(3)
     return recoveries
