@@ -67,8 +67,7 @@ def faults(entity: Entity, decide: Callable[..., Any]) -> list[str]:
             f"{where} has a parameter without a type hint: {entity.state.__name__} | None, and all that {entity.inbox} hears"
         ]
     states = set(get_args(parameters[0])) - {NoneType}
-    right = states == {entity.state}
-    told = [] if right else [f"{where} takes the state {_names(states)}, the entity has {entity.state.__name__}"]
+    told = [] if states == {entity.state} else [f"{where} takes another state: hint it as {entity.state.__name__} | None"]
     taken = set(get_args(parameters[1])) or {parameters[1]}
     heard: set[type[Message]] = set(hears(entity))
     told += [
