@@ -89,6 +89,12 @@ def test_every_domain_is_served(domain):
     assert readers, f"no router asks {domain.__name__} for anything: write serving/{domain.__name__.split('.')[-1]}.py"
 
 
+@pytest.mark.parametrize("domain", WITH_ENTITIES, ids=lambda domain: domain.__name__)
+def test_every_domain_has_its_tests(domain):
+    file = ROOT / "tests" / f"test_{domain.__name__.split('.')[-1]}.py"
+    assert file.exists(), f"write {name_of(file)}: a row for each refusal, and the laws of {domain.__name__}"
+
+
 def test_every_router_is_a_part_of_the_application():
     app, _, _ = build(load(brokers="127.0.0.1:1"))
     served = set(app.openapi()["paths"])

@@ -16,7 +16,7 @@ from schemas.log.topics import hears
 from schemas.tables import TOPIC
 from serving.runtime.refusals import RefusalTables
 from tests.sources import ROOT
-from tests.whole import made, ungolden, unkeyed, unmade, unpaired, unstored, unworded
+from tests.whole import made, ungolden, unkeyed, unmade, unpaired, unstored, untested, unworded
 
 # File -> text, of all the page's blocks.
 PAGE = dict(re.findall(r"^`(\S+)`:\n\n```\w+\n(.*?)^```$", (ROOT / "docs" / "recipe.md").read_text(), re.MULTILINE | re.DOTALL))
@@ -57,6 +57,7 @@ def lacks(files, load):
         *unstored(domain.JOB, TOPIC.findall(files.get(SELECT, ""))),
         *unpaired([PurePath(path).name for path in files if path.endswith(".sql")]),
         *unworded([domain.JobRefusal], RefusalTables([getattr(router, "REFUSED", {})]).rows, ()),
+        *untested([domain.JobRefusal], files["tests/test_job.py"]),
     ]
 
 
@@ -137,6 +138,7 @@ OUT = [
     (ROUTER, r"REFUSED: ", "no words for JobRefusal.JOB_OPEN: add it to REFUSED in serving/job.py, with its", "DENIED: "),
     (GOLDEN, r'\{"type":"DropJob".*\n', "add a line of DropJob to tests/golden/job.jsonl"),
     (GOLDEN, r'\{"type":"JobOver".*\n', "add a line of JobOver to tests/golden/job.jsonl"),
+    ("tests/test_job.py", r"JobRefusal\.NO_JOB", "no test has JobRefusal.NO_JOB: add a row to tests/test_job.py"),
     (TABLE, "", "jobs.select.sql fills a table that no file makes: write schemas/tables/jobs.sql"),
     (SELECT, "", "jobs.sql makes a table that no file fills: write schemas/tables/jobs.select.sql"),
     (

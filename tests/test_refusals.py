@@ -14,7 +14,7 @@ from schemas.video_line import LineRefusal
 from serving.parts import parts
 from serving.runtime.refusals import RefusalTables, fields_in
 from tests.sources import ROOT, files, nodes_of, tree_of
-from tests.whole import say, unworded
+from tests.whole import say, untested, unworded
 
 # Members of an enumeration that clients are told of, which no command of serving is ever answered with.
 INTERNAL = {
@@ -65,6 +65,13 @@ def test_every_refusal_has_a_row_but_for_the_internal_ones():
     say(unworded(TOLD, TABLES.rows, set(map(name, INTERNAL))))
     say([f"{name(one)} has a row: take it out of INTERNAL" for one in INTERNAL if one in TABLES.rows.get(type(one), {})])
     say([f"no command is refused with {name(one)}: take it out of INTERNAL" for one in INTERNAL if type(one) not in TOLD])
+
+
+def test_every_refusal_has_a_test():
+    refusing = [fact for entity in ENTITIES for fact in entity.facts if fact.refused is not Fact.refused]
+    kinds = dict.fromkeys(kind for fact in refusing for kind in enumerations(fact))
+    tests = "".join(file.read_text() for file in files("tests") if file.name != "test_refusals.py")
+    say(untested(kinds, tests))
 
 
 def test_every_row_can_be_told():

@@ -121,3 +121,13 @@ def unworded(kinds, rows, internal):
         for one in kind
         if one not in rows.get(kind, {}) and f"{type(one).__name__}.{one.name}" not in internal
     ]
+
+
+def untested(kinds, tests):
+    """Refusals that no test speaks of; `tests`: the text of all tests."""
+    return [
+        f"no test has {kind.__name__}.{one.name}: add a row to tests/test_{kind.__module__.split('.')[-1]}.py"
+        for kind in kinds
+        for one in kind
+        if f"{kind.__name__}.{one.name}" not in tests
+    ]
