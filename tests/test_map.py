@@ -1,6 +1,7 @@
 """The map of the log is whole: whoever forgets a part of a domain is told which, and where it belongs. No broker is needed."""
 
 import importlib
+import inspect
 import json
 import pkgutil
 from functools import cache
@@ -20,6 +21,7 @@ from schemas.log.parking import Release
 from schemas.log.topics import DOMAINS, ENTITIES, entities_of, hears, routes
 from schemas.tables import PROJECTIONS, ddl
 from serving.app import build
+from serving.parts import parts
 from tests.golden import golden_lines
 from tests.sources import ROOT, files, imports, name_of, tree_of
 from tests.whole import made, say, ungolden, unkeyed, unmade, unpaired, unstored
@@ -99,11 +101,22 @@ def test_every_router_is_a_part_of_the_application():
     app, _, _ = build(load(brokers="127.0.0.1:1"))
     served = set(app.openapi()["paths"])
     for module in pkgutil.iter_modules(serving.__path__):
-        routers = {k: v for k, v in vars(importlib.import_module(f"serving.{module.name}")).items() if isinstance(v, APIRouter)}
-        for name, router in routers.items():
-            assert name == "router", f"nobody looks for serving/{module.name}.py's {name}: call it router"
-            for route in router.routes:
-                assert route.path in served, f"{route.path} of serving/{module.name}.py is not served"
+        names = vars(importlib.import_module(f"serving.{module.name}"))
+        for name, router in names.items():
+            if isinstance(router, APIRouter):
+                assert name == "router", f"nobody looks for serving/{module.name}.py's {name}: call it router"
+                for route in router.routes:
+                    assert route.path in served, f"{route.path} of serving/{module.name}.py is not served"
+
+
+def test_every_function_that_answers_requests_is_a_route():
+    say([
+        f"{part.name}.{name} is no route: write @router.get(...) or the like over it, or call it _{name}"
+        for part in parts()
+        for name, value in vars(importlib.import_module(part.name)).items()
+        if inspect.iscoroutinefunction(value) and value.__module__ == part.name and name[0] != "_"
+        and value not in [route.endpoint for route in part.router.routes]
+    ])  # fmt: skip
 
 
 @pytest.mark.parametrize("entity", ENTITIES, ids=NAMES)
@@ -118,7 +131,7 @@ def test_every_table_is_made_and_filled():
 @pytest.mark.parametrize("projection", PROJECTIONS, ids=lambda one: one.table)
 def test_every_table_reads_a_topic_and_says_why_it_is_ordered_so(projection):
     name, topics = projection.table, [entity.events for entity in ENTITIES]
-    assert projection.topic in topics, f"{name}.select.sql reads {projection.topic}, which is no entity's: one of {topics}"
+    assert projection.topic in topics, f"{name}.select.sql reads {projection.topic}: no entity has that name"
     assert "-- ORDER BY:" in ddl(name), f"add a comment `-- ORDER BY: why` to schemas/tables/{name}.sql"
 
 
