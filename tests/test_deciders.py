@@ -30,7 +30,10 @@ def decided(entity, state, message):
 
 
 def example(type_):
-    return decoder_of((type_,))(GOLDEN[type_.__name__])
+    line = GOLDEN.get(type_.__name__) or pytest.fail(
+        f"add a line of {type_.__name__} to the files in tests/golden", pytrace=False
+    )
+    return decoder_of((type_,))(line)
 
 
 @pytest.mark.parametrize(("entity", "type_"), HEARD)

@@ -1,12 +1,13 @@
 """The map of the log is whole: whoever forgets a part of a domain is told which, and where it belongs. No broker is needed."""
 
-import ast
 import importlib
+import inspect
 import json
 import pkgutil
 from functools import cache
 
 import pytest
+from fastapi import APIRouter
 
 import serving
 from infra.config import load
@@ -18,20 +19,27 @@ from schemas.log.dead_letters import DeadLetter, LetterSettled
 from schemas.log.entity import Entity
 from schemas.log.parking import Release
 from schemas.log.topics import DOMAINS, ENTITIES, entities_of, hears, routes
-from schemas.tables import PROJECTIONS, TABLES, ddl
+from schemas.tables import PROJECTIONS, ddl
 from serving.app import build
+from serving.parts import parts
 from tests.golden import golden_lines
-from tests.sources import ROOT, files, imports, name_of, nodes_of
+from tests.sources import ROOT, files, imports, name_of, tree_of
+from tests.whole import made, say, ungolden, unkeyed, unmade, unpaired, unstored
 
 NAMES = [entity.name for entity in ENTITIES]
 WITH_ENTITIES = [domain for domain in DOMAINS if entities_of(domain)]
 
 
+# Commands that nobody sends, and why they are there.
+UNSENT = {
+    "Freeze": "an account's decider knows freezes, which simulations send; staff have no route for them yet",
+    "Unfreeze": "likewise",
+}
+
+
 @cache
-def made() -> frozenset[str]:
-    """The names of everything that is called, or handed on to be called, in the code that runs the platform."""
-    nodes = (node for folder in ("pipelines", "serving", "infra") for file in files(folder) for node in nodes_of(file))
-    return frozenset(node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load))
+def made_in(*folders):
+    return made(tree_of(file) for folder in folders for file in files(folder))
 
 
 def test_every_name_on_the_log_is_one_things():
@@ -44,7 +52,7 @@ def test_every_name_on_the_log_is_one_things():
 
 @pytest.mark.parametrize("entity", ENTITIES, ids=NAMES)
 def test_every_entity_has_its_decider(entity):
-    assert faults(entity, decider_of(entity).decide) == []
+    say(faults(entity, decider_of(entity).decide))
 
 
 def test_every_decider_has_its_entity():
@@ -65,8 +73,16 @@ def test_every_fact_that_is_heard_or_shown_is_told_by_somebody(entity):
 
 @pytest.mark.parametrize("entity", ENTITIES, ids=NAMES)
 def test_every_message_is_made_by_somebody(entity):
-    for type_ in (*entity.commands, *entity.facts):
-        assert type_.__name__ in made(), f"no router, decider or command line makes {type_.__name__} of {entity.name}"
+    say(unmade(entity, made_in("pipelines", "serving", "infra") | UNSENT.keys(), made_in("pipelines")))
+
+
+def test_what_is_said_to_be_sent_by_nobody_is_sent_by_nobody():
+    say([f"{name} is made: take it out of UNSENT" for name in UNSENT.keys() & made_in("pipelines", "serving", "infra")])
+
+
+@pytest.mark.parametrize("entity", ENTITIES, ids=NAMES)
+def test_every_message_has_the_field_that_it_is_keyed_by(entity):
+    say(unkeyed(entity))
 
 
 @pytest.mark.parametrize("domain", WITH_ENTITIES, ids=lambda domain: domain.__name__)
@@ -75,47 +91,55 @@ def test_every_domain_is_served(domain):
     assert readers, f"no router asks {domain.__name__} for anything: write serving/{domain.__name__.split('.')[-1]}.py"
 
 
+@pytest.mark.parametrize("domain", WITH_ENTITIES, ids=lambda domain: domain.__name__)
+def test_every_domain_has_its_tests(domain):
+    file = ROOT / "tests" / f"test_{domain.__name__.split('.')[-1]}.py"
+    assert file.exists(), f"write {name_of(file)}: a row for each refusal, and the laws of {domain.__name__}"
+
+
 def test_every_router_is_a_part_of_the_application():
     app, _, _ = build(load(brokers="127.0.0.1:1"))
     served = set(app.openapi()["paths"])
     for module in pkgutil.iter_modules(serving.__path__):
-        router = getattr(importlib.import_module(f"serving.{module.name}"), "router", None)
-        for route in router.routes if router else ():
-            assert route.path in served, f"{route.path} of serving/{module.name}.py is not served"
+        names = vars(importlib.import_module(f"serving.{module.name}"))
+        for name, router in names.items():
+            if isinstance(router, APIRouter):
+                assert name == "router", f"nobody looks for serving/{module.name}.py's {name}: call it router"
+                for route in router.routes:
+                    assert route.path in served, f"{route.path} of serving/{module.name}.py is not served"
+
+
+def test_every_function_that_answers_requests_is_a_route():
+    say([
+        f"{part.name}.{name} is no route: write @router.get(...) or the like over it, or call it _{name}"
+        for part in parts()
+        for name, value in vars(importlib.import_module(part.name)).items()
+        if inspect.iscoroutinefunction(value) and value.__module__ == part.name and name[0] != "_"
+        and value not in [route.endpoint for route in part.router.routes]
+    ])  # fmt: skip
 
 
 @pytest.mark.parametrize("entity", ENTITIES, ids=NAMES)
 def test_every_entity_is_stored(entity):
-    tables = [one.table for one in PROJECTIONS if one.topic == entity.events]
-    assert tables or entity.raw, (
-        f"no file in schemas/tables selects from {entity.events}: write <table>.sql and <table>.select.sql,"
-        f" or say in {entity.name}'s `raw` why the raw log is enough"
-    )
-    assert not (tables and entity.raw), f"{entity.name} says that it has no table, and has {tables}"
+    say(unstored(entity, {one.topic for one in PROJECTIONS}))
+
+
+def test_every_table_is_made_and_filled():
+    say(unpaired([file.name for file in (ROOT / "schemas" / "tables").glob("*.sql")]))
 
 
 @pytest.mark.parametrize("projection", PROJECTIONS, ids=lambda one: one.table)
-def test_every_table_has_its_select_and_a_topic(projection):
-    assert projection.topic in {entity.events for entity in ENTITIES}, (
-        f"{projection.table} reads the unknown {projection.topic}"
-    )
-    assert "-- ORDER BY:" in ddl(projection.table), f"{projection.table}.sql does not say why it is ordered so"
-
-
-def test_every_table_is_filled():
-    made_by_hand = {
-        file.name.removesuffix(".sql") for file in (ROOT / "schemas" / "tables").glob("*.sql") if "." not in file.stem
-    }
-    assert made_by_hand == set(TABLES), "a table's file has no <table>.select.sql beside it, or the other way round"
+def test_every_table_reads_a_topic_and_says_why_it_is_ordered_so(projection):
+    name, topics = projection.table, [entity.events for entity in ENTITIES]
+    assert projection.topic in topics, f"{name}.select.sql reads {projection.topic}: no entity has that name"
+    assert "-- ORDER BY:" in ddl(name), f"add a comment `-- ORDER BY: why` to schemas/tables/{name}.sql"
 
 
 @pytest.mark.parametrize("domain", WITH_ENTITIES, ids=lambda domain: domain.__name__)
 def test_every_message_has_a_golden_line(domain):
     written = {json.loads(line)["type"] for line in golden_lines()}
     stem = domain.__name__.split(".")[-1]
-    for entity in entities_of(domain):
-        for type_ in (*entity.commands, *entity.facts):
-            assert type_.__name__ in written, f"add a line of {type_.__name__} to tests/golden/{stem}.jsonl"
+    say([line for entity in entities_of(domain) for line in ungolden(entity, stem, written)])
 
 
 def test_every_golden_line_is_of_a_message_of_the_log():
@@ -140,8 +164,9 @@ def test_a_decider_that_takes_too_little_or_too_much_is_named():
     (too_much,) = faults(GIFT_ITEM, decider_of(GIFT_ITEM).decide) or [""]
     assert not too_much
     lines = faults(GIFT, decider_of(GIFT_ITEM).decide)
-    assert "pipelines.gift.decide_gift_item takes PutGiftItem, which gift.inbox never hears" in lines
-    assert "pipelines.gift.decide_gift_item does not take SendGift, which gift.inbox hears" in lines
+    takes, lacks = "decide_gift_item takes PutGiftItem, which gift.inbox never hears", "decide_gift_item does not take SendGift"
+    assert f"pipelines.gift.{takes}: add it to the entity's `commands`, or take it out of the hint" in lines
+    assert f"pipelines.gift.{lacks}, which gift.inbox hears: decide it, and add it to the hint" in lines
 
 
 def test_a_decider_without_the_broadcast_state_is_named():

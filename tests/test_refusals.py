@@ -14,6 +14,7 @@ from schemas.video_line import LineRefusal
 from serving.parts import parts
 from serving.runtime.refusals import RefusalTables, fields_in
 from tests.sources import ROOT, files, nodes_of, tree_of
+from tests.whole import say, untested, unworded
 
 # Members of an enumeration that clients are told of, which no command of serving is ever answered with.
 INTERNAL = {
@@ -49,7 +50,7 @@ def told():
     found = {}
     for fact in refusing:
         kinds = list(enumerations(fact))
-        assert kinds, f"{fact.__name__} refuses, and has no enumeration"
+        assert kinds, f"{fact.__name__} refuses, and has no field `refusal` of an enumeration (StrEnum)"
         for kind in kinds:
             found.setdefault(kind, []).append(fact)
     return found
@@ -61,21 +62,30 @@ ROWS = [(refusal, row) for table in TABLES.rows.values() for refusal, row in tab
 
 
 def test_every_refusal_has_a_row_but_for_the_internal_ones():
-    without = {name(one) for kind in TOLD for one in kind if one not in TABLES.rows.get(kind, {})}
-    assert without == set(map(name, INTERNAL))
+    say(unworded(TOLD, TABLES.rows, set(map(name, INTERNAL))))
+    say([f"{name(one)} has a row: take it out of INTERNAL" for one in INTERNAL if one in TABLES.rows.get(type(one), {})])
+    say([f"no command is refused with {name(one)}: take it out of INTERNAL" for one in INTERNAL if type(one) not in TOLD])
+
+
+def test_every_refusal_has_a_test():
+    refusing = [fact for entity in ENTITIES for fact in entity.facts if fact.refused is not Fact.refused]
+    kinds = dict.fromkeys(kind for fact in refusing for kind in enumerations(fact))
+    tests = "".join(file.read_text() for file in files("tests") if file.name != "test_refusals.py")
+    say(untested(kinds, tests))
 
 
 def test_every_row_can_be_told():
-    assert TABLES.rows.keys() <= TOLD.keys()
+    strays = [kind.__name__ for kind in TABLES.rows if kind not in TOLD]
+    say([f"REFUSED has rows for {kind}, with which no command that a route sends is refused: take them out" for kind in strays])
 
 
 @pytest.mark.parametrize(("refusal", "row"), ROWS, ids=[name(refusal) for refusal, _ in ROWS])
 def test_a_row_is_an_error_whose_words_name_fields_of_the_fact(refusal, row):
     status, words, *retry_after_s = row
-    assert 400 <= status < 500 or (status == 503 and retry_after_s)
+    assert 400 <= status < 500 or (status == 503 and retry_after_s), "a status of 4xx, or 503 and when to ask again"
     for field in fields_in(words):
-        assert field not in ("id", "at", "cause")
-        assert any(hasattr(fact, field) for fact in TOLD[type(refusal)])
+        assert field not in ("id", "at", "cause"), f"{{{field}}} tells a client nothing"
+        assert any(hasattr(fact, field) for fact in TOLD[type(refusal)]), f"no fact with this refusal has a field {field}"
 
 
 def test_no_table_has_two_rows_for_one_refusal():

@@ -39,7 +39,9 @@ def test_every_message_has_a_golden_example():
         "LetterSettled",
         "Release",
     }
-    assert written == messages
+    lacking, strange = sorted(messages - written), sorted(written - messages)
+    assert not lacking, f"add a line of each of {lacking} to the domain's file in tests/golden"
+    assert not strange, f"the log carries no {strange}; what was written once must stay readable"
 
 
 BREAKING = [

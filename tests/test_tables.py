@@ -175,4 +175,4 @@ def test_a_new_column_is_added_and_a_foreign_one_is_refused(stack, monkeypatch):
 
 def test_every_table_says_why_it_is_ordered_so():
     for table in TABLES:
-        assert "-- ORDER BY:" in ddl(table)
+        assert "-- ORDER BY:" in ddl(table), f"add a comment `-- ORDER BY: why` to schemas/tables/{table}.sql"

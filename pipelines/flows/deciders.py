@@ -8,14 +8,14 @@ Errors: `MapError`, which names what is missing and where it belongs.
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from types import NoneType
 from typing import Any, Final, get_args, get_type_hints
 
 import pipelines
 from pipelines.runtime.core import Decider
-from schemas.log.base import Message
+from schemas.log.base import Fact, Message
 from schemas.log.entity import Entity, Flow
 from schemas.log.topics import ENTITIES, hears
 
@@ -62,10 +62,25 @@ def faults(entity: Entity, decide: Callable[..., Any]) -> list[str]:
     wanted = 3 if entity.broadcast else 2
     if len(parameters) != wanted:
         return [f"{where} has {len(parameters)} parameters, not {wanted}: state, message{', common' * entity.broadcast}"]
+    if None in parameters:
+        return [
+            f"{where} has a parameter without a type hint: {entity.state.__name__} | None, and all that {entity.inbox} hears"
+        ]
     states = set(get_args(parameters[0])) - {NoneType}
-    told = [] if states == {entity.state} else [f"{where} takes the state {states}, the entity has {entity.state.__name__}"]
+    told = [] if states == {entity.state} else [f"{where} takes another state: hint it as {entity.state.__name__} | None"]
     taken = set(get_args(parameters[1])) or {parameters[1]}
     heard: set[type[Message]] = set(hears(entity))
-    told += [f"{where} takes {type_.__name__}, which {entity.inbox} never hears" for type_ in taken - heard]
-    told += [f"{where} does not take {type_.__name__}, which {entity.inbox} hears" for type_ in heard - taken]
+    told += [
+        f"{where} takes {name}, which {entity.inbox} never hears: add it to the entity's `{field}`, or take it out of the hint"
+        for field, facts in (("hears", True), ("commands", False))
+        for name in _names(type_ for type_ in taken - heard if issubclass(type_, Fact) is facts)
+    ]
+    told += [
+        f"{where} does not take {name}, which {entity.inbox} hears: decide it, and add it to the hint"
+        for name in _names(heard - taken)
+    ]
     return told
+
+
+def _names(types: Iterable[type]) -> list[str]:
+    return sorted(type_.__name__ for type_ in types)

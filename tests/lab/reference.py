@@ -150,20 +150,23 @@ def _commands(command: Any, path: str) -> Iterator[tuple[str, Any]]:
         yield from _commands(inner[name], f"{path} {name}".strip())
 
 
+PAGES: Final = {
+    "topics.md": topics_page, "tables.md": tables_page, "metrics.md": metrics_page,
+    "settings.md": settings_page, "errors.md": errors_page, "commands.md": commands_page,
+}  # fmt: skip
+
+
 @cache
-def pages() -> dict[str, str]:
-    """File name -> text."""
+def page(name: str) -> str:
+    """The text of a page."""
     for package in (serving, serving.runtime):
         for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
             if not module.name.endswith("__main__"):
                 importlib.import_module(module.name)
-    return {
-        "topics.md": topics_page(), "tables.md": tables_page(), "metrics.md": metrics_page(),
-        "settings.md": settings_page(), "errors.md": errors_page(), "commands.md": commands_page(),
-    }  # fmt: skip
+    return PAGES[name]()
 
 
 if __name__ == "__main__":
     FOLDER.mkdir(parents=True, exist_ok=True)
-    for file_name, text in pages().items():
-        (FOLDER / file_name).write_text(text)
+    for file_name in PAGES:
+        (FOLDER / file_name).write_text(page(file_name))
