@@ -25,6 +25,7 @@ LAW = (
         {f"pipelines.runtime.{name}" for name in ("agenda", "failures", "lane", "states")} | {"schemas", "msgspec"},
     ),
     ("pipelines/runtime/simulator.py", {"pipelines", "schemas"}),
+    ("pipelines/runtime/replay.py", {"pipelines", "schemas", "msgspec"}),
     ("pipelines/runtime", {"pipelines", "schemas", "infra", "outside"}),
     ("pipelines", {"schemas", "msgspec"}),
     ("serving", {"serving", "schemas", "infra", "outside"}),

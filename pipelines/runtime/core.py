@@ -149,7 +149,7 @@ class Batch:
             return
         try:
             if lane.common:
-                after, told = lane.decide_together(state, message, lane.busy.get(lane.common, lane.shared))
+                after, told = lane.decide_together(state, message, lane.shared_now())
             else:
                 after, told = lane.decide(state, message)
         except Exception as error:

@@ -212,6 +212,16 @@ class Lane:
         held = self.states.get(self.common) if self.common else None
         self.shared = None if held is None else self.read(self.common, held)
 
+    def shared_now(self) -> State | None:
+        """The broadcast state as the batch has made it so far, so that no decision depends on where a batch ends. Errors:
+        StateError."""
+        if self.common not in self.overlay:
+            return self.shared
+        if self.common not in self.busy:  # it was settled since
+            held = self.overlay[self.common]
+            self.busy[self.common] = None if held is None else self.read(self.common, held)
+        return self.busy[self.common]
+
     def begin(self) -> None:
         """All states are there. Those that were not decided under the broadcast state yet are to be. Errors: StateError."""
         self.parked = {key.removeprefix(PARKED): read_parked(value) for key, value in self.states.under(PARKED)}
