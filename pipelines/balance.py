@@ -12,9 +12,10 @@ Refusals, in order of precedence: see `schemas.balance.Refusal`.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from schemas.balance import (
+    MAX_HOLDS,
     Account,
     AccountInbox,
     AccountRefused,
@@ -34,9 +35,6 @@ from schemas.balance import (
     is_outside,
 )
 from schemas.log.base import MAX_BALANCE_COINS, AccountId, Message, Wake
-
-# A call holds one checkpoint ahead and a gift holds nothing: a few would do; 64 keeps a state below 16 KB whatever happens.
-MAX_HOLDS: Final = 64
 
 Decision = tuple[Account | None, Sequence[Message]]
 # Opening an account and waking it are never refused.

@@ -34,7 +34,7 @@ from schemas.billing import (
     StepKind,
 )
 from schemas.billing_rating import Checkpoint, Side
-from schemas.log.base import REMEMBERED_FOR, HoldId, Message, MessageId, Reply, Wake, reply
+from schemas.log.base import REMEMBERED_FOR, HoldId, Message, MessageId, Reply, Wake, later, reply
 from schemas.video import EndCall, EndReason
 
 # A hold outlives the longest outage after which a call is still billed; the bill itself frees it long before.
@@ -123,7 +123,7 @@ class Work:
                 hold=HoldId(f"{self.call}/{bill.paid}"),
                 to=CALLS,
                 coins=checkpoint.coins,
-                expires_at=max(at, bill.due_at(bill.tariff.payer, bill.paid) or at) + HOLD_LIVES,
+                expires_at=later(max(at, bill.due_at(bill.tariff.payer, bill.paid) or at), HOLD_LIVES),
             )
         )
         self.bill = replace(self.bill, hold=HoldStatus.ASKED, tries=bill.tries + 1, retry_at=None)
@@ -201,14 +201,14 @@ class Work:
                     shortfall_coins=refusal.shortfall_coins,
                 )  # fmt: skip
                 self.messages.append(refused)
-            self.bill = replace(bill, closed=True, forget_at=refusal.at + REMEMBERED_FOR)
+            self.bill = replace(bill, closed=True, forget_at=later(refusal.at, REMEMBERED_FOR))
             return
         if bill.ended_at is not None:
             return
         cut_at = self._begins_at(bill.tariff.payer, bill.paid)
         left = cut_at - refusal.at
         if left > LAST_TRY:
-            self.bill = replace(bill, retry_at=min(refusal.at + RETRY_EVERY, cut_at - LAST_TRY))
+            self.bill = replace(bill, retry_at=min(later(refusal.at, RETRY_EVERY), later(cut_at, -LAST_TRY)))
         if bill.tries == 1:
             low = CreditLow(
                 **self._reply(), call=self.call, payer=bill.payer, earner=bill.earner, cut_at=cut_at,
@@ -376,4 +376,4 @@ class Work:
         )
         self.messages.append(closed)
         last = max(self.message.at, bill.ended_at or bill.connected_at or self.message.at)
-        self.bill = replace(bill, closed=True, forget_at=last + REMEMBERED_FOR)
+        self.bill = replace(bill, closed=True, forget_at=later(last, REMEMBERED_FOR))

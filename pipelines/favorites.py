@@ -29,7 +29,7 @@ from schemas.favorites import (
     UnbarFavorite,
     Unfollow,
 )
-from schemas.log.base import Message, UserId, Wake, derive, reply
+from schemas.log.base import Message, UserId, Wake, derive, later, reply
 from schemas.user import CameOnline
 
 Decision = tuple[Favorites | None, Sequence[Message]]
@@ -92,7 +92,7 @@ def decide_followers(followers: Followers | None, message: FollowersInbox) -> tu
         case Unfollow() if message.follower in state.users:
             rest = tuple(user for user in state.users if user != message.follower)
             return (replace(state, users=rest) if rest else None), ()
-        case CameOnline() if state.users and (state.told_at is None or state.told_at + TOLD_EVERY <= message.at):
+        case CameOnline() if state.users and (state.told_at is None or later(state.told_at, TOLD_EVERY) <= message.at):
             return replace(state, told_at=message.at), _tell(state, message)
     return followers, ()
 

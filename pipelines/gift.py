@@ -39,7 +39,7 @@ from schemas.gift import (
     PutGiftItem,
     SendGift,
 )
-from schemas.log.base import REMEMBERED_FOR, Message, MessageId, Wake, derive, reply, same_fields
+from schemas.log.base import REMEMBERED_FOR, Message, MessageId, Wake, derive, later, reply, same_fields
 from schemas.video_line import AdmitGift, GiftAdmitted, LineRefusal
 
 OF_LINE: Final = {
@@ -80,7 +80,7 @@ def decide_gift(gift: Gift | None, message: GiftInbox) -> Decision:
 
 
 def _begin(message: SendGift) -> Decision:
-    asked, forget_at = MessageId(message.id), message.at + REMEMBERED_FOR
+    asked, forget_at = MessageId(message.id), later(message.at, REMEMBERED_FOR)
     gift = Gift(**same_fields(message, Gift), asked=asked, forget_at=forget_at)
     if message.sender == message.receiver:
         return _refuse(gift, message, message.gift, GiftRefusal.SAME_USER)

@@ -25,7 +25,7 @@ from schemas.billing import (
     TariffSelected,
     Traits,
 )
-from schemas.log.base import REMEMBERED_FOR, Message, MessageId, Reply, UserId, Wake, derive, reply, same_fields
+from schemas.log.base import REMEMBERED_FOR, Message, MessageId, Reply, UserId, Wake, derive, later, reply, same_fields
 from schemas.user import Role
 from schemas.video import (
     RING_TIMEOUT,
@@ -195,7 +195,7 @@ def _placed(call: Call, message: Answer) -> Decision:
         return replace(call, waiting=("bill",)), (_bill(call, message),)
     if call.kind is CallKind.CLIP:
         return _connect(call, message)
-    until = message.at + (ROULETTE_TIMEOUT if call.kind is CallKind.ROULETTE else RING_TIMEOUT)
+    until = later(message.at, ROULETTE_TIMEOUT if call.kind is CallKind.ROULETTE else RING_TIMEOUT)
     ringing = CallRinging(**_reply(call, message), call=message.call, **same_fields(call, CallRinging), until=until)
     return replace(call, status=CallStatus.RINGING, ring_until=until), (ringing,)
 
@@ -211,7 +211,12 @@ def _bill(call: Call, message: Answer) -> OpenBill:
 
 def _refuse(call: Call, message: PlaceCall | Answer, refusal: CallRefusal) -> Decision:
     after = replace(
-        call, status=CallStatus.ENDED, refusal=refusal, ended_at=message.at, forget_at=message.at + REMEMBERED_FOR, seized=()
+        call,
+        status=CallStatus.ENDED,
+        refusal=refusal,
+        ended_at=message.at,
+        forget_at=later(message.at, REMEMBERED_FOR),
+        seized=(),
     )
     refused = CallRefused(**_reply(call, message), call=message.call, **same_fields(after, CallRefused))
     roulette = call.kind is CallKind.ROULETTE
@@ -341,7 +346,7 @@ def _end(call: Call, message: CallInbox, reason: EndReason, at: datetime, by: st
         status=CallStatus.ENDED,
         reason=reason,
         ended_at=at,
-        forget_at=max(at, message.at) + REMEMBERED_FOR,
+        forget_at=later(max(at, message.at), REMEMBERED_FOR),
         seized=(),
         waiting=(),
         ring_until=None,

@@ -13,17 +13,38 @@ from msgspec import Meta
 
 from schemas.balance import AccountRefused, EntryRecorded, Reason, paid_for
 from schemas.billing_rating import Checkpoint, Side
-from schemas.log.base import AccountId, BookName, Fact, Fields, Id, Message, MessageId, Refused, State, Time, UserId, Wake
+from schemas.log.base import (
+    MAX_MESSAGE_ID_LENGTH,
+    AccountId,
+    BookName,
+    By,
+    Fact,
+    Fields,
+    Id,
+    Message,
+    MessageName,
+    Refused,
+    State,
+    Time,
+    Wake,
+    later,
+)
 from schemas.log.entity import Entity, Flow, Hears, Shown
 from schemas.user import Role, Short, User_
 
 CallId = Annotated[str, Meta(min_length=1, max_length=128)]
+# What tariff rules look at; a payer with more tags that a rule names than this shows the first.
+MAX_CALL_TAGS: Final = 32
+CallTags = Annotated[tuple[Short, ...], Meta(max_length=MAX_CALL_TAGS)]
 
 CALLS: Final = AccountId("@calls")
 BOOK: Final = "calls"
 # Of each tariff so many versions stay in the state: what is in force, and what is scheduled. The log keeps them all.
 MAX_VERSIONS: Final = 16
 MAX_TARIFFS: Final = 500
+# The book as JSON: hundreds of tariffs of a dozen checkpoints.
+MAX_BOOK_BYTES: Final = 192 * 1024
+MAX_DETAIL: Final = 2_000
 
 
 class CallName(Fields):
@@ -47,7 +68,7 @@ class Traits(State):
     payer_role: Role
     earner_role: Role
     country: Short = ""
-    tags: tuple[str, ...] = ()
+    tags: CallTags = ()
 
 
 class Rule(State):
@@ -108,7 +129,7 @@ class PublishTariff(Message, BookName):
     earner: Side
     effective_from: Time | None = None
     name: Short = ""
-    by: str = ""
+    by: By = ""
 
 
 class SelectTariff(Message, BookName):
@@ -122,14 +143,14 @@ class TariffPublished(Fact, BookName):
     """The version is in the book."""
 
     tariff: Tariff
-    by: str = ""
+    by: By = ""
 
 
 class TariffRefused(Refused, BookName):
     """The version is not in the book; `detail` says why in words."""
 
     refusal: TariffRefusal
-    detail: str
+    detail: Annotated[str, Meta(max_length=MAX_DETAIL)]
 
 
 class TariffSelected(Fact, BookName):
@@ -142,7 +163,10 @@ class TariffSelected(Fact, BookName):
 class TariffBook(State):
     """The versions in force or scheduled, by tariff, oldest first."""
 
-    versions: dict[str, tuple[Tariff, ...]]
+    versions: Annotated[
+        dict[Id, Annotated[tuple[Tariff, ...], Meta(max_length=MAX_VERSIONS)]],
+        Meta(max_length=MAX_TARIFFS, extra={"max_bytes": MAX_BOOK_BYTES}),
+    ]
 
 
 TariffsInbox = PublishTariff | SelectTariff | Wake
@@ -179,8 +203,8 @@ class EndBill(Message, CallName):
 
 
 class _ToBothSides(Fact, CallName):
-    payer: UserId
-    earner: UserId
+    payer: User_
+    earner: User_
 
 
 class BillOpened(_ToBothSides):
@@ -190,8 +214,8 @@ class BillOpened(_ToBothSides):
 class BillRefused(Fact, CallName):
     """The first checkpoint could not be held."""
 
-    payer: UserId
-    refusal: str
+    payer: User_
+    refusal: Short
     shortfall_coins: int = 0
 
 
@@ -229,17 +253,17 @@ class ReceiptStep(State):
     number: int
     after_s: int
     coins: int
-    entry: str = ""
-    refusal: str = ""
+    entry: Annotated[str, Meta(max_length=MAX_MESSAGE_ID_LENGTH)] = ""
+    refusal: Short = ""
 
 
 class BillClosed(Fact, CallName):
     """The receipt. Coins are net of what came back; `duration_s` is the time that was billed."""
 
     traits: Traits
-    payer: UserId
-    earner: UserId
-    tariff: str
+    payer: User_
+    earner: User_
+    tariff: Id
     version: int
     duration_s: float
     paid_coins: int
@@ -266,10 +290,10 @@ class Bill(State):
     `open_answers`: how many answers of the ledger are awaited. Closed bills are forgotten at `forget_at`."""
 
     traits: Traits
-    payer: UserId
-    earner: UserId
+    payer: User_
+    earner: User_
     tariff: Tariff
-    opened_by: MessageId
+    opened_by: MessageName
     hold: HoldStatus = HoldStatus.NONE
     tries: int = 0
     retry_at: Time | None = None
@@ -288,7 +312,7 @@ class Bill(State):
         checkpoint = side.at(number)
         if checkpoint is None or self.connected_at is None:
             return None
-        return self.connected_at + timedelta(seconds=checkpoint.after_s)
+        return later(self.connected_at, timedelta(seconds=checkpoint.after_s))
 
     @property
     def wake_at(self) -> datetime | None:

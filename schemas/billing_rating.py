@@ -31,7 +31,7 @@ class Checkpoint(Struct, frozen=True, gc=False):
 class Side(Struct, frozen=True, gc=False, omit_defaults=True):
     """What one side pays or earns: the checkpoints, then `step_coins` every `step_s` behind the last one (0: no more)."""
 
-    checkpoints: tuple[Checkpoint, ...] = ()
+    checkpoints: Annotated[tuple[Checkpoint, ...], Meta(max_length=MAX_CHECKPOINTS)] = ()
     step_s: Seconds = 0
     step_coins: StepCoins = 0
 
