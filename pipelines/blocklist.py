@@ -1,8 +1,8 @@
 """Blocks, keyed by the blocker; records, keyed by the blocked; the rulebook, one entity.
 
-A block bars both lines at once, whoever of the two has blocked, and is counted on the record of the blocked: there the rules
-that came with it are looked at, and a penalty or a ban follows, which waits for a review by a person.
-Laws: two people are barred from each other exactly while one of them blocks the other; a rule fires once a window for a user;
+A block bars the peer from the blocker's own line and favourites, parts the two, and is counted on the record of the blocked:
+there the rules that came with it are looked at, and a penalty or a ban follows, which waits for a review by a person.
+Laws: a line and favourites bar exactly those whom their user blocks; a rule fires once a window for a user;
 what a review takes back is what was taken. Refusals: `same_user`, `too_many_blocks`, `not_blocked`, `review_unknown`.
 """
 
@@ -45,7 +45,7 @@ from schemas.blocklist import (
 from schemas.favorites import BarFavorite, UnbarFavorite
 from schemas.log.base import AccountId, Message, Wake, derive, later, reply, same_fields
 from schemas.user import MAX_BLOCKS, Ban, Unban, UserSignedUp
-from schemas.video_line import Bar, Unbar
+from schemas.video_line import Bar, PartFrom, Unbar
 
 
 def decide_blocks(blocks: Blocks | None, message: BlocksInbox) -> tuple[Blocks | None, Sequence[Message]]:
@@ -59,19 +59,19 @@ def decide_blocks(blocks: Blocks | None, message: BlocksInbox) -> tuple[Blocks |
     if isinstance(message, UnblockUser):
         unblocked = UserUnblocked(**reply(message), user=message.user, peer=message.peer)
         rest = {peer: reason for peer, reason in peers.items() if peer != message.peer}
-        return Blocks(rest) if rest else None, (unblocked, *_to_both(message, Unbar, UnbarFavorite))
+        return Blocks(rest) if rest else None, (unblocked, *_to_own(message, Unbar, UnbarFavorite))
     blocked = UserBlocked(**reply(message), **same_fields(message, UserBlocked))
     if peers.get(message.peer) is message.reason:
         return blocks, (blocked,)
-    bars = _to_both(message, Bar, BarFavorite) if message.peer not in peers else ()
+    part = PartFrom(**derive(message, f"PartFrom/{message.peer}"), user=message.peer, peer=message.user)
+    bars = (*_to_own(message, Bar, BarFavorite), part) if message.peer not in peers else ()
     count = CountBlock(**derive(message, 3), user=message.peer, by=message.user, reason=message.reason, rules=message.rules)
     return Blocks({**peers, message.peer: message.reason}), (blocked, *bars, count)
 
 
-def _to_both(message: BlockUser | UnblockUser, *kinds: type[Bar | Unbar | BarFavorite | UnbarFavorite]) -> Sequence[Message]:
-    """The same command to both sides: to their lines and to their favourites."""
-    both = ((message.user, message.peer), (message.peer, message.user))
-    return [kind(**derive(message, f"{kind.__name__}/{user}"), user=user, peer=peer) for kind in kinds for user, peer in both]
+def _to_own(message: BlockUser | UnblockUser, *kinds: type[Bar | Unbar | BarFavorite | UnbarFavorite]) -> Sequence[Message]:
+    """To the blocker's own line and favourites."""
+    return [kind(**derive(message, f"{kind.__name__}/{message.user}"), user=message.user, peer=message.peer) for kind in kinds]
 
 
 def refusal_of(peers: Mapping[str, BlockReason], message: BlockUser | UnblockUser) -> BlockRefusal | None:

@@ -50,7 +50,7 @@ from schemas.video import (
     PlaceCall,
     RoomOpened,
 )
-from schemas.video_line import LineRefusal, LineRefused, LineSeized, ReleaseLine, SeizeLine
+from schemas.video_line import AdmitViewer, LineRefusal, LineRefused, LineSeized, ReleaseLine, SeizeLine, ViewerAdmitted
 
 PRECEDENCE: Final = list(CallRefusal)
 OF_CALLER: Final = {
@@ -71,7 +71,7 @@ OF_CALLEE: Final = {
 Decision = tuple[Call | None, Sequence[Message]]
 CallCommand = AcceptCall | DeclineCall | HangUp | OpenRoom
 # What a call that is being placed waits for.
-Answer = LineSeized | LineRefused | TariffSelected | BillOpened | BillRefused
+Answer = LineSeized | LineRefused | ViewerAdmitted | TariffSelected | BillOpened | BillRefused
 
 
 def decide_call(call: Call | None, message: CallInbox) -> Decision:
@@ -85,7 +85,7 @@ def decide_call(call: Call | None, message: CallInbox) -> Decision:
     match message:
         case PlaceCall():
             return call, (_repeated(call, message),)
-        case LineSeized() | LineRefused() | TariffSelected() | BillOpened() | BillRefused():
+        case LineSeized() | LineRefused() | ViewerAdmitted() | TariffSelected() | BillOpened() | BillRefused():
             return _answered(call, message)
         case AcceptCall() | DeclineCall() | HangUp() | OpenRoom():
             return _command(call, message)
@@ -130,10 +130,9 @@ def _repeated(call: Call, message: PlaceCall | AcceptCall | HangUp) -> CallRepea
 
 
 def _place(message: PlaceCall) -> Decision:
-    clip = message.kind is CallKind.CLIP
     call = Call(
         **same_fields(message, Call), status=CallStatus.PLACING, placed_by=MessageId(message.id), placed_at=message.at,
-        waiting=("caller", "tariff") if clip else ("caller", "callee", "tariff"),
+        waiting=("caller", "callee", "tariff"),
     )  # fmt: skip
     if message.caller == message.callee:
         return _refuse(replace(call, waiting=()), message, CallRefusal.SAME_USER)
@@ -144,14 +143,14 @@ def _place(message: PlaceCall) -> Decision:
     return replace(call, traits=traits), (*_seizes(message), select)
 
 
-def _seizes(message: PlaceCall) -> list[SeizeLine]:
-    """Asks for the lines: a clip takes only its viewer's, roulette takes a caller only who is online."""
-    caller = (message.caller, message.callee, message.kind is CallKind.ROULETTE)
-    callee = (message.callee, message.caller, True)
-    return [
-        SeizeLine(**derive(message, ordinal), user=user, call=message.call, peer=peer, online=online)
-        for ordinal, (user, peer, online) in enumerate((caller,) if message.kind is CallKind.CLIP else (caller, callee))
-    ]
+def _seizes(message: PlaceCall) -> tuple[SeizeLine, SeizeLine | AdmitViewer]:
+    """Asks both lines: a clip takes only its viewer's, roulette takes a caller only who is online."""
+    caller, callee, call = message.caller, message.callee, message.call
+    online = message.kind is CallKind.ROULETTE
+    first = SeizeLine(**derive(message, 0), user=caller, call=call, peer=callee, online=online)
+    if message.kind is CallKind.CLIP:
+        return first, AdmitViewer(**derive(message, 1), user=callee, call=call, peer=caller)
+    return first, SeizeLine(**derive(message, 1), user=callee, call=call, peer=caller)
 
 
 def _answered(call: Call, message: Answer) -> Decision:
@@ -166,6 +165,9 @@ def _answered(call: Call, message: Answer) -> Decision:
             caller = message.user == call.caller
             who = "caller" if caller else "callee"
             call = _worse(call, (OF_CALLER if caller else OF_CALLEE)[message.refusal])
+        case ViewerAdmitted():
+            who = "callee"
+            call = _worse(call, OF_CALLEE[message.refusal]) if message.refusal else call
         case TariffSelected():
             who = "tariff"
             call = replace(call, tariff=message.tariff) if message.tariff else _worse(call, CallRefusal.NO_TARIFF)

@@ -115,7 +115,7 @@ class BlockRefused(PeerFact, Refused):
 
 
 class Blocks(State):
-    """Whom a user has blocked, and why."""
+    """Whom a user has blocked, and why. Who has blocked a user stands nowhere: each blocker's own side knows."""
 
     peers: Annotated[dict[UserInList, BlockReason], Meta(max_length=MAX_BLOCKS)]
 

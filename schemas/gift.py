@@ -161,7 +161,8 @@ class GiftRepeated(_OfGift):
 
 
 class Gift(State):
-    """A gift under way or done. Forgotten at `forget_at`."""
+    """A gift under way or done. `admitted`: by the receiver's line; `asks_sender`: the sender's line has not answered yet.
+    Forgotten at `forget_at`."""
 
     sender: User_
     receiver: User_
@@ -170,6 +171,7 @@ class Gift(State):
     forget_at: Time
     call: OptionalId = ""
     admitted: bool = False
+    asks_sender: bool = False
     price_coins: int = 0
     share_coins: int = 0
     refusal: GiftRefusal | None = None

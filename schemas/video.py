@@ -14,7 +14,7 @@ from schemas.billing_rating import MAX_CALL_S
 from schemas.log.base import By, Fact, Fields, Id, Message, MessageName, OptionalId, Refused, State, Time, Wake, later
 from schemas.log.entity import Entity, Flow, Hears, Shown
 from schemas.user import Role, Short, User_
-from schemas.video_line import LineRefused, LineSeized
+from schemas.video_line import LineRefused, LineSeized, ViewerAdmitted
 
 MAX_CLIP_S: Final = 3 * 3600
 Url = Annotated[str, Meta(max_length=1024)]
@@ -297,8 +297,8 @@ class Clip(State):
 
 
 CallInbox = (
-    PlaceCall | AcceptCall | DeclineCall | HangUp | BeatCall | OpenRoom | EndCall | LineSeized | LineRefused | TariffSelected
-    | BillOpened | BillRefused | Wake
+    PlaceCall | AcceptCall | DeclineCall | HangUp | BeatCall | OpenRoom | EndCall | LineSeized | LineRefused | ViewerAdmitted
+    | TariffSelected | BillOpened | BillRefused | Wake
 )  # fmt: skip
 ClipInbox = OfferClip | PlayClip | Wake
 
@@ -312,6 +312,7 @@ CALL: Final = Entity(
     hears=(
         Hears(LineSeized, "call", "a call has a line"),
         Hears(LineRefused, "call", "a call hears why not"),
+        Hears(ViewerAdmitted, "call", "the streamer's side lets the viewer watch a clip, or not"),
         Hears(TariffSelected, "call", "a call pins its tariff"),
         Hears(BillOpened, "call", "the first checkpoint is held: it may ring"),
         Hears(BillRefused, "call", "too few coins: it does not ring"),

@@ -1,15 +1,29 @@
 """Video: `line` (one user's only line: can this user be called?) and `pool` (roulette), messages and states."""
 
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, ClassVar, Final
 
-from schemas.billing import CallId
+from msgspec import Meta
+
+from schemas.billing import CallId, CallTags
 from schemas.log.base import Fact, Fields, Id, Message, Refused, State, Time, UserId, Wake
 from schemas.log.entity import Entity, Flow, Hears, Shown
-from schemas.user import CameOnline, Role, User_, UserBanned, UserCommand, UserSignedUp, UserUnbanned, WentOffline
+from schemas.user import (
+    BlockedUsers,
+    CameOnline,
+    ListedUser,
+    OptionalUser,
+    Role,
+    Short,
+    User_,
+    UserBanned,
+    UserCommand,
+    UserSignedUp,
+    UserUnbanned,
+    WentOffline,
+)
 
-# So many blocks a line keeps in its state, the newest ones; of a person who has more than that the oldest are forgotten.
-MAX_BARRED: Final = 5_000
+OptionalCall = Annotated[str, Meta(max_length=128)]
 ROULETTE: Final = "roulette"
 
 
@@ -32,7 +46,7 @@ class SeizeLine(UserCommand):
     """A call wants the line, for a talk with `peer` (of a clip: none)."""
 
     call: CallId
-    peer: str
+    peer: OptionalUser
     online: bool = True
 
 
@@ -46,7 +60,7 @@ class ReleaseLine(UserCommand):
 class JoinRoulette(UserCommand):
     """The user waits for a partner; `tags`: what tariff rules look at."""
 
-    tags: tuple[str, ...] = ()
+    tags: CallTags = ()
 
 
 class LeaveRoulette(UserCommand):
@@ -54,21 +68,34 @@ class LeaveRoulette(UserCommand):
 
 
 class Bar(UserCommand):
-    """One of the two has blocked the other: no calls between them; one that runs ends."""
+    """This user has blocked `peer`: no calls between them; one that runs ends."""
 
-    peer: User_
+    peer: ListedUser
 
 
 class Unbar(UserCommand):
-    """Neither blocks the other any more in this direction."""
+    """This user has taken the block back."""
+
+    peer: ListedUser
+
+
+class PartFrom(UserCommand):
+    """`peer` has blocked this user: a call between them ends. The line does not remember it: `peer`'s own line does."""
 
     peer: User_
 
 
 class AdmitGift(UserCommand):
-    """May `peer` send this user a gift? Answered by GiftAdmitted."""
+    """Does anything on this user's side stand against a gift between `peer` and this user? Answered by GiftAdmitted."""
 
     gift: Id
+    peer: User_
+
+
+class AdmitViewer(UserCommand):
+    """May `peer` watch a clip of this user? Answered by ViewerAdmitted."""
+
+    call: CallId
     peer: User_
 
 
@@ -85,7 +112,7 @@ class LineSeized(_OfLine):
 class LineRefused(_OfLine, Refused):
     """The line is not to be had."""
 
-    call: str
+    call: OptionalCall
     refusal: LineRefusal
 
 
@@ -110,20 +137,28 @@ class GiftAdmitted(_OfLine):
     refusal: LineRefusal | None = None
 
 
+class ViewerAdmitted(_OfLine):
+    """The answer to AdmitViewer: None, or why not."""
+
+    changes_state: ClassVar[bool] = False
+    call: CallId
+    refusal: LineRefusal | None = None
+
+
 class Line(State):
-    """What decides whether a user can be called: known, banned, online, in which call, barred from whom (once a block); `tags`
-    as of the last time in roulette."""
+    """What decides whether a user can be called: known, banned, online, in which call, whom the user has blocked (`barred`);
+    `tags` as of the last time in roulette."""
 
     role: Role | None = None
-    country: str = ""
-    tags: tuple[str, ...] = ()
+    country: Short = ""
+    tags: CallTags = ()
     banned: bool = False
     online: bool = False
-    call: str = ""
-    peer: str = ""
+    call: OptionalCall = ""
+    peer: OptionalUser = ""
     waiting_since: Time | None = None
-    last_partner: str = ""
-    barred: tuple[str, ...] = ()
+    last_partner: OptionalUser = ""
+    barred: BlockedUsers = ()
 
 
 # --- pool -------------------------------------------------------------------------------------------------------------------
@@ -180,7 +215,8 @@ class Pool(State):
 
 
 LineInbox = (
-    SeizeLine | ReleaseLine | JoinRoulette | LeaveRoulette | Bar | Unbar | AdmitGift | UserSignedUp | CameOnline | WentOffline
+    SeizeLine | ReleaseLine | JoinRoulette | LeaveRoulette | Bar | Unbar | PartFrom | AdmitGift
+    | AdmitViewer | UserSignedUp | CameOnline | WentOffline
     | UserBanned | UserUnbanned | Wake
 )  # fmt: skip
 PoolInbox = EnterPool | QuitPool | Wake
@@ -190,8 +226,8 @@ LINE: Final = Entity(
     key="user",
     flow=Flow.LIVE,
     state=Line,
-    commands=(SeizeLine, ReleaseLine, JoinRoulette, LeaveRoulette, Bar, Unbar, AdmitGift),
-    facts=(LineSeized, LineRefused, LineFreed, RouletteJoined, RouletteLeft, GiftAdmitted),
+    commands=(SeizeLine, ReleaseLine, JoinRoulette, LeaveRoulette, Bar, Unbar, PartFrom, AdmitGift, AdmitViewer),
+    facts=(LineSeized, LineRefused, LineFreed, RouletteJoined, RouletteLeft, GiftAdmitted, ViewerAdmitted),
     hears=(
         Hears(UserSignedUp, "user", "who has signed up can be called"),
         Hears(CameOnline, "user", "who is online can be called"),

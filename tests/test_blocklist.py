@@ -26,7 +26,7 @@ from schemas.blocklist import (
     UnblockUser,
 )
 from schemas.user import Ban, Role, Unban, UserSignedUp
-from schemas.video_line import Bar, Unbar
+from schemas.video_line import Bar, PartFrom, Unbar
 from tests.decisions import all_decisions, last_decision
 
 T = datetime(2030, 1, 1, tzinfo=UTC)
@@ -56,15 +56,16 @@ def test_each_refusal_by_name(monkeypatch):
     assert {refusal for _, refusal in rows} | {fact.refusal} == set(BlockRefusal)
 
 
-def test_a_block_bars_both_ways_once_and_counts_each_reason():
+def test_a_block_bars_on_the_blockers_side_once_parts_the_two_and_counts_each_reason():
     _, told = after(block())
-    assert [(one.user, one.peer) for one in told if isinstance(one, Bar)] == [("bob", "sue"), ("sue", "bob")]
+    assert [(one.user, one.peer) for one in told if isinstance(one, Bar)] == [("bob", "sue")]
+    assert [(one.user, one.peer) for one in told if isinstance(one, PartFrom)] == [("sue", "bob")]
     _, told = after(block(), block())
     assert [type(one).__name__ for one in told] == ["UserBlocked"]
     _, told = after(block(), block(reason=BlockReason.HARASSMENT))
     assert [type(one).__name__ for one in told] == ["UserBlocked", "CountBlock"]
     _, told = after(block(), UNBLOCK)
-    assert [(one.user, one.peer) for one in told if isinstance(one, Unbar)] == [("bob", "sue"), ("sue", "bob")]
+    assert [(one.user, one.peer) for one in told if isinstance(one, Unbar)] == [("bob", "sue")]
 
 
 def count(by, reason, days=0.0, user="sue"):

@@ -4,18 +4,21 @@ from datetime import UTC, datetime
 from functools import partial
 
 import pytest
+from msgspec.structs import replace
 
 from pipelines.video_line import decide_line as decide
 from schemas.user import CameOnline, Role, UserBanned, UserSignedUp
 from schemas.video import EndCall, EndReason
 from schemas.video_line import (
     AdmitGift,
+    AdmitViewer,
     Bar,
     EnterPool,
     JoinRoulette,
     LeaveRoulette,
     Line,
     LineRefusal,
+    PartFrom,
     QuitPool,
     ReleaseLine,
     SeizeLine,
@@ -29,6 +32,7 @@ ONLINE = CameOnline(id="o", at=T, cause="x", user="sue")
 BANNED = UserBanned(id="b", at=T, cause="x", user="sue", reason="r", by="root")
 JOIN = JoinRoulette(id="j", at=T, user="sue")
 BAR = Bar(id="bar", at=T, user="sue", peer="bob")
+PART = PartFrom(id="part", at=T, user="sue", peer="bob")
 
 
 def seize(call="c", peer="bob"):
@@ -85,12 +89,28 @@ def test_a_block_and_a_ban_end_the_call_that_runs():
     assert told == [], "a block of somebody else ends nothing"
 
 
-def test_two_blocks_are_two_and_each_is_taken_back_once():
-    unbar = Unbar(id="ub", at=T, user="sue", peer="bob")
-    line, _ = after(SIGNED_UP, ONLINE, BAR, BAR, unbar)
+def test_a_block_stands_once_and_is_taken_back():
+    line, _ = after(SIGNED_UP, ONLINE, BAR, BAR)
     assert isinstance(line, Line)
     assert line.barred == ("bob",)
-    assert decide(line, unbar)[0].barred == ()
+    assert decide(line, Unbar(id="ub", at=T, user="sue", peer="bob"))[0].barred == ()
+
+
+def test_who_is_blocked_is_parted_from_the_blocker_and_remembers_nothing():
+    line, told = after(SIGNED_UP, ONLINE, seize(), PART)
+    assert [(type(one), one.reason) for one in told] == [(EndCall, EndReason.BLOCKED)]
+    assert line.barred == ()
+    assert decide(line, replace(PART, peer="cat")) == (line, ())
+    assert decide(None, PART) == (None, ())
+
+
+@pytest.mark.parametrize(("before", "refusal"), [
+    ((SIGNED_UP,), None), ((SIGNED_UP, ONLINE, BAR), LineRefusal.BLOCKED), ((SIGNED_UP, BANNED), LineRefusal.BANNED),
+    ((), LineRefusal.UNKNOWN),
+])  # fmt: skip
+def test_a_streamers_side_says_who_may_watch(before, refusal):
+    _, (fact,) = after(*before, AdmitViewer(id="w", at=T, user="sue", call="c", peer="bob"))
+    assert (fact.call, fact.refusal) == ("c", refusal)
 
 
 @pytest.mark.parametrize("message", [

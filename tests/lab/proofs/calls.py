@@ -203,30 +203,32 @@ class CallAudit:
             self.counts["came online"] += sum(fact["type"] == "CameOnline" for fact in facts)
 
     def _blocks(self) -> None:
-        """Two people are barred from each other as often as one of them blocks the other."""
+        """A line bars exactly those whom its user blocks."""
         due: Counter[tuple[str, str]] = Counter()
         for user, blocks in self._states("blocks.state").items():
             for peer in blocks["peers"]:
                 due[user, peer] += 1
-                due[peer, user] += 1
         found: Counter[tuple[str, str]] = Counter()
         for user, line in self._states("line.state").items():
             for peer in line.get("barred", []):
                 found[user, peer] += 1
         if due != found:
             self._break(f"barred are {dict(found - due)} too many and {dict(due - found)} too few")
-        self.counts["blocks"] = sum(due.values()) // 2
+        self.counts["blocks"] = sum(due.values())
 
     def _favorites(self) -> None:
         """Who is a favourite is followed by exactly those who like; none of them is barred."""
         likes: set[tuple[str, str]] = set()
         for user, state in self._states("favorites.state").items():
             likes |= {(user, peer) for peer in state["peers"]}
-            if both := set(state["peers"]) & set(state.get("barred", [])):
-                self._break(f"{user} likes {both}, and a block stands between them")
-        follows = {
-            (follower, user) for user, state in self._states("followers.state").items() for follower in state.get("users", [])
-        }
+        blocked = {(user, peer) for user, state in self._states("blocks.state").items() for peer in state["peers"]}
+        if both := {(user, peer) for user, peer in likes if (user, peer) in blocked or (peer, user) in blocked}:
+            self._break(f"{both} are favourites, and a block stands between them")
+        pages = self._states("follower_page.state")
+        follows = {(follower, key.rpartition("/")[0]) for key, page in pages.items() for follower in page.get("users", [])}
+        counts = {user: state.get("count", 0) for user, state in self._states("followers.state").items()}
+        if counts != Counter(user for _, user in follows):
+            self._break(f"counted are {counts}, following {follows}")
         if likes != follows:
             self._break(f"favourites without followers: {likes - follows}, the other way round: {follows - likes}")
         self.counts["favorites"] = len(likes)
