@@ -3,15 +3,15 @@
 State: role, banned, online, the call that has the line and with whom, waiting for roulette since, who is barred
 (`schemas.video_line.Line`). A line remembers whom its own user has blocked, never who has blocked its user: others could
 lengthen that list for ever. So what concerns two people asks both lines. A block ends a call between the two.
-Laws: a line belongs to at most one call; who is in a call does not wait; who waits is in the pool, and is neither banned
-nor offline. Refusals, in order of precedence: `schemas.video_line.LineRefusal`.
+Laws: a line belongs to at most one call; who is in a call does not wait; who waits asks the pool, again and again, and is
+neither banned nor offline. Refusals, in order of precedence: `schemas.video_line.LineRefusal`.
 """
 
 from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from schemas.log.base import Message, UserId, Wake, derive, reply
+from schemas.log.base import Message, UserId, Wake, derive, later, reply
 from schemas.user import MAX_BLOCKS, CameOnline, Role, UserBanned, UserSignedUp, UserUnbanned, WentOffline
 from schemas.video import EndCall, EndReason
 from schemas.video_line import (
@@ -37,6 +37,8 @@ from schemas.video_line import (
     SeizeLine,
     Unbar,
     ViewerAdmitted,
+    asks_every,
+    mark_of,
 )
 
 Decision = tuple[Line | None, Sequence[Message]]
@@ -51,6 +53,9 @@ def decide_line(line: Line | None, message: LineInbox) -> Decision:
 
 def _decide(state: Line, message: LineInbox) -> Decision:  # noqa: PLR0912 - a row a message
     match message:
+        case Wake() if state.waiting_since is not None and state.asks_at is not None and state.asks_at <= message.at:
+            after, entry = _entry(state, message, UserId(message.key), 1)
+            return after, (entry,)
         case Wake():
             return state, ()
         case UserSignedUp():
@@ -143,22 +148,25 @@ def _join(line: Line, message: JoinRoulette) -> Decision:
 def _enter(line: Line, message: JoinRoulette | ReleaseLine, first: int) -> tuple[Line, list[Message]]:
     joined = RouletteJoined(**reply(message, first), user=message.user)
     after = replace(line, waiting_since=line.waiting_since or message.at)
-    return after, [joined, _entry(after, message, message.user, first + 1)]
+    after, entry = _entry(after, message, message.user, first + 1)
+    return after, [joined, entry]
 
 
-def _entry(line: Line, message: Message, user: UserId, ordinal: int) -> EnterPool:
+def _entry(line: Line, message: Message, user: UserId, ordinal: int) -> tuple[Line, EnterPool]:
+    """The user asks the pool, and will ask again."""
     assert line.waiting_since is not None
-    return EnterPool(
+    entry = EnterPool(
         **derive(message, ordinal),
         pool=ROULETTE,
         user=user,
         role=line.role or Role.USER,
         since=line.waiting_since,
         country=line.country,
-        barred=line.barred,
+        bars=tuple(sorted({mark_of(peer) for peer in line.barred})),
         last_partner=line.last_partner,
         tags=line.tags,
     )
+    return replace(line, asks_at=later(message.at, asks_every(user))), entry
 
 
 def _leave(line: Line, message: Message, user: UserId) -> tuple[Line, tuple[Message, ...]]:
@@ -166,7 +174,7 @@ def _leave(line: Line, message: Message, user: UserId) -> tuple[Line, tuple[Mess
     if line.waiting_since is None:
         return line, ()
     left = RouletteLeft(**reply(message, 8), user=user)
-    return replace(line, waiting_since=None), (left, QuitPool(**derive(message, 9), pool=ROULETTE, user=user))
+    return replace(line, waiting_since=None, asks_at=None), (left, QuitPool(**derive(message, 9), pool=ROULETTE, user=user))
 
 
 def _end(line: Line, message: Message, reason: EndReason, by: str) -> tuple[Message, ...]:
@@ -181,5 +189,6 @@ def _bar(line: Line, message: Bar | Unbar) -> Decision:
     ends = isinstance(message, Bar) and line.peer == message.peer
     messages = _end(line, message, EndReason.BLOCKED, "") if ends else ()
     if after.waiting_since is not None:
-        messages = (*messages, _entry(after, message, message.user, 1))
+        after, entry = _entry(after, message, message.user, 1)
+        messages = (*messages, entry)
     return after, messages

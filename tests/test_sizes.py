@@ -20,7 +20,7 @@ from schemas.postback import Provider, postback_id
 from schemas.user import MAX_USER_ID_BYTES, USER_ID_PATTERN, ListedUser
 
 NAMES = [entity.name for entity in ENTITIES]
-TO_BOUND = {"pool", "bill"}
+TO_BOUND = {"bill"}
 
 
 @pytest.mark.parametrize("entity", ENTITIES, ids=NAMES)

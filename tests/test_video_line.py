@@ -7,9 +7,11 @@ import pytest
 from msgspec.structs import replace
 
 from pipelines.video_line import decide_line as decide
+from schemas.log.base import Wake
 from schemas.user import CameOnline, Role, UserBanned, UserSignedUp
 from schemas.video import EndCall, EndReason
 from schemas.video_line import (
+    ASK_EVERY,
     AdmitGift,
     AdmitViewer,
     Bar,
@@ -23,6 +25,7 @@ from schemas.video_line import (
     ReleaseLine,
     SeizeLine,
     Unbar,
+    mark_of,
 )
 from tests.decisions import last_decision
 
@@ -78,6 +81,20 @@ def test_who_is_called_waits_no_more_and_looks_on_after_a_decline():
     line, told = decide(line, ReleaseLine(id="r", at=T, user="sue", call="c", again=True))
     (entry,) = [one for one in told if isinstance(one, EnterPool)]
     assert (line.call, entry.last_partner) == ("", "bob")
+
+
+def test_who_waits_asks_again_until_the_wait_is_over():
+    line, told = after(SIGNED_UP, ONLINE, BAR, JOIN)
+    (entry,) = [one for one in told if isinstance(one, EnterPool)]
+    assert entry.bars == (mark_of("bob"),)
+    assert ASK_EVERY * 0.75 <= line.wake_at - T <= ASK_EVERY * 1.25
+    assert decide(line, Wake(id="stale", at=T, key="sue")) == (line, ())
+    again, (entry,) = decide(line, Wake(id="w", at=line.wake_at, key="sue"))
+    assert (entry.user, entry.since, again.waiting_since) == ("sue", T, T)
+    assert again.wake_at > line.wake_at
+    left, _ = decide(again, LeaveRoulette(id="l", at=T, user="sue"))
+    assert left.wake_at is None
+    assert decide(left, Wake(id="w", at=again.wake_at, key="sue")) == (left, ())
 
 
 def test_a_block_and_a_ban_end_the_call_that_runs():

@@ -28,8 +28,9 @@ def naive_price(side: Json, duration_s: float) -> int:
 class CallAudit:
     """The laws that a log breaks (`broken`) and what was counted (`counts`)."""
 
-    def __init__(self, read: Read) -> None:
+    def __init__(self, read: Read, pool_room: int = 256) -> None:
         self.broken: list[str] = []
+        self.pool_room = pool_room
         self.counts: Counter[str] = Counter()
         self._read = read
         self.calls = self._by("call.events", "call")
@@ -90,7 +91,8 @@ class CallAudit:
         return next((fact for fact in self.calls[call] if fact["type"] == type_), None)
 
     def _lines(self) -> None:
-        """A line belongs to one call at a time, and in the end to none; who waits is in the pool, and nobody else."""
+        """A line belongs to one call at a time, and in the end to none; who waits is in the pool, or asks it again while it is
+        full, and nobody else."""
         for user, facts in self._by("line.events", "user").items():
             has = ""
             for fact in facts:
@@ -111,8 +113,10 @@ class CallAudit:
         waits = {user for user, line in lines.items() if line.get("waiting_since")}
         pools = self._states("pool.state").values()
         inside = [one["user"] for pool in pools for side in ("users", "streamers") for one in pool.get(side, [])]
-        if sorted(inside) != sorted(waits):
-            self._break(f"in the pool are {sorted(inside)}, lines say {sorted(waits)}")
+        asks = {user for user in waits if lines[user].get("asks_at")}
+        full = any(len(pool.get(side, [])) >= self.pool_room for pool in pools for side in ("users", "streamers"))
+        if len(set(inside)) < len(inside) or not waits >= set(inside) or (waits - set(inside) and not (full and waits == asks)):
+            self._break(f"in the pool are {sorted(inside)}, lines say {sorted(waits)}, of whom {sorted(asks)} ask again")
 
     def _bills(self) -> None:
         """Every bill closes once, with the price of its length, and its coins are the ledger's."""
