@@ -11,9 +11,10 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-from schemas.balance import AccountRefused, EntryRecorded, Reason, paid_for
-from schemas.billing_rating import Checkpoint, Side
+from schemas.balance import AccountRefused, EntryRecorded, Reason, Refusal, paid_for
+from schemas.billing_rating import MAX_STEPS, Checkpoint, Side
 from schemas.log.base import (
+    MAX_COINS,
     MAX_MESSAGE_ID_LENGTH,
     AccountId,
     BookName,
@@ -45,6 +46,8 @@ MAX_TARIFFS: Final = 500
 # The book as JSON: hundreds of tariffs of a dozen checkpoints.
 MAX_BOOK_BYTES: Final = 192 * 1024
 MAX_DETAIL: Final = 2_000
+# Each side's steps, and what came back.
+MAX_RECEIPT: Final = 2 * MAX_STEPS + 8
 
 
 class CallName(Fields):
@@ -257,6 +260,24 @@ class ReceiptStep(State):
     refusal: Short = ""
 
 
+# The word in the id of what the ledger is asked, by the line of the receipt that its answer becomes.
+ASKED: Final = {
+    StepKind.PAID: "post",
+    StepKind.EARNED: "earn",
+    StepKind.REFUNDED: "refund",
+    StepKind.RECLAIMED: "reclaim",
+}
+
+
+class BilledStep(State):
+    """A step as the bill keeps it; the checkpoint and the ledger's entry follow from its number (`receipt`)."""
+
+    kind: StepKind
+    number: Annotated[int, Meta(ge=0, le=MAX_STEPS)]
+    coins: Annotated[int, Meta(ge=0, le=MAX_COINS)]
+    refusal: Refusal | None = None
+
+
 class BillClosed(Fact, CallName):
     """The receipt. Coins are net of what came back; `duration_s` is the time that was billed."""
 
@@ -268,7 +289,7 @@ class BillClosed(Fact, CallName):
     duration_s: float
     paid_coins: int
     earned_coins: int
-    steps: tuple[ReceiptStep, ...] = ()
+    steps: Annotated[tuple[ReceiptStep, ...], Meta(max_length=MAX_RECEIPT)] = ()
     connected_at: Time | None = None
 
 
@@ -303,13 +324,13 @@ class Bill(State):
     earned: int = 0
     cut: bool = False
     open_answers: int = 0
-    steps: tuple[ReceiptStep, ...] = ()
+    steps: Annotated[tuple[BilledStep, ...], Meta(max_length=MAX_RECEIPT)] = ()
     closed: bool = False
     forget_at: Time | None = None
 
     def due_at(self, side: Side, number: int) -> datetime | None:
         """When a checkpoint is reached; None: never, or not yet connected."""
-        checkpoint = side.at(number)
+        checkpoint = side.at(number) if number < MAX_STEPS else None
         if checkpoint is None or self.connected_at is None:
             return None
         return later(self.connected_at, timedelta(seconds=checkpoint.after_s))
@@ -329,6 +350,23 @@ class Bill(State):
             # The answer brings the payer's next wake. An earlier wake for the same time would be spent by then.
             times = [earns] if pays is None or (earns is not None and earns < pays) else []
         return min((at for at in times if at is not None), default=None)
+
+
+def side_of(tariff: Tariff, kind: StepKind) -> Side:
+    """The side whose step it is."""
+    return tariff.payer if kind in (StepKind.PAID, StepKind.REFUNDED) else tariff.earner
+
+
+def receipt(call: str, bill: Bill) -> tuple[ReceiptStep, ...]:
+    """The steps so far, with their checkpoints and the ledger's entries, whose ids follow from what the bill asked for."""
+    return tuple(_receipt_step(call, bill.tariff, step) for step in bill.steps)
+
+
+def _receipt_step(call: str, tariff: Tariff, step: BilledStep) -> ReceiptStep:
+    checkpoint = side_of(tariff, step.kind).at(step.number)
+    after_s = checkpoint.after_s if checkpoint else 0
+    entry = "" if step.refusal else f"{call}/{ASKED[step.kind]}/{step.number}/0"
+    return ReceiptStep(step.kind, step.number, after_s, step.coins, entry, step.refusal or "")
 
 
 TARIFFS: Final = Entity(

@@ -219,10 +219,11 @@ class Call(State, CallSides):
 
     @property
     def over_at(self) -> datetime | None:
-        """When a clip is over, or the longest call."""
+        """When a clip is over, or the longest call; one under a tariff of short steps is over when its receipt is full."""
         if self.connected_at is None:
             return None
-        return later(self.connected_at, timedelta(seconds=self.clip_s or MAX_CALL_S))
+        longest_s = min(self.tariff.payer.longest_s, self.tariff.earner.longest_s) if self.tariff else MAX_CALL_S
+        return later(self.connected_at, timedelta(seconds=min(self.clip_s or MAX_CALL_S, longest_s)))
 
     @property
     def lost_at(self) -> datetime | None:
