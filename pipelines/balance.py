@@ -34,7 +34,7 @@ from schemas.balance import (
     Void,
     is_outside,
 )
-from schemas.log.base import MAX_BALANCE_COINS, AccountId, Message, Wake
+from schemas.log.base import MAX_BALANCE_COINS, AccountId, Message, Wake, in_calendar
 
 Decision = tuple[Account | None, Sequence[Message]]
 # Opening an account and waking it are never refused.
@@ -177,7 +177,7 @@ def _credit_leg(debit: EntryRecorded) -> tuple[Message, ...]:
 
 
 def _hold(account: Account, message: Hold) -> Decision:
-    hold = StandingHold(message.hold, message.to, message.coins, message.reason, message.expires_at, message.ref)
+    hold = StandingHold(message.hold, message.to, message.coins, message.reason, in_calendar(message.expires_at), message.ref)
     after, entry = _enter(
         account, message, message.account, EntryKind.HOLD, _why_held(hold), held_change_coins=message.coins,
         holds=(*account.holds, hold),

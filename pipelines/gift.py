@@ -79,7 +79,7 @@ def decide_gift(gift: Gift | None, message: GiftInbox) -> Decision:
             return _paid(gift, message)
         case AccountRefused():
             short = replace(gift, shortfall_coins=message.shortfall_coins)
-            return _refuse(short, message, message.ref, OF_ACCOUNT[message.refusal])
+            return _refuse(short, message, message.ref, OF_ACCOUNT.get(message.refusal, GiftRefusal.ACCOUNT_UNKNOWN))
 
 
 def _begin(message: SendGift) -> Decision:

@@ -59,6 +59,8 @@ OF_CALLER: Final = {
     LineRefusal.BLOCKED: CallRefusal.BLOCKED,
     LineRefusal.OFFLINE: CallRefusal.CALLER_OFFLINE,
     LineRefusal.BUSY: CallRefusal.CALLER_BUSY,
+    LineRefusal.WAITING: CallRefusal.CALLER_BUSY,
+    LineRefusal.NOT_WAITING: CallRefusal.CALLER_BUSY,
 }
 OF_CALLEE: Final = {
     LineRefusal.UNKNOWN: CallRefusal.CALLEE_UNKNOWN,
@@ -66,6 +68,8 @@ OF_CALLEE: Final = {
     LineRefusal.BLOCKED: CallRefusal.BLOCKED,
     LineRefusal.OFFLINE: CallRefusal.CALLEE_OFFLINE,
     LineRefusal.BUSY: CallRefusal.CALLEE_BUSY,
+    LineRefusal.WAITING: CallRefusal.CALLEE_BUSY,
+    LineRefusal.NOT_WAITING: CallRefusal.CALLEE_BUSY,
 }
 
 Decision = tuple[Call | None, Sequence[Message]]
@@ -160,7 +164,7 @@ def _answered(call: Call, message: Answer) -> Decision:
     match message:
         case LineSeized():
             who = "caller" if message.user == call.caller else "callee"
-            call = replace(call, seized=(*call.seized, message.user))
+            call = replace(call, seized=(*call.seized, message.user)) if len(call.seized) < 2 else call
         case LineRefused():
             caller = message.user == call.caller
             who = "caller" if caller else "callee"

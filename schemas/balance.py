@@ -12,6 +12,7 @@ from typing import Annotated, ClassVar, Final
 from msgspec import Meta
 
 from schemas.log.base import (
+    MAX_COINS,
     AccountId,
     By,
     Coins,
@@ -38,6 +39,7 @@ PARTY_PATTERN: Final = f"^({USER_ID}/(coins|earnings)|@[a-z][a-z0-9_.-]{{0,63}})
 
 # Serving checks the patterns; on the log only the lengths are checked, since a pattern costs more than the rest of a decode.
 Account_ = Annotated[AccountId, Meta(min_length=3, max_length=140, description="<owner>/coins or <owner>/earnings")]
+Moved = Annotated[int, Meta(ge=-MAX_COINS, le=MAX_COINS)]
 HoldName = Annotated[HoldId, Meta(min_length=1, max_length=160)]
 TransferName = Annotated[TransferId, Meta(min_length=1, max_length=128)]
 OptionalHold = Annotated[str, Meta(max_length=160)]
@@ -204,7 +206,7 @@ class EntryRecorded(Fact):
     kind: EntryKind
     balance_coins: int
     held_coins: int
-    coins: int = 0
+    coins: Moved = 0
     held_change_coins: int = 0
     counterparty: OptionalParty = ""
     reason: ReasonWord = ""

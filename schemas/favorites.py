@@ -40,8 +40,8 @@ NEXT_TOLD_AFTER: Final = timedelta(seconds=1)
 # A phone on a bad line comes online again and again; its followers are told once.
 TOLD_EVERY: Final = timedelta(minutes=10)
 
-PageNumber = Annotated[int, Meta(ge=0, le=PAGES)]
-PageKey = Annotated[str, Meta(min_length=3, max_length=140, description="<user>/<number>")]
+PageNumber = Annotated[int, Meta(ge=0, lt=PAGES)]
+PageKey = Annotated[str, Meta(max_length=140, pattern=r"[^/]/[0-9]{1,4}$", description="<user>/<number>")]
 
 
 class FavoriteRefusal(StrEnum):
@@ -98,6 +98,7 @@ class FavoriteAnswered(PeerFact):
 
     changes_state: ClassVar[bool] = False
     user: ListedUser
+    peer: ListedUser
     asked: MessageName
     refusal: FavoriteRefusal | None = None
 

@@ -133,8 +133,8 @@ class _OfGift(Fact):
 class GiftSent(_OfGift):
     """Paid and credited: both are shown it."""
 
-    price_coins: int
-    share_coins: int
+    price_coins: Coins
+    share_coins: Share
 
 
 class GiftRefused(_OfGift, Refused):

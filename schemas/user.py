@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta
 
-from schemas.log.base import By, Fact, Id, Message, OptionalId, Refused, State, Time, UserId, Wake, later
+from schemas.log.base import By, Fact, Id, Message, OptionalId, Refused, State, Time, UserId, Wake, in_calendar, later
 from schemas.log.entity import Entity, Flow, Shown
 
 # A user's id has at most 128 bytes and no character that JSON writes longer: up to 128 ASCII characters, as Firebase has them,
@@ -81,6 +81,7 @@ class UserFact(Fact):
 class PeerCommand(UserCommand):
     """A command that is about `user` and one other user, `peer`."""
 
+    user: ListedUser
     peer: ListedUser
 
 
@@ -265,7 +266,7 @@ class User(State):
         """When a session falls silent or a ban is over."""
         times = [session.silent_at for session in self.sessions]
         if self.ban and self.ban.until:
-            times.append(self.ban.until)
+            times.append(in_calendar(self.ban.until))
         return min(times) if times else None
 
 

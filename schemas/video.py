@@ -17,6 +17,8 @@ from schemas.user import Role, Short, User_
 from schemas.video_line import LineRefused, LineSeized, ViewerAdmitted
 
 MAX_CLIP_S: Final = 3 * 3600
+# No call is so long; what is added up stays a number.
+MAX_DURATION_S: Final = 10**9
 Url = Annotated[str, Meta(max_length=1024)]
 
 RING_TIMEOUT: Final = timedelta(seconds=30)
@@ -162,7 +164,7 @@ class CallEnded(_OfCall):
     reason: EndReason
     by: By = ""
     connected: bool = False
-    duration_s: float = 0.0
+    duration_s: Annotated[float, Meta(ge=0, le=MAX_DURATION_S)] = 0.0
     room: Short = ""
 
 

@@ -164,9 +164,14 @@ def later(at: datetime, span: timedelta) -> datetime:
     """The moment `span` behind `at`; where the calendar has ended by then, its last one. Times come from outside, too, and what
     is decided of them, or when a state wants to be woken, must not fail."""
     try:
-        return at + span
+        return in_calendar(at + span)
     except OverflowError:
         return LAST if span > timedelta() else FIRST
+
+
+def in_calendar(at: datetime) -> datetime:
+    """The moment, or the calendar's last or first one, where there is no such moment in UTC."""
+    return FIRST if at < FIRST else min(at, LAST)
 
 
 def moment_of(second: float) -> datetime:
