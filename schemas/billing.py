@@ -34,6 +34,12 @@ from schemas.log.entity import Entity, Flow, Hears, Shown
 from schemas.user import Role, Short, User_
 
 CallId = Annotated[str, Meta(min_length=1, max_length=128)]
+# What a receipt repeats in each of its steps; paths have such ids, and so do matches.
+PlainCall = Annotated[str, Meta(max_length=65, pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
+# The ledger's entry of a step: the call, a word, a number or two.
+EntryId = Annotated[str, Meta(max_length=MAX_MESSAGE_ID_LENGTH, extra={"max_bytes": 100})]
+# A member of Refusal, or empty.
+RefusalWord = Annotated[str, Meta(max_length=32, extra={"max_bytes": 34})]
 # What tariff rules look at; a payer with more tags that a rule names than this shows the first.
 MAX_CALL_TAGS: Final = 32
 CallTags = Annotated[tuple[Short, ...], Meta(max_length=MAX_CALL_TAGS)]
@@ -191,6 +197,7 @@ SHIPPED: Final = (
 class OpenBill(Message, CallName):
     """A call is about to ring: hold the payer's first checkpoint."""
 
+    call: PlainCall
     traits: Traits
     payer: User_
     earner: User_
@@ -256,8 +263,8 @@ class ReceiptStep(State):
     number: int
     after_s: int
     coins: int
-    entry: Annotated[str, Meta(max_length=MAX_MESSAGE_ID_LENGTH)] = ""
-    refusal: Short = ""
+    entry: EntryId = ""
+    refusal: RefusalWord = ""
 
 
 # The word in the id of what the ledger is asked, by the line of the receipt that its answer becomes.

@@ -131,7 +131,7 @@ class Cohort(State):
 
     cohort: Name
     tag: Name
-    rule: Rule
+    rule: Annotated[Rule, Meta(extra={"max_bytes": MAX_BOOK_BYTES})]
     name: Short = ""
 
 

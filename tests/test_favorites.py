@@ -218,6 +218,8 @@ def test_a_favourite_that_comes_online_is_on_the_feed_and_a_block_ends_it(bob, n
 
 
 def test_favourites_that_cannot_be(bob):
+    for user in ("\U0001f600" * 33, "x" * 129, "a%22b"):
+        assert bob.api.put(f"/v1/favorites/{user}").json()["code"] == "invalid_request"
     assert bob.api.put("/v1/favorites/nobody").json()["code"] == "user_unknown"
     assert bob.api.put(f"/v1/favorites/{bob.user}").json()["code"] == "same_user"
     assert bob.api.delete("/v1/favorites/nobody").json()["code"] == "not_favorite"

@@ -17,7 +17,7 @@ from schemas.interaction import pair_of
 from schemas.log.base import FIRST, LAST, Id, Key, State, Wake, later, moment_of
 from schemas.log.codec import decoder_of, encode, state_decoder
 from schemas.log.entity import MAX_KEY_BYTES
-from schemas.log.sizes import LARGEST, worst_size
+from schemas.log.sizes import LARGEST, LARGEST_MESSAGE, worst_size
 from schemas.log.topics import ENTITIES, hears, inbox_keys
 from schemas.postback import Provider, postback_id
 from schemas.user import MAX_USER_ID_BYTES, USER_ID_PATTERN, ListedUser
@@ -32,6 +32,14 @@ def test_every_state_has_a_worst_size(entity):
     size = worst_size(entity.state)
     assert not size.unbounded, "\n".join(size.unbounded)
     assert size.bytes <= LARGEST, f"the state of {entity.name} may have {size.bytes:,} bytes: shorten its lists or its texts"
+
+
+@pytest.mark.parametrize("entity", ENTITIES, ids=NAMES)
+def test_every_message_fits_into_a_record(entity):
+    for type_ in (*hears(entity), *entity.facts):
+        size = worst_size(type_)
+        assert not size.unbounded, "\n".join(size.unbounded)
+        assert size.bytes <= LARGEST_MESSAGE, f"{type_.__name__} may have {size.bytes:,} bytes, which no broker takes"
 
 
 @pytest.mark.parametrize("entity", ENTITIES, ids=NAMES)

@@ -12,12 +12,14 @@ from typing import Any, Final, NamedTuple
 
 from msgspec import inspect
 
-from schemas.log.base import State
+from schemas.log.base import Message, State
 
 # The aim for every state, and what none exceeds. A record of the log has at most a million bytes, and each change of a state
 # writes all of it.
 AIM: Final = 64 * 1024
 LARGEST: Final = 256 * 1024
+# What a broker takes of one record, by default, less the key and what frames it.
+LARGEST_MESSAGE: Final = 1_000_000
 
 # "\u0000", the longest that JSON writes one character.
 CHARACTER: Final = 6
@@ -33,8 +35,8 @@ class Size(NamedTuple):
     unbounded: tuple[str, ...] = ()
 
 
-def worst_size(state: type[State]) -> Size:
-    """The largest that a state can become, as JSON."""
+def worst_size(state: type[State | Message]) -> Size:
+    """The largest that a state can become, or a message, as JSON."""
     return _struct(inspect.type_info(state), state.__name__, ())
 
 
