@@ -37,10 +37,11 @@ from schemas.ads import (
 )
 from schemas.balance import EntryRecorded, owner_of
 from schemas.gift import GiftSent
-from schemas.log.base import Message, UserId, Wake, derive, reply, same_fields
+from schemas.log.base import MAX_ID_LENGTH, Message, UserId, Wake, derive, later, reply, same_fields
 from schemas.outbox import EffectKind, OweEffect
 from schemas.postback import (
     MAX_PENDING,
+    MAX_WAITS,
     TAKEN_FOR,
     Consent,
     Conversion,
@@ -216,7 +217,7 @@ def _tracking(user: Attribution, message: PutTracking) -> Decision:
 def _bought(user: Attribution, entry: EntryRecorded, rules: PostbackBook) -> Decision:
     kinds = _kinds(user.purchases, ConversionKind.PURCHASE, ConversionKind.FIRST_PURCHASE)
     after = replace(user, purchases=user.purchases + 1)
-    deed = Deed(owner_of(entry.account), kinds, entry.transfer or entry.id, entry.coins)
+    deed = Deed(owner_of(entry.account), kinds, entry.transfer or entry.id[-MAX_ID_LENGTH:], entry.coins)
     return _converted(after, entry, rules, deed)
 
 
@@ -250,7 +251,7 @@ def _converted(
         if rule.conversion in deed.kinds:
             events.setdefault((rule.provider, rule.event), rule)
     if events:
-        conversion = Conversion(deed.ref, message.at, deed.coins, tuple(events.values()))
+        conversion = Conversion(deed.ref, message.at, deed.coins, tuple(events.values())[:MAX_WAITS])
         user = replace(user, pending=(*user.pending, conversion))
     return _settle(user, message, deed.user, [*before, *facts])
 
@@ -258,15 +259,19 @@ def _converted(
 def _settle(user: Attribution, message: Message, name: UserId, messages: list[Message]) -> Decision:
     """Postbacks that lack nothing any more are owed; those that waited too long, or are too many, are given up. What becomes of
     them is put behind `messages`."""
-    if not user.pending or user.signed_up_at is None:
+    if not user.pending:
         return user, messages
+    if user.signed_up_at is None:  # nothing is told before the sign-up
+        gone = [(rule, one) for one in user.pending[:-MAX_PENDING] for rule in one.waits]
+        forgone = [_forgo(rule, one, lacks(user, rule) or Forgone.TOO_LATE, message, name) for rule, one in gone]
+        return (replace(user, pending=user.pending[-MAX_PENDING:]) if gone else user), [*messages, *forgone]
     pending: list[Conversion] = []
     for number, conversion in enumerate(user.pending):
         waited_enough = message.at >= conversion.until or len(user.pending) - number > MAX_PENDING
         waits: list[PostbackRule] = []
         for rule in conversion.waits:
             lacking = lacks(user, rule)
-            too_late = message.at >= conversion.at + TAKEN_FOR[rule.provider]
+            too_late = message.at >= later(conversion.at, TAKEN_FOR[rule.provider])
             if lacking is None and not too_late:
                 messages.append(_owe(user, rule, conversion, message, name))
             elif waited_enough or too_late:
@@ -296,7 +301,7 @@ def _owe(user: Attribution, rule: PostbackRule, conversion: Conversion, message:
         kind=EffectKind.POSTBACK,
         provider=rule.provider,
         subject=name,
-        expires_at=conversion.at + TAKEN_FOR[rule.provider],
+        expires_at=later(conversion.at, TAKEN_FOR[rule.provider]),
         postback=_postback(user, rule, conversion, name),
     )
 

@@ -12,9 +12,10 @@ Refusals, in order of precedence: see `schemas.balance.Refusal`.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from schemas.balance import (
+    MAX_HOLDS,
     Account,
     AccountInbox,
     AccountRefused,
@@ -33,10 +34,7 @@ from schemas.balance import (
     Void,
     is_outside,
 )
-from schemas.log.base import MAX_BALANCE_COINS, AccountId, Message, Wake
-
-# A call holds one checkpoint ahead and a gift holds nothing: a few would do; 64 keeps a state below 16 KB whatever happens.
-MAX_HOLDS: Final = 64
+from schemas.log.base import MAX_BALANCE_COINS, AccountId, Message, Wake, in_calendar
 
 Decision = tuple[Account | None, Sequence[Message]]
 # Opening an account and waking it are never refused.
@@ -179,7 +177,7 @@ def _credit_leg(debit: EntryRecorded) -> tuple[Message, ...]:
 
 
 def _hold(account: Account, message: Hold) -> Decision:
-    hold = StandingHold(message.hold, message.to, message.coins, message.reason, message.expires_at, message.ref)
+    hold = StandingHold(message.hold, message.to, message.coins, message.reason, in_calendar(message.expires_at), message.ref)
     after, entry = _enter(
         account, message, message.account, EntryKind.HOLD, _why_held(hold), held_change_coins=message.coins,
         holds=(*account.holds, hold),

@@ -14,13 +14,15 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from schemas.balance import AccountRefused, Credit, EntryKind, EntryRecorded, Hold, Post, Reason, Transfer, Void
+from schemas.balance import AccountRefused, Credit, EntryKind, EntryRecorded, Hold, Post, Reason, Refusal, Transfer, Void
 from schemas.balance import coins_account as coins
 from schemas.balance import earnings_account as earnings
 from schemas.billing import (
+    ASKED,
     CALLS,
     Bill,
     BillClosed,
+    BilledStep,
     BillInbox,
     BillOpened,
     BillRefused,
@@ -29,12 +31,12 @@ from schemas.billing import (
     EndBill,
     HoldStatus,
     OpenBill,
-    ReceiptStep,
     StartBill,
     StepKind,
+    receipt,
 )
-from schemas.billing_rating import Checkpoint, Side
-from schemas.log.base import REMEMBERED_FOR, HoldId, Message, MessageId, Reply, Wake, reply
+from schemas.billing_rating import MAX_STEPS, Checkpoint, Side
+from schemas.log.base import REMEMBERED_FOR, HoldId, Message, MessageId, Reply, Wake, later, reply
 from schemas.video import EndCall, EndReason
 
 # A hold outlives the longest outage after which a call is still billed; the bill itself frees it long before.
@@ -43,12 +45,7 @@ HOLD_LIVES: Final = timedelta(hours=12)
 RETRY_EVERY: Final = timedelta(seconds=10)
 LAST_TRY: Final = timedelta(seconds=2)
 # The line of the receipt that an answer of the ledger becomes, by the word in the id of what was asked.
-STEPS: Final = {
-    "post": StepKind.PAID,
-    "earn": StepKind.EARNED,
-    "refund": StepKind.REFUNDED,
-    "reclaim": StepKind.RECLAIMED,
-}
+STEPS: Final = {word: kind for kind, word in ASKED.items()}
 
 Decision = tuple[Bill | None, Sequence[Message]]
 
@@ -107,7 +104,7 @@ class Work:
     @property
     def next(self) -> Checkpoint | None:
         """The payer's next checkpoint."""
-        return self.bill.tariff.payer.at(self.bill.paid)
+        return self.bill.tariff.payer.at(self.bill.paid) if self.bill.paid < MAX_STEPS else None
 
     def hold(self) -> None:
         """Ask the ledger to hold the next checkpoint; a free one needs no coins."""
@@ -123,7 +120,7 @@ class Work:
                 hold=HoldId(f"{self.call}/{bill.paid}"),
                 to=CALLS,
                 coins=checkpoint.coins,
-                expires_at=max(at, bill.due_at(bill.tariff.payer, bill.paid) or at) + HOLD_LIVES,
+                expires_at=later(max(at, bill.due_at(bill.tariff.payer, bill.paid) or at), HOLD_LIVES),
             )
         )
         self.bill = replace(self.bill, hold=HoldStatus.ASKED, tries=bill.tries + 1, retry_at=None)
@@ -171,7 +168,7 @@ class Work:
             if self.bill.connected_at is None and self.bill.ended_at is None:
                 self.opened()
         elif what in STEPS:
-            self._step(STEPS[what], number, abs(entry.coins), entry.id)
+            self._step(STEPS[what], number, abs(entry.coins))
             if what == "post":
                 self._stepped(number, entry)
 
@@ -181,12 +178,12 @@ class Work:
         if what == "hold":
             self._hold_refused(refusal)
         elif what in STEPS:
-            self._step(STEPS[what], number, 0, "", refusal.refusal)
+            self._step(STEPS[what], number, 0, refusal.refusal)
 
     def _asked(self, cause: str) -> tuple[str, int]:
         """What an answer answers: "hold" and the checkpoint's number; nothing: it is not for this bill."""
         parts = cause.removeprefix(f"{self.call}/").split("/")
-        if not cause.startswith(f"{self.call}/") or len(parts) < 2:
+        if not cause.startswith(f"{self.call}/") or len(parts) < 2 or not self.bill.open_answers:
             return "", 0
         self.bill = replace(self.bill, open_answers=self.bill.open_answers - 1)
         return parts[0], int(parts[1])
@@ -201,14 +198,14 @@ class Work:
                     shortfall_coins=refusal.shortfall_coins,
                 )  # fmt: skip
                 self.messages.append(refused)
-            self.bill = replace(bill, closed=True, forget_at=refusal.at + REMEMBERED_FOR)
+            self.bill = replace(bill, closed=True, forget_at=later(refusal.at, REMEMBERED_FOR))
             return
         if bill.ended_at is not None:
             return
         cut_at = self._begins_at(bill.tariff.payer, bill.paid)
         left = cut_at - refusal.at
         if left > LAST_TRY:
-            self.bill = replace(bill, retry_at=min(refusal.at + RETRY_EVERY, cut_at - LAST_TRY))
+            self.bill = replace(bill, retry_at=min(later(refusal.at, RETRY_EVERY), later(cut_at, -LAST_TRY)))
         if bill.tries == 1:
             low = CreditLow(
                 **self._reply(), call=self.call, payer=bill.payer, earner=bill.earner, cut_at=cut_at,
@@ -216,18 +213,16 @@ class Work:
             )  # fmt: skip
             self.messages.append(low)
 
-    def _step(self, kind: StepKind, number: int, moved: int, entry: str, refusal: str = "") -> None:
-        side = self.bill.tariff.payer if kind in (StepKind.PAID, StepKind.REFUNDED) else self.bill.tariff.earner
-        checkpoint = side.at(number)
-        assert checkpoint is not None
-        step = ReceiptStep(kind, number, checkpoint.after_s, moved, entry, refusal)
-        self.bill = replace(self.bill, steps=(*self.bill.steps, step))
+    def _step(self, kind: StepKind, number: int, moved: int, refusal: Refusal | None = None) -> None:
+        self.bill = replace(self.bill, steps=(*self.bill.steps, BilledStep(kind, number, moved, refusal)))
 
     def _stepped(self, number: int, entry: EntryRecorded) -> None:
         """Tell both how far they are and how long the coins last."""
         bill = self.bill
         assert bill.connected_at is not None
-        after_s = bill.steps[-1].after_s
+        paid = bill.tariff.payer.at(number)
+        assert paid is not None
+        after_s = paid.after_s
         available = entry.balance_coins - entry.held_coins
         if bill.hold in (HoldStatus.ASKED, HoldStatus.STANDING) and self.next is not None and bill.paid > number + 1:
             available = 0  # a late answer: newer ones follow
@@ -305,8 +300,8 @@ class Work:
     def _settle(self, ended_at: datetime) -> None:
         """The call is over: bring both sides to the checkpoints that its length has passed, then close."""
         length = ended_at - self.bill.connected_at if self.bill.connected_at else None
-        payable = self.bill.tariff.payer.count(length) if length is not None else 0
-        earnable = self.bill.tariff.earner.count(length) if length is not None else 0
+        payable = min(MAX_STEPS, self.bill.tariff.payer.count(length)) if length is not None else 0
+        earnable = min(MAX_STEPS, self.bill.tariff.earner.count(length)) if length is not None else 0
         if self.bill.paid > payable and self.bill.hold is not HoldStatus.ASKED:
             self._give_back(payable, ended_at)
         if self.bill.earned > earnable:
@@ -371,9 +366,9 @@ class Work:
             duration_s=length.total_seconds(),
             paid_coins=sums[StepKind.PAID] - sums[StepKind.REFUNDED],
             earned_coins=sums[StepKind.EARNED] - sums[StepKind.RECLAIMED],
-            steps=bill.steps,
+            steps=receipt(self.call, bill),
             connected_at=bill.connected_at,
         )
         self.messages.append(closed)
         last = max(self.message.at, bill.ended_at or bill.connected_at or self.message.at)
-        self.bill = replace(bill, closed=True, forget_at=last + REMEMBERED_FOR)
+        self.bill = replace(bill, closed=True, forget_at=later(last, REMEMBERED_FOR))

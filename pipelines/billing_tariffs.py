@@ -11,6 +11,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from schemas.billing import (
+    MAX_BOOK_BYTES,
+    MAX_DETAIL,
     MAX_TARIFFS,
     MAX_VERSIONS,
     SHIPPED,
@@ -26,7 +28,8 @@ from schemas.billing import (
     TariffsInbox,
 )
 from schemas.billing_rating import problems_of
-from schemas.log.base import Message, Wake, reply
+from schemas.log.base import Message, Wake, later, reply
+from schemas.log.codec import encode
 
 # A clock that is a little off must not refuse "now".
 PAST: Final = timedelta(seconds=60)
@@ -74,15 +77,19 @@ def _publish(book: TariffBook, message: PublishTariff) -> Decision:
     refusal = refusal_of(book, message)
     if refusal is not None:
         why, detail = refusal
-        return book, (TariffRefused(**reply(message), book=message.book, refusal=why, detail=detail),)
+        return book, (TariffRefused(**reply(message), book=message.book, refusal=why, detail=detail[:MAX_DETAIL]),)
     number = max((tariff.version for tariff in versions), default=0) + 1
     tariff = Tariff(
         message.tariff, number, message.rule, message.payer, message.earner, max(effective_from, message.at), message.name
     )  # fmt: skip
     now = in_force(versions, message.at)
     kept = [t for t in versions if t is now or t.effective_from > message.at][-(MAX_VERSIONS - 1) :]
+    after = TariffBook({**book.versions, message.tariff: (*kept, tariff)})
+    if len(encode(after)) > MAX_BOOK_BYTES:
+        full = "the book of tariffs is full; publish fewer checkpoints, or fewer versions ahead of their time"
+        return book, (TariffRefused(**reply(message), book=message.book, refusal=TariffRefusal.TOO_MANY_TARIFFS, detail=full),)
     published = TariffPublished(**reply(message), book=message.book, tariff=tariff, by=message.by)
-    return TariffBook({**book.versions, message.tariff: (*kept, tariff)}), (published,)
+    return after, (published,)
 
 
 def refusal_of(book: TariffBook, message: PublishTariff) -> tuple[TariffRefusal, str] | None:
@@ -90,7 +97,7 @@ def refusal_of(book: TariffBook, message: PublishTariff) -> tuple[TariffRefusal,
     problems = [*problems_of(message.payer, "payer"), *problems_of(message.earner, "earner")]
     if problems:
         return TariffRefusal.INVALID_TARIFF, "; ".join(problems)
-    if message.effective_from and message.effective_from < message.at - PAST:
+    if message.effective_from and message.effective_from < later(message.at, -PAST):
         return TariffRefusal.EFFECTIVE_IN_PAST, "effective_from lies in the past; calls that were billed stay billed"
     if message.tariff not in book.versions and len(book.versions) >= MAX_TARIFFS:
         return TariffRefusal.TOO_MANY_TARIFFS, f"there are {MAX_TARIFFS} tariffs already"

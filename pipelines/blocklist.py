@@ -1,20 +1,21 @@
 """Blocks, keyed by the blocker; records, keyed by the blocked; the rulebook, one entity.
 
-A block bars both lines at once, whoever of the two has blocked, and is counted on the record of the blocked: there the rules
-that came with it are looked at, and a penalty or a ban follows, which waits for a review by a person.
-Laws: two people are barred from each other exactly while one of them blocks the other; a rule fires once a window for a user;
+A block bars the peer from the blocker's own line and favourites, parts the two, and is counted on the record of the blocked:
+there the rules that came with it are looked at, and a penalty or a ban follows, which waits for a review by a person.
+Laws: a line and favourites bar exactly those whom their user blocks; a rule fires once a window for a user;
 what a review takes back is what was taken. Refusals: `same_user`, `too_many_blocks`, `not_blocked`, `review_unknown`.
 """
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Final
 
 from msgspec.structs import replace
 
 from schemas.balance import Credit, EntryKind, EntryRecorded, Reason, Transfer, earnings_account
 from schemas.blocklist import (
-    MAX_BLOCKS,
+    MAX_CASES,
+    MAX_COUNTED,
+    MAX_NAMED,
     PENALTIES,
     BlockReason,
     BlockRefusal,
@@ -42,13 +43,9 @@ from schemas.blocklist import (
     UserUnblocked,
 )
 from schemas.favorites import BarFavorite, UnbarFavorite
-from schemas.log.base import AccountId, Message, Wake, derive, reply, same_fields
-from schemas.user import Ban, Unban, UserSignedUp
-from schemas.video_line import Bar, Unbar
-
-# The newest so many blocks are looked at: a rule asks for a thousand at most.
-MAX_COUNTED: Final = 1_000
-MAX_CASES: Final = 200
+from schemas.log.base import AccountId, Message, Wake, derive, later, reply, same_fields
+from schemas.user import MAX_BLOCKS, Ban, Unban, UserSignedUp
+from schemas.video_line import Bar, PartFrom, Unbar
 
 
 def decide_blocks(blocks: Blocks | None, message: BlocksInbox) -> tuple[Blocks | None, Sequence[Message]]:
@@ -62,19 +59,19 @@ def decide_blocks(blocks: Blocks | None, message: BlocksInbox) -> tuple[Blocks |
     if isinstance(message, UnblockUser):
         unblocked = UserUnblocked(**reply(message), user=message.user, peer=message.peer)
         rest = {peer: reason for peer, reason in peers.items() if peer != message.peer}
-        return Blocks(rest) if rest else None, (unblocked, *_to_both(message, Unbar, UnbarFavorite))
+        return Blocks(rest) if rest else None, (unblocked, *_to_own(message, Unbar, UnbarFavorite))
     blocked = UserBlocked(**reply(message), **same_fields(message, UserBlocked))
     if peers.get(message.peer) is message.reason:
         return blocks, (blocked,)
-    bars = _to_both(message, Bar, BarFavorite) if message.peer not in peers else ()
+    part = PartFrom(**derive(message, f"PartFrom/{message.peer}"), user=message.peer, peer=message.user)
+    bars = (*_to_own(message, Bar, BarFavorite), part) if message.peer not in peers else ()
     count = CountBlock(**derive(message, 3), user=message.peer, by=message.user, reason=message.reason, rules=message.rules)
     return Blocks({**peers, message.peer: message.reason}), (blocked, *bars, count)
 
 
-def _to_both(message: BlockUser | UnblockUser, *kinds: type[Bar | Unbar | BarFavorite | UnbarFavorite]) -> Sequence[Message]:
-    """The same command to both sides: to their lines and to their favourites."""
-    both = ((message.user, message.peer), (message.peer, message.user))
-    return [kind(**derive(message, f"{kind.__name__}/{user}"), user=user, peer=peer) for kind in kinds for user, peer in both]
+def _to_own(message: BlockUser | UnblockUser, *kinds: type[Bar | Unbar | BarFavorite | UnbarFavorite]) -> Sequence[Message]:
+    """To the blocker's own line and favourites."""
+    return [kind(**derive(message, f"{kind.__name__}/{message.user}"), user=message.user, peer=message.peer) for kind in kinds]
 
 
 def refusal_of(peers: Mapping[str, BlockReason], message: BlockUser | UnblockUser) -> BlockRefusal | None:
@@ -110,26 +107,47 @@ def decide_record(record: Record | None, message: RecordInbox) -> tuple[Record |
 
 
 def _count(record: Record, message: CountBlock) -> tuple[Record, Sequence[Message]]:
-    others = [c for c in record.counted if (c.by, c.reason) != (message.by, message.reason)]
-    record = replace(record, counted=(*others, Counted(message.by, message.reason, message.at))[-MAX_COUNTED:])
+    record = replace(record, counted=_counted(record.counted, Counted(message.by, message.reason, message.at)))
     messages: list[Message] = []
     for rule in message.rules:
         if (by := _fires(record, rule, message)) is not None:
-            case = Case(f"{rule.rule}-{len(record.cases) + 1}", rule, message.at, by)
-            record = replace(record, cases=(*record.cases, case)[-MAX_CASES:])
+            number = max(record.drawn, len(record.cases)) + 1
+            case = Case(f"{rule.rule}-{number}", rule, message.at, by[-MAX_NAMED:])
+            record = replace(record, cases=_remembered((*record.cases, case)), drawn=number)
             messages += _draw(case, message, len(messages))
     return record, messages
 
 
+def _counted(before: Sequence[Counted], block: Counted) -> tuple[Counted, ...]:
+    """The newest block of each person for each reason. The newest MAX_COUNTED of a reason count: blocks for another one do not
+    push them out."""
+    others = [one for one in before if (one.by, one.reason) != (block.by, block.reason)]
+    same = [one for one in others if one.reason is block.reason]
+    if len(same) >= MAX_COUNTED:
+        others.remove(same[0])
+    return (*others, block)
+
+
+def _remembered(cases: tuple[Case, ...]) -> tuple[Case, ...]:
+    """The cases that there is room for. The first to go is one that a person has looked at, then the oldest; the newest case of
+    each rule stays as long as it can, since it keeps its rule from firing again."""
+    if len(cases) <= MAX_CASES:
+        return cases
+    newest = {case.rule.rule: case for case in cases}
+    older = [case for case in cases if newest[case.rule.rule] is not case] or cases[:1]
+    gone = next((case for case in older if case.upheld is not None), older[0])
+    return tuple(case for case in cases if case is not gone)
+
+
 def _fires(record: Record, rule: BlockRule, message: CountBlock) -> tuple[str, ...] | None:
     """The people whose blocks make a rule fire; None: it does not."""
-    since = message.at - timedelta(seconds=rule.window_s)
+    since = later(message.at, timedelta(seconds=-rule.window_s))
     if rule.reason is not message.reason or rule.role not in (None, record.role):
         return None
     if any(case.rule.rule == rule.rule and case.at > since for case in record.cases):
         return None
     by = tuple(c.by for c in record.counted if c.reason is rule.reason and c.at > since)
-    return by if len(by) >= rule.blocks else None
+    return by if len(by) >= min(rule.blocks, MAX_COUNTED) else None
 
 
 def _draw(case: Case, message: CountBlock, first: int) -> tuple[Message, Message]:
@@ -140,7 +158,7 @@ def _draw(case: Case, message: CountBlock, first: int) -> tuple[Message, Message
             **derive(message, first + 1), account=earnings_account(message.user), to=AccountId(PENALTIES), coins=rule.coins,
             reason=Reason.PENALTY, ref=case.case,
         )  # fmt: skip
-    until = message.at + timedelta(seconds=rule.ban_s) if rule.ban_s else None
+    until = later(message.at, timedelta(seconds=rule.ban_s)) if rule.ban_s else None
     reason, by = f"blocks:{rule.reason}", f"rule:{rule.rule}"
     return drawn, Ban(**derive(message, first + 1), user=message.user, reason=reason, by=by, until=until)
 

@@ -1,21 +1,31 @@
-"""Favourites: `favorites`, keyed by the user who likes, and `followers`, keyed by the user who is liked.
+"""Favourites: `favorites`, keyed by the user who likes, `followers`, keyed by the user who is liked, and its pages.
 
-State: `schemas.favorites`. Laws: whoever is a favourite is followed, and nobody else is (up to MAX_FOLLOWERS); between two of
-whom one has blocked the other there is no favourite, in either direction; followers are told of a coming once in TOLD_EVERY.
+State: `schemas.favorites`. Who wants to like somebody asks the other's favourites first, since only they know whom the other
+has blocked; their answer, and that a later block takes the favourite away, come in the order in which they were decided there.
+Laws: whoever is a favourite is followed, and nobody else is; between two of whom one has blocked the other there is no
+favourite, in either direction; followers are told of a coming once in TOLD_EVERY, TOLD_AT_ONCE of them a second.
 Refusals: `schemas.favorites.FavoriteRefusal`, in order of precedence.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from msgspec.structs import replace
 
 from schemas.favorites import (
     MAX_FAVORITES,
-    MAX_FOLLOWERS,
+    MAX_ON_PAGE,
+    NEXT_TOLD_AFTER,
+    TOLD_AT_ONCE,
     TOLD_EVERY,
     AddFavorite,
+    AskFavorite,
     BarFavorite,
+    CountFollowers,
+    DropFavorite,
+    DropFollower,
     FavoriteAdded,
+    FavoriteAnswered,
     FavoriteCameOnline,
     FavoriteRefusal,
     FavoriteRefused,
@@ -23,14 +33,21 @@ from schemas.favorites import (
     Favorites,
     FavoritesInbox,
     Follow,
+    FollowerPage,
+    FollowerPageInbox,
     Followers,
     FollowersInbox,
+    KeepFollower,
     RemoveFavorite,
+    TellFollowers,
     UnbarFavorite,
     Unfollow,
+    page_key,
+    page_of,
+    pages_from,
 )
-from schemas.log.base import Message, UserId, Wake, derive, reply
-from schemas.user import CameOnline
+from schemas.log.base import Message, UserId, Wake, derive, later, reply
+from schemas.user import MAX_BLOCKS, CameOnline
 
 Decision = tuple[Favorites | None, Sequence[Message]]
 
@@ -42,23 +59,24 @@ def decide_favorites(favorites: Favorites | None, message: FavoritesInbox) -> De
         case Wake():
             return favorites, ()
         case BarFavorite():
-            barred = replace(state, barred=(*state.barred, message.peer))
-            return _remove(barred, message) if message.peer in state.peers else (barred, ())
+            return _bar(state, message)
         case UnbarFavorite():
-            rest = list(state.barred)
-            if message.peer in rest:
-                rest.remove(message.peer)
-            return replace(state, barred=tuple(rest)), ()
+            return replace(state, barred=tuple(peer for peer in state.barred if peer != message.peer)), ()
+        case DropFavorite():
+            return _remove(state, message) if message.peer in state.peers else (favorites, ())
+        case AskFavorite():
+            return favorites, (_answer(state, message),)
+        case FavoriteAnswered():
+            after, messages = _answered(state, message)
+            return (favorites if after is state else after), messages
     refusal = refusal_of(state, message)
     if refusal is not None:
         return favorites, (FavoriteRefused(**reply(message), user=message.user, peer=message.peer, refusal=refusal),)
     if isinstance(message, RemoveFavorite):
         return _remove(state, message)
-    added = FavoriteAdded(**reply(message), user=message.user, peer=message.peer)
     if message.peer in state.peers:
-        return favorites, (added,)
-    follow = Follow(**derive(message, 1), user=message.peer, follower=message.user)
-    return replace(state, peers={**state.peers, message.peer: message.at}), (added, follow)
+        return favorites, (FavoriteAdded(**reply(message), user=message.user, peer=message.peer),)
+    return favorites, (AskFavorite(**derive(message, 1), user=message.peer, peer=message.user, asked=message.id),)
 
 
 def refusal_of(favorites: Favorites, message: AddFavorite | RemoveFavorite) -> FavoriteRefusal | None:
@@ -67,13 +85,46 @@ def refusal_of(favorites: Favorites, message: AddFavorite | RemoveFavorite) -> F
         return FavoriteRefusal.SAME_USER
     if isinstance(message, RemoveFavorite):
         return None if message.peer in favorites.peers else FavoriteRefusal.NOT_FAVORITE
-    if message.peer in favorites.barred:
+    return _barrier(favorites, message.peer)
+
+
+def _barrier(favorites: Favorites, peer: str) -> FavoriteRefusal | None:
+    """What stands, on this user's side, against liking `peer`."""
+    if peer in favorites.barred:
         return FavoriteRefusal.BLOCKED
-    full = len(favorites.peers) >= MAX_FAVORITES and message.peer not in favorites.peers
+    full = len(favorites.peers) >= MAX_FAVORITES and peer not in favorites.peers
     return FavoriteRefusal.TOO_MANY_FAVORITES if full else None
 
 
-def _remove(favorites: Favorites, message: RemoveFavorite | BarFavorite) -> Decision:
+def _answer(favorites: Favorites, message: AskFavorite) -> FavoriteAnswered:
+    refusal = FavoriteRefusal.BLOCKED if message.peer in favorites.barred else None
+    return FavoriteAnswered(
+        **reply(message), user=message.user, peer=message.peer, asked=message.asked, refusal=refusal
+    )  # fmt: skip
+
+
+def _answered(favorites: Favorites, message: FavoriteAnswered) -> Decision:
+    """The one who is to be liked (`message.user`) has answered; meanwhile this user's own side may have changed."""
+    user, peer = message.peer, message.user
+    refusal = message.refusal or _barrier(favorites, peer)
+    if refusal is not None:
+        return favorites, (FavoriteRefused(**reply(message, to=message.asked), user=user, peer=peer, refusal=refusal),)
+    added = FavoriteAdded(**reply(message, to=message.asked), user=user, peer=peer)
+    if peer in favorites.peers:
+        return favorites, (added,)
+    follow = Follow(**derive(message, 1), user=peer, follower=user)
+    return replace(favorites, peers={**favorites.peers, peer: message.at}), (added, follow)
+
+
+def _bar(favorites: Favorites, message: BarFavorite) -> Decision:
+    others = tuple(peer for peer in favorites.barred if peer != message.peer)
+    barred = replace(favorites, barred=(*others, message.peer)[-MAX_BLOCKS:])
+    drop = DropFavorite(**derive(message, 2), user=message.peer, peer=message.user)
+    after, messages = _remove(barred, message) if message.peer in favorites.peers else (barred, ())
+    return after, (*messages, drop)
+
+
+def _remove(favorites: Favorites, message: RemoveFavorite | BarFavorite | DropFavorite) -> Decision:
     rest = {peer: at for peer, at in favorites.peers.items() if peer != message.peer}
     removed = FavoriteRemoved(**reply(message), user=message.user, peer=message.peer)
     unfollow = Unfollow(**derive(message, 1), user=message.peer, follower=message.user)
@@ -87,18 +138,70 @@ def decide_followers(followers: Followers | None, message: FollowersInbox) -> tu
     """Decide one message of a user's followers."""
     state = followers or Followers()
     match message:
-        case Follow() if message.follower not in state.users and len(state.users) < MAX_FOLLOWERS:
-            return replace(state, users=(*state.users, UserId(message.follower))), ()
-        case Unfollow() if message.follower in state.users:
-            rest = tuple(user for user in state.users if user != message.follower)
-            return (replace(state, users=rest) if rest else None), ()
-        case CameOnline() if state.users and (state.told_at is None or state.told_at + TOLD_EVERY <= message.at):
-            return replace(state, told_at=message.at), _tell(state, message)
+        case Follow() | Unfollow():
+            kind, page = KeepFollower if isinstance(message, Follow) else DropFollower, page_of(message.follower)
+            return followers, (kind(**derive(message, 0), page=page_key(message.user, page), follower=message.follower),)
+        case CountFollowers():
+            return _count(state, message), ()
+        case CameOnline() if state.count and (state.told_at is None or later(state.told_at, TOLD_EVERY) <= message.at):
+            return _tell(replace(state, told_at=message.at, next_page=0), message, message.user)
+        case Wake() if state.next_at is not None and state.next_at <= message.at:
+            return _tell(state, message, UserId(message.key))
     return followers, ()
 
 
-def _tell(followers: Followers, message: CameOnline) -> list[FavoriteCameOnline]:
-    return [
-        FavoriteCameOnline(**reply(message, f"to/{number}"), user=UserId(message.user), follower=follower)
-        for number, follower in enumerate(followers.users)
-    ]
+def _count(followers: Followers, message: CountFollowers) -> Followers | None:
+    bit, pages = 1 << message.page, int(followers.pages or "0", 16)
+    pages = pages | bit if message.left else pages & ~bit
+    count = max(0, followers.count + message.change)
+    return replace(followers, count=count, pages=f"{pages:x}" if pages else "") if count else None
+
+
+def _tell(followers: Followers, message: CameOnline | Wake, user: UserId) -> tuple[Followers, Sequence[Message]]:
+    """So many pages as have TOLD_AT_ONCE followers, more or less; the others when `next_at` has come."""
+    pages = pages_from(followers, followers.next_page)
+    each = max(1.0, followers.count / int(followers.pages or "1", 16).bit_count())
+    now = list(islice(pages, max(1, int(TOLD_AT_ONCE / each))))
+    following = next(pages, None)
+    tells = [TellFollowers(**derive(message, f"tell/{page}"), page=page_key(user, page)) for page in now]
+    if following is None:
+        return replace(followers, next_page=0, next_at=None), tells
+    return replace(followers, next_page=following, next_at=later(message.at, NEXT_TOLD_AFTER)), tells
+
+
+def decide_follower_page(
+    page: FollowerPage | None, message: FollowerPageInbox
+) -> tuple[FollowerPage | None, Sequence[Message]]:  # fmt: skip
+    """Decide one message of a page of followers."""
+    state = page or FollowerPage()
+    match message:
+        case KeepFollower() if message.follower not in state.users:
+            full = len(state.users) >= MAX_ON_PAGE
+            after = replace(state, more=state.more + 1) if full else replace(state, users=(*state.users, message.follower))
+            return after, (_counted(after, message, 1),)
+        case DropFollower() if message.follower in state.users:
+            rest = replace(state, users=tuple(user for user in state.users if user != message.follower))
+            return _unless_empty(rest), (_counted(rest, message, -1),)
+        case DropFollower() if state.more:
+            rest = replace(state, more=state.more - 1)
+            return _unless_empty(rest), (_counted(rest, message, -1),)
+        case TellFollowers():
+            return page, list(_told(state, message))
+    return page, ()
+
+
+def _unless_empty(page: FollowerPage) -> FollowerPage | None:
+    return page if page.users or page.more else None
+
+
+def _counted(page: FollowerPage, message: KeepFollower | DropFollower, change: int) -> CountFollowers:
+    user, _, number = message.page.rpartition("/")
+    return CountFollowers(
+        **derive(message, 0), user=UserId(user), page=int(number), change=change, left=len(page.users) + page.more
+    )  # fmt: skip
+
+
+def _told(page: FollowerPage, message: TellFollowers) -> Iterator[FavoriteCameOnline]:
+    user = UserId(message.page.rpartition("/")[0])
+    for number, follower in enumerate(page.users):
+        yield FavoriteCameOnline(**reply(message, f"to/{number}"), user=user, follower=UserId(follower))

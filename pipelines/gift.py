@@ -1,6 +1,6 @@
 """A gift, keyed by gift id, and a catalogue's item, keyed by item id.
 
-A gift asks the receiver's line whether it may come and the catalogue what it costs, then the sender's account; the streamer's
+A gift asks both lines whether it may come and the catalogue what it costs, then the sender's account; the streamer's
 share is credited in the decision that hears of the debit. Paid to, and shared from, the outside party `@gifts`.
 Laws: a gift is paid at most once and credited exactly when it was paid; the same request again gets the same answer.
 Refusals: `schemas.gift.GiftRefusal`, in order of precedence.
@@ -39,7 +39,7 @@ from schemas.gift import (
     PutGiftItem,
     SendGift,
 )
-from schemas.log.base import REMEMBERED_FOR, Message, MessageId, Wake, derive, reply, same_fields
+from schemas.log.base import REMEMBERED_FOR, Message, MessageId, Wake, derive, later, reply, same_fields
 from schemas.video_line import AdmitGift, GiftAdmitted, LineRefusal
 
 OF_LINE: Final = {
@@ -67,6 +67,9 @@ def decide_gift(gift: Gift | None, message: GiftInbox) -> Decision:
             return (None, ()) if gift.forget_at <= message.at else (gift, ())
         case _ if gift.sent or gift.refusal is not None:
             return gift, ()
+        case GiftAdmitted() if message.user == gift.sender:
+            blocked = GiftRefusal.BLOCKED if message.refusal is LineRefusal.BLOCKED else None
+            return _ready(replace(gift, asks_sender=False), message, blocked)
         case GiftAdmitted():
             return _ready(replace(gift, admitted=True), message, OF_LINE.get(message.refusal) if message.refusal else None)
         case GiftPriced():
@@ -76,17 +79,18 @@ def decide_gift(gift: Gift | None, message: GiftInbox) -> Decision:
             return _paid(gift, message)
         case AccountRefused():
             short = replace(gift, shortfall_coins=message.shortfall_coins)
-            return _refuse(short, message, message.ref, OF_ACCOUNT[message.refusal])
+            return _refuse(short, message, message.ref, OF_ACCOUNT.get(message.refusal, GiftRefusal.ACCOUNT_UNKNOWN))
 
 
 def _begin(message: SendGift) -> Decision:
-    asked, forget_at = MessageId(message.id), message.at + REMEMBERED_FOR
-    gift = Gift(**same_fields(message, Gift), asked=asked, forget_at=forget_at)
+    asked, forget_at = MessageId(message.id), later(message.at, REMEMBERED_FOR)
+    gift = Gift(**same_fields(message, Gift), asked=asked, forget_at=forget_at, asks_sender=True)
     if message.sender == message.receiver:
         return _refuse(gift, message, message.gift, GiftRefusal.SAME_USER)
     admit = AdmitGift(**derive(message, 0), user=message.receiver, gift=message.gift, peer=message.sender)
     price = PriceGift(**derive(message, 1), item=message.item, gift=message.gift)
-    return gift, (admit, price)
+    own = AdmitGift(**derive(message, 2), user=message.sender, gift=message.gift, peer=message.receiver)
+    return gift, (admit, price, own)
 
 
 def _again(gift: Gift, message: SendGift) -> Message:
@@ -98,10 +102,10 @@ def _again(gift: Gift, message: SendGift) -> Message:
 
 
 def _ready(gift: Gift, message: GiftAdmitted | GiftPriced, refusal: GiftRefusal | None) -> Decision:
-    """One of the two answers; with both the account is asked."""
+    """One of the three answers; with all of them the account is asked."""
     if refusal is not None:
         return _refuse(gift, message, message.gift, refusal)
-    if not gift.admitted or not gift.price_coins:
+    if not gift.admitted or gift.asks_sender or not gift.price_coins:
         return gift, ()
     debit = Transfer(
         id=f"{message.gift}/debit", at=message.at, account=coins_account(gift.sender), to=GIFTS, coins=gift.price_coins,

@@ -25,7 +25,7 @@ from schemas.interaction import (
     RecordView,
     pair_of,
 )
-from schemas.log.base import Message, UserId, Wake, derive, reply
+from schemas.log.base import Message, UserId, Wake, derive, later, reply
 from schemas.log.windows import add, bucket_of, within
 from schemas.panel import CountAction
 from schemas.panel_counters import Counter
@@ -61,7 +61,7 @@ def decide_pair(pair: Pair | None, message: PairInbox) -> tuple[Pair | None, Seq
         return _as_of(pair, bucket_of(message.at, HOUR_S)), ()
     done = _read(message)
     state = pair or Pair({}, message.at)
-    late = message.at < state.seen_at - LATE
+    late = message.at < later(state.seen_at, -LATE)
     after = state if late else _count(state, done, message)
     fact = InteractionRecorded(
         **reply(message, f"pair/{done.kind}"), pair=pair_of(done.user, done.peer), user=done.user, peer=done.peer,

@@ -14,7 +14,7 @@ from zlib import crc32
 
 from msgspec.structs import replace
 
-from schemas.log.base import REMEMBERED_FOR, Message, Wake, reply, same_fields
+from schemas.log.base import REMEMBERED_FOR, Message, Wake, later, reply, same_fields
 from schemas.outbox import (
     FIRST_RETRY,
     LONGEST_RETRY,
@@ -65,7 +65,7 @@ def _owe(effect: Effect | None, message: OweEffect | CallEnded) -> Decision:
     if isinstance(message, OweEffect):
         return _due(Effect(**same_fields(message, Effect), status=EffectStatus.DUE), message.effect, message)
     close_room = Effect(
-        kind=EffectKind.CLOSE_ROOM, provider=message.room, subject=message.call, expires_at=message.at + ROOM_EXPIRES,
+        kind=EffectKind.CLOSE_ROOM, provider=message.room, subject=message.call, expires_at=later(message.at, ROOM_EXPIRES),
         status=EffectStatus.DUE,
     )  # fmt: skip
     return _due(close_room, close_room_id(message.call), message)
@@ -92,13 +92,13 @@ def _report(effect: Effect, message: ReportAttempt) -> Decision:
     match message.outcome:
         case AttemptOutcome.ACCEPTED:
             kept = REMEMBERED_FOR if effect.postback is None else POSTBACK_REMEMBERED_FOR
-            after = replace(tried, status=EffectStatus.ACCEPTED, forget_at=message.at + kept)
+            after = replace(tried, status=EffectStatus.ACCEPTED, forget_at=later(message.at, kept))
             return after, (EffectAccepted(**reply(message), **fields),)
         case AttemptOutcome.REFUSED:
-            after = replace(tried, status=EffectStatus.REFUSED, forget_at=message.at + KEPT_FOR_A_PERSON)
+            after = replace(tried, status=EffectStatus.REFUSED, forget_at=later(message.at, KEPT_FOR_A_PERSON))
             return after, (EffectRefused(**reply(message), **fields, status=message.status),)
         case AttemptOutcome.FAILED:
-            next_at = message.at + pause(message.effect, effect.attempt, message.retry_after_s)
+            next_at = later(message.at, pause(message.effect, effect.attempt, message.retry_after_s))
             if next_at >= effect.expires_at:
                 return _expire(tried, message)
             after = replace(tried, status=EffectStatus.WAITING, next_at=next_at)
@@ -114,7 +114,7 @@ def pause(name: str, attempt: int, retry_after_s: float) -> timedelta:
 
 
 def _expire(effect: Effect, message: ReportAttempt) -> Decision:
-    after = replace(effect, status=EffectStatus.EXPIRED, next_at=None, forget_at=message.at + KEPT_FOR_A_PERSON)
+    after = replace(effect, status=EffectStatus.EXPIRED, next_at=None, forget_at=later(message.at, KEPT_FOR_A_PERSON))
     expired = EffectExpired(
         **reply(message), **_fields(after, message.effect), status=effect.http_status, detail=effect.detail
     )  # fmt: skip

@@ -15,8 +15,10 @@ from msgspec.structs import replace
 from schemas.ads import UserAttributed
 from schemas.balance import EntryRecorded, Reason, owner_of
 from schemas.log.base import Message, UserId, Wake, derive, reply, same_fields, unix_minute
+from schemas.log.codec import encode
 from schemas.log.entity import broadcast_keys, log_partitions
 from schemas.panel import (
+    MAX_BOOK_BYTES,
     MAX_COHORTS,
     MAX_TAGS,
     Attribute,
@@ -83,7 +85,9 @@ def _book_refusal(book: CohortBook, others: tuple[Cohort, ...], message: PutCoho
     """The guard that the message fails, or None; `others` are the book's cohorts without the one that the message names."""
     if isinstance(message, RemoveCohort):
         return CohortRefusal.COHORT_UNKNOWN if len(others) == len(book.cohorts) else None
-    return CohortRefusal.TOO_MANY_COHORTS if len(others) >= MAX_COHORTS else None
+    if len(others) >= MAX_COHORTS:
+        return CohortRefusal.TOO_MANY_COHORTS
+    return CohortRefusal.BOOK_FULL if len(encode((*others, message.cohort))) > MAX_BOOK_BYTES else None
 
 
 # --- members ----------------------------------------------------------------------------------------------------------------

@@ -9,11 +9,11 @@ Refusals: `idempotency_key_reused` (other contents under the same id), `in_progr
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
 
 from msgspec.structs import replace
 
 from schemas.balance import (
+    MAX_ASKED,
     AccountRefused,
     Credit,
     EntryKind,
@@ -30,10 +30,7 @@ from schemas.balance import (
     TransferStatus,
     is_outside,
 )
-from schemas.log.base import REMEMBERED_FOR, Message, MessageId, TransferId, Wake, derive, reply, same_fields
-
-# Repeats that wait while the first is decided (some 30 ms): more is a client gone wild.
-MAX_ASKED: Final = 16
+from schemas.log.base import REMEMBERED_FOR, Message, MessageId, TransferId, Wake, derive, later, reply, same_fields
 
 Decision = tuple[TransferState | None, Sequence[Message]]
 
@@ -56,7 +53,7 @@ def decide_transfer(state: TransferState | None, message: TransferInbox) -> Deci
 
 
 def _begin(message: PlaceTransfer) -> Decision:
-    forget_at = message.at + REMEMBERED_FOR
+    forget_at = later(message.at, REMEMBERED_FOR)
     state = TransferState(**same_fields(message, TransferState), forget_at=forget_at, asked=(MessageId(message.id),))
     payer, payee = message.payer, message.payee
     if not is_outside(payer):
@@ -123,5 +120,5 @@ def _forget(state: TransferState, message: Wake) -> Decision:
     if message.at < state.forget_at:
         return state, ()
     if state.outcome is None:  # its legs are late, by a day; keep it until they are there
-        return replace(state, forget_at=message.at + REMEMBERED_FOR), ()
+        return replace(state, forget_at=later(message.at, REMEMBERED_FOR)), ()
     return None, ()

@@ -9,13 +9,13 @@ Refusals, in order of precedence: `user_unknown`, `already_signed_up`, `banned`,
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
 
 from msgspec.structs import replace
 
 from schemas.balance import OpenAccount, coins_account, earnings_account
 from schemas.log.base import Fact, Message, UserId, Wake, derive, reply, same_fields
 from schemas.user import (
+    MAX_SESSIONS,
     Ban,
     BanState,
     Beat,
@@ -39,9 +39,6 @@ from schemas.user import (
     UserUnbanned,
     WentOffline,
 )
-
-# A person has a phone or three; the oldest session gives way.
-MAX_SESSIONS: Final = 8
 
 Decision = tuple[User | None, Sequence[Message]]
 

@@ -25,7 +25,7 @@ from schemas.billing import (
     TariffSelected,
     Traits,
 )
-from schemas.log.base import REMEMBERED_FOR, Message, MessageId, Reply, UserId, Wake, derive, reply, same_fields
+from schemas.log.base import REMEMBERED_FOR, Message, MessageId, Reply, UserId, Wake, derive, later, reply, same_fields
 from schemas.user import Role
 from schemas.video import (
     RING_TIMEOUT,
@@ -50,7 +50,7 @@ from schemas.video import (
     PlaceCall,
     RoomOpened,
 )
-from schemas.video_line import LineRefusal, LineRefused, LineSeized, ReleaseLine, SeizeLine
+from schemas.video_line import AdmitViewer, LineRefusal, LineRefused, LineSeized, ReleaseLine, SeizeLine, ViewerAdmitted
 
 PRECEDENCE: Final = list(CallRefusal)
 OF_CALLER: Final = {
@@ -59,6 +59,8 @@ OF_CALLER: Final = {
     LineRefusal.BLOCKED: CallRefusal.BLOCKED,
     LineRefusal.OFFLINE: CallRefusal.CALLER_OFFLINE,
     LineRefusal.BUSY: CallRefusal.CALLER_BUSY,
+    LineRefusal.WAITING: CallRefusal.CALLER_BUSY,
+    LineRefusal.NOT_WAITING: CallRefusal.CALLER_BUSY,
 }
 OF_CALLEE: Final = {
     LineRefusal.UNKNOWN: CallRefusal.CALLEE_UNKNOWN,
@@ -66,12 +68,14 @@ OF_CALLEE: Final = {
     LineRefusal.BLOCKED: CallRefusal.BLOCKED,
     LineRefusal.OFFLINE: CallRefusal.CALLEE_OFFLINE,
     LineRefusal.BUSY: CallRefusal.CALLEE_BUSY,
+    LineRefusal.WAITING: CallRefusal.CALLEE_BUSY,
+    LineRefusal.NOT_WAITING: CallRefusal.CALLEE_BUSY,
 }
 
 Decision = tuple[Call | None, Sequence[Message]]
 CallCommand = AcceptCall | DeclineCall | HangUp | OpenRoom
 # What a call that is being placed waits for.
-Answer = LineSeized | LineRefused | TariffSelected | BillOpened | BillRefused
+Answer = LineSeized | LineRefused | ViewerAdmitted | TariffSelected | BillOpened | BillRefused
 
 
 def decide_call(call: Call | None, message: CallInbox) -> Decision:
@@ -85,7 +89,7 @@ def decide_call(call: Call | None, message: CallInbox) -> Decision:
     match message:
         case PlaceCall():
             return call, (_repeated(call, message),)
-        case LineSeized() | LineRefused() | TariffSelected() | BillOpened() | BillRefused():
+        case LineSeized() | LineRefused() | ViewerAdmitted() | TariffSelected() | BillOpened() | BillRefused():
             return _answered(call, message)
         case AcceptCall() | DeclineCall() | HangUp() | OpenRoom():
             return _command(call, message)
@@ -130,10 +134,9 @@ def _repeated(call: Call, message: PlaceCall | AcceptCall | HangUp) -> CallRepea
 
 
 def _place(message: PlaceCall) -> Decision:
-    clip = message.kind is CallKind.CLIP
     call = Call(
         **same_fields(message, Call), status=CallStatus.PLACING, placed_by=MessageId(message.id), placed_at=message.at,
-        waiting=("caller", "tariff") if clip else ("caller", "callee", "tariff"),
+        waiting=("caller", "callee", "tariff"),
     )  # fmt: skip
     if message.caller == message.callee:
         return _refuse(replace(call, waiting=()), message, CallRefusal.SAME_USER)
@@ -144,14 +147,14 @@ def _place(message: PlaceCall) -> Decision:
     return replace(call, traits=traits), (*_seizes(message), select)
 
 
-def _seizes(message: PlaceCall) -> list[SeizeLine]:
-    """Asks for the lines: a clip takes only its viewer's, roulette takes a caller only who is online."""
-    caller = (message.caller, message.callee, message.kind is CallKind.ROULETTE)
-    callee = (message.callee, message.caller, True)
-    return [
-        SeizeLine(**derive(message, ordinal), user=user, call=message.call, peer=peer, online=online)
-        for ordinal, (user, peer, online) in enumerate((caller,) if message.kind is CallKind.CLIP else (caller, callee))
-    ]
+def _seizes(message: PlaceCall) -> tuple[SeizeLine, SeizeLine | AdmitViewer]:
+    """Asks both lines: a clip takes only its viewer's, roulette takes a caller only who is online."""
+    caller, callee, call = message.caller, message.callee, message.call
+    online = message.kind is CallKind.ROULETTE
+    first = SeizeLine(**derive(message, 0), user=caller, call=call, peer=callee, online=online)
+    if message.kind is CallKind.CLIP:
+        return first, AdmitViewer(**derive(message, 1), user=callee, call=call, peer=caller)
+    return first, SeizeLine(**derive(message, 1), user=callee, call=call, peer=caller)
 
 
 def _answered(call: Call, message: Answer) -> Decision:
@@ -161,11 +164,14 @@ def _answered(call: Call, message: Answer) -> Decision:
     match message:
         case LineSeized():
             who = "caller" if message.user == call.caller else "callee"
-            call = replace(call, seized=(*call.seized, message.user))
+            call = replace(call, seized=(*call.seized, message.user)) if len(call.seized) < 2 else call
         case LineRefused():
             caller = message.user == call.caller
             who = "caller" if caller else "callee"
             call = _worse(call, (OF_CALLER if caller else OF_CALLEE)[message.refusal])
+        case ViewerAdmitted():
+            who = "callee"
+            call = _worse(call, OF_CALLEE[message.refusal]) if message.refusal else call
         case TariffSelected():
             who = "tariff"
             call = replace(call, tariff=message.tariff) if message.tariff else _worse(call, CallRefusal.NO_TARIFF)
@@ -195,7 +201,7 @@ def _placed(call: Call, message: Answer) -> Decision:
         return replace(call, waiting=("bill",)), (_bill(call, message),)
     if call.kind is CallKind.CLIP:
         return _connect(call, message)
-    until = message.at + (ROULETTE_TIMEOUT if call.kind is CallKind.ROULETTE else RING_TIMEOUT)
+    until = later(message.at, ROULETTE_TIMEOUT if call.kind is CallKind.ROULETTE else RING_TIMEOUT)
     ringing = CallRinging(**_reply(call, message), call=message.call, **same_fields(call, CallRinging), until=until)
     return replace(call, status=CallStatus.RINGING, ring_until=until), (ringing,)
 
@@ -211,7 +217,12 @@ def _bill(call: Call, message: Answer) -> OpenBill:
 
 def _refuse(call: Call, message: PlaceCall | Answer, refusal: CallRefusal) -> Decision:
     after = replace(
-        call, status=CallStatus.ENDED, refusal=refusal, ended_at=message.at, forget_at=message.at + REMEMBERED_FOR, seized=()
+        call,
+        status=CallStatus.ENDED,
+        refusal=refusal,
+        ended_at=message.at,
+        forget_at=later(message.at, REMEMBERED_FOR),
+        seized=(),
     )
     refused = CallRefused(**_reply(call, message), call=message.call, **same_fields(after, CallRefused))
     roulette = call.kind is CallKind.ROULETTE
@@ -341,7 +352,7 @@ def _end(call: Call, message: CallInbox, reason: EndReason, at: datetime, by: st
         status=CallStatus.ENDED,
         reason=reason,
         ended_at=at,
-        forget_at=max(at, message.at) + REMEMBERED_FOR,
+        forget_at=later(max(at, message.at), REMEMBERED_FOR),
         seized=(),
         waiting=(),
         ring_until=None,

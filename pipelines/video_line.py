@@ -1,22 +1,23 @@
 """A line, keyed by user id: can this user be called? It guards that a user is in at most one call.
 
 State: role, banned, online, the call that has the line and with whom, waiting for roulette since, who is barred
-(`schemas.video_line.Line`). A block from either side bars once; it ends a call between the two.
-Laws: a line belongs to at most one call; who is in a call does not wait; who waits is in the pool, and is neither banned
-nor offline. Refusals, in order of precedence: `schemas.video_line.LineRefusal`.
+(`schemas.video_line.Line`). A line remembers whom its own user has blocked, never who has blocked its user: others could
+lengthen that list for ever. So what concerns two people asks both lines. A block ends a call between the two.
+Laws: a line belongs to at most one call; who is in a call does not wait; who waits asks the pool, again and again, and is
+neither banned nor offline. Refusals, in order of precedence: `schemas.video_line.LineRefusal`.
 """
 
 from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from schemas.log.base import Message, UserId, Wake, derive, reply
-from schemas.user import CameOnline, Role, UserBanned, UserSignedUp, UserUnbanned, WentOffline
+from schemas.log.base import Message, UserId, Wake, derive, later, reply
+from schemas.user import MAX_BLOCKS, CameOnline, Role, UserBanned, UserSignedUp, UserUnbanned, WentOffline
 from schemas.video import EndCall, EndReason
 from schemas.video_line import (
-    MAX_BARRED,
     ROULETTE,
     AdmitGift,
+    AdmitViewer,
     Bar,
     EnterPool,
     GiftAdmitted,
@@ -28,12 +29,16 @@ from schemas.video_line import (
     LineRefusal,
     LineRefused,
     LineSeized,
+    PartFrom,
     QuitPool,
     ReleaseLine,
     RouletteJoined,
     RouletteLeft,
     SeizeLine,
     Unbar,
+    ViewerAdmitted,
+    asks_every,
+    mark_of,
 )
 
 Decision = tuple[Line | None, Sequence[Message]]
@@ -48,6 +53,9 @@ def decide_line(line: Line | None, message: LineInbox) -> Decision:
 
 def _decide(state: Line, message: LineInbox) -> Decision:  # noqa: PLR0912 - a row a message
     match message:
+        case Wake() if state.waiting_since is not None and state.asks_at is not None and state.asks_at <= message.at:
+            after, entry = _entry(state, message, UserId(message.key), 1)
+            return after, (entry,)
         case Wake():
             return state, ()
         case UserSignedUp():
@@ -73,13 +81,18 @@ def _decide(state: Line, message: LineInbox) -> Decision:  # noqa: PLR0912 - a r
             return _leave(state, message, message.user)
         case Bar() | Unbar():
             return _bar(state, message)
+        case PartFrom():
+            return state, (_end(state, message, EndReason.BLOCKED, "") if state.peer == message.peer else ())
+        case AdmitViewer():
+            refusal = _barrier(state, message.peer)
+            return state, (ViewerAdmitted(**reply(message), user=message.user, call=message.call, refusal=refusal),)
         case AdmitGift():
             refusal = _barrier(state, message.peer)
             return state, (GiftAdmitted(**reply(message), user=message.user, gift=message.gift, refusal=refusal),)
 
 
 def _barrier(line: Line, peer: str) -> LineRefusal | None:
-    """What stands between this user and `peer` whatever happens."""
+    """What stands, on this user's side, between the user and `peer` whatever happens."""
     if line.role is None:
         return LineRefusal.UNKNOWN
     if line.banned:
@@ -135,22 +148,25 @@ def _join(line: Line, message: JoinRoulette) -> Decision:
 def _enter(line: Line, message: JoinRoulette | ReleaseLine, first: int) -> tuple[Line, list[Message]]:
     joined = RouletteJoined(**reply(message, first), user=message.user)
     after = replace(line, waiting_since=line.waiting_since or message.at)
-    return after, [joined, _entry(after, message, message.user, first + 1)]
+    after, entry = _entry(after, message, message.user, first + 1)
+    return after, [joined, entry]
 
 
-def _entry(line: Line, message: Message, user: UserId, ordinal: int) -> EnterPool:
+def _entry(line: Line, message: Message, user: UserId, ordinal: int) -> tuple[Line, EnterPool]:
+    """The user asks the pool, and will ask again."""
     assert line.waiting_since is not None
-    return EnterPool(
+    entry = EnterPool(
         **derive(message, ordinal),
         pool=ROULETTE,
         user=user,
         role=line.role or Role.USER,
         since=line.waiting_since,
         country=line.country,
-        barred=tuple(sorted(set(line.barred))),
+        bars=tuple(sorted({mark_of(peer) for peer in line.barred})),
         last_partner=line.last_partner,
         tags=line.tags,
     )
+    return replace(line, asks_at=later(message.at, asks_every(user))), entry
 
 
 def _leave(line: Line, message: Message, user: UserId) -> tuple[Line, tuple[Message, ...]]:
@@ -158,7 +174,7 @@ def _leave(line: Line, message: Message, user: UserId) -> tuple[Line, tuple[Mess
     if line.waiting_since is None:
         return line, ()
     left = RouletteLeft(**reply(message, 8), user=user)
-    return replace(line, waiting_since=None), (left, QuitPool(**derive(message, 9), pool=ROULETTE, user=user))
+    return replace(line, waiting_since=None, asks_at=None), (left, QuitPool(**derive(message, 9), pool=ROULETTE, user=user))
 
 
 def _end(line: Line, message: Message, reason: EndReason, by: str) -> tuple[Message, ...]:
@@ -168,14 +184,11 @@ def _end(line: Line, message: Message, reason: EndReason, by: str) -> tuple[Mess
 
 
 def _bar(line: Line, message: Bar | Unbar) -> Decision:
-    barred = list(line.barred)
-    if isinstance(message, Bar):
-        barred = [*barred, message.peer][-MAX_BARRED:]
-    elif message.peer in barred:
-        barred.remove(message.peer)
-    after = replace(line, barred=tuple(barred))
+    others = tuple(peer for peer in line.barred if peer != message.peer)
+    after = replace(line, barred=(*others, message.peer)[-MAX_BLOCKS:] if isinstance(message, Bar) else others)
     ends = isinstance(message, Bar) and line.peer == message.peer
     messages = _end(line, message, EndReason.BLOCKED, "") if ends else ()
     if after.waiting_since is not None:
-        messages = (*messages, _entry(after, message, message.user, 1))
+        after, entry = _entry(after, message, message.user, 1)
+        messages = (*messages, entry)
     return after, messages

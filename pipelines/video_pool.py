@@ -1,8 +1,10 @@
 """The roulette pool: pairs users with streamers, longest waiting first.
 
 State: who waits on either side, longest first (`schemas.video_line.Pool`). Who enters is paired at once with the one of the
-other side who has waited longest and fits: neither is barred from the other, nor are they each other's last partner.
-Laws: nobody waits twice; a pair leaves the pool together; between two messages no fitting pair waits.
+other side who has waited longest and fits: neither has blocked the other, nor are they each other's last partner. Who finds no
+partner stays if there is room; a user who has waited longer takes the room of the newest. The others ask again by themselves.
+Laws: nobody waits twice; a pair leaves the pool together; between two messages no fitting pair waits in it; who is turned away
+has not waited longer than anybody of the same side inside.
 """
 
 import uuid
@@ -13,9 +15,10 @@ from msgspec.structs import replace
 
 from schemas.billing import CallKind
 from schemas.log.base import Message, Wake, reply, same_fields
-from schemas.user import Role
+from schemas.log.codec import encode
+from schemas.user import MAX_BLOCKS, Role
 from schemas.video import PlaceCall
-from schemas.video_line import EnterPool, Matched, Pool, PoolInbox, Waiting
+from schemas.video_line import MAX_SIDE_BYTES, MAX_WAITING, EnterPool, Matched, Pool, PoolInbox, Waiting, mark_of
 
 NAMESPACE: Final = uuid.UUID("6c0f5f5e-9d3a-5b0e-8d0e-4f1f0c6f0a02")
 
@@ -26,14 +29,16 @@ def decide_pool(pool: Pool | None, message: PoolInbox) -> Decision:
     """Decide one message of the pool's inbox."""
     if isinstance(message, Wake):
         return pool, ()
-    others = _without(pool or Pool(), message.user)
+    before = pool or Pool()
+    others = _without(before, message.user)
     if not isinstance(message, EnterPool):
-        return others, ()
-    new = Waiting(**same_fields(message, Waiting))
+        return (pool if others == before else others), ()
+    new = _weighed(Waiting(**same_fields(message, Waiting)), message)
     is_user = new.role is Role.USER
     partner = next((other for other in (others.streamers if is_user else others.users) if fits(new, other)), None)
     if partner is None:
-        return _wait(others, new), ()
+        after = _wait(others, new)
+        return (pool if after == before else after), ()
     after = replace(_without(others, partner.user), matches=others.matches + 1)
     return after, _match(message, *((new, partner) if is_user else (partner, new)))
 
@@ -44,13 +49,26 @@ def _wait(pool: Pool, new: Waiting) -> Pool:
     return replace(pool, streamers=_longest_first((*pool.streamers, new)))
 
 
+def _weighed(new: Waiting, message: EnterPool) -> Waiting:
+    """With the marks of those whom an older line names, and with what it takes in the state: the number and a comma, too."""
+    if message.barred:
+        new = replace(new, bars=tuple(sorted({*new.bars, *map(mark_of, message.barred)}))[:MAX_BLOCKS])
+    return replace(new, weight=len(encode(replace(new, weight=MAX_SIDE_BYTES))) + 1)
+
+
 def _longest_first(waiting: tuple[Waiting, ...]) -> tuple[Waiting, ...]:
-    return tuple(sorted(waiting, key=lambda one: one.since))
+    """Those who have waited longest, as many as there is room for."""
+    waiting, room = tuple(sorted(waiting, key=lambda one: (one.since, one.user))), MAX_SIDE_BYTES - 2
+    for number, one in enumerate(waiting):
+        room -= one.weight or len(encode(one)) + 1  # without: of an older state
+        if room < 0 or number >= MAX_WAITING:
+            return waiting[:number]
+    return waiting
 
 
 def fits(one: Waiting, other: Waiting) -> bool:
     """Whether two may be paired."""
-    barred = one.user in other.barred or other.user in one.barred
+    barred = mark_of(one.user) in other.bars or mark_of(other.user) in one.bars
     return not barred and one.last_partner != other.user and other.last_partner != one.user
 
 

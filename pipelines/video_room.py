@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from schemas.log.base import REMEMBERED_FOR, Message, Wake, derive, reply
+from schemas.log.base import REMEMBERED_FOR, Message, Wake, derive, later, reply
 from schemas.video import CallEnded, EndCall, EndReason, RoomOpened
 from schemas.video_room import (
     CALLEE_UID,
@@ -32,7 +32,7 @@ def decide_room(room: Room | None, message: RoomInbox) -> Decision:
         case RoomOpened():
             return room or Room(message.provider, message.caller, message.callee), ()
         case CallEnded() if room is not None:
-            return replace(room, forget_at=message.at + REMEMBERED_FOR), ()
+            return replace(room, forget_at=later(message.at, REMEMBERED_FOR)), ()
         case NoteParticipant() if room is not None:
             return _note(room, message)
         case Wake() if room is not None and room.forget_at is not None and room.forget_at <= message.at:

@@ -15,10 +15,21 @@ from msgspec import Meta
 from schemas.balance import EntryRecorded, Reason, owner_of
 from schemas.billing import CallKind
 from schemas.gift import GiftSent
-from schemas.log.base import Fact, Id, Message, State, Time, UserId, Wake
+from schemas.log.base import Fact, Id, Message, OptionalId, State, Time, Wake, later
 from schemas.log.entity import Entity, Flow, Hears
-from schemas.postback import Consent, Conversion, ConversionKind, Forgone, Identity, PostbackBook, Provider
-from schemas.user import Short, User_, UserCommand, UserFact, UserSignedUp
+from schemas.postback import (
+    MAX_PENDING,
+    Consents,
+    Conversion,
+    ConversionKind,
+    ConversionRef,
+    Forgone,
+    Identity,
+    PostbackBook,
+    Provider,
+    UserAgent,
+)
+from schemas.user import OptionalUser, Short, User_, UserCommand, UserFact, UserSignedUp
 from schemas.video import CallEnded
 
 LOOKBACK: Final = timedelta(days=30)
@@ -32,6 +43,8 @@ ORGANIC: Final = "organic"
 # AppsFlyer's names of networks that postbacks go to.
 NETWORKS: Final = {"snapchat_int": "snapchat", "snapchat": "snapchat"}
 
+# A push is named by the hash of what it says.
+PushName = Annotated[str, Meta(min_length=1, max_length=64)]
 Word = Annotated[str, Meta(max_length=256)]
 Raw = Annotated[str, Meta(max_length=65_536)]
 
@@ -51,20 +64,20 @@ class Touch(State):
 
     kind: TouchKind
     at: Time
-    network: str = ORGANIC
-    campaign: str = ""
-    campaign_id: str = ""
-    adset: str = ""
-    adset_id: str = ""
-    ad: str = ""
-    ad_id: str = ""
-    channel: str = ""
-    site: str = ""
-    touch_type: str = ""
+    network: Word = ORGANIC
+    campaign: Word = ""
+    campaign_id: Word = ""
+    adset: Word = ""
+    adset_id: Word = ""
+    ad: Word = ""
+    ad_id: Word = ""
+    channel: Word = ""
+    site: Word = ""
+    touch_type: Word = ""
     touched_at: Time | None = None
-    platform: str = ""
-    country: str = ""
-    app: str = ""
+    platform: Word = ""
+    country: Word = ""
+    app: Word = ""
 
 
 def network_of(media_source: str) -> str:
@@ -80,9 +93,9 @@ class RecordPush(Message):
     """AppsFlyer pushed something. `push`: names it, a repeat has the same; `touch`: of installs and returns; `raw`: all."""
 
     install: Id
-    push: Id
+    push: PushName
     event_name: Word
-    user: Word = ""
+    user: OptionalUser = ""
     touch: Touch | None = None
     event_value: Raw = ""
     raw: Raw = ""
@@ -96,30 +109,30 @@ class ClaimInstall(Message):
 
 
 class _OfInstall(Fact):
-    install: str
+    install: Id
 
 
 class PushRecorded(_OfInstall):
     """A push, the first time that it came."""
 
-    event_name: str
-    user: str = ""
+    event_name: Word
+    user: OptionalUser = ""
     touch: Touch | None = None
-    event_value: str = ""
-    raw: str = ""
+    event_value: Raw = ""
+    raw: Raw = ""
 
 
 class PushRepeated(_OfInstall):
     """The same push came again: it changes nothing."""
 
     changes_state: ClassVar[bool] = False
-    event_name: str
+    event_name: Word
 
 
 class UserTouched(_OfInstall):
     """A user of the app on this phone, and a touch that brought the phone there."""
 
-    user: UserId
+    user: User_
     touch: Touch
 
 
@@ -128,14 +141,14 @@ class Install(State):
 
     first: Touch | None = None
     last: Touch | None = None
-    users: tuple[UserId, ...] = ()
-    seen: tuple[str, ...] = ()
+    users: Annotated[tuple[User_, ...], Meta(max_length=MAX_USERS)] = ()
+    seen: Annotated[tuple[PushName, ...], Meta(max_length=MAX_SEEN)] = ()
     seen_at: Time | None = None
 
     @property
     def wake_at(self) -> datetime | None:
         """When it may be forgotten."""
-        return self.seen_at + FORGOTTEN_AFTER if self.seen_at else None
+        return later(self.seen_at, FORGOTTEN_AFTER) if self.seen_at else None
 
 
 # --- attribution ------------------------------------------------------------------------------------------------------------
@@ -144,7 +157,7 @@ class Install(State):
 class PutTracking(UserCommand):
     """The phone tells what its owner consents to, and the names that ad networks and analytics know it by."""
 
-    consents: tuple[Consent, ...] = ()
+    consents: Consents = ()
     appsflyer_id: Short = ""
     advertising_id: Short = ""
     vendor_id: Short = ""
@@ -152,7 +165,7 @@ class PutTracking(UserCommand):
     click_id: Word = ""
     tracking_allowed: bool = False
     ip: Short = ""
-    user_agent: Annotated[str, Meta(max_length=512)] = ""
+    user_agent: UserAgent = ""
 
 
 class ShareHashes(UserCommand):
@@ -171,8 +184,8 @@ class ShareRules(UserCommand):
 class TrackingPut(UserFact):
     """What the user consents to, and which names are known (never the names)."""
 
-    consents: tuple[Consent, ...] = ()
-    told: tuple[str, ...] = ()
+    consents: Consents = ()
+    told: Annotated[tuple[Short, ...], Meta(max_length=16)] = ()
 
 
 class _OfTouch(UserFact):
@@ -190,15 +203,15 @@ class AttributionMissed(_OfTouch):
 
 class _OfConversion(UserFact):
     conversion: ConversionKind
-    ref: str
+    ref: ConversionRef
 
 
 class ConversionRecorded(_OfConversion):
     """The user did something that campaigns are paid for. `ref`: the purchase, call or gift."""
 
     coins: int = 0
-    network: str = ""
-    campaign: str = ""
+    network: Word = ""
+    campaign: Word = ""
 
 
 class PostbackForgone(_OfConversion):
@@ -212,28 +225,28 @@ class Attribution(State):
     """A user as ad networks matter. `first`, `last`: the earliest install and the latest return; `pending`: what happened
     lately and is not told to everybody yet. Under a broadcast key: only `shared`."""
 
-    role: str = ""
-    country: str = ""
-    platform: str = ""
-    locale: str = ""
-    app_version: str = ""
+    role: Short = ""
+    country: Short = ""
+    platform: Short = ""
+    locale: Short = ""
+    app_version: Short = ""
     signed_up_at: Time | None = None
     first: Touch | None = None
     last: Touch | None = None
-    appsflyer_id: str = ""
-    consents: tuple[Consent, ...] = ()
+    appsflyer_id: OptionalId = ""
+    consents: Consents = ()
     identity: Identity = Identity()
     purchases: int = 0
     calls: int = 0
     gifts: int = 0
-    pending: tuple[Conversion, ...] = ()
+    pending: Annotated[tuple[Conversion, ...], Meta(max_length=MAX_PENDING)] = ()
     shared: PostbackBook | None = None
 
     @property
     def wake_at(self) -> datetime | None:
         """When the oldest conversion waits no more, or nobody has signed up for too long."""
         if self.signed_up_at is None and (touch := self.last or self.first):
-            return touch.at + FORGOTTEN_AFTER
+            return later(touch.at, FORGOTTEN_AFTER)
         return min((one.until for one in self.pending), default=None)
 
     @property

@@ -12,13 +12,16 @@ from typing import Annotated, ClassVar, Final
 from msgspec import Meta
 
 from schemas.log.base import (
+    MAX_COINS,
     AccountId,
+    By,
     Coins,
     Fact,
     Fields,
     HoldId,
     Message,
-    MessageId,
+    MessageName,
+    OptionalId,
     Ref,
     Refused,
     State,
@@ -28,13 +31,24 @@ from schemas.log.base import (
     Wake,
 )
 from schemas.log.entity import Entity, Flow, Hears, Shown
+from schemas.user import USER_ID
 
-ACCOUNT_ID_PATTERN = r"^[^/@\s][^/\s]{0,127}/(coins|earnings)$"
-OUTSIDE_PATTERN = r"^@[a-z][a-z0-9_.-]{0,63}$"
-PARTY_PATTERN = r"^([^/@\s][^/\s]{0,127}/(coins|earnings)|@[a-z][a-z0-9_.-]{0,63})$"
+ACCOUNT_ID_PATTERN: Final = f"^{USER_ID}/(coins|earnings)$"
+OUTSIDE_PATTERN: Final = r"^@[a-z][a-z0-9_.-]{0,63}$"
+PARTY_PATTERN: Final = f"^({USER_ID}/(coins|earnings)|@[a-z][a-z0-9_.-]{{0,63}})$"
 
 # Serving checks the patterns; on the log only the lengths are checked, since a pattern costs more than the rest of a decode.
 Account_ = Annotated[AccountId, Meta(min_length=3, max_length=140, description="<owner>/coins or <owner>/earnings")]
+Moved = Annotated[int, Meta(ge=-MAX_COINS, le=MAX_COINS)]
+HoldName = Annotated[HoldId, Meta(min_length=1, max_length=160)]
+TransferName = Annotated[TransferId, Meta(min_length=1, max_length=128)]
+OptionalHold = Annotated[str, Meta(max_length=160)]
+ReasonWord = Annotated[str, Meta(max_length=32)]
+OptionalParty = Annotated[str, Meta(max_length=140)]
+# A call holds one checkpoint ahead and a gift holds nothing: a few would do.
+MAX_HOLDS: Final = 64
+# Repeats of a transfer that wait while the first is decided (some 30 ms): more is a client gone wild.
+MAX_ASKED: Final = 16
 Party = Annotated[AccountId, Meta(min_length=2, max_length=140, description="an account, or an outside party: @promotions")]
 
 
@@ -123,7 +137,7 @@ class Credit(_ToAccount):
     coins: Coins
     reason: Reason
     ref: Ref = ""
-    transfer: str = ""
+    transfer: OptionalId = ""
     returned: bool = False
 
 
@@ -134,13 +148,13 @@ class Transfer(_ToAccount):
     coins: Coins
     reason: Reason
     ref: Ref = ""
-    transfer: str = ""
+    transfer: OptionalId = ""
 
 
 class Hold(_ToAccount):
     """Reserve coins for `to` until they are posted, voided or `expires_at` comes."""
 
-    hold: HoldId
+    hold: HoldName
     to: Party
     coins: Coins
     reason: Reason
@@ -151,17 +165,17 @@ class Hold(_ToAccount):
 class Post(_ToAccount):
     """Pay `coins` of a hold (all of it or a part) to its payee; the rest is free again. `reason` and `ref`: for a refusal."""
 
-    hold: HoldId
+    hold: HoldName
     coins: Coins
-    reason: str = ""
+    reason: ReasonWord = ""
     ref: Ref = ""
 
 
 class Void(_ToAccount):
     """Free a hold; nothing is paid. `reason` and `ref`: for a refusal."""
 
-    hold: HoldId
-    reason: str = ""
+    hold: HoldName
+    reason: ReasonWord = ""
     ref: Ref = ""
 
 
@@ -192,28 +206,28 @@ class EntryRecorded(Fact):
     kind: EntryKind
     balance_coins: int
     held_coins: int
-    coins: int = 0
+    coins: Moved = 0
     held_change_coins: int = 0
-    counterparty: str = ""
-    reason: str = ""
-    ref: str = ""
-    hold: str = ""
-    transfer: str = ""
+    counterparty: OptionalParty = ""
+    reason: ReasonWord = ""
+    ref: Ref = ""
+    hold: OptionalHold = ""
+    transfer: OptionalId = ""
 
 
 class AccountRefused(Refused):
     """The account did not do what `command` asked. `shortfall_coins`: how many coins more it would have taken."""
 
     account: Account_
-    command: str
+    command: Annotated[str, Meta(max_length=64)]
     refusal: Refusal
     shortfall_coins: int = 0
     coins: int = 0
-    counterparty: str = ""
-    hold: str = ""
-    ref: str = ""
-    transfer: str = ""
-    reason: str = ""
+    counterparty: OptionalParty = ""
+    hold: OptionalHold = ""
+    ref: Ref = ""
+    transfer: OptionalId = ""
+    reason: ReasonWord = ""
 
 
 AccountEvents = EntryRecorded | AccountRefused
@@ -222,12 +236,12 @@ AccountEvents = EntryRecorded | AccountRefused
 class StandingHold(State):
     """A hold that is neither posted, voided nor expired."""
 
-    hold: HoldId
-    to: str
+    hold: HoldName
+    to: Party
     coins: int
     reason: Reason
     expires_at: Time
-    ref: str = ""
+    ref: Ref = ""
 
 
 class Account(State):
@@ -238,7 +252,7 @@ class Account(State):
     balance_coins: int = 0
     held_coins: int = 0
     frozen: bool = False
-    holds: tuple[StandingHold, ...] = ()
+    holds: Annotated[tuple[StandingHold, ...], Meta(max_length=MAX_HOLDS)] = ()
 
     @property
     def available_coins(self) -> int:
@@ -257,7 +271,7 @@ class Account(State):
 class TransferParties(Fields):
     """Which transfer, and between whom."""
 
-    transfer: TransferId
+    transfer: TransferName
     payer: Party
     payee: Party
 
@@ -268,7 +282,7 @@ class PlaceTransfer(Message, TransferParties):
     coins: Coins
     reason: Reason
     ref: Ref = ""
-    by: str = ""
+    by: By = ""
 
 
 TransferInbox = PlaceTransfer | EntryRecorded | AccountRefused | Wake
@@ -286,7 +300,7 @@ class TransferOutcome(State):
 
     status: TransferStatus
     refusal: Refusal | None = None
-    account: str = ""
+    account: OptionalParty = ""
     shortfall_coins: int = 0
 
 
@@ -294,7 +308,7 @@ class _OfTransfer(Fact, TransferParties):
     coins: int
     outcome: TransferOutcome
     reason: Reason = Reason.TRANSFER
-    ref: str = ""
+    ref: Ref = ""
 
     @property
     def refused(self) -> StrEnum | None:
@@ -325,7 +339,7 @@ class TransferRepeated(_OfTransfer):
 class TransferConflicted(Refused):
     """A request was not taken: its id belongs to a transfer of other contents, or too many repeats are waiting."""
 
-    transfer: TransferId
+    transfer: TransferName
     refusal: Refusal
 
 
@@ -335,14 +349,14 @@ TransferEvents = TransferSettled | TransferRepeated | TransferConflicted
 class TransferState(State):
     """A transfer under way or done. `asked`: the requests that wait for the outcome. Forgotten at `forget_at`."""
 
-    payer: str
-    payee: str
+    payer: Party
+    payee: Party
     coins: int
     reason: Reason
     forget_at: Time
-    ref: str = ""
-    by: str = ""
-    asked: tuple[MessageId, ...] = ()
+    ref: Ref = ""
+    by: By = ""
+    asked: Annotated[tuple[MessageName, ...], Meta(max_length=MAX_ASKED)] = ()
     refused: TransferOutcome | None = None
     outcome: TransferOutcome | None = None
 

@@ -11,19 +11,49 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-from schemas.balance import AccountRefused, EntryRecorded, Reason, paid_for
-from schemas.billing_rating import Checkpoint, Side
-from schemas.log.base import AccountId, BookName, Fact, Fields, Id, Message, MessageId, Refused, State, Time, UserId, Wake
+from schemas.balance import AccountRefused, EntryRecorded, Reason, Refusal, paid_for
+from schemas.billing_rating import MAX_STEPS, Checkpoint, Side
+from schemas.log.base import (
+    MAX_COINS,
+    MAX_MESSAGE_ID_LENGTH,
+    AccountId,
+    BookName,
+    By,
+    Fact,
+    Fields,
+    Id,
+    Message,
+    MessageName,
+    Refused,
+    State,
+    Time,
+    Wake,
+    later,
+)
 from schemas.log.entity import Entity, Flow, Hears, Shown
 from schemas.user import Role, Short, User_
 
 CallId = Annotated[str, Meta(min_length=1, max_length=128)]
+# What a receipt repeats in each of its steps; paths have such ids, and so do matches.
+PlainCall = Annotated[str, Meta(max_length=65, pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
+# The ledger's entry of a step: the call, a word, a number or two.
+EntryId = Annotated[str, Meta(max_length=MAX_MESSAGE_ID_LENGTH, extra={"max_bytes": 100})]
+# A member of Refusal, or empty.
+RefusalWord = Annotated[str, Meta(max_length=32, extra={"max_bytes": 34})]
+# What tariff rules look at; a payer with more tags that a rule names than this shows the first.
+MAX_CALL_TAGS: Final = 32
+CallTags = Annotated[tuple[Short, ...], Meta(max_length=MAX_CALL_TAGS)]
 
 CALLS: Final = AccountId("@calls")
 BOOK: Final = "calls"
 # Of each tariff so many versions stay in the state: what is in force, and what is scheduled. The log keeps them all.
 MAX_VERSIONS: Final = 16
 MAX_TARIFFS: Final = 500
+# The book as JSON: hundreds of tariffs of a dozen checkpoints.
+MAX_BOOK_BYTES: Final = 192 * 1024
+MAX_DETAIL: Final = 2_000
+# Each side's steps, and what came back.
+MAX_RECEIPT: Final = 2 * MAX_STEPS + 8
 
 
 class CallName(Fields):
@@ -47,7 +77,7 @@ class Traits(State):
     payer_role: Role
     earner_role: Role
     country: Short = ""
-    tags: tuple[str, ...] = ()
+    tags: CallTags = ()
 
 
 class Rule(State):
@@ -108,7 +138,7 @@ class PublishTariff(Message, BookName):
     earner: Side
     effective_from: Time | None = None
     name: Short = ""
-    by: str = ""
+    by: By = ""
 
 
 class SelectTariff(Message, BookName):
@@ -122,14 +152,14 @@ class TariffPublished(Fact, BookName):
     """The version is in the book."""
 
     tariff: Tariff
-    by: str = ""
+    by: By = ""
 
 
 class TariffRefused(Refused, BookName):
     """The version is not in the book; `detail` says why in words."""
 
     refusal: TariffRefusal
-    detail: str
+    detail: Annotated[str, Meta(max_length=MAX_DETAIL)]
 
 
 class TariffSelected(Fact, BookName):
@@ -142,7 +172,10 @@ class TariffSelected(Fact, BookName):
 class TariffBook(State):
     """The versions in force or scheduled, by tariff, oldest first."""
 
-    versions: dict[str, tuple[Tariff, ...]]
+    versions: Annotated[
+        dict[Id, Annotated[tuple[Tariff, ...], Meta(max_length=MAX_VERSIONS)]],
+        Meta(max_length=MAX_TARIFFS, extra={"max_bytes": MAX_BOOK_BYTES}),
+    ]
 
 
 TariffsInbox = PublishTariff | SelectTariff | Wake
@@ -164,6 +197,7 @@ SHIPPED: Final = (
 class OpenBill(Message, CallName):
     """A call is about to ring: hold the payer's first checkpoint."""
 
+    call: PlainCall
     traits: Traits
     payer: User_
     earner: User_
@@ -179,8 +213,8 @@ class EndBill(Message, CallName):
 
 
 class _ToBothSides(Fact, CallName):
-    payer: UserId
-    earner: UserId
+    payer: User_
+    earner: User_
 
 
 class BillOpened(_ToBothSides):
@@ -190,8 +224,8 @@ class BillOpened(_ToBothSides):
 class BillRefused(Fact, CallName):
     """The first checkpoint could not be held."""
 
-    payer: UserId
-    refusal: str
+    payer: User_
+    refusal: Short
     shortfall_coins: int = 0
 
 
@@ -229,22 +263,40 @@ class ReceiptStep(State):
     number: int
     after_s: int
     coins: int
-    entry: str = ""
-    refusal: str = ""
+    entry: EntryId = ""
+    refusal: RefusalWord = ""
+
+
+# The word in the id of what the ledger is asked, by the line of the receipt that its answer becomes.
+ASKED: Final = {
+    StepKind.PAID: "post",
+    StepKind.EARNED: "earn",
+    StepKind.REFUNDED: "refund",
+    StepKind.RECLAIMED: "reclaim",
+}
+
+
+class BilledStep(State):
+    """A step as the bill keeps it; the checkpoint and the ledger's entry follow from its number (`receipt`)."""
+
+    kind: StepKind
+    number: Annotated[int, Meta(ge=0, le=MAX_STEPS)]
+    coins: Annotated[int, Meta(ge=0, le=MAX_COINS)]
+    refusal: Refusal | None = None
 
 
 class BillClosed(Fact, CallName):
     """The receipt. Coins are net of what came back; `duration_s` is the time that was billed."""
 
     traits: Traits
-    payer: UserId
-    earner: UserId
-    tariff: str
+    payer: User_
+    earner: User_
+    tariff: Id
     version: int
     duration_s: float
     paid_coins: int
     earned_coins: int
-    steps: tuple[ReceiptStep, ...] = ()
+    steps: Annotated[tuple[ReceiptStep, ...], Meta(max_length=MAX_RECEIPT)] = ()
     connected_at: Time | None = None
 
 
@@ -266,10 +318,10 @@ class Bill(State):
     `open_answers`: how many answers of the ledger are awaited. Closed bills are forgotten at `forget_at`."""
 
     traits: Traits
-    payer: UserId
-    earner: UserId
+    payer: User_
+    earner: User_
     tariff: Tariff
-    opened_by: MessageId
+    opened_by: MessageName
     hold: HoldStatus = HoldStatus.NONE
     tries: int = 0
     retry_at: Time | None = None
@@ -279,16 +331,16 @@ class Bill(State):
     earned: int = 0
     cut: bool = False
     open_answers: int = 0
-    steps: tuple[ReceiptStep, ...] = ()
+    steps: Annotated[tuple[BilledStep, ...], Meta(max_length=MAX_RECEIPT)] = ()
     closed: bool = False
     forget_at: Time | None = None
 
     def due_at(self, side: Side, number: int) -> datetime | None:
         """When a checkpoint is reached; None: never, or not yet connected."""
-        checkpoint = side.at(number)
+        checkpoint = side.at(number) if number < MAX_STEPS else None
         if checkpoint is None or self.connected_at is None:
             return None
-        return self.connected_at + timedelta(seconds=checkpoint.after_s)
+        return later(self.connected_at, timedelta(seconds=checkpoint.after_s))
 
     @property
     def wake_at(self) -> datetime | None:
@@ -305,6 +357,23 @@ class Bill(State):
             # The answer brings the payer's next wake. An earlier wake for the same time would be spent by then.
             times = [earns] if pays is None or (earns is not None and earns < pays) else []
         return min((at for at in times if at is not None), default=None)
+
+
+def side_of(tariff: Tariff, kind: StepKind) -> Side:
+    """The side whose step it is."""
+    return tariff.payer if kind in (StepKind.PAID, StepKind.REFUNDED) else tariff.earner
+
+
+def receipt(call: str, bill: Bill) -> tuple[ReceiptStep, ...]:
+    """The steps so far, with their checkpoints and the ledger's entries, whose ids follow from what the bill asked for."""
+    return tuple(_receipt_step(call, bill.tariff, step) for step in bill.steps)
+
+
+def _receipt_step(call: str, tariff: Tariff, step: BilledStep) -> ReceiptStep:
+    checkpoint = side_of(tariff, step.kind).at(step.number)
+    after_s = checkpoint.after_s if checkpoint else 0
+    entry = "" if step.refusal else f"{call}/{ASKED[step.kind]}/{step.number}/0"
+    return ReceiptStep(step.kind, step.number, after_s, step.coins, entry, step.refusal or "")
 
 
 TARIFFS: Final = Entity(

@@ -15,6 +15,9 @@ from msgspec import Meta, Struct
 # A call is ended at this length; so a bill has an end, and a state a size.
 MAX_CALL_S: Final = 6 * 3600
 MAX_CHECKPOINTS: Final = 50
+# A receipt has so many steps of each side, and a call ends where the next one would begin: of one that is billed every five
+# seconds that is after 83 minutes, of one that is billed every 22 seconds or more seldom after MAX_CALL_S.
+MAX_STEPS: Final = 1_000
 MAX_STEP_COINS: Final = 1_000_000
 
 Seconds = Annotated[int, Meta(ge=0, le=MAX_CALL_S)]
@@ -31,7 +34,7 @@ class Checkpoint(Struct, frozen=True, gc=False):
 class Side(Struct, frozen=True, gc=False, omit_defaults=True):
     """What one side pays or earns: the checkpoints, then `step_coins` every `step_s` behind the last one (0: no more)."""
 
-    checkpoints: tuple[Checkpoint, ...] = ()
+    checkpoints: Annotated[tuple[Checkpoint, ...], Meta(max_length=MAX_CHECKPOINTS)] = ()
     step_s: Seconds = 0
     step_coins: StepCoins = 0
 
@@ -48,6 +51,12 @@ class Side(Struct, frozen=True, gc=False, omit_defaults=True):
         if not self.step_s:
             return None
         return Checkpoint(self.last_s + (number - listed + 1) * self.step_s, self.step_coins)
+
+    @property
+    def longest_s(self) -> int:
+        """How long a call can last under this side, seconds."""
+        following = self.at(MAX_STEPS)
+        return MAX_CALL_S if following is None else min(MAX_CALL_S, following.after_s)
 
     def count(self, length: timedelta) -> int:
         """How many checkpoints a call of this length has passed."""

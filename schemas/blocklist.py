@@ -10,14 +10,27 @@ from typing import Annotated, Final
 from msgspec import Meta
 
 from schemas.balance import EntryRecorded, Reason, owner_of
-from schemas.log.base import Fact, Fields, Id, Message, Refused, State, Time, Wake
+from schemas.log.base import MAX_COINS, By, Fact, Fields, Id, Message, Refused, State, Time, Wake
 from schemas.log.entity import Entity, Flow, Hears, Shown
-from schemas.user import PeerCommand, PeerFact, Role, User_, UserCommand, UserFact, UserSignedUp
+from schemas.user import (
+    MAX_BLOCKS,
+    ListedUser,
+    PeerCommand,
+    PeerFact,
+    Role,
+    UserCommand,
+    UserFact,
+    UserInList,
+    UserSignedUp,
+)
 
 PENALTIES: Final = "@penalties"
-# A person blocks dozens of others, and a troll hundreds; the line of a user keeps them all in its state.
-MAX_BLOCKS: Final = 2_000
 MAX_RULES: Final = 20
+# The newest so many blocks for each reason are looked at; a rule that asks for more fires at as many.
+MAX_COUNTED: Final = 100
+# Consequences that a record remembers, and the people that each of them names: the newest.
+MAX_CASES: Final = 40
+MAX_NAMED: Final = 10
 
 
 class BlockReason(StrEnum):
@@ -40,6 +53,9 @@ class BlockRefusal(StrEnum):
     REVIEW_UNKNOWN = "review_unknown"
 
 
+MAX_BAN_S: Final = 10 * 366 * 86_400
+
+
 class Consequence(StrEnum):
     """What follows."""
 
@@ -52,14 +68,14 @@ class BlockRule(State):
 
     A penalty takes `coins` from the earnings; a ban lasts `ban_s` (0: for good)."""
 
-    rule: Id
+    rule: Annotated[str, Meta(min_length=1, max_length=64)]
     reason: BlockReason
     blocks: Annotated[int, Meta(ge=1, le=1_000)]
     window_s: Annotated[int, Meta(ge=60, le=366 * 86_400)]
     then: Consequence
     role: Role | None = None
-    coins: int = 0
-    ban_s: int = 0
+    coins: Annotated[int, Meta(ge=0, le=MAX_COINS)] = 0
+    ban_s: Annotated[int, Meta(ge=0, le=MAX_BAN_S)] = 0
 
 
 SHIPPED_RULES: Final = (
@@ -99,9 +115,9 @@ class BlockRefused(PeerFact, Refused):
 
 
 class Blocks(State):
-    """Whom a user has blocked, and why."""
+    """Whom a user has blocked, and why. Who has blocked a user stands nowhere: each blocker's own side knows."""
 
-    peers: dict[str, BlockReason]
+    peers: Annotated[dict[UserInList, BlockReason], Meta(max_length=MAX_BLOCKS)]
 
 
 # --- the record of the blocked ----------------------------------------------------------------------------------------------
@@ -110,7 +126,7 @@ class Blocks(State):
 class CountBlock(UserCommand):
     """`by` has blocked `user`: count it, and see what follows."""
 
-    by: User_
+    by: ListedUser
     reason: BlockReason
     rules: _Rules = ()
 
@@ -118,9 +134,9 @@ class CountBlock(UserCommand):
 class RulebookFields(Fields):
     """The rulebook, what is in it, and who put that there."""
 
-    rulebook: str
+    rulebook: Id
     rules: _Rules
-    by: str = ""
+    by: By = ""
 
 
 class PublishRules(Message, RulebookFields):
@@ -136,7 +152,7 @@ class Review(UserCommand):
 
     case: Id
     upheld: bool
-    by: str
+    by: By
 
 
 class _OfCase(UserFact):
@@ -147,14 +163,14 @@ class ConsequenceDrawn(_OfCase):
     """A rule fired; it waits for a review."""
 
     rule: BlockRule
-    by: tuple[str, ...]
+    by: Annotated[tuple[UserInList, ...], Meta(max_length=MAX_NAMED)]
 
 
 class ConsequenceReviewed(_OfCase):
     """The review's outcome."""
 
     upheld: bool
-    reviewer: str
+    reviewer: By
 
 
 class ReviewRefused(_OfCase, Refused):
@@ -166,7 +182,7 @@ class ReviewRefused(_OfCase, Refused):
 class Counted(State):
     """One block that counts."""
 
-    by: str
+    by: UserInList
     reason: BlockReason
     at: Time
 
@@ -174,26 +190,28 @@ class Counted(State):
 class Case(State):
     """A consequence: the rule that fired, and whether it was upheld (None: not reviewed yet)."""
 
-    case: str
+    case: Id
     rule: BlockRule
     at: Time
-    by: tuple[str, ...]
+    by: Annotated[tuple[UserInList, ...], Meta(max_length=MAX_NAMED)]
     upheld: bool | None = None
     taken_coins: int = 0
 
 
 class Record(State):
-    """Who blocked this user, newest last (bounded), and what came of it."""
+    """Who blocked this user, newest last (the newest MAX_COUNTED for each reason), and what came of it (the newest MAX_CASES).
+    `drawn`: how many consequences there were."""
 
     role: Role | None = None
-    counted: tuple[Counted, ...] = ()
-    cases: tuple[Case, ...] = ()
+    counted: Annotated[tuple[Counted, ...], Meta(max_length=MAX_COUNTED * len(BlockReason))] = ()
+    cases: Annotated[tuple[Case, ...], Meta(max_length=MAX_CASES)] = ()
+    drawn: int = 0
 
 
 class Rulebook(State):
     """The rules in force."""
 
-    rules: tuple[BlockRule, ...]
+    rules: _Rules
 
 
 BOOK: Final = "blocks"

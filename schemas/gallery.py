@@ -14,7 +14,7 @@ from msgspec import Meta
 from schemas.billing import CallKind
 from schemas.blocklist import BlockReason, UserBlocked
 from schemas.gift import GiftSent
-from schemas.log.base import Fact, Fields, Message, State, UserId, Wake
+from schemas.log.base import By, Fact, Fields, Message, State, Wake
 from schemas.log.entity import Entity, Flow, Hears
 from schemas.log.windows import expires_at
 from schemas.user import Role, Short, User_
@@ -44,7 +44,7 @@ class Hour(State):
 class EngagementChanged(Fact):
     """Over the last three days; `engagement` is between 0 and 1."""
 
-    user: UserId
+    user: User_
     rings: int
     answered: int
     talked_s: float
@@ -56,7 +56,7 @@ class EngagementChanged(Fact):
 class Rank(State):
     """A user's hours in the window, and what they come to."""
 
-    hours: dict[int, Hour]
+    hours: Annotated[dict[int, Hour], Meta(max_length=WINDOW_HOURS)]
     engagement: float = 0.0
 
     @property
@@ -120,7 +120,7 @@ class GalleryRulesFields(Fields):
 
     role: Role
     rules: GalleryRules
-    by: str = ""
+    by: By = ""
 
 
 class PutGalleryRules(Message, GalleryRulesFields):
@@ -145,8 +145,8 @@ class ShowCards(Message):
 class CardsShown(Fact):
     """A page of the gallery was shown."""
 
-    viewer: UserId
-    cards: tuple[UserId, ...]
+    viewer: User_
+    cards: Annotated[tuple[User_, ...], Meta(max_length=PAGE_LIMIT)]
     first: int = 1
 
 

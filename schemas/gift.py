@@ -10,16 +10,17 @@ from schemas.balance import AccountRefused, EntryRecorded, Reason, paid_for
 from schemas.log.base import (
     MAX_COINS,
     AccountId,
+    By,
     Coins,
     Fact,
     Fields,
     Id,
     Message,
-    MessageId,
+    MessageName,
+    OptionalId,
     Refused,
     State,
     Time,
-    UserId,
     Wake,
 )
 from schemas.log.entity import Entity, Flow, Hears, Shown
@@ -55,8 +56,8 @@ class GiftItemFields(Fields):
 
     price_coins: int
     share_coins: int
-    name: str = ""
-    picture_url: str = ""
+    name: Short = ""
+    picture_url: Url = ""
     active: bool = True
 
 
@@ -69,7 +70,7 @@ class PutGiftItem(Message):
     name: Short = ""
     picture_url: Url = ""
     active: bool = True
-    by: str = ""
+    by: By = ""
 
 
 class PriceGift(Message):
@@ -86,7 +87,7 @@ class _OfItem(Fact):
 class GiftItemPut(_OfItem, GiftItemFields):
     """The catalogue's entry is like this."""
 
-    by: str = ""
+    by: By = ""
 
 
 class GiftItemRefused(_OfItem, Refused):
@@ -118,22 +119,22 @@ class SendGift(Message):
     sender: User_
     receiver: User_
     item: Id
-    call: str = ""
+    call: OptionalId = ""
 
 
 class _OfGift(Fact):
     gift: Id
-    sender: UserId
-    receiver: UserId
-    item: str
-    call: str = ""
+    sender: User_
+    receiver: User_
+    item: Id
+    call: OptionalId = ""
 
 
 class GiftSent(_OfGift):
     """Paid and credited: both are shown it."""
 
-    price_coins: int
-    share_coins: int
+    price_coins: Coins
+    share_coins: Share
 
 
 class GiftRefused(_OfGift, Refused):
@@ -160,15 +161,17 @@ class GiftRepeated(_OfGift):
 
 
 class Gift(State):
-    """A gift under way or done. Forgotten at `forget_at`."""
+    """A gift under way or done. `admitted`: by the receiver's line; `asks_sender`: the sender's line has not answered yet.
+    Forgotten at `forget_at`."""
 
-    sender: UserId
-    receiver: UserId
-    item: str
-    asked: MessageId
+    sender: User_
+    receiver: User_
+    item: Id
+    asked: MessageName
     forget_at: Time
-    call: str = ""
+    call: OptionalId = ""
     admitted: bool = False
+    asks_sender: bool = False
     price_coins: int = 0
     share_coins: int = 0
     refusal: GiftRefusal | None = None

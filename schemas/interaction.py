@@ -13,7 +13,7 @@ from msgspec import Meta
 from schemas.blocklist import UserBlocked
 from schemas.favorites import FavoriteAdded, FavoriteRemoved
 from schemas.gift import GiftSent
-from schemas.log.base import Fact, Message, State, Time, UserId, Wake
+from schemas.log.base import Fact, Message, State, Time, Wake
 from schemas.log.entity import Entity, Flow, Hears
 from schemas.log.windows import expires_at
 from schemas.user import User_
@@ -58,9 +58,9 @@ class InteractionRecorded(Fact):
     """`user` did something with `peer` at `at`. `amount`: a call's seconds, a gift's coins, else 1. `late`: it came too late to
     count. `affinity`: of the two, with it."""
 
-    pair: str
-    user: UserId
-    peer: UserId
+    pair: PairKey
+    user: User_
+    peer: User_
     kind: InteractionKind
     amount: float
     affinity: float
@@ -70,7 +70,7 @@ class InteractionRecorded(Fact):
 class Pair(State):
     """What is between two users: points by hour, the newest event's time, and their sum over the window."""
 
-    points: dict[int, float]
+    points: Annotated[dict[int, float], Meta(max_length=WINDOW_HOURS)]
     seen_at: Time
     affinity: float = 0.0
 

@@ -11,15 +11,18 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-from schemas.log.base import Fact, Fields, Id, Message, State, Time, Wake
+from schemas.log.base import By, Fact, Fields, Id, Key, Message, State, Time, Wake
 from schemas.log.entity import Entity, Flow, Hears
 from schemas.postback import Postback
+from schemas.user import Short
 from schemas.video import CallEnded
 
 # Half a second, then twice as long each time, up to ten minutes.
 FIRST_RETRY: Final = timedelta(milliseconds=500)
 LONGEST_RETRY: Final = timedelta(minutes=10)
 
+# A vendor that asks for more than a month asks for more than any effect lives.
+MAX_RETRY_AFTER_S: Final = 31 * 86_400
 Detail = Annotated[str, Meta(max_length=2_000)]
 
 
@@ -56,15 +59,15 @@ def close_room_id(call: str) -> str:
 class EffectName(Fields):
     """Which effect."""
 
-    effect: Id
+    effect: Key
 
 
 class EffectFields(Fields):
     """What is to be done, by whom, and about what: `subject` is the call, or the user who is told of."""
 
     kind: EffectKind
-    provider: str
-    subject: str
+    provider: Short
+    subject: Id
 
 
 class OweEffect(Message, EffectName, EffectFields):
@@ -77,18 +80,18 @@ class OweEffect(Message, EffectName, EffectFields):
 class ReportAttempt(Message, EffectName):
     """`dispatch` has tried; `retry_after_s`: what the vendor asked for (0: nothing)."""
 
-    attempt: int
+    attempt: Annotated[int, Meta(ge=0, le=2**31)]
     outcome: AttemptOutcome
-    status: int = 0
+    status: Annotated[int, Meta(ge=0, le=999)] = 0
     detail: Detail = ""
-    retry_after_s: float = 0.0
+    retry_after_s: Annotated[float, Meta(ge=0, le=MAX_RETRY_AFTER_S)] = 0.0
 
 
 class RedriveEffect(Message, EffectName):
     """An operator has mended the cause: try a refused or expired effect again, until `expires_at`."""
 
     expires_at: Time
-    by: str
+    by: By
 
 
 class _OfEffect(Fact, EffectName, EffectFields):
@@ -105,7 +108,7 @@ class EffectDue(_OfEffect):
 class EffectAccepted(_OfEffect):
     """The vendor has taken it."""
 
-    detail: str = ""
+    detail: Detail = ""
 
 
 class EffectPostponed(_OfEffect):
@@ -113,12 +116,12 @@ class EffectPostponed(_OfEffect):
 
     next_at: Time
     status: int = 0
-    detail: str = ""
+    detail: Detail = ""
 
 
 class _GivenUp(_OfEffect):
     status: int = 0
-    detail: str = ""
+    detail: Detail = ""
 
 
 class EffectRefused(_GivenUp):
@@ -137,7 +140,7 @@ class Effect(State, EffectFields):
     attempt: int = 1
     next_at: Time | None = None
     http_status: int = 0
-    detail: str = ""
+    detail: Detail = ""
     forget_at: Time | None = None
     postback: Postback | None = None
 

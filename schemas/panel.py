@@ -12,18 +12,23 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-from schemas.ads import UserAttributed
+from schemas.ads import UserAttributed, Word
 from schemas.balance import EntryRecorded, Reason, owner_of
-from schemas.log.base import BookName, Fact, Id, Message, Refused, State, Time, Wake
+from schemas.log.base import MAX_COINS, BookName, By, Fact, Message, Refused, State, Time, Wake
 from schemas.log.entity import Entity, Flow, Hears
-from schemas.panel_counters import Counter, Held, RuleError, Values, Window, parse_window
+from schemas.panel_counters import Counter, CounterName, Held, RuleError, Values, Window, parse_window
 from schemas.user import CameOnline, SessionOpened, Short, UserCommand, UserFact, UserSignedUp, WentOffline
 
 BOOK: Final = "cohorts"
 MAX_COHORTS: Final = 200
+# The book as JSON: some six hundred bytes for each of two hundred cohorts. All of it goes to every partition of members.
+MAX_BOOK_BYTES: Final = 128 * 1024
 MAX_TAGS: Final = 100
 MAX_DEPTH: Final = 8
 MAX_PARTS: Final = 50
+# The name of a cohort, a tag or a group, as paths have it; members keep hundreds of them.
+Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.:-]+$")]
+NameInList = Annotated[str, Meta(max_length=64, extra={"max_bytes": 68})]
 
 
 class Attribute(StrEnum):
@@ -124,9 +129,9 @@ def check(rule: Rule) -> None:
 class Cohort(State):
     """A cohort: who fits the rule is a member and has the tag."""
 
-    cohort: Id
-    tag: Short
-    rule: Rule
+    cohort: Name
+    tag: Name
+    rule: Annotated[Rule, Meta(extra={"max_bytes": MAX_BOOK_BYTES})]
     name: Short = ""
 
 
@@ -135,6 +140,7 @@ class CohortRefusal(StrEnum):
 
     COHORT_UNKNOWN = "cohort_unknown"
     TOO_MANY_COHORTS = "too_many_cohorts"
+    BOOK_FULL = "book_full"
 
 
 # --- the book ---------------------------------------------------------------------------------------------------------------
@@ -144,14 +150,14 @@ class PutCohort(Message, BookName):
     """The cohort is this from now on."""
 
     cohort: Cohort
-    by: str = ""
+    by: By = ""
 
 
 class RemoveCohort(Message, BookName):
     """The cohort is no more: everybody leaves it."""
 
-    cohort: Id
-    by: str = ""
+    cohort: Name
+    by: By = ""
 
 
 class CohortPut(Fact, BookName):
@@ -159,21 +165,21 @@ class CohortPut(Fact, BookName):
 
     cohort: Cohort
     version: int
-    by: str = ""
+    by: By = ""
 
 
 class CohortRemoved(Fact, BookName):
     """The cohort is out of the book."""
 
-    cohort: str
+    cohort: Name
     version: int
-    by: str = ""
+    by: By = ""
 
 
 class CohortRefused(Refused, BookName):
     """Nothing was changed."""
 
-    cohort: str
+    cohort: Name
     refusal: CohortRefusal
 
 
@@ -181,7 +187,7 @@ class CohortBook(State):
     """All cohorts; each change is a version."""
 
     version: int = 0
-    cohorts: tuple[Cohort, ...] = ()
+    cohorts: Annotated[tuple[Cohort, ...], Meta(max_length=MAX_COHORTS, extra={"max_bytes": MAX_BOOK_BYTES})] = ()
 
 
 # --- members ----------------------------------------------------------------------------------------------------------------
@@ -196,12 +202,12 @@ class ShareCohorts(UserCommand):
 class CountAction(UserCommand):
     """The user did something: by how much each counter grows."""
 
-    counts: dict[Counter, int]
+    counts: dict[Counter, Annotated[int, Meta(ge=-MAX_COINS, le=MAX_COINS)]]
 
 
 class _TagCommand(UserCommand):
-    tag: Annotated[str, Meta(min_length=1, max_length=64)]
-    by: str
+    tag: Name
+    by: By
 
 
 class PutTag(_TagCommand):
@@ -222,21 +228,21 @@ class TagRefusal(StrEnum):
 class TagChanged(UserFact):
     """The user has the tag, or not any more."""
 
-    tag: str
+    tag: Name
     there: bool
-    by: str
+    by: By
 
 
 class TagRefused(UserFact, Refused):
     """Nothing was changed."""
 
-    tag: str
+    tag: Name
     refusal: TagRefusal
 
 
 class _OfCohort(UserFact):
-    cohort: str
-    tag: str
+    cohort: Name
+    tag: Name
 
 
 class CohortEntered(_OfCohort):
@@ -256,12 +262,12 @@ class Member(State):
     `version` is that of the book under which the member was decided last, and at `due_at` something may leave a window. The
     state under a broadcast key has only `shared`."""
 
-    attributes: dict[Attribute, str] = {}
+    attributes: dict[Attribute, Word] = {}
     signed_up_at: Time | None = None
     last_seen_at: Time | None = None
-    counts: dict[str, Held] = {}
-    tags: tuple[str, ...] = ()
-    cohorts: dict[str, str] = {}
+    counts: Annotated[dict[CounterName, Held], Meta(max_length=len(Counter))] = {}
+    tags: Annotated[tuple[NameInList, ...], Meta(max_length=MAX_TAGS)] = ()
+    cohorts: Annotated[dict[NameInList, NameInList], Meta(max_length=MAX_COHORTS)] = {}
     seen_at: Time | None = None
     version: int = 0
     due_at: Time | None = None

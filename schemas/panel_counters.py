@@ -23,6 +23,7 @@ class Counter(StrEnum):
     COINS_BOUGHT = "coins_bought"
 
 
+CounterName = Annotated[str, Meta(max_length=16)]
 # A plain string is looked up and written faster than a member of an enumeration.
 COUNTERS: Final = {counter: str(counter.value) for counter in Counter}
 
@@ -39,9 +40,19 @@ WINDOW: Final = re.compile(r"([1-9][0-9]{0,3})([mhd])")
 Buckets = dict[int, int]
 _read: Final = msgspec.json.Decoder(Buckets).decode
 # A counter's buckets, as JSON that was not read yet.
-Held = Annotated[Raw, Meta(extra_json_schema=msgspec.json.schema(Buckets))]
+# `count` keeps MAX_BUCKETS of them, and one more until it has looked; a number has up to 8 digits, an amount up to 19.
+MAX_BUCKETS: Final = sum(kept for _, kept in UNITS.values()) + 3
+Held = Annotated[
+    Raw,
+    Meta(
+        extra_json_schema=msgspec.json.schema(Buckets),
+        extra={"max_bytes": 2 + MAX_BUCKETS * len('"12345678":1234567890123456789,')},
+    ),
+]
 
-Window = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,3}[mhd]$", description="30m, 24h, 7d: at most 120m, 72h, 90d")]
+Window = Annotated[
+    str, Meta(max_length=6, pattern=r"^[1-9][0-9]{0,3}[mhd]$", description="30m, 24h, 7d: at most 120m, 72h, 90d")
+]
 Value = Annotated[str, Meta(max_length=64)]
 Values = Annotated[tuple[Value, ...], Meta(min_length=1, max_length=200)]
 

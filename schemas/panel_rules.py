@@ -9,12 +9,12 @@ event that it has counted.
 """
 
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from msgspec import Raw
 
-from schemas.log.base import EPOCH, unix_minute
+from schemas.log.base import EPOCH, later, moment_of, unix_minute
 from schemas.panel import All, Attribute, Cohort, CohortBook, Count, Is, Member, Not, Rule, Some, Within, parts_of
 from schemas.panel_counters import COUNTERS, FIRST_MINUTE, UNITS, Buckets, buckets_of, parse_window
 
@@ -72,7 +72,7 @@ class _Source:
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         self.head: list[str] = []
-        self.names: dict[str, Any] = {"buckets_of": buckets_of}
+        self.names: dict[str, Any] = {"buckets_of": buckets_of, "later": later}
         self._shared: dict[str, str] = {}
         self._sums: dict[tuple[str, str, int], str] = {}
         for field, units in _windows(rules).items():
@@ -124,7 +124,7 @@ class _Source:
                 return f"({value} in {self.share_name(frozenset(rule.values))})"
             case Within():
                 moment = self._share(f"member.{rule.field}_at")
-                since = self._share(f"at - {self.share_name(timedelta(seconds=rule.seconds))}")
+                since = self._share(f"later(at, {self.share_name(timedelta(seconds=-rule.seconds))})")
                 return f"({moment} is not None and {moment} > {since})"
             case Count():
                 most = "" if rule.at_most is None else f" <= {rule.at_most!r}"
@@ -188,7 +188,7 @@ class Touched:
 
 
 def _at(minute: int) -> datetime:
-    return datetime.fromtimestamp(minute * 60, UTC)
+    return moment_of(minute * 60)
 
 
 class Compiled:
@@ -237,7 +237,7 @@ class Compiled:
             moment: datetime | None = getattr(member, f"{field}_at")
             if moment is None:
                 continue
-            ends = [moment + timedelta(seconds=span) for span in spans]
+            ends = [later(moment, timedelta(seconds=span)) for span in spans]
             if since is not None and any(since <= end <= at for end in ends):
                 moved.append(field)
             due = min((end for end in ends if end > at and (due is None or end < due)), default=due)

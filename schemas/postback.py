@@ -4,6 +4,7 @@ A postback is owed once for each action, provider and event name; its id is the 
 fixed when it is owed. `Identity` is for the vendor alone: the store cuts it out of what analysts see.
 """
 
+import hashlib
 import re
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -11,15 +12,26 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-from schemas.log.base import BookName, Fact, Id, Message, State, Time, UserId, Wake
+from schemas.log.base import MAX_ID_LENGTH, BookName, By, Fact, Id, Message, OptionalId, State, Time, Wake, later
 from schemas.log.entity import Entity, Flow
-from schemas.user import Short
+from schemas.user import Short, User_
 
 BOOK: Final = "postbacks"
 MAX_RULES: Final = 100
 # A conversion waits so long for what its postbacks lack: the push, consent, a name that the network knows.
 PENDING_FOR: Final = timedelta(days=7)
-MAX_PENDING: Final = 50
+# Each is some hundred bytes, or some thousand where its texts are as long as they may be.
+MAX_PENDING: Final = 16
+# What a user does is of two kinds at most (a purchase and the first one), and each provider is told once of each.
+MAX_WAITS: Final = 8
+# The longest name of an event that any vendor takes.
+EventName = Annotated[str, Meta(min_length=1, max_length=40)]
+Word = Annotated[str, Meta(max_length=256)]
+UserAgent = Annotated[str, Meta(max_length=512)]
+# The purchase, call, gift or user.
+ConversionRef = Annotated[str, Meta(max_length=MAX_ID_LENGTH)]
+# A postback's id has the provider, the event and the conversion's id, and must be a key.
+MAX_POSTBACK_ID_BYTES: Final = 400
 MICROS: Final = 1_000_000
 
 
@@ -38,6 +50,9 @@ class Consent(StrEnum):
     NONE = "none"
     ADS = "ads"
     ANALYTICS = "analytics"
+
+
+Consents = Annotated[tuple[Consent, ...], Meta(max_length=len(Consent))]
 
 
 class ConversionKind(StrEnum):
@@ -64,7 +79,7 @@ class Forgone(StrEnum):
 class Value(State):
     """What a conversion is worth, in millionths of the currency: `fixed_micros` and, for each coin moved, `per_coin_micros`."""
 
-    currency: Annotated[str, Meta(pattern="^[A-Z]{3}$")]
+    currency: Annotated[str, Meta(max_length=4, pattern="^[A-Z]{3}$")]
     fixed_micros: Annotated[int, Meta(ge=0, le=10**12)] = 0
     per_coin_micros: Annotated[int, Meta(ge=0, le=10**9)] = 0
 
@@ -74,7 +89,7 @@ class PostbackRule(State):
 
     conversion: ConversionKind
     provider: Provider
-    event: Annotated[str, Meta(min_length=1, max_length=40)]
+    event: EventName
     consent: Consent
     network: Short = ""
     value: Value | None = None
@@ -91,69 +106,72 @@ class PutPostbackRules(Message, BookName):
     """These are the rules from now on."""
 
     rules: Annotated[tuple[PostbackRule, ...], Meta(max_length=MAX_RULES)]
-    by: str = ""
+    by: By = ""
 
 
 class PostbackRulesPut(Fact, BookName):
     """These are the rules."""
 
-    rules: tuple[PostbackRule, ...]
+    rules: Annotated[tuple[PostbackRule, ...], Meta(max_length=MAX_RULES)]
     version: int
-    by: str = ""
+    by: By = ""
 
 
 class Identity(State):
     """By what names others know a user: hashed (SHA-256) e-mail and phone, the phone's advertising ids, address and browser."""
 
-    email_sha256: str = ""
-    phone_sha256: str = ""
-    advertising_id: str = ""
-    vendor_id: str = ""
-    app_instance_id: str = ""
-    click_id: str = ""
+    email_sha256: Short = ""
+    phone_sha256: Short = ""
+    advertising_id: Short = ""
+    vendor_id: Short = ""
+    app_instance_id: Short = ""
+    click_id: Word = ""
     tracking_allowed: bool = False
-    ip: str = ""
-    user_agent: str = ""
+    ip: Short = ""
+    user_agent: UserAgent = ""
 
 
 class Postback(State):
     """Everything that a vendor's request is made of, but for our own credentials there. `value_micros` of `currency`."""
 
-    user: UserId
+    user: User_
     conversion: ConversionKind
-    event: str
+    event: EventName
     at: Time
-    ref: str
-    network: str = ""
-    campaign: str = ""
+    ref: ConversionRef
+    network: Word = ""
+    campaign: Word = ""
     coins: int = 0
     value_micros: int | None = None
-    currency: str = ""
-    country: str = ""
-    platform: str = ""
-    locale: str = ""
-    app_version: str = ""
-    appsflyer_id: str = ""
+    currency: Short = ""
+    country: Short = ""
+    platform: Short = ""
+    locale: Short = ""
+    app_version: Short = ""
+    appsflyer_id: OptionalId = ""
     identity: Identity = Identity()
 
 
 class Conversion(State):
     """Something that happened lately, and the rules (of that time) whose postbacks still lack something."""
 
-    ref: str
+    ref: ConversionRef
     at: Time
     coins: int
-    waits: tuple[PostbackRule, ...]
+    waits: Annotated[tuple[PostbackRule, ...], Meta(max_length=MAX_WAITS)]
 
     @property
     def until(self) -> datetime:
         """When it waits no more."""
-        return self.at + PENDING_FOR
+        return later(self.at, PENDING_FOR)
 
 
 def postback_id(provider: Provider, event: str, ref: Id) -> str:
     """The effect that tells a provider of an action as an event; also the vendor's deduplication id."""
-    return f"{provider}/{event}/{ref}"
+    name = f"{provider}/{event}/{ref}"
+    if len(name.encode()) <= MAX_POSTBACK_ID_BYTES:
+        return name
+    return f"{provider}/{event}/{hashlib.sha256(ref.encode()).hexdigest()}"
 
 
 # Behind this a vendor does not take an event, or does not count it for its day: Snapchat's integrations 7 days; AppsFlyer

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta
 
-from schemas.log.base import Fields, Refused, State, Time, UserId, Wake
+from schemas.log.base import Fields, Refused, State, Time, Wake
 from schemas.log.entity import Entity, Flow
 from schemas.user import Short, User_, UserCommand, UserFact
 
@@ -36,12 +36,12 @@ class PutProfile(UserCommand):
 class ProfileFields(Fields):
     """What a public profile says."""
 
-    name: str
+    name: Short
     age: int = 0
-    country: str = ""
-    languages: tuple[str, ...] = ()
-    photos: tuple[str, ...] = ()
-    about: str = ""
+    country: Short = ""
+    languages: Languages = ()
+    photos: Photos = ()
+    about: About = ""
 
 
 class ProfilePut(UserFact, ProfileFields):
@@ -82,31 +82,31 @@ class ReadPrivateProfile(UserCommand):
 class PrivateProfilePut(UserFact):
     """The private part was changed; `told`: which of its fields are there now."""
 
-    told: tuple[str, ...] = ()
+    told: Annotated[tuple[Short, ...], Meta(max_length=16)] = ()
 
 
 class PrivateProfileRead(UserFact):
     """Staff has seen it."""
 
     changes_state: ClassVar[bool] = False
-    by: UserId
-    reason: str
+    by: User_
+    reason: Line
 
 
 class PrivateProfileRefused(UserFact, Refused):
     """There is none."""
 
-    by: UserId
+    by: User_
     refusal: ProfileRefusal
 
 
 class PrivateProfile(State):
     """What only its owner, and staff with a reason, may see."""
 
-    birth_date: str = ""
-    email: str = ""
-    phone: str = ""
-    legal_name: str = ""
+    birth_date: Short = ""
+    email: Line = ""
+    phone: Short = ""
+    legal_name: Line = ""
 
 
 ProfileInbox = PutProfile | Wake

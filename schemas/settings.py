@@ -4,7 +4,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 
-from schemas.log.base import Fact, Message, State, Wake
+from schemas.log.base import By, Fact, Id, Message, State, Wake
 from schemas.log.entity import Entity, Flow
 from schemas.user import Short
 
@@ -13,7 +13,7 @@ VERSION_PATTERN: Final = r"^\d{1,5}(\.\d{1,5}){0,3}$"
 # A platform is a word such as "ios"; there are a handful.
 MAX_PLATFORMS: Final = 20
 
-Version = Annotated[str, Meta(pattern=VERSION_PATTERN, description="numbers and dots, such as 3.12.0")]
+Version = Annotated[str, Meta(max_length=23, pattern=VERSION_PATTERN, description="numbers and dots, such as 3.12.0")]
 Link = Annotated[str, Meta(max_length=1024)]
 
 
@@ -37,25 +37,25 @@ class PlatformSettings(Struct, frozen=True, omit_defaults=True):
 class AppSettings(Struct, frozen=True, omit_defaults=True):
     """All settings; what is not there has its default."""
 
-    platforms: dict[Short, PlatformSettings] = {}
+    platforms: Annotated[dict[Short, PlatformSettings], Meta(max_length=MAX_PLATFORMS)] = {}
     support_url: Link = ""
 
 
 class PutSettings(Message):
     """The settings are these from now on."""
 
-    name: str
+    name: Id
     settings: AppSettings
-    by: str = ""
+    by: By = ""
 
 
 class SettingsPut(Fact):
     """The settings are these; `version` counts from 1."""
 
-    name: str
+    name: Id
     settings: AppSettings
     version: int
-    by: str = ""
+    by: By = ""
 
 
 class Settings(State):

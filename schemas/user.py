@@ -6,18 +6,35 @@ from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta
 
-from schemas.log.base import Fact, Id, Message, Refused, State, Time, UserId, Wake
+from schemas.log.base import By, Fact, Id, Message, OptionalId, Refused, State, Time, UserId, Wake, in_calendar, later
 from schemas.log.entity import Entity, Flow, Shown
 
-# Firebase allows 1-128 characters; "/" and "@" are kept for account ids.
-USER_ID_PATTERN = r"^[^/@\s][^/\s]{0,127}$"
+# A user's id has at most 128 bytes and no character that JSON writes longer: up to 128 ASCII characters, as Firebase has them,
+# or up to 32 of any script. "/" and "@" are kept for account ids, and pairs have two ids with "/" between them.
+_FIRST, _MORE = r"[^/@\s\x22\x5c\x00-\x1f\x7f]", r"[^/\s\x22\x5c\x00-\x1f\x7f]"
+USER_ID: Final = rf"(?:[!#-.0-?A-\[\]-~][!#-.0-\[\]-~]{{0,127}}|{_FIRST}{_MORE}{{0,31}})"
+USER_ID_PATTERN: Final = f"^{USER_ID}$"
+MAX_USER_ID_BYTES: Final = 128
 User_ = Annotated[UserId, Meta(min_length=1, max_length=128)]
+# Who is put into a list. A pattern costs more than the rest of a decode, so only commands that lengthen lists have it; then
+# what stands in a list keeps its claim. (`$` lets a newline through, which JSON writes as two.)
+ListedUser = Annotated[UserId, Meta(min_length=1, max_length=128, pattern=USER_ID_PATTERN)]
+UserInList = Annotated[str, Meta(max_length=128, extra={"max_bytes": MAX_USER_ID_BYTES + 4})]
+OptionalUser = Annotated[str, Meta(max_length=128, description="a user, or empty")]
 Short = Annotated[str, Meta(max_length=64)]
 PushToken = Annotated[str, Meta(max_length=512)]
 
 # A phone beats every BEAT_EVERY_S; one that has not for OFFLINE_AFTER_S is gone: three beats may be lost on a bad line.
 BEAT_EVERY_S: Final = 10
+# A person has a phone or three; the oldest session gives way.
+MAX_SESSIONS: Final = 8
 OFFLINE_AFTER: Final = timedelta(seconds=45)
+
+
+# A person blocks dozens of others, and a troll hundreds. Whoever has to know them keeps those that its user has blocked, never
+# who has blocked its user: a list that others can lengthen has no end.
+MAX_BLOCKS: Final = 1_000
+BlockedUsers = Annotated[tuple[UserInList, ...], Meta(max_length=MAX_BLOCKS)]
 
 
 class Role(StrEnum):
@@ -58,19 +75,20 @@ class UserCommand(Message):
 class UserFact(Fact):
     """A fact of an entity that is keyed by a user."""
 
-    user: UserId
+    user: User_
 
 
 class PeerCommand(UserCommand):
     """A command that is about `user` and one other user, `peer`."""
 
-    peer: User_
+    user: ListedUser
+    peer: ListedUser
 
 
 class PeerFact(UserFact):
     """A fact about `user` and one other user, `peer`."""
 
-    peer: UserId
+    peer: User_
 
 
 # --- the user's inbox -------------------------------------------------------------------------------------------------------
@@ -81,7 +99,7 @@ class SignUp(UserCommand):
     app on this phone, which is how a campaign is known."""
 
     role: Role
-    request: str = ""
+    request: OptionalId = ""
     platform: Short = ""
     locale: Short = ""
     app_version: Short = ""
@@ -117,14 +135,14 @@ class Ban(UserCommand):
     """Close everything that the user has open and let nothing new begin, until `until` (None: for good)."""
 
     reason: Short
-    by: str
+    by: By
     until: Time | None = None
 
 
 class Unban(UserCommand):
     """End a ban."""
 
-    by: str
+    by: By
 
 
 UserInbox = SignUp | OpenSession | Beat | CloseSession | Ban | Unban | Wake
@@ -141,11 +159,11 @@ class UserSignedUp(_OfUser):
     """The user is known from `at` on."""
 
     role: Role
-    platform: str = ""
-    locale: str = ""
-    app_version: str = ""
-    country: str = ""
-    appsflyer_id: str = ""
+    platform: Short = ""
+    locale: Short = ""
+    app_version: Short = ""
+    country: Short = ""
+    appsflyer_id: Short = ""
 
 
 class SignUpRepeated(_OfUser):
@@ -166,9 +184,9 @@ class SessionOpened(_OfUser):
     """A session begins."""
 
     session: Id
-    device: str
-    platform: str = ""
-    app_version: str = ""
+    device: Short
+    platform: Short = ""
+    app_version: Short = ""
 
 
 class SessionClosed(_OfUser):
@@ -192,15 +210,15 @@ class WentOffline(_OfUser):
 class UserBanned(_OfUser):
     """The user is banned until `until` (None: for good)."""
 
-    reason: str
-    by: str
+    reason: Short
+    by: By
     until: Time | None = None
 
 
 class UserUnbanned(_OfUser):
     """The ban ended: lifted (`by`), or over (`by` is empty)."""
 
-    by: str = ""
+    by: By = ""
 
 
 # --- state ------------------------------------------------------------------------------------------------------------------
@@ -209,25 +227,25 @@ class UserUnbanned(_OfUser):
 class Session(State):
     """An open session: the phone, and its last beat."""
 
-    session: str
-    device: str
+    session: Id
+    device: Short
     opened_at: Time
     beat_at: Time
-    platform: str = ""
-    push_token: str = ""
-    voip_token: str = ""
+    platform: Short = ""
+    push_token: PushToken = ""
+    voip_token: PushToken = ""
 
     @property
     def silent_at(self) -> datetime:
         """When it counts as gone unless it beats again."""
-        return self.beat_at + OFFLINE_AFTER
+        return later(self.beat_at, OFFLINE_AFTER)
 
 
 class BanState(State):
     """A standing ban."""
 
-    reason: str
-    by: str
+    reason: Short
+    by: By
     at: Time
     until: Time | None = None
 
@@ -238,9 +256,9 @@ class User(State):
     role: Role
     signed_up_at: Time
     request: Id = "-"
-    country: str = ""
+    country: Short = ""
     online_since: Time | None = None
-    sessions: tuple[Session, ...] = ()
+    sessions: Annotated[tuple[Session, ...], Meta(max_length=MAX_SESSIONS)] = ()
     ban: BanState | None = None
 
     @property
@@ -248,7 +266,7 @@ class User(State):
         """When a session falls silent or a ban is over."""
         times = [session.silent_at for session in self.sessions]
         if self.ban and self.ban.until:
-            times.append(self.ban.until)
+            times.append(in_calendar(self.ban.until))
         return min(times) if times else None
 
 

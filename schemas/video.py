@@ -9,13 +9,16 @@ from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta
 
-from schemas.billing import BillOpened, BillRefused, CallId, CallKind, CallName, Tariff, TariffSelected, Traits
+from schemas.billing import BillOpened, BillRefused, CallId, CallKind, CallName, CallTags, Tariff, TariffSelected, Traits
 from schemas.billing_rating import MAX_CALL_S
-from schemas.log.base import Fact, Fields, Id, Message, MessageId, Refused, State, Time, UserId, Wake
+from schemas.log.base import By, Fact, Fields, Id, Message, MessageName, OptionalId, Refused, State, Time, Wake, later
 from schemas.log.entity import Entity, Flow, Hears, Shown
 from schemas.user import Role, Short, User_
-from schemas.video_line import LineRefused, LineSeized
+from schemas.video_line import LineRefused, LineSeized, ViewerAdmitted
 
+MAX_CLIP_S: Final = 3 * 3600
+# No call is so long; what is added up stays a number.
+MAX_DURATION_S: Final = 10**9
 Url = Annotated[str, Meta(max_length=1024)]
 
 RING_TIMEOUT: Final = timedelta(seconds=30)
@@ -86,9 +89,9 @@ class PlaceCall(Message):
     caller_role: Role
     callee_role: Role
     country: Short = ""
-    tags: tuple[str, ...] = ()
-    clip: str = ""
-    clip_s: int = 0
+    tags: CallTags = ()
+    clip: OptionalId = ""
+    clip_s: Annotated[int, Meta(ge=0, le=MAX_CLIP_S)] = 0
 
 
 class _FromSide(Message, CallName):
@@ -121,14 +124,14 @@ class EndCall(Message, CallName):
     """Somebody else ends the call: the bill at a checkpoint, a block, a ban. It ends at `at`, not later than now."""
 
     reason: EndReason
-    by: str = ""
+    by: By = ""
 
 
 class CallSides(Fields):
     """Who calls whom, and in which kind of call."""
 
-    caller: UserId
-    callee: UserId
+    caller: User_
+    callee: User_
     kind: CallKind
 
 
@@ -159,16 +162,16 @@ class CallEnded(_OfCall):
     provider of its room, if one was opened."""
 
     reason: EndReason
-    by: str = ""
+    by: By = ""
     connected: bool = False
-    duration_s: float = 0.0
-    room: str = ""
+    duration_s: Annotated[float, Meta(ge=0, le=MAX_DURATION_S)] = 0.0
+    room: Short = ""
 
 
 class RoomOpened(_OfCall):
     """The call's picture and sound are with `provider`; credentials may be issued."""
 
-    provider: str
+    provider: Short
 
 
 class CallCommandRefused(Refused, CallName):
@@ -194,16 +197,16 @@ class Call(State, CallSides):
     """A call. `seized`: whose lines it has; `waiting`: whose answers it waits for. Forgotten a day after its end."""
 
     status: CallStatus
-    placed_by: MessageId
+    placed_by: MessageName
     placed_at: Time
     caller_role: Role = Role.USER
     callee_role: Role = Role.STREAMER
-    clip: str = ""
-    clip_s: int = 0
-    waiting: tuple[str, ...] = ()
-    seized: tuple[UserId, ...] = ()
+    clip: OptionalId = ""
+    clip_s: Annotated[int, Meta(ge=0, le=MAX_CLIP_S)] = 0
+    waiting: Annotated[tuple[Short, ...], Meta(max_length=4)] = ()
+    seized: Annotated[tuple[User_, ...], Meta(max_length=2)] = ()
     traits: Traits | None = None
-    room: str = ""
+    room: Short = ""
     tariff: Tariff | None = None
     billed: bool = False
     refusal: CallRefusal | None = None
@@ -218,10 +221,11 @@ class Call(State, CallSides):
 
     @property
     def over_at(self) -> datetime | None:
-        """When a clip is over, or the longest call."""
+        """When a clip is over, or the longest call; one under a tariff of short steps is over when its receipt is full."""
         if self.connected_at is None:
             return None
-        return self.connected_at + timedelta(seconds=self.clip_s or MAX_CALL_S)
+        longest_s = min(self.tariff.payer.longest_s, self.tariff.earner.longest_s) if self.tariff else MAX_CALL_S
+        return later(self.connected_at, timedelta(seconds=min(self.clip_s or MAX_CALL_S, longest_s)))
 
     @property
     def lost_at(self) -> datetime | None:
@@ -229,7 +233,7 @@ class Call(State, CallSides):
         if self.caller_beat_at is None or self.callee_beat_at is None:
             return None
         first = self.caller_beat_at if self.clip else min(self.caller_beat_at, self.callee_beat_at)
-        return first + PEER_LOST_AFTER
+        return later(first, PEER_LOST_AFTER)
 
     @property
     def wake_at(self) -> datetime | None:
@@ -252,7 +256,7 @@ class OfferClip(Message):
     streamer: User_
     title: Short
     url: Url
-    duration_s: Annotated[int, Meta(ge=1, le=3 * 3600)]
+    duration_s: Annotated[int, Meta(ge=1, le=MAX_CLIP_S)]
     active: bool = True
 
 
@@ -264,7 +268,7 @@ class PlayClip(Message):
     viewer: User_
     viewer_role: Role
     country: Short = ""
-    tags: tuple[str, ...] = ()
+    tags: CallTags = ()
 
 
 class ClipOffered(Fact):
@@ -272,8 +276,8 @@ class ClipOffered(Fact):
 
     clip: Id
     streamer: User_
-    title: str
-    url: str
+    title: Short
+    url: Url
     duration_s: int
     active: bool
 
@@ -288,16 +292,16 @@ class ClipRefused(Refused):
 class Clip(State):
     """A streamer's recorded video."""
 
-    streamer: UserId
-    title: str
-    url: str
+    streamer: User_
+    title: Short
+    url: Url
     duration_s: int
     active: bool = True
 
 
 CallInbox = (
-    PlaceCall | AcceptCall | DeclineCall | HangUp | BeatCall | OpenRoom | EndCall | LineSeized | LineRefused | TariffSelected
-    | BillOpened | BillRefused | Wake
+    PlaceCall | AcceptCall | DeclineCall | HangUp | BeatCall | OpenRoom | EndCall | LineSeized | LineRefused | ViewerAdmitted
+    | TariffSelected | BillOpened | BillRefused | Wake
 )  # fmt: skip
 ClipInbox = OfferClip | PlayClip | Wake
 
@@ -311,6 +315,7 @@ CALL: Final = Entity(
     hears=(
         Hears(LineSeized, "call", "a call has a line"),
         Hears(LineRefused, "call", "a call hears why not"),
+        Hears(ViewerAdmitted, "call", "the streamer's side lets the viewer watch a clip, or not"),
         Hears(TariffSelected, "call", "a call pins its tariff"),
         Hears(BillOpened, "call", "the first checkpoint is held: it may ring"),
         Hears(BillRefused, "call", "too few coins: it does not ring"),

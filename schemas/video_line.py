@@ -1,16 +1,56 @@
-"""Video: `line` (one user's only line: can this user be called?) and `pool` (roulette), messages and states."""
+"""Video: `line` (one user's only line: can this user be called?) and `pool` (roulette), messages and states.
 
+The pool's state has room for the few hundred who have waited longest. Everybody who waits asks again in a while, by a wake of
+the own line; so whoever found no room comes in when there is some, and is compared each time with all of the other side inside.
+"""
+
+from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, ClassVar, Final
+from zlib import crc32
 
-from schemas.billing import CallId
-from schemas.log.base import Fact, Fields, Id, Message, Refused, State, Time, UserId, Wake
+from msgspec import Meta
+
+from schemas.billing import CallId, CallTags
+from schemas.log.base import Fact, Fields, Id, Message, Refused, State, Time, Wake
 from schemas.log.entity import Entity, Flow, Hears, Shown
-from schemas.user import CameOnline, Role, User_, UserBanned, UserCommand, UserSignedUp, UserUnbanned, WentOffline
+from schemas.user import (
+    MAX_BLOCKS,
+    BlockedUsers,
+    CameOnline,
+    ListedUser,
+    OptionalUser,
+    Role,
+    Short,
+    User_,
+    UserBanned,
+    UserCommand,
+    UserSignedUp,
+    UserUnbanned,
+    WentOffline,
+)
 
-# So many blocks a line keeps in its state, the newest ones; of a person who has more than that the oldest are forgotten.
-MAX_BARRED: Final = 5_000
+OptionalCall = Annotated[str, Meta(max_length=128)]
 ROULETTE: Final = "roulette"
+# So many of each side stand in the pool's state, if they have room: an entry has some 250 bytes, and one of somebody who has
+# blocked a thousand people eleven thousand.
+MAX_WAITING: Final = 256
+MAX_SIDE_BYTES: Final = 96 * 1024
+# Who waits asks again so often, a quarter sooner or later: 50,000 who wait ask 1,700 times a second.
+ASK_EVERY: Final = timedelta(seconds=30)
+# A user id as a number, to be compared with: two that share one are not paired, which harms nobody.
+Mark = Annotated[int, Meta(ge=0, le=2**32 - 1)]
+Marks = Annotated[tuple[Mark, ...], Meta(max_length=MAX_BLOCKS)]
+
+
+def mark_of(user: str) -> int:
+    """The user's mark."""
+    return crc32(user.encode())
+
+
+def asks_every(user: str) -> timedelta:
+    """How often a user who waits asks again: spread by the user's mark, so that they do not all come at once."""
+    return ASK_EVERY * (0.75 + mark_of(user) % 1_000 / 2_000)
 
 
 class LineRefusal(StrEnum):
@@ -32,7 +72,7 @@ class SeizeLine(UserCommand):
     """A call wants the line, for a talk with `peer` (of a clip: none)."""
 
     call: CallId
-    peer: str
+    peer: OptionalUser
     online: bool = True
 
 
@@ -46,7 +86,7 @@ class ReleaseLine(UserCommand):
 class JoinRoulette(UserCommand):
     """The user waits for a partner; `tags`: what tariff rules look at."""
 
-    tags: tuple[str, ...] = ()
+    tags: CallTags = ()
 
 
 class LeaveRoulette(UserCommand):
@@ -54,21 +94,34 @@ class LeaveRoulette(UserCommand):
 
 
 class Bar(UserCommand):
-    """One of the two has blocked the other: no calls between them; one that runs ends."""
+    """This user has blocked `peer`: no calls between them; one that runs ends."""
 
-    peer: User_
+    peer: ListedUser
 
 
 class Unbar(UserCommand):
-    """Neither blocks the other any more in this direction."""
+    """This user has taken the block back."""
+
+    peer: ListedUser
+
+
+class PartFrom(UserCommand):
+    """`peer` has blocked this user: a call between them ends. The line does not remember it: `peer`'s own line does."""
 
     peer: User_
 
 
 class AdmitGift(UserCommand):
-    """May `peer` send this user a gift? Answered by GiftAdmitted."""
+    """Does anything on this user's side stand against a gift between `peer` and this user? Answered by GiftAdmitted."""
 
     gift: Id
+    peer: User_
+
+
+class AdmitViewer(UserCommand):
+    """May `peer` watch a clip of this user? Answered by ViewerAdmitted."""
+
+    call: CallId
     peer: User_
 
 
@@ -85,7 +138,7 @@ class LineSeized(_OfLine):
 class LineRefused(_OfLine, Refused):
     """The line is not to be had."""
 
-    call: str
+    call: OptionalCall
     refusal: LineRefusal
 
 
@@ -110,43 +163,60 @@ class GiftAdmitted(_OfLine):
     refusal: LineRefusal | None = None
 
 
+class ViewerAdmitted(_OfLine):
+    """The answer to AdmitViewer: None, or why not."""
+
+    changes_state: ClassVar[bool] = False
+    call: CallId
+    refusal: LineRefusal | None = None
+
+
 class Line(State):
-    """What decides whether a user can be called: known, banned, online, in which call, barred from whom (once a block); `tags`
-    as of the last time in roulette."""
+    """What decides whether a user can be called: known, banned, online, in which call, whom the user has blocked (`barred`);
+    `tags` as of the last time in roulette."""
 
     role: Role | None = None
-    country: str = ""
-    tags: tuple[str, ...] = ()
+    country: Short = ""
+    tags: CallTags = ()
     banned: bool = False
     online: bool = False
-    call: str = ""
-    peer: str = ""
+    call: OptionalCall = ""
+    peer: OptionalUser = ""
     waiting_since: Time | None = None
-    last_partner: str = ""
-    barred: tuple[str, ...] = ()
+    last_partner: OptionalUser = ""
+    barred: BlockedUsers = ()
+    asks_at: Time | None = None
+
+    @property
+    def wake_at(self) -> datetime | None:
+        """When a user who waits asks the pool again."""
+        return self.asks_at
 
 
 # --- pool -------------------------------------------------------------------------------------------------------------------
 
 
 class WaitingFields(Fields):
-    """Somebody who waits for a partner, and what decides who fits."""
+    """Somebody who waits for a partner, and what decides who fits. `bars`: the marks of those whom the user has blocked."""
 
-    user: User_
+    user: ListedUser
     role: Role
     since: Time
-    country: str = ""
-    barred: tuple[str, ...] = ()
-    last_partner: str = ""
-    tags: tuple[str, ...] = ()
+    country: Short = ""
+    last_partner: OptionalUser = ""
+    tags: CallTags = ()
+    bars: Marks = ()
 
 
 class _ToPool(Message):
-    pool: str
+    pool: Id
 
 
 class EnterPool(_ToPool, WaitingFields):
-    """A line puts its user into the pool, or brings what the pool knows of the user up to date."""
+    """A line puts its user into the pool, asks again, or brings what the pool knows of the user up to date. `barred`: `bars` as
+    they once were told."""
+
+    barred: BlockedUsers = ()
 
 
 class QuitPool(_ToPool):
@@ -158,29 +228,33 @@ class QuitPool(_ToPool):
 class Matched(Fact):
     """The pool brought two together; their call rings next. `waited_s`: how long the one who had waited longer did."""
 
-    pool: str
+    pool: Id
     call: CallId
-    user: UserId
-    streamer: UserId
+    user: User_
+    streamer: User_
     waited_s: float
 
 
 class Waiting(State, WaitingFields):
-    """Somebody who waits."""
+    """Somebody who waits; `weight`: how many bytes this takes."""
 
-    user: UserId
+    weight: int = 0
+
+
+Side = Annotated[tuple[Waiting, ...], Meta(max_length=MAX_WAITING, extra={"max_bytes": MAX_SIDE_BYTES})]
 
 
 class Pool(State):
-    """Who waits, longest first, and how many pairs were made."""
+    """Those who have waited longest, in this order, and how many pairs were made."""
 
-    users: tuple[Waiting, ...] = ()
-    streamers: tuple[Waiting, ...] = ()
+    users: Side = ()
+    streamers: Side = ()
     matches: int = 0
 
 
 LineInbox = (
-    SeizeLine | ReleaseLine | JoinRoulette | LeaveRoulette | Bar | Unbar | AdmitGift | UserSignedUp | CameOnline | WentOffline
+    SeizeLine | ReleaseLine | JoinRoulette | LeaveRoulette | Bar | Unbar | PartFrom | AdmitGift
+    | AdmitViewer | UserSignedUp | CameOnline | WentOffline
     | UserBanned | UserUnbanned | Wake
 )  # fmt: skip
 PoolInbox = EnterPool | QuitPool | Wake
@@ -190,8 +264,8 @@ LINE: Final = Entity(
     key="user",
     flow=Flow.LIVE,
     state=Line,
-    commands=(SeizeLine, ReleaseLine, JoinRoulette, LeaveRoulette, Bar, Unbar, AdmitGift),
-    facts=(LineSeized, LineRefused, LineFreed, RouletteJoined, RouletteLeft, GiftAdmitted),
+    commands=(SeizeLine, ReleaseLine, JoinRoulette, LeaveRoulette, Bar, Unbar, PartFrom, AdmitGift, AdmitViewer),
+    facts=(LineSeized, LineRefused, LineFreed, RouletteJoined, RouletteLeft, GiftAdmitted, ViewerAdmitted),
     hears=(
         Hears(UserSignedUp, "user", "who has signed up can be called"),
         Hears(CameOnline, "user", "who is online can be called"),

@@ -7,11 +7,14 @@ participant.
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Final
+
+from msgspec import Meta
 
 from schemas.billing import CallId
-from schemas.log.base import Fact, Id, Message, State, Time, UserId, Wake
+from schemas.log.base import Fact, Id, Message, State, Time, Wake
 from schemas.log.entity import Entity, Flow, Hears
+from schemas.user import Short, User_
 from schemas.video import CallEnded, RoomOpened
 
 CALLER_UID: Final = 1
@@ -33,14 +36,14 @@ class NoteParticipant(Message):
     call: CallId
     member: Id
     joined: bool
-    seq: int
+    seq: Annotated[int, Meta(ge=0, le=2**53)]
     reason: LeaveReason = LeaveReason.OTHER
 
 
 class _OfParticipant(Fact):
     call: CallId
-    user: UserId
-    provider: str
+    user: User_
+    provider: Short
 
 
 class ParticipantJoined(_OfParticipant):
@@ -56,12 +59,12 @@ class ParticipantLeft(_OfParticipant):
 class Room(State):
     """A call's room: its provider, and the last notice about each side. Forgotten a day after the call."""
 
-    provider: str
-    caller: UserId
-    callee: UserId
+    provider: Short
+    caller: User_
+    callee: User_
     caller_seq: int = -1
     callee_seq: int = -1
-    present: tuple[UserId, ...] = ()
+    present: Annotated[tuple[User_, ...], Meta(max_length=2)] = ()
     forget_at: Time | None = None
 
     @property

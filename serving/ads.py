@@ -61,7 +61,9 @@ async def push(request: Request) -> dict[str, str]:
         raise await _kept(request, body, 422, error.code, str(error)) from error
     except (ValueError, RecursionError) as error:
         raise await _kept(request, body, 400, "broken_json", f"the push is no JSON: {error}") from error
-    user = found.user if re.match(USER_ID_PATTERN, found.user) else ""  # somebody else's id of a customer is only kept in `raw`
+    user = (
+        found.user if re.fullmatch(USER_ID_PATTERN, found.user) else ""
+    )  # somebody else's id of a customer is only kept in `raw`
     command = RecordPush(
         id=request_id(PUSHES, found.name), at=found.at, install=found.install, push=found.name, event_name=found.event_name,
         user=user, touch=found.touch, event_value=found.event_value, raw=body.decode("utf-8", "replace"),

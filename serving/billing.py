@@ -20,6 +20,7 @@ from schemas.billing import (
     TariffPublished,
     TariffRefusal,
 )
+from schemas.billing import receipt as billed
 from schemas.billing_rating import MAX_CALL_S, MAX_CHECKPOINTS, MAX_STEP_COINS, Checkpoint, Side, problems_of
 from schemas.log.base import new_id, now
 from schemas.user import Role
@@ -241,5 +242,5 @@ async def receipt(call: IdInPath, caller: SignedIn, request: Request) -> Any:
         closed=bill.closed,
         paid_coins=sums[StepKind.PAID] - sums[StepKind.REFUNDED],
         earned_coins=sums[StepKind.EARNED] - sums[StepKind.RECLAIMED],
-        steps=[ReceiptStep(**msgspec.structs.asdict(step)) for step in bill.steps],
+        steps=[ReceiptStep(**msgspec.structs.asdict(step)) for step in billed(call, bill)],
     )

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from schemas.blocklist import (
     BLOCKS,
     BOOK,
+    MAX_COUNTED,
     MAX_RULES,
     RECORD,
     RULEBOOK,
@@ -66,7 +67,7 @@ class BlockRuleBody(RequestBody):
 
     rule: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")]
     reason: BlockReason
-    blocks: Annotated[int, Field(strict=True, ge=1, le=1_000)]
+    blocks: Annotated[int, Field(strict=True, ge=1, le=MAX_COUNTED)]
     window_s: Annotated[int, Field(strict=True, ge=60, le=366 * 86_400)]
     then: Consequence
     role: Role | None = None

@@ -1,12 +1,24 @@
-"""Favourites: `PUT`, `DELETE /v1/favorites/{user}`, `GET /v1/favorites`, `GET /v1/followers`; comings are on the feed."""
+"""Favourites and followers: `/v1/favorites`, `/v1/followers`; comings are on the feed."""
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 
-from schemas.favorites import FAVORITES, FOLLOWERS, AddFavorite, FavoriteAdded, FavoriteRefusal, FavoriteRemoved, RemoveFavorite
+from schemas.favorites import (
+    FAVORITES,
+    FOLLOWER_PAGE,
+    FOLLOWERS,
+    PAGES,
+    AddFavorite,
+    FavoriteAdded,
+    FavoriteRefusal,
+    FavoriteRemoved,
+    RemoveFavorite,
+    page_key,
+    pages_from,
+)
 from schemas.log.base import UserId, new_id, now
 from schemas.user import USER
 from serving.runtime.auth import SignedIn
@@ -37,6 +49,13 @@ class FollowersAnswer(BaseModel):
     """How many people have the caller among their favourites."""
 
     count: int
+
+
+class FollowersPage(BaseModel):
+    """Some of the caller's followers; `next_page` null: these were the last."""
+
+    users: list[str]
+    next_page: int | None = None
 
 
 @router.put("/v1/favorites/{user}", response_model=FavoriteAnswer, responses=responses(401, 403, 404, 409, 422, 503))
@@ -75,4 +94,22 @@ async def favorites(caller: SignedIn, request: Request) -> Any:
 async def followers(caller: SignedIn, request: Request) -> Any:
     """How many people have you among their favourites."""
     known = views_of(request).of(FOLLOWERS).get(caller.user)
-    return FollowersAnswer(count=len(known.users) if known else 0)
+    return FollowersAnswer(count=known.count if known else 0)
+
+
+@router.get("/v1/followers/users", response_model=FollowersPage, responses=responses(401, 403, 422, 503))
+async def follower_page(
+    caller: SignedIn,
+    request: Request,
+    page: Annotated[int, Query(ge=0, le=PAGES, description="`next_page` of the page before")] = 0,
+    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+) -> Any:
+    """Who has you among their favourites, in no order that means anything: `limit` of them or a few more."""
+    views, users = views_of(request), list[str]()
+    known = views.of(FOLLOWERS).get(caller.user)
+    for number in pages_from(known, page) if known else ():
+        if len(users) >= limit:
+            return FollowersPage(users=users, next_page=number)
+        found = views.of(FOLLOWER_PAGE).get(page_key(caller.user, number))
+        users += found.users if found else ()
+    return FollowersPage(users=users)

@@ -5,6 +5,7 @@ Runs in the event loop only. A change of one person costs a shelf's update, and 
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -46,12 +47,32 @@ class Watcher:
         self.changes.put_nowait((event, data))
 
 
-class Room:
-    """What one role sees."""
+class Apart:
+    """From whom a user is apart: whoever of the two has blocked the other. Asks both sides, since only the blocker's knows."""
 
-    def __init__(self, views: Views, role: Role, affinity: dict[str, dict[str, float]], rules: GalleryRules) -> None:
+    def __init__(self, user: str, barred: Mapping[str, frozenset[str]]) -> None:
+        self._user = user
+        self._own = barred.get(user, frozenset())
+        self._barred = barred
+
+    def __contains__(self, peer: object) -> bool:
+        return peer in self._own or self._user in self._barred.get(peer, ())  # type: ignore[call-overload]
+
+
+class Room:
+    """What one role sees. `barred`: whom each user has blocked; `affinity`: who is close to whom."""
+
+    def __init__(
+        self,
+        views: Views,
+        role: Role,
+        rules: GalleryRules,
+        affinity: dict[str, dict[str, float]],
+        barred: dict[str, frozenset[str]],
+    ) -> None:
         self._views = views
         self._affinity = affinity
+        self._barred = barred
         self._watchers: defaultdict[str, list[Watcher]] = defaultdict(list)
         self.role = role
         self.rules = rules
@@ -61,13 +82,13 @@ class Room:
 
     def viewpoint(self, user: str) -> Viewpoint:
         """How a user looks at the shelf now."""
-        line, profile, likes = (self._views.of(entity).get(user) for entity in (LINE, PROFILE, FAVORITES))
+        profile, likes = (self._views.of(entity).get(user) for entity in (PROFILE, FAVORITES))
         known = self._views.of(USER).get(user)
         return Viewpoint(
             user,
             (profile and profile.country) or (known.country if known else ""),
             profile.languages if profile else (),
-            frozenset(line.barred) if line else frozenset(),
+            Apart(user, self._barred),
             frozenset(likes.peers) if likes else frozenset(),
             self._affinity.get(user, {}),
         )
@@ -173,7 +194,7 @@ class Rooms:
         self._views = views
         self._affinity: dict[str, dict[str, float]] = {}
         self._barred: dict[str, frozenset[str]] = {}
-        self.by_role = {role: Room(views, role, self._affinity, rules) for role, rules in SHIPPED_RULES.items()}
+        self.by_role = {role: self._room(role, rules) for role, rules in SHIPPED_RULES.items()}
         for entity in (USER, PROFILE, RANK, MEMBER):
             views.watch(entity, self._about)
         views.watch(LINE, self._line)
@@ -181,17 +202,26 @@ class Rooms:
         views.watch(FAVORITES, self._likes)
         views.watch(GALLERY_RULES, self._rules)
 
+    def _room(self, role: Role, rules: GalleryRules) -> Room:
+        return Room(self._views, role, rules, self._affinity, self._barred)
+
     def _about(self, user: str, _: Any) -> None:
         for room in self.by_role.values():
             room.look_at(user)
 
     def _line(self, user: str, line: Line | None) -> None:
-        """Busy or free; and a block takes both off each other's shelf at once (both lines are barred)."""
+        """Busy or free; and a block takes both off each other's shelf at once."""
         self._about(user, line)
         before, after = self._barred.get(user, frozenset()), frozenset(line.barred) if line else frozenset()
-        if before != after:
+        if before == after:
+            return
+        if after:
             self._barred[user] = after
-            self._between(user, before ^ after)
+        else:
+            del self._barred[user]
+        self._between(user, before ^ after)
+        for peer in before ^ after:
+            self._between(peer, {user})
 
     def _between(self, viewer: str, peers: frozenset[str] | set[str]) -> None:
         for room in self.by_role.values():
@@ -219,7 +249,7 @@ class Rooms:
         elif room := self.by_role.get(Role(role)):
             room.rule(rules)
         else:
-            room = self.by_role[Role(role)] = Room(self._views, Role(role), self._affinity, rules)
+            room = self.by_role[Role(role)] = self._room(Role(role), rules)
             room.rule(rules)
 
 

@@ -7,7 +7,7 @@ A page merges the segments behind the cursor, so it costs as much on 100,000 car
 """
 
 import heapq
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from itertools import islice
 from typing import Final, NamedTuple
 
@@ -41,7 +41,7 @@ class Viewpoint(NamedTuple):
     user: str
     country: str = ""
     languages: tuple[str, ...] = ()
-    hidden: frozenset[str] = frozenset()
+    hidden: Container[str] = frozenset()
     favorites: frozenset[str] = frozenset()
     affinity: Mapping[str, float] = {}
 
@@ -160,7 +160,7 @@ class Shelf:
         near = sorted(
             position for user in close if (position := self.place(viewer, user)) and (after is None or position > after)
         )
-        skipped = {viewer.user, *viewer.hidden, *close}
+        skipped = {viewer.user, *close}
         return list(islice(heapq.merge(near, self._of_others(viewer, after, skipped)), limit))
 
     def _of_others(self, viewer: Viewpoint, after: Position | None, skipped: set[str]) -> Iterator[Position]:
@@ -183,7 +183,7 @@ class Shelf:
         heapq.heapify(heads)
         while heads:
             ms, user, rest, lifted, positions = heads[0]
-            if user not in skipped:
+            if user not in skipped and user not in viewer.hidden:
                 yield ms, user
             if rest is None:
                 rest = positions.irange(minimum=(ms + lifted, user), inclusive=(False, True))

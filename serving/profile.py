@@ -83,8 +83,9 @@ async def put(body: ProfileBody, caller: SignedIn, request: Request) -> Any:
 async def look(user: UserInPath, caller: SignedIn, request: Request, background: BackgroundTasks) -> Any:
     """Somebody's public profile; not theirs between whom and you a block stands."""
     views = views_of(request)
-    known, line = views.of(PROFILE).get(user), views.of(LINE).get(user)
-    if known is None or (line is not None and caller.user in line.barred):
+    known = views.of(PROFILE).get(user)
+    theirs, own = (views.of(LINE).get(side) for side in (user, caller.user))
+    if known is None or (theirs and caller.user in theirs.barred) or (own and user in own.barred):
         raise Problem(404, "profile_unknown", "there is no such profile")
     shown = msgspec.to_builtins(known) | {"age": known.age or None, "user": user}
     shown.pop("changed_at", None)

@@ -25,6 +25,8 @@ router = APIRouter(tags=["rooms"])
 
 # A phone asks again when a call outlasts its credentials; the shorter they live, the less a leaked one is worth.
 CREDENTIALS_S: Final = 3_600
+# Clocks are off by minutes; how late a notice comes does not matter.
+AHEAD_S: Final = 600
 
 
 class CredentialsAnswer(BaseModel):
@@ -139,6 +141,9 @@ async def _note(notice: Notice | None, request: Request) -> dict[str, str]:
     it, which may be nothing, is told to nobody."""
     if notice is None or views_of(request).of(CALL).get(notice.channel) is None:
         return {"status": "ignored"}
+    possible = 0 <= notice.at_s <= now().timestamp() + AHEAD_S and 0 <= notice.seq <= 2**53
+    if not possible or not 1 <= len(notice.member) <= 128:
+        raise Problem(400, "notice_unreadable", "the notice's time or number cannot be, or it is of nobody")
     command = NoteParticipant(
         id=request_id(notice.channel, notice.notice),
         at=datetime.fromtimestamp(notice.at_s, UTC),

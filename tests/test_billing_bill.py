@@ -24,8 +24,10 @@ from schemas.billing import (
     Tariff,
     Traits,
 )
-from schemas.billing_rating import Checkpoint, Side
+from schemas.billing_rating import MAX_CALL_S, MAX_STEPS, Checkpoint, Side
 from schemas.log.base import Message, UserId, Wake
+from schemas.log.codec import encode
+from schemas.log.sizes import worst_size
 from schemas.user import Role
 from schemas.video import EndCall, EndReason
 
@@ -264,3 +266,36 @@ def test_after_an_outage_each_checkpoint_is_held_and_posted_in_order() -> None:
     assert (till.closed.paid_coins, till.closed.earned_coins, till.closed.duration_s) == (129, 60, 90.0)
     till.wake(95 + 86_400)
     assert till.bill is None
+
+
+def test_the_longest_receipt_fits_and_the_call_ends_where_it_is_full() -> None:
+    side = Side((Checkpoint(0, 1_000_000),), 5, 1_000_000)
+    assert side.longest_s == MAX_STEPS * 5
+    till = Till(side, side)
+    till.do()
+    till.start()
+    till.end(side.longest_s + 900)  # a length that no call reaches: what is billed has an end all the same
+    till.do_all()
+    bill, closed = till.bill, till.closed
+    assert bill is not None
+    assert len(closed.steps) == 2 * MAX_STEPS
+    assert closed.paid_coins == side.total(timedelta(seconds=side.longest_s)) == MAX_STEPS * 1_000_000
+    assert len({step.entry for step in closed.steps}) == 2 * MAX_STEPS
+    assert len(encode(bill)) <= worst_size(Bill).bytes
+    assert len(encode(closed)) < 1_000_000
+    for usual in (Side((), 60, 60), Side((), 22, 1), Side(), Side((Checkpoint(0, 9),))):
+        assert usual.longest_s == MAX_CALL_S
+
+
+def test_an_answer_that_nothing_asked_for_is_no_step() -> None:
+    till = talking()
+    assert till.bill is not None
+    steps = till.bill.steps
+    till.do_all()
+    entry = EntryRecorded(
+        id="c/post/0/0", at=T, cause="c/post/0", account="bob/coins", seq=1, kind=EntryKind.POST, balance_coins=0, held_coins=0,
+        coins=-9, ref="c",
+    )  # fmt: skip
+    till.hear(entry)
+    till.hear(entry)
+    assert till.bill.steps == steps

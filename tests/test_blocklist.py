@@ -4,23 +4,29 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pytest
+from msgspec.structs import replace
 
 from pipelines import blocklist
 from pipelines.blocklist import decide_blocks as decide
 from pipelines.blocklist import decide_record
 from schemas.balance import Credit, EntryKind, EntryRecorded, Transfer
 from schemas.blocklist import (
+    MAX_CASES,
+    MAX_COUNTED,
+    MAX_NAMED,
     SHIPPED_RULES,
     BlockReason,
     BlockRefusal,
+    BlockRule,
     BlockUser,
+    Consequence,
     ConsequenceDrawn,
     CountBlock,
     Review,
     UnblockUser,
 )
 from schemas.user import Ban, Role, Unban, UserSignedUp
-from schemas.video_line import Bar, Unbar
+from schemas.video_line import Bar, PartFrom, Unbar
 from tests.decisions import all_decisions, last_decision
 
 T = datetime(2030, 1, 1, tzinfo=UTC)
@@ -50,15 +56,16 @@ def test_each_refusal_by_name(monkeypatch):
     assert {refusal for _, refusal in rows} | {fact.refusal} == set(BlockRefusal)
 
 
-def test_a_block_bars_both_ways_once_and_counts_each_reason():
+def test_a_block_bars_on_the_blockers_side_once_parts_the_two_and_counts_each_reason():
     _, told = after(block())
-    assert [(one.user, one.peer) for one in told if isinstance(one, Bar)] == [("bob", "sue"), ("sue", "bob")]
+    assert [(one.user, one.peer) for one in told if isinstance(one, Bar)] == [("bob", "sue")]
+    assert [(one.user, one.peer) for one in told if isinstance(one, PartFrom)] == [("sue", "bob")]
     _, told = after(block(), block())
     assert [type(one).__name__ for one in told] == ["UserBlocked"]
     _, told = after(block(), block(reason=BlockReason.HARASSMENT))
     assert [type(one).__name__ for one in told] == ["UserBlocked", "CountBlock"]
     _, told = after(block(), UNBLOCK)
-    assert [(one.user, one.peer) for one in told if isinstance(one, Unbar)] == [("bob", "sue"), ("sue", "bob")]
+    assert [(one.user, one.peer) for one in told if isinstance(one, Unbar)] == [("bob", "sue")]
 
 
 def count(by, reason, days=0.0, user="sue"):
@@ -107,6 +114,34 @@ def test_a_review_gives_back_what_was_taken_and_lifts_the_ban_once():
     record, _ = record_of(Role.USER, *(count(by, BlockReason.HARASSMENT) for by in "abcde"))
     _, told = decide_record(record, Review(id="r", at=T, user="sue", case=record.cases[0].case, upheld=False, by="root"))
     assert [type(one) for one in told if isinstance(one, Unban)] == [Unban]
+
+
+def test_blocks_for_one_reason_do_not_push_out_those_for_another_and_names_are_few():
+    spam = [count(f"s{n}", BlockReason.SPAM) for n in range(MAX_COUNTED + 5)]
+    record, told = record_of(Role.STREAMER, *(count(by, BlockReason.INDECENCY) for by in "ab"), *spam)
+    assert told == []
+    assert len(record.counted) == MAX_COUNTED + 2
+    many = [count(f"h{n}", BlockReason.HARASSMENT) for n in range(MAX_NAMED + 5)]
+    rule = BlockRule("many", BlockReason.HARASSMENT, MAX_NAMED + 3, 3600, Consequence.BAN)
+    _, (drawn, _) = record_of(Role.USER, *(replace(one, rules=(rule,)) for one in many))
+    assert drawn.by == tuple(f"h{n}" for n in range(3, MAX_NAMED + 3))
+    far = BlockRule("far", BlockReason.SPAM, 1_000, 366 * 86_400, Consequence.BAN)
+    _, told = record_of(Role.USER, *(replace(one, rules=(far,)) for one in spam))
+    assert len(told) == 2, "a rule that asks for more than are counted fires at as many"
+
+
+def test_of_the_cases_that_there_is_no_room_for_the_looked_at_go_first_and_none_has_anothers_name():
+    rule = BlockRule("often", BlockReason.SPAM, 1, 60, Consequence.PENALTY, coins=1)
+    other = BlockRule("once", BlockReason.UNDERAGE, 1, 366 * 86_400, Consequence.BAN)
+    blocks = [replace(count("a", BlockReason.SPAM, n / 100), rules=(rule,)) for n in range(MAX_CASES + 10)]
+    record, told = record_of(Role.USER, replace(count("b", BlockReason.UNDERAGE), rules=(other,)), *blocks)
+    names = [case.case for case in record.cases]
+    assert len(names) == len(set(names)) == MAX_CASES
+    assert len({one.case for one in told if isinstance(one, ConsequenceDrawn)}) == MAX_CASES + 11
+    assert names[0] == "once-1", "the newest case of a rule keeps it from firing again"
+    looked_at, _ = decide_record(record, Review(id="r", at=T, user="sue", case=names[5], upheld=True, by="root"))
+    after, _ = decide_record(looked_at, replace(count("a", BlockReason.SPAM, 9), rules=(rule,)))
+    assert [case.case for case in after.cases][:-1] == [name for name in names if name != names[5]]
 
 
 def test_a_review_of_somebody_unknown_leaves_no_record():

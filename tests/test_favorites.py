@@ -1,37 +1,75 @@
 """Favourites: refusals by table, blocks take them away, and a coming online is told once in a while."""
 
+from collections import defaultdict
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from itertools import permutations, product
+from unittest.mock import patch
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from pipelines import favorites as domain
-from pipelines.favorites import decide_favorites as decide
-from pipelines.favorites import decide_followers
+from pipelines.favorites import decide_favorites, decide_follower_page, decide_followers
 from schemas.favorites import (
     TOLD_EVERY,
     AddFavorite,
+    AskFavorite,
     BarFavorite,
+    CountFollowers,
+    DropFavorite,
+    DropFollower,
+    FavoriteAdded,
+    FavoriteAnswered,
     FavoriteCameOnline,
     FavoriteRefusal,
     FavoriteRemoved,
     Follow,
+    Followers,
+    KeepFollower,
     RemoveFavorite,
+    TellFollowers,
     UnbarFavorite,
     Unfollow,
+    pages_from,
 )
+from schemas.log.base import Fact, Wake
 from schemas.user import CameOnline
 from tests.conftest import Phone, eventually
-from tests.decisions import last_decision
 
 T = datetime(2030, 1, 1, tzinfo=UTC)
 
 
-def to(type_, peer="sue"):
-    return type_(id=f"{type_.__name__}-{peer}", at=T, user="bob", peer=peer)
+def to(type_, peer="sue", user="bob"):
+    return type_(id=f"{type_.__name__}-{peer}", at=T, user=user, peer=peer)
 
 
-after = partial(last_decision, decide)
+def played(*messages, at_once=False):
+    """What becomes of everybody's favourites, followers and pages, when all that they tell each other is decided in order, and
+    the facts that others are told. `at_once`: the messages come before any of them is answered."""
+    states, later, queue, facts = defaultdict(dict), list(messages), [], []
+    while later or queue:
+        message = queue.pop(0) if queue and not (at_once and later) else later.pop(0)
+        decide, key = where(message)
+        after, told = decide(states[decide].get(key), message)
+        states[decide][key] = after
+        queue += [one for one in told if not isinstance(one, Fact) or isinstance(one, FavoriteAnswered)]
+        facts += [one for one in told if isinstance(one, Fact) and not isinstance(one, FavoriteAnswered)]
+    return states, facts
+
+
+def where(message):
+    match message:
+        case KeepFollower() | DropFollower() | TellFollowers():
+            return decide_follower_page, message.page
+        case Follow() | Unfollow() | CountFollowers() | CameOnline():
+            return decide_followers, message.user
+        case Wake():
+            return decide_followers, message.key
+        case FavoriteAnswered():
+            return decide_favorites, message.peer
+    return decide_favorites, message.user
 
 
 def test_each_refusal_by_name(monkeypatch):
@@ -39,52 +77,120 @@ def test_each_refusal_by_name(monkeypatch):
     rows = [
         ((to(AddFavorite, "bob"),), FavoriteRefusal.SAME_USER),
         ((to(BarFavorite), to(AddFavorite)), FavoriteRefusal.BLOCKED),
+        ((to(BarFavorite, "bob", "sue"), to(AddFavorite)), FavoriteRefusal.BLOCKED),
         ((to(AddFavorite, "a"), to(AddFavorite, "b"), to(AddFavorite, "c")), FavoriteRefusal.TOO_MANY_FAVORITES),
         ((to(RemoveFavorite),), FavoriteRefusal.NOT_FAVORITE),
     ]
     for messages, refusal in rows:
-        _, (fact,) = after(*messages)
-        assert fact.refusal is refusal
+        _, facts = played(*messages)
+        assert (facts[-1].refusal, facts[-1].cause) == (refusal, messages[-1].id)
     assert {refusal for _, refusal in rows} == set(FavoriteRefusal)
 
 
 def test_adding_twice_follows_once_and_removing_unfollows():
-    state, told = after(to(AddFavorite))
-    assert [type(one).__name__ for one in told] == ["FavoriteAdded", "Follow"]
-    assert [type(one).__name__ for one in decide(state, to(AddFavorite))[1]] == ["FavoriteAdded"]
-    state, told = decide(state, to(RemoveFavorite))
-    assert (state.peers, [type(one) for one in told]) == ({}, [FavoriteRemoved, Unfollow])
+    states, facts = played(to(AddFavorite), to(AddFavorite), at_once=True)
+    assert [(type(one), one.cause) for one in facts] == [(FavoriteAdded, "AddFavorite-sue")] * 2
+    assert list(states[decide_favorites]["bob"].peers) == ["sue"]
+    assert states[decide_followers]["sue"].count == 1
+    states, facts = played(to(AddFavorite), to(AddFavorite, "tia"))
+    state = states[decide_favorites]["bob"]
+    assert [type(one) for one in decide_favorites(state, to(AddFavorite))[1]] == [FavoriteAdded]
+    after, told = decide_favorites(state, to(RemoveFavorite))
+    assert (list(after.peers), [type(one) for one in told]) == (["tia"], [FavoriteRemoved, Unfollow])
 
 
-def test_a_block_takes_the_favourite_away_until_the_last_block_is_gone():
-    state, told = after(to(AddFavorite), to(BarFavorite))
-    assert ([type(one) for one in told], state.barred) == ([FavoriteRemoved, Unfollow], ("sue",))
-    state, _ = after(to(BarFavorite), to(BarFavorite), to(UnbarFavorite))
-    assert decide(state, to(AddFavorite))[1][0].refusal is FavoriteRefusal.BLOCKED
-    state, _ = decide(state, to(UnbarFavorite))
-    assert decide(state, to(AddFavorite))[1][0].peer == "sue"
+def test_a_block_takes_the_favourite_away_in_both_directions_until_it_is_gone():
+    both = (to(AddFavorite), to(AddFavorite, "bob", "sue"))
+    states, facts = played(*both)
+    assert len(facts) == 2
+    for messages, at_once in product(permutations((*both, to(BarFavorite))), (True, False)):
+        states, _ = played(*messages, at_once=at_once)
+        likes = {user: state and list(state.peers) for user, state in states[decide_favorites].items()}
+        assert {user for user, peers in likes.items() if peers} <= set(), messages
+        assert not any(states[decide_followers].values())
+    bob = states[decide_favorites]["bob"]
+    assert bob.barred == ("sue",)
+    after, _ = decide_favorites(bob, to(UnbarFavorite))
+    assert after.barred == ()
+    assert [type(one) for one in decide_favorites(after, to(AddFavorite))[1]] == [AskFavorite]
+
+
+def test_an_answer_that_a_block_or_other_favourites_have_overtaken_is_refused(monkeypatch):
+    answer = FavoriteAnswered(id="a", at=T, cause="q", user="sue", peer="bob", asked="m")
+    barred, _ = decide_favorites(None, to(BarFavorite))
+    after, (fact,) = decide_favorites(barred, answer)
+    assert (after, fact.refusal, fact.cause) == (barred, FavoriteRefusal.BLOCKED, "m")
+    monkeypatch.setattr(domain, "MAX_FAVORITES", 1)
+    full, _ = decide_favorites(None, replace(answer, user="tia"))
+    assert decide_favorites(full, answer)[1][0].refusal is FavoriteRefusal.TOO_MANY_FAVORITES
+    assert decide_favorites(None, to(DropFavorite)) == (None, ())
+    assert decide_favorites(None, replace(answer, refusal=FavoriteRefusal.BLOCKED))[0] is None
 
 
 def came(seconds):
     return CameOnline(id=f"c{seconds}", at=T + timedelta(seconds=seconds), cause="x", user="sue")
 
 
+def follow(follower, type_=Follow):
+    return type_(id=f"{type_.__name__}-{follower}", at=T, user="sue", follower=follower)
+
+
 def test_followers_are_told_once_in_a_while():
-    state, _ = decide_followers(None, Follow(id="f", at=T, user="sue", follower="bob"))
-    state, _ = decide_followers(state, Follow(id="g", at=T, user="sue", follower="ann"))
-    state, told = decide_followers(state, came(0))
-    assert [(type(one), one.follower) for one in told] == [(FavoriteCameOnline, "bob"), (FavoriteCameOnline, "ann")]
-    assert decide_followers(state, came(5)) == (state, ())
-    assert len(decide_followers(state, came(TOLD_EVERY.total_seconds()))[1]) == 2
-    state, _ = decide_followers(state, Unfollow(id="u", at=T, user="sue", follower="bob"))
-    assert decide_followers(state, Unfollow(id="v", at=T, user="sue", follower="ann"))[0] is None
-    assert decide_followers(None, came(9)) == (None, ())
+    followed = (follow("bob"), follow("ann"))
+    for comings, times in (((0,), 1), ((0, 5), 1), ((0, TOLD_EVERY.total_seconds()), 2)):
+        _, facts = played(*followed, *map(came, comings))
+        assert sorted(one.follower for one in facts) == sorted(["bob", "ann"] * times)
+        assert {type(one) for one in facts} == {FavoriteCameOnline}
+        assert {one.user for one in facts} == {"sue"}
+    states, facts = played(*followed, follow("bob", Unfollow), follow("ann", Unfollow), came(0))
+    assert facts == []
+    assert not any(states[decide_followers].values())
+    assert not any(states[decide_follower_page].values())
 
 
-def test_who_follows_beyond_the_limit_is_not_told(monkeypatch):
-    monkeypatch.setattr(domain, "MAX_FOLLOWERS", 1)
-    state, _ = decide_followers(None, Follow(id="f", at=T, user="sue", follower="bob"))
-    assert decide_followers(state, Follow(id="g", at=T, user="sue", follower="ann")) == (state, ())
+def test_a_page_that_is_full_counts_the_rest(monkeypatch):
+    monkeypatch.setattr(domain, "MAX_ON_PAGE", 1)
+    monkeypatch.setattr(domain, "page_of", lambda _: 7)
+    states, facts = played(follow("bob"), follow("ann"), came(0))
+    assert (states[decide_followers]["sue"].count, [one.follower for one in facts]) == (2, ["bob"])
+    states, _ = played(follow("bob"), follow("ann"), follow("ann", Unfollow))
+    assert states[decide_followers]["sue"].count == 1
+    states, _ = played(follow("bob"), follow("ann"), follow("bob", Unfollow), follow("ann", Unfollow))
+    assert not any(states[decide_followers].values())
+    assert not any(states[decide_follower_page].values())
+
+
+def test_a_stars_followers_are_told_in_parts(monkeypatch):
+    monkeypatch.setattr(domain, "TOLD_AT_ONCE", 10)
+    fans = {f"fan{number}" for number in range(95)}
+    states, facts = played(*map(follow, sorted(fans)), came(0))
+    root, told = states[decide_followers]["sue"], {one.follower for one in facts}
+    assert len(facts) < 30
+    assert decide_followers(root, came(1)) == (root, ()), "they are being told"
+    while root.wake_at is not None:
+        assert decide_followers(root, Wake(id="stale", at=T, key="sue")) == (root, ())
+        root, tells = decide_followers(root, Wake(id=f"w{root.next_page}", at=root.wake_at, key="sue"))
+        for tell in tells:
+            _, facts = decide_follower_page(states[decide_follower_page][tell.page], tell)
+            assert not told & {one.follower for one in facts}
+            told |= {one.follower for one in facts}
+    assert told == fans
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.booleans()), max_size=40), st.integers(1, 3), st.booleans())
+def test_who_follows_is_on_one_page_and_is_counted(changes, pages, at_once):
+    following, messages = set(), []
+    for number, (follower, likes) in enumerate(changes):
+        if likes != (follower in following):
+            following ^= {follower}
+            messages.append(replace(follow(follower, Follow if likes else Unfollow), id=f"m{number}"))
+    with patch.object(domain, "page_of", lambda follower: ord(follower) % pages):
+        states, _ = played(*messages, at_once=at_once)
+    on_pages = [user for page in states[decide_follower_page].values() if page for user in page.users]
+    root = states[decide_followers].get("sue")
+    assert sorted(on_pages) == sorted(following)
+    assert (root.count if root else 0) == len(following)
+    assert set(pages_from(root or Followers(), 0)) == {ord(follower) % pages for follower in following}
 
 
 # --- on the real platform ---------------------------------------------------------------------------------------------------
@@ -100,6 +206,7 @@ def test_a_favourite_that_comes_online_is_on_the_feed_and_a_block_ends_it(bob, n
     answer = bob.api.put(f"/v1/favorites/{sue.user}")
     assert (answer.status_code, answer.json()["online"]) == (200, False)
     eventually(lambda: sue.get("/v1/followers").json() == {"count": 1})
+    assert sue.get("/v1/followers/users").json() == {"users": [bob.user], "next_page": None}
     Phone(sue)
     assert bob.wait_for("FavoriteCameOnline")["user"] == sue.user
     assert [(one["user"], one["online"]) for one in bob.api.get("/v1/favorites").json()] == [(sue.user, True)]
@@ -111,6 +218,8 @@ def test_a_favourite_that_comes_online_is_on_the_feed_and_a_block_ends_it(bob, n
 
 
 def test_favourites_that_cannot_be(bob):
+    for user in ("\U0001f600" * 33, "x" * 129, "a%22b"):
+        assert bob.api.put(f"/v1/favorites/{user}").json()["code"] == "invalid_request"
     assert bob.api.put("/v1/favorites/nobody").json()["code"] == "user_unknown"
     assert bob.api.put(f"/v1/favorites/{bob.user}").json()["code"] == "same_user"
     assert bob.api.delete("/v1/favorites/nobody").json()["code"] == "not_favorite"

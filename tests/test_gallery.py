@@ -18,6 +18,7 @@ from schemas.gift import GiftSent
 from schemas.log.base import Wake
 from schemas.user import Role
 from schemas.video import CallEnded, EndReason
+from serving.gallery_room import Apart
 from serving.gallery_shelf import Candidate, Shelf, Viewpoint
 from tests.conftest import Phone, eventually
 
@@ -251,3 +252,9 @@ def test_what_the_gallery_refuses(admin, new_user):
     wrong = {"shows": "streamer", "order": "newest_first", "boosts": [{"kind": "tag", "seconds": 5}]}
     assert admin.put("/v1/admin/gallery/user", json=wrong).json()["code"] == "boost_invalid"
     assert bob.put("/v1/admin/gallery/user", json=wrong).status_code == 403
+
+
+def test_whoever_of_two_has_blocked_the_other_they_are_apart():
+    barred = {"bob": frozenset({"sue"}), "tia": frozenset({"bob"})}
+    assert [peer in Apart("bob", barred) for peer in ("sue", "tia", "uma", "bob")] == [True, True, False, False]
+    assert ["bob" in Apart(user, barred) for user in ("sue", "tia", "uma")] == [True, True, False]

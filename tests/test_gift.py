@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from functools import partial
+from itertools import permutations
 
 import pytest
 
@@ -35,6 +36,10 @@ def refused(refusal):
     )  # fmt: skip
 
 
+def own_side(refusal=None):
+    return GiftAdmitted(id="o", at=T, cause="m/2", user="bob", gift="g", refusal=refusal)
+
+
 DEBIT = EntryRecorded(
     id="e", at=T, cause="g/debit", account="bob/coins", seq=9, kind=EntryKind.DEBIT, balance_coins=0, held_coins=0, coins=-10,
     reason="gift", ref="g",
@@ -51,6 +56,7 @@ REFUSALS = [
     ((send(), admitted(LineRefusal.UNKNOWN)), GiftRefusal.RECEIVER_UNKNOWN),
     ((send(), admitted(LineRefusal.BANNED)), GiftRefusal.RECEIVER_BANNED),
     ((send(), priced(), admitted(LineRefusal.BLOCKED)), GiftRefusal.BLOCKED),
+    ((send(), priced(), admitted(), own_side(LineRefusal.BLOCKED)), GiftRefusal.BLOCKED),
     ((send(), priced(), admitted(), refused(Refusal.INSUFFICIENT_COINS)), GiftRefusal.INSUFFICIENT_COINS),
     ((send(), priced(), admitted(), refused(Refusal.ACCOUNT_UNKNOWN)), GiftRefusal.ACCOUNT_UNKNOWN),
     ((send(), priced(), admitted(), refused(Refusal.ACCOUNT_FROZEN)), GiftRefusal.ACCOUNT_FROZEN),
@@ -71,7 +77,7 @@ def test_every_refusal_has_its_row():
 
 
 def test_a_gift_is_paid_and_shared_once_whatever_comes_twice():
-    gift, (debit,) = after(send(), priced(), admitted())
+    gift, (debit,) = after(send(), priced(), admitted(), own_side())
     assert isinstance(debit, Transfer)
     gift, (sent, share) = decide(gift, DEBIT)
     assert (type(sent), type(share), share.coins) == (GiftSent, Credit, 4)
@@ -80,8 +86,19 @@ def test_a_gift_is_paid_and_shared_once_whatever_comes_twice():
     assert (type(again), again.price_coins) == (GiftRepeated, 10)
 
 
+@pytest.mark.parametrize("order", list(permutations((priced(), admitted(), own_side()))))
+def test_the_account_is_asked_once_when_all_three_have_answered(order):
+    gift, told = after(send())
+    assert sorted(type(one).__name__ for one in told) == ["AdmitGift", "AdmitGift", "PriceGift"]
+    asked = []
+    for message in order:
+        gift, told = decide(gift, message)
+        asked.append([type(one) for one in told])
+    assert asked == [[], [], [Transfer]]
+
+
 def test_a_gift_without_a_share_credits_nobody():
-    _, told = after(send(), priced(share=0), admitted(), DEBIT)
+    _, told = after(send(), priced(share=0), admitted(), own_side(), DEBIT)
     assert [type(one) for one in told] == [GiftSent]
 
 

@@ -173,6 +173,8 @@ BAD_TOKENS = {
         bearer(iss="https://evil.example/demo-olo"),
         bearer(sub=""),
         bearer(sub="a/b"),
+        bearer(sub="ж" * 33),
+        bearer(sub='"'),
     ],
     (403, "role_unknown"): [bearer(role="king"), bearer(role=["admin"])],
     (403, "forbidden"): [bearer(role="user")],

@@ -89,6 +89,11 @@ def test_each_refusal_by_name(monkeypatch):
     ]
     for message, refusal in rows:
         assert decide_cohorts(known, message)[1][0].refusal is refusal
+    monkeypatch.setattr(domain, "MAX_COHORTS", 9)
+    monkeypatch.setattr(domain, "MAX_BOOK_BYTES", 400)
+    long = Cohort("b", "t", Is(Attribute.COUNTRY, tuple(f"c{n}" for n in range(100))))
+    rows.append((PutCohort(id="q", at=T, book=BOOK, cohort=long), CohortRefusal.BOOK_FULL))
+    assert decide_cohorts(known, rows[-1][0])[1][0].refusal is CohortRefusal.BOOK_FULL
     assert {refusal for _, refusal in rows} == set(CohortRefusal)
     again, _ = decide_cohorts(known, put)
     assert (again.version, len(again.cohorts)) == (2, 1)

@@ -3,7 +3,7 @@
 from hypothesis import settings
 from msgspec.structs import replace
 
-from pipelines import balance, billing_bill
+from pipelines import balance, billing_bill, video_pool
 from pipelines.runtime.core import Decider
 from pipelines.runtime.simulator import EPOCH, Log, Step, run, schedule_of, search, tell
 from schemas.balance import ACCOUNT, Credit
@@ -25,6 +25,13 @@ def test_all_laws_hold_over_many_schedules():
 
 def test_whole_calls_hold_all_laws_over_many_schedules():
     failure = search(simulated_calls.SETUP, range(CALL_SEEDS))
+    assert failure is None, tell(failure)
+
+
+def test_a_pool_with_room_for_one_of_each_side_holds_all_laws(monkeypatch):
+    monkeypatch.setattr(video_pool, "MAX_WAITING", 1)
+    setup = simulated_calls.SETUP._replace(laws=lambda log: simulated_calls.laws(log, pool_room=1))
+    failure = search(setup, range(CALL_SEEDS // 3))
     assert failure is None, tell(failure)
 
 

@@ -8,13 +8,14 @@ import shutil
 import struct
 import subprocess
 import zlib
+from datetime import UTC, datetime
 
 import jwt
 import pytest
 
 from infra import vendors as outside
 from infra.config import ConfigError, load
-from infra.vendors import agora, twilio
+from infra.vendors import agora, appsflyer, twilio
 from schemas.log.base import now
 from schemas.outbox import AttemptOutcome, EffectDue, EffectKind
 from schemas.video_room import LeaveReason
@@ -25,6 +26,33 @@ APP, CERTIFICATE = "970ca35de60c44645bbae8a215061b33", "5cfd2fd1755d40ecb7297751
 @pytest.fixture
 def config(vendors):
     return load(**{name.removeprefix("OLO_").lower(): value for name, value in vendors.environment.items()})
+
+
+# --- AppsFlyer's times and ids ---------------------------------------------------------------------------------------------
+
+AT = "2026-11-24 04:00:00.000"
+BEFORE_THERE_WERE_PHONES = ("9999-12-31 23:59:59", "2200-01-01 00:00:00", "0001-01-01 00:00:00", "1999-01-01")
+
+
+def pushed(**more):
+    body = {"appsflyer_id": "1415211453000-6513894", "event_name": "install", "event_time": AT}
+    return appsflyer.read_push(body | more, datetime(2026, 11, 24, 5, tzinfo=UTC))
+
+
+@pytest.mark.parametrize("name", ["install_time", "attributed_touch_time"])
+@pytest.mark.parametrize("text", BEFORE_THERE_WERE_PHONES)
+def test_a_time_that_cannot_be_counts_as_not_told(name, text):
+    touch = pushed(**{name: text}).touch
+    assert (touch.at.isoformat(), touch.touched_at) == ("2026-11-24T04:00:00+00:00", None)
+
+
+@pytest.mark.parametrize(("name", "text"), [
+    ("install_time", "0001-01-01T00:00:00+14:00"), ("event_time", "0001-01-01T00:00:00+14:00"), ("event_time", "9999-12-31"),
+    ("appsflyer_id", "x" * 129), ("appsflyer_id", "ж" * 65),
+])  # fmt: skip
+def test_a_push_whose_time_or_id_is_none_is_an_error_with_a_code(name, text):
+    with pytest.raises(appsflyer.PushError):
+        pushed(**{name: text})
 
 
 # --- tokens -----------------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from pipelines import video_clip
 from pipelines.video_call import decide_call as decide
 from schemas.billing import SHIPPED, BillOpened, BillRefused, CallKind, TariffSelected
+from schemas.billing_rating import MAX_STEPS, Side
 from schemas.log.base import Wake
 from schemas.user import Role
 from schemas.video import (
@@ -170,6 +171,8 @@ def test_a_strangers_beat_keeps_no_line():
 def test_a_call_is_cut_at_its_longest():
     call, _ = after(*RINGING, to(AcceptCall, "sue"))
     over = call.over_at
+    short = replace(call, tariff=replace(TARIFF, payer=Side((), 5, 1)))
+    assert short.over_at == call.connected_at + timedelta(seconds=MAX_STEPS * 5 + 5)
     beats = [to(BeatCall, by, (over - T).total_seconds() - 1) for by in ("bob", "sue")]
     call = replace(call, caller_beat_at=beats[0].at, callee_beat_at=beats[1].at)
     ended = decide(call, Wake(id="w", at=over, key="c"))[1][0]

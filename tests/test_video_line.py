@@ -4,22 +4,28 @@ from datetime import UTC, datetime
 from functools import partial
 
 import pytest
+from msgspec.structs import replace
 
 from pipelines.video_line import decide_line as decide
+from schemas.log.base import Wake
 from schemas.user import CameOnline, Role, UserBanned, UserSignedUp
 from schemas.video import EndCall, EndReason
 from schemas.video_line import (
+    ASK_EVERY,
     AdmitGift,
+    AdmitViewer,
     Bar,
     EnterPool,
     JoinRoulette,
     LeaveRoulette,
     Line,
     LineRefusal,
+    PartFrom,
     QuitPool,
     ReleaseLine,
     SeizeLine,
     Unbar,
+    mark_of,
 )
 from tests.decisions import last_decision
 
@@ -29,6 +35,7 @@ ONLINE = CameOnline(id="o", at=T, cause="x", user="sue")
 BANNED = UserBanned(id="b", at=T, cause="x", user="sue", reason="r", by="root")
 JOIN = JoinRoulette(id="j", at=T, user="sue")
 BAR = Bar(id="bar", at=T, user="sue", peer="bob")
+PART = PartFrom(id="part", at=T, user="sue", peer="bob")
 
 
 def seize(call="c", peer="bob"):
@@ -76,6 +83,20 @@ def test_who_is_called_waits_no_more_and_looks_on_after_a_decline():
     assert (line.call, entry.last_partner) == ("", "bob")
 
 
+def test_who_waits_asks_again_until_the_wait_is_over():
+    line, told = after(SIGNED_UP, ONLINE, BAR, JOIN)
+    (entry,) = [one for one in told if isinstance(one, EnterPool)]
+    assert entry.bars == (mark_of("bob"),)
+    assert ASK_EVERY * 0.75 <= line.wake_at - T <= ASK_EVERY * 1.25
+    assert decide(line, Wake(id="stale", at=T, key="sue")) == (line, ())
+    again, (entry,) = decide(line, Wake(id="w", at=line.wake_at, key="sue"))
+    assert (entry.user, entry.since, again.waiting_since) == ("sue", T, T)
+    assert again.wake_at > line.wake_at
+    left, _ = decide(again, LeaveRoulette(id="l", at=T, user="sue"))
+    assert left.wake_at is None
+    assert decide(left, Wake(id="w", at=again.wake_at, key="sue")) == (left, ())
+
+
 def test_a_block_and_a_ban_end_the_call_that_runs():
     _, (end,) = after(SIGNED_UP, ONLINE, seize(), BAR)
     assert (type(end), end.reason) == (EndCall, EndReason.BLOCKED)
@@ -85,12 +106,28 @@ def test_a_block_and_a_ban_end_the_call_that_runs():
     assert told == [], "a block of somebody else ends nothing"
 
 
-def test_two_blocks_are_two_and_each_is_taken_back_once():
-    unbar = Unbar(id="ub", at=T, user="sue", peer="bob")
-    line, _ = after(SIGNED_UP, ONLINE, BAR, BAR, unbar)
+def test_a_block_stands_once_and_is_taken_back():
+    line, _ = after(SIGNED_UP, ONLINE, BAR, BAR)
     assert isinstance(line, Line)
     assert line.barred == ("bob",)
-    assert decide(line, unbar)[0].barred == ()
+    assert decide(line, Unbar(id="ub", at=T, user="sue", peer="bob"))[0].barred == ()
+
+
+def test_who_is_blocked_is_parted_from_the_blocker_and_remembers_nothing():
+    line, told = after(SIGNED_UP, ONLINE, seize(), PART)
+    assert [(type(one), one.reason) for one in told] == [(EndCall, EndReason.BLOCKED)]
+    assert line.barred == ()
+    assert decide(line, replace(PART, peer="cat")) == (line, ())
+    assert decide(None, PART) == (None, ())
+
+
+@pytest.mark.parametrize(("before", "refusal"), [
+    ((SIGNED_UP,), None), ((SIGNED_UP, ONLINE, BAR), LineRefusal.BLOCKED), ((SIGNED_UP, BANNED), LineRefusal.BANNED),
+    ((), LineRefusal.UNKNOWN),
+])  # fmt: skip
+def test_a_streamers_side_says_who_may_watch(before, refusal):
+    _, (fact,) = after(*before, AdmitViewer(id="w", at=T, user="sue", call="c", peer="bob"))
+    assert (fact.call, fact.refusal) == ("c", refusal)
 
 
 @pytest.mark.parametrize("message", [

@@ -29,6 +29,9 @@ MAX_BODY: Final = 1_024
 AHEAD: Final = timedelta(minutes=10)
 BEHIND: Final = timedelta(days=90)
 MAX_WORD: Final = 256
+# AppsFlyer's ids have some 21 characters; this one becomes a key.
+MAX_INSTALL_BYTES: Final = 128
+EARLIEST: Final = datetime(2007, 1, 1, tzinfo=UTC)
 
 
 class Push(NamedTuple):
@@ -65,6 +68,8 @@ def read_push(body: Any, now: datetime) -> Push:
     for name, value in (("appsflyer_id", install), ("event_name", event_name)):
         if not value:
             raise PushError("push_invalid", f"{name} is missing")
+    if len(install.encode()) > MAX_INSTALL_BYTES:
+        raise PushError("push_invalid", f"appsflyer_id has more than {MAX_INSTALL_BYTES} bytes")
     at = _time(body, "event_time")
     if at is None:
         raise PushError("push_invalid", "event_time is missing")
@@ -76,7 +81,7 @@ def read_push(body: Any, now: datetime) -> Push:
     event_value = value if isinstance(value, str) else json.dumps(value)
     named = "\n".join((install, event_name, at.isoformat(), event_value))
     push = hashlib.sha256(named.encode()).hexdigest()[:32]
-    return Push(install, push, event_name, at, _word(body, "customer_user_id"), _touch(body, event_name, at), event_value)
+    return Push(install, push, event_name, at, _word(body, "customer_user_id"), _touch(body, event_name, at, now), event_value)
 
 
 def _word(body: dict[str, Any], name: str) -> str:
@@ -94,24 +99,31 @@ def _time(body: dict[str, Any], name: str) -> datetime | None:
         return None
     try:
         at = datetime.fromisoformat(text)
-    except ValueError:
+        at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise PushError("push_invalid", f"{name} is {text!r}; AppsFlyer's times are YYYY-MM-DD hh:mm:ss.sss, UTC") from None
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    return at
 
 
-def _touch(body: dict[str, Any], event_name: str, at: datetime) -> Touch | None:
+def _past(body: dict[str, Any], name: str, now: datetime) -> datetime | None:
+    """A time before the push's own. One before there were such phones, or in the future, counts as not told."""
+    at = _time(body, name)
+    return at if at is not None and EARLIEST <= at <= now + AHEAD else None
+
+
+def _touch(body: dict[str, Any], event_name: str, at: datetime, now: datetime) -> Touch | None:
     """What an install or a return is attributed to; None: an event inside the app."""
     kind = event_name.lower().replace("_", "-")
     if kind not in set(TouchKind):
         return None
     return Touch(
-        kind=TouchKind(kind), at=_time(body, "install_time") or at if kind == TouchKind.INSTALL else at,
+        kind=TouchKind(kind), at=_past(body, "install_time", now) or at if kind == TouchKind.INSTALL else at,
         network=network_of(_word(body, "media_source")), campaign=_word(body, "campaign"), campaign_id=_word(body, "af_c_id"),
         adset=_word(body, "af_adset"), adset_id=_word(body, "af_adset_id"), ad=_word(body, "af_ad"),
         ad_id=_word(body, "af_ad_id"), channel=_word(body, "af_channel"), site=_word(body, "af_siteid"),
         touch_type=_word(body, "attributed_touch_type"),
-        touched_at=_time(body, "attributed_touch_time"), platform=_word(body, "platform"), country=_word(body, "country_code"),
-        app=_word(body, "app_id"),
+        touched_at=_past(body, "attributed_touch_time", now), platform=_word(body, "platform"),
+        country=_word(body, "country_code"), app=_word(body, "app_id"),
     )  # fmt: skip
 
 

@@ -6,8 +6,8 @@ the log only between two records of one batch may pass. Therefore nothing is wei
 say which records could not be decided when they came, and those are put aside or parked again, whatever today's deciders would
 make of them. The host's own clock shows in why an entity is parked; that time is not compared.
 
-A replay differs, and says where, when a decider was changed so that it decides old records otherwise, or a state's schema so that
-it is written otherwise. It begins with nothing, and therefore needs the inbox from its first record on (`flows.history`).
+A replay differs, and says where, when a decider was changed so that it decides old records otherwise, or a state's schema so
+that it is written otherwise. It begins with nothing, and therefore needs the inbox from its first record on (`flows.history`).
 """
 
 from collections import deque

@@ -33,17 +33,25 @@ MAX_COINS = 1_000_000_000_000
 MAX_BALANCE_COINS = 1_000_000_000_000_000
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# The calendar's ends, a day inside them: in any other zone they are times as well.
+FIRST, LAST = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
 
 # How long an entity outlives its end, so that its outcome can be looked at and a repeated request is known. A client retries
 # for minutes; a day leaves room for a phone that was off. Documented with `Idempotency-Key`; history is ClickHouse's.
 REMEMBERED_FOR = timedelta(days=1)
 
-MAX_ID_LENGTH = 256
+# An entity's own id: a UUID, a user id, or a short name. A message's id may hold the key of an entity and some steps behind it.
+MAX_ID_LENGTH = 128
 MAX_REF_LENGTH = 256
+MAX_MESSAGE_ID_LENGTH = 640
 
 Coins = Annotated[int, Meta(gt=0, le=MAX_COINS, description="whole coins, more than zero")]
 Time = Annotated[datetime, Meta(tz=True, description="UTC, RFC 3339")]
 Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_LENGTH)]
+MessageName = Annotated[str, Meta(min_length=1, max_length=MAX_MESSAGE_ID_LENGTH)]
+Key = Annotated[str, Meta(min_length=1, max_length=480, description="an entity's key, see MAX_KEY_BYTES")]
+By = Annotated[str, Meta(max_length=160, description="who did it: a user, or a rule")]
+OptionalId = Annotated[str, Meta(max_length=MAX_ID_LENGTH, description="an id, or empty")]
 Ref = Annotated[str, Meta(max_length=MAX_REF_LENGTH, description="the caller's own reference")]
 
 
@@ -55,7 +63,7 @@ class Fields:
 class BookName(Fields):
     """Which book. A book is an entity that there is one of, such as all tariffs."""
 
-    book: str
+    book: Id
 
 
 class SharingMeta(StructMeta):
@@ -85,7 +93,7 @@ class MessageMeta(SharingMeta):
 class Message(Struct, metaclass=MessageMeta, frozen=True, gc=False, tag=True, tag_field="type", omit_defaults=True):
     """Anything on the log. `id` is unique; `at` is the time of the event, not of its processing."""
 
-    id: Id
+    id: MessageName
     at: Time
 
 
@@ -95,7 +103,7 @@ class Fact(Message):
     `changes_state`: whether the decision may have changed the entity's state; whoever reads what it wrote waits for that state.
     `refused`: why the cause was refused, or None; a fact that repeats an outcome may tell a refusal, too."""
 
-    cause: Id
+    cause: MessageName
     changes_state: ClassVar[bool] = True
 
     @property
@@ -120,7 +128,7 @@ class Refused(Fact):
 class Wake(Message):
     """Time reached the entity `key`: the host sends it when a state's `wake_at` has come. Deciders ignore a stale one."""
 
-    key: Id
+    key: Key
 
 
 @dataclass_transform(frozen_default=True)
@@ -150,6 +158,28 @@ def unix_minute(at: datetime) -> int:
     """The whole Unix minute that a moment falls into: a number of one digit to Python, which seconds are not any more."""
     since = at - EPOCH
     return since.days * 1_440 + since.seconds // 60
+
+
+def later(at: datetime, span: timedelta) -> datetime:
+    """The moment `span` behind `at`; where the calendar has ended by then, its last one. Times come from outside, too, and what
+    is decided of them, or when a state wants to be woken, must not fail."""
+    try:
+        return in_calendar(at + span)
+    except OverflowError:
+        return LAST if span > timedelta() else FIRST
+
+
+def in_calendar(at: datetime) -> datetime:
+    """The moment, or the calendar's last or first one, where there is no such moment in UTC."""
+    return FIRST if at < FIRST else min(at, LAST)
+
+
+def moment_of(second: float) -> datetime:
+    """The moment of a Unix second, or the calendar's last or first one."""
+    try:
+        return datetime.fromtimestamp(second, UTC)
+    except (OverflowError, ValueError, OSError):
+        return LAST if second > 0 else FIRST
 
 
 def now() -> datetime:

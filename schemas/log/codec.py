@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from schemas.log.base import Message, State
+from schemas.log.base import Message, State, Wake
 from schemas.log.dead_letters import DeadCause
 
 S = TypeVar("S", bound=State)
@@ -27,8 +27,9 @@ class UnreadableError(ValueError):
 
 
 def decoder_of(types: tuple[type[Message], ...]) -> Callable[[bytes], Message]:
-    """A fast decoder for a tagged union of `types`; raises msgspec.DecodeError (see `unreadable`)."""
-    return msgspec.json.Decoder(reduce(or_, types)).decode
+    """A fast decoder for a tagged union of `types`; raises msgspec.DecodeError (see `unreadable`). Without any, whatever comes
+    is of an unknown type."""
+    return msgspec.json.Decoder(reduce(or_, types) if types else Wake).decode
 
 
 def state_decoder(state: type[S]) -> Callable[[bytes], S]:

@@ -4,9 +4,9 @@ A bucket's number is the event's Unix seconds // its size. A window of `count` b
 and the count - 1 before it; so it moves a bucket at a time, and a replay, or SQL over the same events, gives the same sums.
 """
 
-from datetime import UTC, datetime
+from datetime import datetime
 
-from schemas.log.base import unix_second
+from schemas.log.base import moment_of, unix_second
 
 Buckets = dict[int, float]
 
@@ -32,4 +32,4 @@ def within(buckets: Buckets, now: int, count: int) -> float:
 
 def expires_at(buckets: Buckets, size_s: int, count: int) -> datetime | None:
     """When the oldest bucket leaves a window of `count` buckets; None: there is none."""
-    return datetime.fromtimestamp((min(buckets) + count) * size_s, UTC) if buckets else None
+    return moment_of((min(buckets) + count) * size_s) if buckets else None

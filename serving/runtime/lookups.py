@@ -2,6 +2,7 @@
 
 from fastapi import Request
 
+from schemas.billing import BOOK, MAX_CALL_TAGS, TARIFFS
 from schemas.panel import MEMBER
 from schemas.user import USER, Role
 from schemas.video import CALL, Call, CallRefusal
@@ -24,9 +25,12 @@ def country_of(views: Views, user: str) -> str:
 
 
 def tags_of(views: Views, user: str) -> tuple[str, ...]:
-    """All tags of a user, for rules that look at them."""
-    member = views.of(MEMBER).get(user)
-    return tuple(sorted(member.all_tags)) if member else ()
+    """The tags of a user that some tariff's rule names, at most MAX_CALL_TAGS."""
+    member, book = views.of(MEMBER).get(user), views.of(TARIFFS).get(BOOK)
+    if member is None or book is None:
+        return ()
+    named = {tariff.rule.tag for versions in book.versions.values() for tariff in versions}
+    return tuple(sorted(member.all_tags & named)[:MAX_CALL_TAGS])
 
 
 def call_of(request: Request, call: str, caller: Caller) -> Call:

@@ -17,7 +17,8 @@ from infra.cli import app as olo
 from infra.config import Config
 from pipelines.flows import dispatch, host, store
 from schemas.log.entity import DAY_S
-from schemas.log.topics import DOMAINS, SUBSCRIPTIONS, entities_of, topics
+from schemas.log.sizes import AIM, LARGEST, sizes_of
+from schemas.log.topics import DOMAINS, ENTITIES, SUBSCRIPTIONS, entities_of, topics
 from schemas.tables import PROJECTIONS, TABLES, VIEWS, ddl, view
 from serving.parts import parts
 from tests.sources import ROOT, files, nodes_of
@@ -25,6 +26,7 @@ from tests.sources import ROOT, files, nodes_of
 FOLDER: Final = ROOT / "docs" / "reference"
 NOTE: Final = "Made from the code by `make docs`; do not edit."
 PROBLEMS: Final = {"Problem": 1, "unavailable": 0}
+STATES: Final = {entity.name: entity.state.__name__ for entity in ENTITIES}
 PROCESSES: Final = (host, dispatch, store)
 
 
@@ -57,6 +59,17 @@ def topics_page() -> str:
         ),
     )
     return f"# Topics\n\n{NOTE}\n\n## Entities\n\n{flows}\n\n## Topics\n\n{all_topics}\n\n## Subscriptions\n\n{why}\n"
+
+
+def states_page() -> str:
+    """How large the state of each entity can become."""
+    sizes = sizes_of(tuple((entity.name, entity.state) for entity in ENTITIES))
+    rows = table(("entity", "state", "bytes at most"), ((f"`{name}`", STATES[name], f"{size.bytes:,}") for name, size in sizes))
+    why = (
+        f"The worst case, from the types: every text as long as it may be and full of control characters, every list full. "
+        f"The aim is {AIM:,} bytes, and none exceeds {LARGEST:,} (`schemas/log/sizes.py`). Real ones have some hundred."
+    )
+    return f"# States\n\n{NOTE}\n\n{why}\n\n{rows}\n"
 
 
 def tables_page() -> str:
@@ -151,7 +164,7 @@ def _commands(command: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 
 PAGES: Final = {
-    "topics.md": topics_page, "tables.md": tables_page, "metrics.md": metrics_page,
+    "topics.md": topics_page, "states.md": states_page, "tables.md": tables_page, "metrics.md": metrics_page,
     "settings.md": settings_page, "errors.md": errors_page, "commands.md": commands_page,
 }  # fmt: skip
 

@@ -24,7 +24,7 @@ from schemas.log.base import Message
 from schemas.log.entity import DEFAULT_PARTITIONS, Flow
 from schemas.user import Ban, Beat, CloseSession, OpenSession, Role, SignUp, Unban
 from schemas.video import AcceptCall, BeatCall, DeclineCall, HangUp, OfferClip, OpenRoom, PlaceCall, PlayClip
-from schemas.video_line import JoinRoulette, LeaveRoulette
+from schemas.video_line import MAX_WAITING, JoinRoulette, LeaveRoulette
 from schemas.video_room import LeaveReason, NoteParticipant
 from tests.lab.proofs.calls import CallAudit
 from tests.lab.simulated_money import laws as money_laws
@@ -239,9 +239,9 @@ def _parts(chance: random.Random, seconds: float) -> tuple[float, ...]:
     return (first, seconds - first)
 
 
-def laws(log: Log) -> list[str]:
+def laws(log: Log, pool_room: int = MAX_WAITING) -> list[str]:
     """What the two auditors find broken."""
-    return [*money_laws(log), *CallAudit(reader_of(log)).broken]
+    return [*money_laws(log), *CallAudit(reader_of(log), pool_room).broken]
 
 
 SETUP = Setup((*deciders(Flow.MONEY), *deciders(Flow.LIVE)), workload, laws, partitions=DEFAULT_PARTITIONS, drift_s=0.5)

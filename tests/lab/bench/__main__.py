@@ -7,7 +7,7 @@ import argparse
 import time
 
 from infra.machine import allow_open_files
-from tests.lab.bench import backtest, calls, gallery, growth, latency, ledger, restore, scale, sse, states, store
+from tests.lab.bench import backtest, calls, crowds, gallery, growth, latency, ledger, restore, scale, sse, states, store
 
 ALL = {
     "ledger": ledger.main,
@@ -20,6 +20,7 @@ ALL = {
     "backtest": backtest.main,
     "calls": calls.main,
     "gallery": gallery.main,
+    "crowds": crowds.main,
     "growth": growth.main,
 }
 

@@ -69,6 +69,7 @@ def _befriend(views: Views, room: Room, user: str, online: int, chance: random.R
     some = [f"u{chance.randrange(online)}" for _ in range(160)]
     views.of(FAVORITES)[user] = type("Likes", (), {"peers": dict.fromkeys(some[:30], now())})()
     views.of(LINE)[user] = Line(role=Role.USER, barred=tuple(some[60:]))
+    room._barred[user] = frozenset(some[60:])
     views.of(PROFILE)[user] = Profile(name="Viewer", age=30, country=chance.choice(COUNTRIES), languages=("de", "en"))
     room._affinity[user] = {name: chance.uniform(1, 100) for name in some[30:60]}
 

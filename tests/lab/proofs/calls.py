@@ -28,8 +28,9 @@ def naive_price(side: Json, duration_s: float) -> int:
 class CallAudit:
     """The laws that a log breaks (`broken`) and what was counted (`counts`)."""
 
-    def __init__(self, read: Read) -> None:
+    def __init__(self, read: Read, pool_room: int = 256) -> None:
         self.broken: list[str] = []
+        self.pool_room = pool_room
         self.counts: Counter[str] = Counter()
         self._read = read
         self.calls = self._by("call.events", "call")
@@ -90,7 +91,8 @@ class CallAudit:
         return next((fact for fact in self.calls[call] if fact["type"] == type_), None)
 
     def _lines(self) -> None:
-        """A line belongs to one call at a time, and in the end to none; who waits is in the pool, and nobody else."""
+        """A line belongs to one call at a time, and in the end to none; who waits is in the pool, or asks it again while it is
+        full, and nobody else."""
         for user, facts in self._by("line.events", "user").items():
             has = ""
             for fact in facts:
@@ -111,8 +113,10 @@ class CallAudit:
         waits = {user for user, line in lines.items() if line.get("waiting_since")}
         pools = self._states("pool.state").values()
         inside = [one["user"] for pool in pools for side in ("users", "streamers") for one in pool.get(side, [])]
-        if sorted(inside) != sorted(waits):
-            self._break(f"in the pool are {sorted(inside)}, lines say {sorted(waits)}")
+        asks = {user for user in waits if lines[user].get("asks_at")}
+        full = any(len(pool.get(side, [])) >= self.pool_room for pool in pools for side in ("users", "streamers"))
+        if len(set(inside)) < len(inside) or not waits >= set(inside) or (waits - set(inside) and not (full and waits == asks)):
+            self._break(f"in the pool are {sorted(inside)}, lines say {sorted(waits)}, of whom {sorted(asks)} ask again")
 
     def _bills(self) -> None:
         """Every bill closes once, with the price of its length, and its coins are the ledger's."""
@@ -203,30 +207,32 @@ class CallAudit:
             self.counts["came online"] += sum(fact["type"] == "CameOnline" for fact in facts)
 
     def _blocks(self) -> None:
-        """Two people are barred from each other as often as one of them blocks the other."""
+        """A line bars exactly those whom its user blocks."""
         due: Counter[tuple[str, str]] = Counter()
         for user, blocks in self._states("blocks.state").items():
             for peer in blocks["peers"]:
                 due[user, peer] += 1
-                due[peer, user] += 1
         found: Counter[tuple[str, str]] = Counter()
         for user, line in self._states("line.state").items():
             for peer in line.get("barred", []):
                 found[user, peer] += 1
         if due != found:
             self._break(f"barred are {dict(found - due)} too many and {dict(due - found)} too few")
-        self.counts["blocks"] = sum(due.values()) // 2
+        self.counts["blocks"] = sum(due.values())
 
     def _favorites(self) -> None:
         """Who is a favourite is followed by exactly those who like; none of them is barred."""
         likes: set[tuple[str, str]] = set()
         for user, state in self._states("favorites.state").items():
             likes |= {(user, peer) for peer in state["peers"]}
-            if both := set(state["peers"]) & set(state.get("barred", [])):
-                self._break(f"{user} likes {both}, and a block stands between them")
-        follows = {
-            (follower, user) for user, state in self._states("followers.state").items() for follower in state.get("users", [])
-        }
+        blocked = {(user, peer) for user, state in self._states("blocks.state").items() for peer in state["peers"]}
+        if both := {(user, peer) for user, peer in likes if (user, peer) in blocked or (peer, user) in blocked}:
+            self._break(f"{both} are favourites, and a block stands between them")
+        pages = self._states("follower_page.state")
+        follows = {(follower, key.rpartition("/")[0]) for key, page in pages.items() for follower in page.get("users", [])}
+        counts = {user: state.get("count", 0) for user, state in self._states("followers.state").items()}
+        if counts != Counter(user for _, user in follows):
+            self._break(f"counted are {counts}, following {follows}")
         if likes != follows:
             self._break(f"favourites without followers: {likes - follows}, the other way round: {follows - likes}")
         self.counts["favorites"] = len(likes)
