@@ -14,7 +14,9 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from infra.clickhouse import connect
 from infra.config import EMULATOR_VARIABLE, Config, Environment
 from infra.dead_letters import parked
+from infra.exposition import total
 from infra.kafka import TIMEOUT_S, ends_of, quiet, reader
+from infra.platform import endpoints_of
 from schemas.log.entity import Flow
 from schemas.log.topics import ENTITIES, topics
 from schemas.outbox import OUTBOX
@@ -22,6 +24,8 @@ from schemas.outbox import OUTBOX
 FREE_GB: Final = 5
 # A flow that decides and is this far behind answers nobody in time; a store that is so far behind shows analysts the past.
 LAG_RECORDS: Final = {"money": 5_000, "live": 5_000, "growth": 50_000, "dispatch": 5_000, "store": 200_000}
+# Serving holds in memory what its store lacks.
+VIEWS_BEHIND: Final = 100_000
 READS: Final[dict[str, list[str]]] = {
     **{flow: [entity.inbox for entity in ENTITIES if entity.flow is flow] for flow in Flow},
     "dispatch": [OUTBOX.events],
@@ -52,6 +56,7 @@ def examine(config: Config) -> Iterator[Examined]:
             yield _lag(config, group)
         yield _parked(config)
     yield _clickhouse(config)
+    yield from _views(config)
     yield _http(config)
 
 
@@ -149,6 +154,21 @@ def _clickhouse(config: Config) -> Examined:
     except (Error, OSError) as error:
         return Examined("ClickHouse", False, f"{where} does not answer ({type(error).__name__})", "make up")
     return Examined("ClickHouse", True, f"{version} at {where}")
+
+
+def _views(config: Config) -> Iterator[Examined]:
+    """The store that serving reads, where `olo up` keeps one."""
+    for child in endpoints_of(config.home).get("children", []):
+        if child["role"] != "views":
+            continue
+        try:
+            told = httpx.get(child["url"], timeout=5).text
+        except httpx.HTTPError as error:
+            yield Examined("views' store", False, f"nobody keeps it ({type(error).__name__}); see {child['log']}", "make up")
+            continue
+        ready, behind = total(told, "olo_view_store_ready") > 0, total(told, "olo_view_store_behind_records")
+        seen = f"{behind:,.0f} records behind" if ready else f"being built, {behind:,.0f} records to go; see {child['log']}"
+        yield Examined("views' store", ready and behind <= VIEWS_BEHIND, seen, "olo doctor")
 
 
 def _http(config: Config) -> Examined:

@@ -110,6 +110,9 @@ class Platform:
         for name, processes in self.flows.items():
             for slot in range(processes):
                 self._start_flow(name, slot)
+        port = self.ports.of("views")
+        command = [sys.executable, "-m", "serving.view_store", "--metrics-port", str(port)]
+        self.child("views", command, f"http://127.0.0.1:{port}/metrics")
         for slot in range(self.config.serving_processes):
             port = (self.config.http_port or self.ports.of("serving-0")) if slot == 0 else self.ports.of(f"serving-{slot}")
             url = f"http://{self.config.http_host}:{port}"
@@ -172,7 +175,13 @@ class Platform:
         """Each flow's process has its share of the log."""
         for name in (*self.flows, "store"):
             tell(f"waiting for {name} ...")
-            self._wait(name, _Share(name, tell))
+            ready, left = (f'{metric}{{flow="{name}"}}' for metric in ("olo_assigned_partitions", "olo_restoring_records"))
+            self._wait(name, _Ready(ready, left, tell))
+
+    def wait_for_views(self, tell: Callable[[str], None]) -> None:
+        """The views' store is complete, which takes as long as the log is large, once."""
+        tell("waiting for the views' store ...")
+        self._wait("views", _Ready("olo_view_store_ready", "olo_view_store_behind_records", tell))
 
     def wait_for_serving(self, tell: Callable[[str], None]) -> None:
         """The HTTP processes answer; the first one has the port that people know."""
@@ -189,6 +198,7 @@ class Platform:
         yield "warehouse", self.start_warehouse
         yield "store", self.start_store
         yield "flows", self.wait_for_flows
+        yield "views", self.wait_for_views
         yield "HTTP", self.wait_for_serving
 
     def up(self, city: list[str] | None = None) -> int:
@@ -321,28 +331,27 @@ def _ok(url: str) -> bool:
     return found is not None and found.status_code == 200
 
 
-class _Share:
-    """Asks whether a flow's process has its share of the log; while it has not, tells now and then what there is to do."""
+class _Ready:
+    """Asks whether a process's metric `ready` is above zero; until then it tells now and then how many records are to be read
+    (the metric `left`)."""
 
-    def __init__(self, flow: str, tell: Callable[[str], None]) -> None:
-        self._flow = flow
+    def __init__(self, ready: str, left: str, tell: Callable[[str], None]) -> None:
+        self._ready = ready
+        self._left = left
         self._tell = tell
         self._tell_at = time.monotonic() + TELL_S
 
     def __call__(self, child: Child) -> bool:
         found = _get(child.url)
         text = found.text if found else ""
-        if self._of(text, "olo_assigned_partitions"):
+        if total(text, self._ready):
             return True
         if time.monotonic() > self._tell_at:
             self._tell_at = time.monotonic() + TELL_S
-            left = self._of(text, "olo_restoring_records")
+            left = total(text, self._left)
             more = f" (about {left:,.0f} records of its states are still to be read)" if left else ""
             self._tell(f"still waiting for {child.role} ...{more}")
         return False
-
-    def _of(self, text: str, metric: str) -> float:
-        return total(text, f'{metric}{{flow="{self._flow}"}}')
 
 
 def endpoints_of(home: Path) -> dict[str, Any]:

@@ -27,7 +27,8 @@ from serving.runtime.presence import Presence
 from serving.runtime.problems import responses, unavailable
 from serving.runtime.refusals import RefusalTables
 from serving.runtime.stream import FeedEndpoint
-from serving.runtime.views import Tail, Views
+from serving.runtime.tail import Tail
+from serving.runtime.views import Views
 from serving.settings import too_old
 
 # The log is polled ten times a second; three seconds without a poll is a thread that hangs.
@@ -129,7 +130,7 @@ def _add_health(app: FastAPI) -> None:
         views = views_of(request)
         if time.monotonic() - request.app.state.tail.heard_at > TAIL_S:
             raise unavailable("log_unreachable", "the log is not being followed")
-        return {"status": "ready", "accounts": len(views.balances)}
+        return {"status": "ready", "accounts": views.accounts()}
 
     @app.get("/v1/feed", include_in_schema=False)
     async def not_yet(request: Request) -> None:

@@ -86,7 +86,7 @@ async def balance(
     if at is not None:
         return await _balance_at(request, account, at)
     views = views_of(request)
-    known = views.balances.get(account)
+    known = views.balance(account)
     if known is None:
         raise _unknown(account)
     return BalanceAnswer(
@@ -113,7 +113,7 @@ async def entries(
     """The account's entries, newest first."""
     account = _account(caller, book, user)
     rows = await _query(request, PAGE, {"account": account, "before": before or 2**62, "limit": limit})
-    if not rows and account not in views_of(request).balances:
+    if not rows and views_of(request).balance(account) is None:
         raise _unknown(account)
     page = [Entry(**row) for row in rows]
     more = len(page) == limit and page[-1].seq > 1

@@ -37,6 +37,7 @@ from serving.runtime.fields import UserInPath
 from serving.runtime.problems import Problem, responses
 from serving.runtime.refusals import Refusals
 from serving.runtime.views import Views
+from serving.view_store.indexes import OPEN_CASES
 
 router = APIRouter(tags=["blocks"])
 
@@ -160,12 +161,9 @@ def _wrong(rule: BlockRuleBody) -> str:
 @router.get("/v1/admin/reviews", response_model=list[CaseAnswer], responses=responses(401, 403, 503))
 async def reviews(_: Admin, request: Request) -> Any:
     """What followed from blocks and waits for a person, oldest first."""
-    open_cases = [
-        (user, case)
-        for user, record in views_of(request).of(RECORD).items()
-        for case in record.cases
-        if case.upheld is None
-    ]  # fmt: skip
+    views = views_of(request)
+    records = ((user, views.of(RECORD).get(user)) for user in views.rows(OPEN_CASES, ""))
+    open_cases = [(user, case) for user, record in records for case in record.cases if case.upheld is None]
     return [
         CaseAnswer(
             user=user, case=case.case, rule=BlockRuleBody(**msgspec.structs.asdict(case.rule)), at=case.at, by=list(case.by),

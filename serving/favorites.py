@@ -84,7 +84,7 @@ async def favorites(caller: SignedIn, request: Request) -> Any:
     views = views_of(request)
     mine, users = views.of(FAVORITES).get(caller.user), views.of(USER)
     found = [
-        FavoriteAnswer(user=user, since=since, online=bool(user in users and users[user].sessions))
+        FavoriteAnswer(user=user, since=since, online=bool((known := users.get(user)) and known.sessions))
         for user, since in (mine.peers if mine else {}).items()
     ]
     return sorted(found, key=lambda one: (one.online, one.since), reverse=True)

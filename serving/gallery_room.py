@@ -4,13 +4,13 @@ Runs in the event loop only. A change of one person costs a shelf's update, and 
 """
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Mapping
+from collections import Counter, defaultdict
 from typing import Any, Final
 
 import msgspec
 from fastapi import Request
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter as Metric
+from prometheus_client import Gauge
 
 from schemas.favorites import FAVORITES
 from schemas.gallery import GALLERY_RULES, RANK, SHIPPED_RULES, GalleryRules
@@ -22,13 +22,14 @@ from schemas.user import USER, Role, User
 from schemas.video_line import LINE, Line
 from serving.gallery_shelf import Candidate, Position, Shelf, Viewpoint
 from serving.runtime.views import Views
+from serving.view_store.indexes import ONLINE, PAIRS
 
 # Changes that wait for a slow reader; then its stream is told to read anew.
 MAX_WAITING: Final = 1_000
 NOT_RANKED: Final = 0.333
 
 WATCHERS = Gauge("olo_gallery_watchers", "Open gallery streams", ["role"])
-CHANGES = Counter("olo_gallery_changes", "Changes handed to gallery streams", ["role"])
+CHANGES = Metric("olo_gallery_changes", "Changes handed to gallery streams", ["role"])
 
 
 class Watcher:
@@ -47,32 +48,66 @@ class Watcher:
         self.changes.put_nowait((event, data))
 
 
-class Apart:
-    """From whom a user is apart: whoever of the two has blocked the other. Asks both sides, since only the blocker's knows."""
+class Viewpoints:
+    """How users look at shelves. Those who have a stream open are remembered, since each change of a shelf asks for theirs."""
 
-    def __init__(self, user: str, barred: Mapping[str, frozenset[str]]) -> None:
-        self._user = user
-        self._own = barred.get(user, frozenset())
-        self._barred = barred
+    def __init__(self, views: Views) -> None:
+        self._views = views
+        self._streams: Counter[str] = Counter()
+        self._known: dict[str, Viewpoint] = {}
 
-    def __contains__(self, peer: object) -> bool:
-        return peer in self._own or self._user in self._barred.get(peer, ())  # type: ignore[call-overload]
+    def of(self, user: str) -> Viewpoint:
+        """How a user looks now."""
+        return self._known.get(user) or self._made(user)
+
+    def _made(self, user: str) -> Viewpoint:
+        line, profile, likes = (self._views.of(entity).get(user) for entity in (LINE, PROFILE, FAVORITES))
+        known = self._views.of(USER).get(user)
+        return Viewpoint(
+            user,
+            (profile and profile.country) or (known.country if known else ""),
+            profile.languages if profile else (),
+            frozenset(line.barred) if line else frozenset(),
+            frozenset(likes.peers) if likes else frozenset(),
+            self._affinity(user),
+        )
+
+    def _affinity(self, user: str) -> dict[str, float]:
+        """Whom a user is close to, and how."""
+        pairs = self._views.of(PAIR)
+        return {_peer(pair, user): pairs.get(pair).affinity for pair in self._views.rows(PAIRS, user)}
+
+    def open(self, user: str) -> None:
+        """A stream is open."""
+        self._streams[user] += 1
+        self.refresh(user)
+
+    def close(self, user: str) -> None:
+        """A stream has ended."""
+        self._streams[user] -= 1
+        if not self._streams[user]:
+            del self._streams[user]
+            self._known.pop(user, None)
+
+    def refresh(self, user: str) -> Viewpoint | None:
+        """Something about the user has changed; how they looked before, if they have a stream open."""
+        before = self._known.get(user)
+        if self._streams[user]:
+            self._known[user] = self._made(user)
+        return before
+
+
+def _peer(pair: str, user: str) -> str:
+    one, _, other = pair.partition("/")
+    return other if one == user else one
 
 
 class Room:
-    """What one role sees. `barred`: whom each user has blocked; `affinity`: who is close to whom."""
+    """What one role sees."""
 
-    def __init__(
-        self,
-        views: Views,
-        role: Role,
-        rules: GalleryRules,
-        affinity: dict[str, dict[str, float]],
-        barred: dict[str, frozenset[str]],
-    ) -> None:
+    def __init__(self, views: Views, role: Role, viewpoints: Viewpoints, rules: GalleryRules) -> None:
         self._views = views
-        self._affinity = affinity
-        self._barred = barred
+        self._viewpoints = viewpoints
         self._watchers: defaultdict[str, list[Watcher]] = defaultdict(list)
         self.role = role
         self.rules = rules
@@ -82,16 +117,7 @@ class Room:
 
     def viewpoint(self, user: str) -> Viewpoint:
         """How a user looks at the shelf now."""
-        profile, likes = (self._views.of(entity).get(user) for entity in (PROFILE, FAVORITES))
-        known = self._views.of(USER).get(user)
-        return Viewpoint(
-            user,
-            (profile and profile.country) or (known.country if known else ""),
-            profile.languages if profile else (),
-            Apart(user, self._barred),
-            frozenset(likes.peers) if likes else frozenset(),
-            self._affinity.get(user, {}),
-        )
+        return self._viewpoints.of(user)
 
     def card(self, viewer: Viewpoint, position: Position, *, explain: bool = False) -> dict[str, Any]:
         """A card as it is shown."""
@@ -115,6 +141,7 @@ class Room:
         """A stream is open."""
         watcher = Watcher(user)
         self._watchers[user].append(watcher)
+        self._viewpoints.open(user)
         WATCHERS.labels(self.role).inc()
         return watcher
 
@@ -124,6 +151,7 @@ class Room:
         mine.remove(watcher)
         if not mine:
             del self._watchers[watcher.user]
+        self._viewpoints.close(watcher.user)
         WATCHERS.labels(self.role).dec()
 
     # --- who is seen -------------------------------------------------------------------------------------------------------
@@ -170,6 +198,7 @@ class Room:
             self._tags(user),
             rank.engagement if rank else NOT_RANKED,
             bool(line and line.call),
+            frozenset(line.barred) if line else frozenset(),
         )
 
     def _tags(self, user: str) -> frozenset[str]:
@@ -179,7 +208,7 @@ class Room:
     def rule(self, rules: GalleryRules) -> None:
         """Other rules: everybody is placed anew, and every stream told to read anew."""
         self.rules, self.shelf = rules, Shelf(rules)
-        for user in self._views.of(USER):
+        for user in self._views.rows(ONLINE, self.rules.shows):
             if (candidate := self._candidate(user)) is not None:
                 self.shelf.put(candidate)
         for watchers in self._watchers.values():
@@ -192,9 +221,9 @@ class Rooms:
 
     def __init__(self, views: Views) -> None:
         self._views = views
-        self._affinity: dict[str, dict[str, float]] = {}
-        self._barred: dict[str, frozenset[str]] = {}
-        self.by_role = {role: self._room(role, rules) for role, rules in SHIPPED_RULES.items()}
+        self._viewpoints = Viewpoints(views)
+        self.by_role = {role: Room(views, role, self._viewpoints, rules) for role, rules in SHIPPED_RULES.items()}
+        views.at_start(self._fill)
         for entity in (USER, PROFILE, RANK, MEMBER):
             views.watch(entity, self._about)
         views.watch(LINE, self._line)
@@ -202,26 +231,25 @@ class Rooms:
         views.watch(FAVORITES, self._likes)
         views.watch(GALLERY_RULES, self._rules)
 
-    def _room(self, role: Role, rules: GalleryRules) -> Room:
-        return Room(self._views, role, rules, self._affinity, self._barred)
+    def _fill(self) -> None:
+        """Whoever is online stands on the shelves."""
+        for role in Role:
+            self._rules(role, self._views.of(GALLERY_RULES).get(role))
 
     def _about(self, user: str, _: Any) -> None:
+        self._viewpoints.refresh(user)
+        self._look_at(user)
+
+    def _look_at(self, user: str) -> None:
         for room in self.by_role.values():
             room.look_at(user)
 
-    def _line(self, user: str, line: Line | None) -> None:
-        """Busy or free; and a block takes both off each other's shelf at once."""
-        self._about(user, line)
-        before, after = self._barred.get(user, frozenset()), frozenset(line.barred) if line else frozenset()
-        if before == after:
-            return
-        if after:
-            self._barred[user] = after
-        else:
-            del self._barred[user]
-        self._between(user, before ^ after)
-        for peer in before ^ after:
-            self._between(peer, {user})
+    def _line(self, user: str, _: Line | None) -> None:
+        """Busy or free; and a block takes both off each other's shelf at once: it stands with the one who has blocked."""
+        before = self._viewpoints.refresh(user)
+        self._look_at(user)
+        if before is not None:
+            self._between(user, before.hidden ^ self._viewpoints.of(user).hidden)
 
     def _between(self, viewer: str, peers: frozenset[str] | set[str]) -> None:
         for room in self.by_role.values():
@@ -229,18 +257,15 @@ class Rooms:
                 if room.shelf.get(peer):
                     room.tell(viewer, peer)
 
-    def _pair(self, key: str, pair: Pair | None) -> None:
-        one, _, other = key.partition("/")
+    def _pair(self, key: str, _: Pair | None) -> None:
+        one, _slash, other = key.partition("/")
         for user, peer in ((one, other), (other, one)):
-            mine = self._affinity.setdefault(user, {})
-            if pair is None or not pair.affinity:
-                mine.pop(peer, None)
-            else:
-                mine[peer] = pair.affinity
+            self._viewpoints.refresh(user)
             self._between(user, {peer})
 
     def _likes(self, user: str, _: Any) -> None:
         """The new order of favourites comes with the next page: only their own cards move, and the viewer has just tapped."""
+        self._viewpoints.refresh(user)
 
     def _rules(self, role: str, rules: GalleryRules | None) -> None:
         rules = rules or SHIPPED_RULES.get(Role(role))
@@ -249,7 +274,7 @@ class Rooms:
         elif room := self.by_role.get(Role(role)):
             room.rule(rules)
         else:
-            room = self.by_role[Role(role)] = self._room(Role(role), rules)
+            room = self.by_role[Role(role)] = Room(self._views, Role(role), self._viewpoints, rules)
             room.rule(rules)
 
 

@@ -7,7 +7,7 @@ A page merges the segments behind the cursor, so it costs as much on 100,000 car
 """
 
 import heapq
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Final, NamedTuple
 
@@ -24,7 +24,7 @@ Position = tuple[int, str]
 
 
 class Candidate(NamedTuple):
-    """Somebody online, as the shelf sees them."""
+    """Somebody online, as the shelf sees them. `hides_from`: whom they have blocked."""
 
     user: str
     online_since_ms: int
@@ -33,6 +33,7 @@ class Candidate(NamedTuple):
     tags: frozenset[str] = frozenset()
     engagement: float = 0.0
     busy: bool = False
+    hides_from: frozenset[str] = frozenset()
 
 
 class Viewpoint(NamedTuple):
@@ -41,7 +42,7 @@ class Viewpoint(NamedTuple):
     user: str
     country: str = ""
     languages: tuple[str, ...] = ()
-    hidden: Container[str] = frozenset()
+    hidden: frozenset[str] = frozenset()
     favorites: frozenset[str] = frozenset()
     affinity: Mapping[str, float] = {}
 
@@ -136,7 +137,7 @@ class Shelf:
     def sees(self, viewer: Viewpoint, user: str) -> bool:
         """Whether this viewer is shown this user, if on the shelf."""
         found = self._known.get(user)
-        if found is None or user == viewer.user or user in viewer.hidden:
+        if found is None or user == viewer.user or user in viewer.hidden or viewer.user in found[0].hides_from:
             return False
         return not self.rules.same_country or found[1][0] == viewer.country
 
@@ -183,7 +184,7 @@ class Shelf:
         heapq.heapify(heads)
         while heads:
             ms, user, rest, lifted, positions = heads[0]
-            if user not in skipped and user not in viewer.hidden:
+            if user not in skipped and user not in viewer.hidden and viewer.user not in self._known[user][0].hides_from:
                 yield ms, user
             if rest is None:
                 rest = positions.irange(minimum=(ms + lifted, user), inclusive=(False, True))

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 from clickhouse_connect.driver.exceptions import Error
-from fastapi import APIRouter, FastAPI, Query, Request
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 
 from schemas.log.base import UserId, new_id, now
@@ -22,7 +22,6 @@ from schemas.panel import (
     CohortPut,
     CohortRefusal,
     CohortRemoved,
-    Member,
     PutCohort,
     PutTag,
     RemoveCohort,
@@ -41,7 +40,7 @@ from serving.runtime.commands import commands_of, views_of
 from serving.runtime.fields import IdInPath, ItemId, UserInPath, Word
 from serving.runtime.problems import Problem, responses, unavailable
 from serving.runtime.refusals import Refusals, refusal_of
-from serving.runtime.views import Views
+from serving.view_store.indexes import COHORT_MEMBERS, EVERYBODY, MEMBER_VERSIONS
 
 router = APIRouter(tags=["cohorts"])
 
@@ -119,39 +118,6 @@ class TagsAnswer(BaseModel):
     cohorts: dict[str, str]
 
 
-class Members:
-    """Who is in which cohort, and how many have been decided under which version of the book; follows the views."""
-
-    def __init__(self, views: Views) -> None:
-        self.of: dict[str, set[str]] = {}
-        self.versions: dict[int, int] = {}
-        self._known: dict[str, tuple[frozenset[str], int]] = {}
-        views.watch(MEMBER, self._changed)
-
-    def _changed(self, user: str, member: Member | None) -> None:
-        if user.startswith("@"):
-            return
-        before, version = self._known.pop(user, (frozenset(), -1))
-        after = frozenset(member.cohorts) if member else frozenset()
-        for cohort in before - after:
-            self.of[cohort].discard(user)
-        for cohort in after - before:
-            self.of.setdefault(cohort, set()).add(user)
-        if version >= 0:
-            self.versions[version] -= 1
-        if member is not None:
-            self._known[user] = (after, member.version)
-            self.versions[member.version] = self.versions.get(member.version, 0) + 1
-
-    def __len__(self) -> int:
-        return len(self._known)
-
-
-def prepare(app: FastAPI) -> None:
-    """Who is in which cohort follows the views from the beginning."""
-    app.state.members = Members(app.state.views)
-
-
 def _rule(given: dict[str, Any]) -> Rule:
     try:
         rule: Rule = msgspec.convert(given, Rule)
@@ -203,13 +169,13 @@ async def remove(cohort: IdInPath, caller: Admin, request: Request) -> None:
 @router.get("/v1/admin/cohorts", response_model=list[CohortAnswer], responses=responses(401, 403, 503))
 async def cohorts(_: Admin, request: Request) -> Any:
     """All cohorts, how many members each has, and how far a new one is filled."""
-    members: Members = request.app.state.members
-    book: CohortBook = views_of(request).of(COHORTS).get(BOOK) or CohortBook()
-    evaluated = members.versions.get(book.version, 0)
+    views = views_of(request)
+    book: CohortBook = views.of(COHORTS).get(BOOK) or CohortBook()
+    evaluated, users = (views.count(MEMBER_VERSIONS, group) for group in (str(book.version), EVERYBODY))
     return [
         CohortAnswer(
             cohort=one.cohort, name=one.name, tag=one.tag, rule=msgspec.to_builtins(one.rule), evaluated=evaluated,
-            members=len(members.of.get(one.cohort, ())), users=len(members),
+            members=views.count(COHORT_MEMBERS, one.cohort), users=users,
         )
         for one in book.cohorts
     ]  # fmt: skip
@@ -220,11 +186,11 @@ async def members_of(
     cohort: IdInPath, _: Admin, request: Request, limit: Annotated[int, Query(ge=1, le=MEMBERS_SHOWN)] = 100
 ) -> Any:
     """Who is in a cohort now."""
-    book: CohortBook = views_of(request).of(COHORTS).get(BOOK) or CohortBook()
+    views = views_of(request)
+    book: CohortBook = views.of(COHORTS).get(BOOK) or CohortBook()
     if all(one.cohort != cohort for one in book.cohorts):
         raise refusal_of(request, CohortRefusal.COHORT_UNKNOWN)
-    found = request.app.state.members.of.get(cohort, set())
-    return MembersAnswer(count=len(found), members=sorted(found)[:limit])
+    return MembersAnswer(count=views.count(COHORT_MEMBERS, cohort), members=views.rows(COHORT_MEMBERS, cohort, limit))
 
 
 @router.get("/v1/admin/tags/{user}", response_model=TagsAnswer, responses=responses(401, 403, 404, 422, 503))

@@ -196,7 +196,7 @@ def _answer(name: str, user: User) -> UserAnswer:
 
 
 async def _opened(views: Views, user: str) -> None:
-    accounts, users = {coins_account(user), earnings_account(user)}, views.of(USER)
+    accounts, users = (coins_account(user), earnings_account(user)), views.of(USER)
     deadline = time.monotonic() + OPENED_S
-    while not (accounts <= views.balances.keys() and user in users) and time.monotonic() < deadline:
+    while not (all(map(views.balance, accounts)) and user in users) and time.monotonic() < deadline:
         await asyncio.sleep(0.005)

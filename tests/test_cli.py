@@ -68,7 +68,7 @@ def test_a_log_with_other_partitions_is_refused(stack):
     other = without_olo() | {"OLO_BROKERS": stack.brokers, "OLO_PARTITIONS": "3"}
     done = fresh_olo("topics", "--create", environment=other)
     assert (done.returncode, "set OLO_PARTITIONS=2, or begin with a new OLO_HOME" in done.stderr) == (2, True), done.stderr
-    for module, *arguments in (("pipelines.flows.host", "money"), ("serving", "--port", "0")):
+    for module, *arguments in (("pipelines.flows.host", "money"), ("serving", "--port", "0"), ("serving.view_store",)):
         ended = fresh_olo(*arguments, module=module, environment=other)
         assert (ended.returncode, "set OLO_PARTITIONS=2" in ended.stderr) == (1, True), ended.stderr
 

@@ -18,7 +18,6 @@ from schemas.gift import GiftSent
 from schemas.log.base import Wake
 from schemas.user import Role
 from schemas.video import CallEnded, EndReason
-from serving.gallery_room import Apart
 from serving.gallery_shelf import Candidate, Shelf, Viewpoint
 from tests.conftest import Phone, eventually
 
@@ -74,12 +73,14 @@ names = st.integers(0, 30).map(lambda n: f"u{n:02}")
 candidates = st.builds(
     Candidate, names, st.integers(0, 9).map(lambda n: n * 1000), st.sampled_from(COUNTRIES), st.sampled_from(LANGUAGES),
     st.frozensets(st.sampled_from(("vip", "new")), max_size=2), st.sampled_from((0.0, 0.5, 1.0)), st.booleans(),
+    st.frozensets(names, max_size=2),
 )  # fmt: skip
 boosts = st.builds(
     lambda kind, seconds: Boost(kind, seconds, "vip" if kind is BoostKind.TAG else ""),
     st.sampled_from(BoostKind), st.integers(-5, 5),
 )  # fmt: skip
 rules = st.builds(
+    SHIPPED_RULES,
     GalleryRules, st.just(Role.STREAMER), st.sampled_from(Order), st.lists(boosts, max_size=6).map(tuple), st.booleans(),
     st.booleans(), st.sampled_from(((), ("vip",))), st.sampled_from(((), ("new",))),
 )  # fmt: skip
@@ -93,7 +94,12 @@ def naive(rules, known, viewer):
     """All cards in order: every rule applied to every card."""
     places = []
     for one in known.values():
-        if one.user == viewer.user or one.user in viewer.hidden or (one.busy and not rules.show_busy):
+        if (
+            one.user == viewer.user
+            or one.user in viewer.hidden
+            or viewer.user in one.hides_from
+            or (one.busy and not rules.show_busy)
+        ):
             continue
         if (rules.only_tags and not one.tags & set(rules.only_tags)) or one.tags & set(rules.never_tags):
             continue
@@ -255,6 +261,10 @@ def test_what_the_gallery_refuses(admin, new_user):
 
 
 def test_whoever_of_two_has_blocked_the_other_they_are_apart():
-    barred = {"bob": frozenset({"sue"}), "tia": frozenset({"bob"})}
-    assert [peer in Apart("bob", barred) for peer in ("sue", "tia", "uma", "bob")] == [True, True, False, False]
-    assert ["bob" in Apart(user, barred) for user in ("sue", "tia", "uma")] == [True, True, False]
+    shelf = Shelf(SHIPPED_RULES[Role.USER])
+    for name, hides_from in (("sue", ()), ("tia", ("bob",)), ("uma", ())):
+        shelf.put(Candidate(name, 0, hides_from=frozenset(hides_from)))
+    bob, ann = Viewpoint("bob", hidden=frozenset({"sue"})), Viewpoint("ann")
+    assert [user for _, user in shelf.page(bob, 9)] == ["uma"]
+    assert [shelf.place(bob, user) is not None for user in ("sue", "tia", "uma")] == [False, False, True]
+    assert [shelf.place(ann, user) is not None for user in ("sue", "tia", "uma")] == [True, True, True]

@@ -45,6 +45,7 @@ FLOORS = (
     ("pipelines",),
     ("pipelines.runtime",),
     ("pipelines.flows",),
+    ("serving.view_store",),
     ("serving.runtime",),
     ("serving",),
     ("serving.app", "serving.parts", "serving.__main__"),

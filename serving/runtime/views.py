@@ -1,185 +1,232 @@
-"""The views: what this process knows by heart of accounts and all other entities, and the thread that keeps it so.
+"""The views: what this process knows of accounts and all other entities, as of the log's end.
 
-One consumer (`Tail`) reads everything that serving hears: first the account changelog, up to its end; then the feed from a
-little before that, the outcomes from now on, and the other entities' changelogs from their beginning. Accounts
-follow the feed, not the changelog: so the hub's cursor and the view always tell the same story, and a snapshot plus the events
-behind its cursor misses nothing and repeats nothing. Entries are applied by seq, so that what was restored is not taken twice.
+States lie in the views' store on disk (`serving/view_store`), which another process writes; in memory is an overlay of what
+this process has heard since (`overlay.py`), and the states that were asked for last, decoded. The snapshot of the store that is
+looked at is never ahead of what this process has heard of the log: so a view is exactly what the log told up to here, it never
+goes back, and balances fit the feed's cursor.
 """
 
-import asyncio
-import logging
-import os
-import threading
-import time
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
+from heapq import merge
+from itertools import islice
 from typing import Any, Final
 
-from confluent_kafka import Consumer, Message, TopicPartition
-from msgspec import Struct
+from confluent_kafka import Message
 from prometheus_client import Gauge
 
-from infra.config import Config
-from infra.kafka import AWAY, TIMEOUT_S, check_topics, ends_of, read_topic, reader, records_of
-from schemas import balance
-from schemas.balance import ACCOUNT
 from schemas.log import topics
-from schemas.log.base import State, Time
-from schemas.log.codec import decoder_of, state_decoder
-from schemas.log.entity import Entity
+from schemas.log.base import State
+from schemas.log.codec import decoder_of, encode, state_decoder
+from schemas.log.entity import Entity, log_partitions, partition_of
 from schemas.log.positions import RESERVED
 from serving.runtime.feed import Hub
 from serving.runtime.outcomes import Outcomes
+from serving.runtime.overlay import Overlay
+from serving.view_store.changes import CHANGELOGS, HEARD, Balance, decode_balance, entry_of
+from serving.view_store.indexes import Index, memberships
+from serving.view_store.store import BALANCES, Snapshot
 
-log = logging.getLogger("olo.serving")
-
-HEARD: Final = tuple(entity for entity in topics.ENTITIES if entity is not ACCOUNT)
-EVENTS: Final = tuple(entity.events for entity in HEARD)
-SMALL: Final = tuple(entity.changelog for entity in HEARD)
-CHANGELOGS: Final = {entity.events: entity.changelog for entity in HEARD}
-ENTRY: Final = b'{"type":"EntryRecorded"'
-# A new process reads so much of the feed's past (offsets a partition), so that the clients of the old one, who all come back at
-# once, resume from memory.
-REMEMBERED: Final = 8_192
+# The JSON of the states that are remembered as objects: cards, and the phones of the moment. Objects take four times as much.
+MAX_REMEMBERED_BYTES: Final = 8_000_000
+ENTRY_BYTES: Final = 100
+CHANGELOG_OF: Final = {entity.events: entity.changelog for entity in HEARD}
+UNKNOWN: Final = object()
 ACCOUNTS = Gauge("olo_view_accounts", "Accounts in this process's view")
+OVERLAY = Gauge("olo_view_overlay", "States and balances in memory that the store on disk did not have yet")
 
 
-class Balance(Struct, gc=False):
-    """One account as of its entry `seq`. Available: balance less held."""
+class View:
+    """The states of one entity, by key; what was forgotten is not there any more. For the event loop only."""
 
-    seq: int
-    balance_coins: int
-    held_coins: int
-    at: Time
+    def __init__(self, views: "Views", topic: str) -> None:
+        self._views = views
+        self._topic = topic
+
+    def get(self, key: str, otherwise: Any = None) -> Any:
+        """The state of a key."""
+        state = self._views.state(self._topic, key)
+        return otherwise if state is None else state
+
+    def __contains__(self, key: str) -> bool:
+        return self._views.state(self._topic, key) is not None
+
+    def __setitem__(self, key: str, state: State) -> None:
+        """As a record of the log would: for tests and benchmarks, which have no log."""
+        self._views.keep(self._topic, key.encode(), encode(state), 0)
+
+    def items(self) -> Iterator[tuple[str, Any]]:
+        """Every key and its state. For small entities, such as catalogues: it reads all of them."""
+        for key in list(self._views.keys(self._topic)):
+            yield key, self.get(key)
+
+
+class Remembered:
+    """The states that were asked for last, decoded; those that are not there, too. Large ones push out many."""
+
+    def __init__(self) -> None:
+        self._states: OrderedDict[tuple[str, str], tuple[Any, int]] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, place: tuple[str, str]) -> Any:
+        """A state, None for one that is not there, or UNKNOWN."""
+        found = self._states.get(place)
+        if found is None:
+            return UNKNOWN
+        self._states.move_to_end(place)
+        return found[0]
+
+    def put(self, place: tuple[str, str], state: Any, json_bytes: int) -> None:
+        """Remember a state that is not remembered."""
+        self._states[place] = (state, json_bytes + ENTRY_BYTES)
+        self._bytes += json_bytes + ENTRY_BYTES
+        while self._bytes > MAX_REMEMBERED_BYTES:
+            self._bytes -= self._states.popitem(last=False)[1][1]
+
+    def forget(self, place: tuple[str, str]) -> None:
+        """The state has changed."""
+        if found := self._states.pop(place, None):
+            self._bytes -= found[1]
 
 
 class Views:
-    """In memory, for the event loop only: balances, states of entities, and who waits for which outcome (`outcomes`)."""
+    """For the event loop only: balances, states of entities, and who waits for which outcome (`outcomes`)."""
 
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
-        self.balances: dict[str, Balance] = {}
-        self.states: dict[str, dict[str, Any]] = {topic: {} for topic in SMALL}
         self.outcomes = Outcomes()
-        self._watchers: dict[str, list[Callable[[str, Any], None]]] = {}
         self.ready = False
-        self._entry = decoder_of((balance.EntryRecorded,))
+        self._snapshot: Snapshot | None = None
+        self._overlay = Overlay((topics.FEED.name, *CHANGELOGS))
+        self._remembered = Remembered()
+        self._begins: list[Callable[[], None]] = []
+        self._watchers: dict[str, list[Callable[[str, Any], None]]] = {}
+        self._partitions = log_partitions()
         self._facts: dict[str, Callable[[bytes], Any]] = {entity.events: decoder_of(entity.facts) for entity in HEARD}
         self._states: dict[str, Callable[[bytes], State]] = {e.changelog: state_decoder(e.state) for e in HEARD}
+        self._of = {entity.changelog: View(self, entity.changelog) for entity in HEARD}
 
-    def of(self, entity: Entity) -> dict[str, Any]:
-        """Key -> state of an entity, as of the log's end; what was forgotten is not there any more."""
-        return self.states[entity.changelog]
+    # --- what is known -----------------------------------------------------------------------------------------------------
+
+    def of(self, entity: Entity) -> View:
+        """The states of an entity."""
+        return self._of[entity.changelog]
+
+    def state(self, topic: str, key: str) -> Any:
+        """A state of a changelog; None: there is none."""
+        place = (topic, key)
+        state = self._remembered.get(place)
+        if state is UNKNOWN:
+            found = key.encode(errors="surrogatepass")
+            value = self._value(topic, topic, partition_of(found, self._partitions), found)
+            state = None if value is None else self._states[topic](value)
+            self._remembered.put(place, state, len(value or b""))
+        return state
+
+    def balance(self, account: str) -> Balance | None:
+        """An account's balance, as of the hub's cursor."""
+        key, owner = account.encode(errors="surrogatepass"), account.rpartition("/")[0].encode(errors="surrogatepass")
+        value = self._value(topics.FEED.name, BALANCES, partition_of(owner, self._partitions), key)
+        return None if value is None else decode_balance(value)
+
+    def _value(self, topic: str, table: str, partition: int, key: bytes) -> bytes | None:
+        entry = self._overlay.get(topic, partition, key)
+        if entry is not None:
+            return entry[1]
+        return self._snapshot.get(table, key) if self._snapshot else None
+
+    def keys(self, topic: str) -> Iterator[str]:
+        """The keys of a changelog, in no order."""
+        changed = dict(self._overlay.changed(topic))
+        yield from (key.decode() for key, value in changed.items() if value is not None)
+        if self._snapshot:
+            yield from (key.decode() for key, _ in self._snapshot.items(topic) if key not in changed)
+
+    def rows(self, index: Index, group: str, limit: int | None = None) -> list[str]:
+        """The keys that are in a group, by key, or the first so many."""
+        ours = sorted(self._overlay.members(index, group))
+        return [key.decode() for key in islice(merge(self._stored(index, group), ours), limit)]
+
+    def _stored(self, index: Index, group: str) -> Iterator[bytes]:
+        topic = index.entity.changelog
+        for key in self._snapshot.rows(index, group) if self._snapshot else ():
+            if self._overlay.get(topic, partition_of(key, self._partitions), key) is None:
+                yield key
+
+    def count(self, index: Index, group: str) -> int:
+        """How many keys are in a group."""
+        ours = len(self._overlay.members(index, group))
+        if self._snapshot is None:
+            return ours
+        topic = index.entity.changelog
+        old = (memberships(topic, key, self._snapshot.get(topic, key)) for key, _ in self._overlay.changed(topic))
+        return self._snapshot.count(index, group) + ours - sum((index.name, group) in one for one in old)
+
+    def accounts(self) -> int:
+        """How many accounts there are."""
+        changed = (account for account, _ in self._overlay.changed(topics.FEED.name))
+        if self._snapshot is None:
+            return sum(1 for _ in changed)
+        return self._snapshot.size(BALANCES) + sum(self._snapshot.get(BALANCES, account) is None for account in changed)
+
+    # --- who follows -------------------------------------------------------------------------------------------------------
 
     def watch(self, entity: Entity, watcher: Callable[[str, Any], None]) -> None:
         """Call `watcher(key, state)` whenever a state of the entity has changed; state None: it was forgotten."""
         self._watchers.setdefault(entity.changelog, []).append(watcher)
 
-    def take(self, messages: list[Message]) -> None:
-        """A batch of records, in order. Runs in the event loop."""
+    def at_start(self, begin: Callable[[], None]) -> None:
+        """Call `begin()` once, when what the store knows is in view and before anything newer is."""
+        self._begins.append(begin)
+
+    # --- what comes --------------------------------------------------------------------------------------------------------
+
+    def start(self, snapshot: Snapshot) -> None:
+        """The store's snapshot from whose positions on the log is read."""
+        self.move(snapshot)
+        for begin in self._begins:
+            begin()
+
+    def move(self, snapshot: Snapshot) -> None:
+        """A newer snapshot, which holds nothing that has not come yet."""
+        if self._snapshot is not None:
+            self._snapshot.close()
+        self._snapshot = snapshot
+        self._overlay.forget(snapshot.positions)
+        OVERLAY.set(len(self._overlay))
+        ACCOUNTS.set(self.accounts())
+
+    def take(self, messages: Iterable[Message]) -> None:
+        """A batch of records, in order."""
         for message in messages:
             topic, value = message.topic(), message.value()
             if topic == topics.FEED.name:
                 self._show(message)
             elif topic in self._facts:
                 if self.outcomes:
-                    self.outcomes.fact((CHANGELOGS[topic], message.key()), message.timestamp()[1], self._facts[topic](value))
+                    self.outcomes.fact((CHANGELOG_OF[topic], message.key()), message.timestamp()[1], self._facts[topic](value))
             elif not message.key().startswith(RESERVED):
-                self._keep(topic, message.key().decode(), value)
+                self.keep(topic, message.key(), value, message.offset())
                 if self.outcomes:
                     self.outcomes.state((topic, message.key()), message.timestamp()[1])
+        OVERLAY.set(len(self._overlay))
 
-    def _keep(self, topic: str, key: str, value: bytes | None) -> None:
-        state = None if value is None else self._states[topic](value)
-        if state is None:
-            self.states[topic].pop(key, None)
-        else:
-            self.states[topic][key] = state
-        for watcher in self._watchers.get(topic, ()):
-            watcher(key, state)
+    def keep(self, topic: str, key: bytes, value: bytes | None, offset: int) -> None:
+        """A state has changed."""
+        self._overlay.put(topic, partition_of(key, self._partitions), key, (offset, value))
+        name = key.decode()
+        self._remembered.forget((topic, name))
+        if watchers := self._watchers.get(topic):
+            state = self.state(topic, name)
+            for watcher in watchers:
+                watcher(name, state)
 
     def _show(self, message: Message) -> None:
-        value = message.value()
-        if value.startswith(ENTRY):
-            entry: Any = self._entry(value)
-            known = self.balances.get(entry.account)
-            if known is None or known.seq < entry.seq:
-                self.balances[entry.account] = Balance(entry.seq, entry.balance_coins, entry.held_coins, entry.at)
-        self.hub.publish(message.partition(), message.offset(), message.key().decode(), value)
+        partition, offset, value = message.partition(), message.offset(), message.value()
+        if offset >= self._reached(partition) and (entry := entry_of(value)):
+            self._overlay.put(topics.FEED.name, partition, entry[0].encode(), (offset, encode(entry[1])))
+        self.hub.publish(partition, offset, message.key().decode(), value)
 
-
-class Tail:
-    """The thread that reads the log for the views. If it fails the process ends: the supervisor's next one reads anew."""
-
-    def __init__(self, config: Config, views: Views, loop: asyncio.AbstractEventLoop) -> None:
-        self._config = config
-        self._views = views
-        self._loop = loop
-        self._stop = threading.Event()
-        self.heard_at = 0.0
-        self._thread = threading.Thread(target=self._run, name="tail", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End the thread."""
-        self._stop.set()
-        self._thread.join(5)
-
-    def _run(self) -> None:
-        try:
-            self._read()
-        except Exception:
-            log.exception("the log cannot be followed; this process ends")
-            os._exit(1)
-
-    def _read(self) -> None:
-        began = time.monotonic()
-        check_topics(self._config, topics.topics())
-        consumer = reader(self._config, {"queued.min.messages": 50_000})
-        partitions = range(topics.FEED.partitions)
-        feed = self._recent(consumer, partitions)
-        shown = {(topics.FEED.name, p): offset for p, offset in feed.items()} | {(t, p): 0 for t in SMALL for p in partitions}
-        starts = shown | ends_of(consumer, [(topic, p) for topic in EVENTS for p in partitions])
-        self._views.balances = self._restore()
-        ACCOUNTS.set_function(lambda: len(self._views.balances))
-        self._views.hub.positions = dict(feed)
-        goals = {partition: end for partition, end in ends_of(consumer, list(shown)).items() if end > shown[partition]}
-        consumer.assign([TopicPartition(*partition, offset) for partition, offset in starts.items()])
-        log.info("%d accounts in view after %.2f s", len(self._views.balances), time.monotonic() - began)
-        self._follow(consumer, goals)
-        consumer.close()
-
-    @staticmethod
-    def _recent(consumer: Consumer, partitions: range) -> dict[int, int]:
-        """Where to begin with each partition of the feed."""
-        bounds = {p: consumer.get_watermark_offsets(TopicPartition(topics.FEED.name, p), TIMEOUT_S) for p in partitions}
-        return {p: max(low, end - REMEMBERED) for p, (low, end) in bounds.items()}
-
-    def _restore(self) -> dict[str, Balance]:
-        """Every account from the changelog."""
-        decode = state_decoder(balance.Account)
-        found: dict[str, Balance] = {}
-        for message in read_topic(self._config, ACCOUNT.changelog):
-            key, value = message.key().decode(), message.value()
-            if value is None:
-                found.pop(key, None)
-                continue
-            state = decode(value)
-            found[key] = Balance(state.seq, state.balance_coins, state.held_coins, state.at)
-        return found
-
-    def _follow(self, consumer: Consumer, goals: dict[tuple[str, int], int]) -> None:
-        """Hand on what comes. Ready when the feed and every changelog have reached the point where they ended at the start."""
-        while not self._stop.is_set():
-            first = consumer.poll(0.1)
-            self.heard_at = time.monotonic()
-            messages = [] if first is None else [first, *consumer.consume(5_000, 0)]
-            if good := records_of(messages, AWAY):
-                self._loop.call_soon_threadsafe(self._views.take, good)
-            if not self._views.ready and self._caught_up(consumer, goals):
-                self._loop.call_soon_threadsafe(setattr, self._views, "ready", True)
-
-    @staticmethod
-    def _caught_up(consumer: Consumer, goals: dict[tuple[str, int], int]) -> bool:
-        """The last records may be control records, which no message shows; positions step over them."""
-        positions = consumer.position([TopicPartition(*partition) for partition in goals])
-        return all(position.offset >= goals[position.topic, position.partition] for position in positions)
+    def _reached(self, partition: int) -> int:
+        """Where the snapshot's balances reach to: of the past that is read for phones it has the entries."""
+        return self._snapshot.positions[topics.FEED.name, partition] if self._snapshot else 0

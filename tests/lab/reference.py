@@ -13,6 +13,7 @@ from prometheus_client import REGISTRY
 
 import serving
 import serving.runtime
+import serving.view_store
 from infra.cli import app as olo
 from infra.config import Config
 from pipelines.flows import dispatch, host, store
@@ -172,7 +173,7 @@ PAGES: Final = {
 @cache
 def page(name: str) -> str:
     """The text of a page."""
-    for package in (serving, serving.runtime):
+    for package in (serving, serving.runtime, serving.view_store):
         for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
             if not module.name.endswith("__main__"):
                 importlib.import_module(module.name)

@@ -13,8 +13,9 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 
-from schemas.favorites import FAVORITES
+from schemas.favorites import FAVORITES, Favorites
 from schemas.gallery import Boost, BoostKind, GalleryRules, Order
+from schemas.interaction import PAIR, Pair, pair_of
 from schemas.log.base import now
 from schemas.profile import PROFILE, Profile
 from schemas.user import USER, Role, User
@@ -64,14 +65,14 @@ def _populate(views: Views, users: int, online: int, chance: random.Random) -> R
     return rooms.by_role[Role.USER]
 
 
-def _befriend(views: Views, room: Room, user: str, online: int, chance: random.Random) -> None:
+def _befriend(views: Views, user: str, online: int, chance: random.Random) -> None:
     """A viewer with 30 favourites, 30 who are close, 100 blocks."""
     some = [f"u{chance.randrange(online)}" for _ in range(160)]
-    views.of(FAVORITES)[user] = type("Likes", (), {"peers": dict.fromkeys(some[:30], now())})()
+    views.of(FAVORITES)[user] = Favorites(peers=dict.fromkeys(some[:30], now()))
     views.of(LINE)[user] = Line(role=Role.USER, barred=tuple(some[60:]))
-    room._barred[user] = frozenset(some[60:])
     views.of(PROFILE)[user] = Profile(name="Viewer", age=30, country=chance.choice(COUNTRIES), languages=("de", "en"))
-    room._affinity[user] = {name: chance.uniform(1, 100) for name in some[30:60]}
+    for name in some[30:60]:
+        views.of(PAIR)[pair_of(user, name)] = Pair({}, now(), affinity=chance.uniform(1, 100))
 
 
 def _page_ms(room: Room, user: str) -> float:
@@ -102,7 +103,7 @@ def main(tell: Callable[[str], None], scale: float) -> None:
         room = _populate(views, max(online + 200, int(USERS * scale)), online, chance)
         viewers = [f"u{online + number}" for number in range(100)]
         for user in viewers:
-            _befriend(views, room, user, online, chance)
+            _befriend(views, user, online, chance)
         gc.collect()
         gc.freeze()
         times = sorted(_page_ms(room, chance.choice(viewers)) for _ in range(PAGES))
@@ -126,11 +127,10 @@ def _fan_out(tell: Callable[[str], None], views: Views, room: Room, scale: float
             opened += 1
         took = []
         for turn in range(6):
-            known = views.of(USER)["u0"]
+            known = views.of(USER).get("u0")
             since = None if turn % 2 else now()
-            views.of(USER)["u0"] = User(known.role, known.signed_up_at, country=known.country, online_since=since)
             began = time.perf_counter()
-            room.look_at("u0")
+            views.of(USER)["u0"] = User(known.role, known.signed_up_at, country=known.country, online_since=since)
             took.append(time.perf_counter() - began)
         middle = sorted(took)[len(took) // 2]
         tell(f"  a presence change to {streams:>6,} streams: {middle * 1000:.1f} ms, {streams / middle:,.0f} deliveries/s")

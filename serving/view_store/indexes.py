@@ -1,0 +1,78 @@
+"""Indexes over the views' states: which keys of an entity are in which group, kept by whoever writes the store.
+
+They answer what would take a look at every state: who is online, whose cases wait, who is in a cohort, whom somebody is close
+to. A change of what an index says needs another `folder.FORMAT`: stores are then built anew.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+from schemas.blocklist import RECORD, Record
+from schemas.interaction import PAIR, Pair
+from schemas.log.codec import state_decoder
+from schemas.log.entity import Entity
+from schemas.panel import MEMBER, Member
+from schemas.user import USER, User
+
+# An index's name, and one of its groups.
+Membership = tuple[str, str]
+NOWHERE: Final[frozenset[Membership]] = frozenset()
+EVERYBODY: Final = "everybody"
+
+
+class Index(NamedTuple):
+    """`of`: the groups of a key and its state. `listed`: whether keys are kept, or just how many a group has."""
+
+    name: str
+    entity: Entity
+    of: Callable[[str, Any], tuple[str, ...]]
+    listed: bool = True
+
+
+def _online(_: str, user: User) -> tuple[str, ...]:
+    return (user.role,) if user.online_since is not None else ()
+
+
+def _waiting(_: str, record: Record) -> tuple[str, ...]:
+    return ("",) if any(case.upheld is None for case in record.cases) else ()
+
+
+def _close(pair: str, state: Pair) -> tuple[str, ...]:
+    one, _, other = pair.partition("/")
+    return (one, other) if state.affinity else ()
+
+
+def _cohorts(user: str, member: Member) -> tuple[str, ...]:
+    return () if user.startswith("@") else tuple(member.cohorts)
+
+
+def _versions(user: str, member: Member) -> tuple[str, ...]:
+    return () if user.startswith("@") else (EVERYBODY, str(member.version))
+
+
+# Who is online, by role.
+ONLINE: Final = Index("online", USER, _online)
+# The records of which a case waits for a person.
+OPEN_CASES: Final = Index("open_cases", RECORD, _waiting)
+# The pairs that somebody is in and that are close, by user.
+PAIRS: Final = Index("pairs", PAIR, _close)
+# Who is in a cohort.
+COHORT_MEMBERS: Final = Index("cohort_members", MEMBER, _cohorts)
+# How many members there are, and how many were decided under a version of the book.
+MEMBER_VERSIONS: Final = Index("member_versions", MEMBER, _versions, listed=False)
+
+INDEXES: Final = (ONLINE, OPEN_CASES, PAIRS, COHORT_MEMBERS, MEMBER_VERSIONS)
+LISTED: Final = frozenset(index.name for index in INDEXES if index.listed)
+OVER: Final = {one.entity.changelog: [index for index in INDEXES if index.entity is one.entity] for one in INDEXES}
+_DECODERS: Final = {index.entity.changelog: state_decoder(index.entity.state) for index in INDEXES}
+
+
+def memberships(changelog: str, key: bytes, value: bytes | None) -> frozenset[Membership]:
+    """Where a key belongs with this state's JSON; a forgotten one belongs nowhere, and so does one that cannot be read."""
+    if value is None:
+        return NOWHERE
+    try:
+        name, state = key.decode(), _DECODERS[changelog](value)
+    except ValueError:
+        return NOWHERE
+    return frozenset((index.name, group) for index in OVER[changelog] for group in index.of(name, state))
