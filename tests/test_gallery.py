@@ -13,7 +13,7 @@ from infra.clickhouse import connect
 from pipelines.gallery import decide_rank, engagement_of
 from schemas.billing import CallKind
 from schemas.blocklist import BlockReason, UserBlocked
-from schemas.gallery import WINDOW_HOURS, Boost, BoostKind, GalleryRules, Hour, Order
+from schemas.gallery import SHIPPED_RULES, WINDOW_HOURS, Boost, BoostKind, GalleryRules, Hour, Order
 from schemas.gift import GiftSent
 from schemas.log.base import Wake
 from schemas.user import Role
@@ -80,7 +80,6 @@ boosts = st.builds(
     st.sampled_from(BoostKind), st.integers(-5, 5),
 )  # fmt: skip
 rules = st.builds(
-    SHIPPED_RULES,
     GalleryRules, st.just(Role.STREAMER), st.sampled_from(Order), st.lists(boosts, max_size=6).map(tuple), st.booleans(),
     st.booleans(), st.sampled_from(((), ("vip",))), st.sampled_from(((), ("new",))),
 )  # fmt: skip
