@@ -80,6 +80,17 @@ def prove(arguments: typer.Context) -> None:
     _run_in_laboratory("prove", *arguments.args)
 
 
+@app.command()
+def rebuild(
+    entity: Annotated[str, typer.Argument(help="whose changelog was lost, such as account")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what would be written")] = False,
+) -> None:
+    """Make a lost changelog again from its inbox, while no flow runs; refused unless that leads to the facts that are there."""
+    command = [sys.executable, "-m", "pipelines.flows.rebuild", entity, *["--dry-run"] * dry_run]
+    with Platform(load(), console).foundation() as environment:
+        raise SystemExit(subprocess.run(command, env=os.environ | environment, check=False).returncode)
+
+
 def _run_in_laboratory(*arguments: str) -> NoReturn:
     """Become the laboratory's process: its output, its signals and its exit code are those of this command."""
     command = laboratory(*arguments)

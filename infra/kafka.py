@@ -134,6 +134,15 @@ def create_topics(config: Config, topics: Sequence[Topic]) -> list[str]:
     if not missing:
         return []
     _refuse_lost(config, [topic.name for topic in missing])
+    return _create(config, missing)
+
+
+def create_again(config: Config, name: str, partitions: int) -> None:
+    """Create a changelog that was lost, for whoever is about to fill it. Errors: RuntimeError."""
+    _create(config, [Topic(name, "", (), own_partitions=partitions, compacted=True)])
+
+
+def _create(config: Config, missing: Sequence[Topic]) -> list[str]:
     admin = AdminClient(quiet(config))
     new = [
         NewTopic(
@@ -153,6 +162,12 @@ def create_topics(config: Config, topics: Sequence[Topic]) -> list[str]:
     return [topic.name for topic in missing]
 
 
+def bring_back(entity: str = "") -> str:
+    """What an operator can do about a lost topic. `entity`: whose changelog it is; a rebuild makes that again."""
+    rebuilt = f"make it again with `olo rebuild {entity}` (try `--dry-run` first), " if entity else ""
+    return f"{rebuilt}bring it back from a backup, or begin with a new log and a new OLO_HOME"
+
+
 def _refuse_lost(config: Config, missing: Sequence[str]) -> None:
     """An inbox or a changelog that is made anew, empty, beside the facts that were decided from it: accounts would be gone, and
     commands decided twice. Errors: UsageError."""
@@ -165,7 +180,7 @@ def _refuse_lost(config: Config, missing: Sequence[str]) -> None:
             if any(end_offsets(plain, facts, partitions).values()):
                 raise UsageError(
                     f"the topic {name} is missing, and {facts} has facts that came of it: it was lost, and is not made anew; "
-                    "bring it back from a backup, or begin with a new log and a new OLO_HOME"
+                    f"{bring_back(entity if kind == 'state' else '')}"
                 )
 
 

@@ -230,6 +230,22 @@ class Platform:
                 (self.home / "endpoints.json").unlink(missing_ok=True)
         return 0
 
+    @contextmanager
+    def foundation(self) -> Iterator[dict[str, str]]:
+        """The broker and the warehouse alone, for work beside which no flow runs; the environment that leads to them. Errors:
+        PlatformError."""
+        with _only_one(self.home):
+            try:
+                self.launch_warehouse()
+                self.start_broker(lambda _: None)
+                self.start_warehouse(lambda _: None)
+                yield self.environment
+            except RuntimeError as error:
+                raise PlatformError(str(error)) from error
+            finally:
+                self.supervisor.stop()
+                (self.home / "endpoints.json").unlink(missing_ok=True)
+
     def _live(self, command: list[str]) -> int:
         """Keep everything alive until the city has ended; a signal asks it to close its books."""
         # Killed when this is gone: no books can be closed on a platform that is not there.

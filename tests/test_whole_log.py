@@ -42,6 +42,13 @@ def test_what_the_log_says_of_all_calls_keeps_every_law(stack):
         assert client.query(f"SELECT count() FROM {projection.table}").result_rows == due, projection.table
 
 
+@pytest.mark.timeout(300)
+def test_all_that_was_decided_is_decided_again_byte_for_byte(stack):
+    done = fresh_olo("prove", "replay", environment=stack.environment)
+    assert (done.returncode, "PROVEN" in done.stdout) == (0, True), done.stdout + done.stderr
+    assert "0 differ, 0 cannot be replayed" in done.stdout
+
+
 def test_a_second_start_resumes_and_one_beside_it_is_refused(stack, admin, new_user):
     ann = new_user()
     assert admin.place("/v1/admin/grants", account=f"{ann.user}/coins", coins=42).status_code == 201

@@ -14,7 +14,7 @@ from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, TopicPartition
 
 from infra.config import Config
 from infra.errors import UsageError
-from infra.kafka import BoundedRead, offsets_of, read_to_end, reader
+from infra.kafka import BoundedRead, bring_back, offsets_of, read_to_end, reader
 from pipelines.runtime import metrics
 from pipelines.runtime.lane import Lane
 
@@ -26,7 +26,6 @@ Place = tuple[str, int]
 # because it has other things to do has not looked, either.
 MAX_EMPTY: Final = 1_200
 TELL_S: Final = 5.0
-BRING_BACK: Final = "bring it back from a backup, or begin with a new log and a new OLO_HOME"
 
 
 class StandstillError(Exception):
@@ -113,7 +112,7 @@ class Restore:
             if lane.position > ends[inbox]:
                 raise UsageError(
                     f"{inbox[0]}/{inbox[1]} ends at {ends[inbox]}, and {lane.position} records of it have been decided: this "
-                    f"is not the log that these states come from, or it has lost its end; {BRING_BACK}"
+                    f"is not the log that these states come from, or it has lost its end; {bring_back()}"
                 )
             if lane.position < begins[inbox]:
                 lost = begins[inbox] - lane.position
@@ -130,7 +129,8 @@ class Restore:
             seen = "is empty" if empty else "does not say how far its inbox was decided"
             raise UsageError(
                 f"{lane.entity.changelog}/{lane.partition} {seen}, and {lane.entity.events}/{lane.partition} has facts: the "
-                f"changelog was lost, and deciding the inbox again would do everything twice; {BRING_BACK}"
+                f"changelog was lost, and deciding the inbox again would do everything twice; "
+                f"{bring_back(lane.entity.name)}"
             )
         return 0
 

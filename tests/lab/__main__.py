@@ -63,5 +63,16 @@ def money(
         raise SystemExit(1)
 
 
+@prove_app.command()
+def replay(
+    processes: Annotated[int, typer.Option(help="partitions that are decided side by side", min=1)] = 2,
+) -> None:
+    """Decide all recorded inboxes again, on the platform that runs or has run here, and compare with what was written."""
+    from tests.lab.proofs.replay import prove
+
+    if prove(load(), processes, lambda line: console.print(line, soft_wrap=True)):
+        raise SystemExit(1)
+
+
 if __name__ == "__main__":
     main(app)
