@@ -204,4 +204,4 @@ def _counted(page: FollowerPage, message: KeepFollower | DropFollower, change: i
 def _told(page: FollowerPage, message: TellFollowers) -> Iterator[FavoriteCameOnline]:
     user = UserId(message.page.rpartition("/")[0])
     for number, follower in enumerate(page.users):
-        yield FavoriteCameOnline(**reply(message, f"to/{number}"), user=user, follower=UserId(follower))
+        yield FavoriteCameOnline(**reply(message, f"to/{number}"), user=user, follower=UserId(follower), page=message.page)

@@ -122,12 +122,6 @@ class Unfollow(UserCommand):
     follower: User_
 
 
-class FavoriteCameOnline(UserFact):
-    """To one follower: `user` has come online."""
-
-    follower: User_
-
-
 class CountFollowers(UserCommand):
     """A page of the user's followers has changed: by so many, and so many are on it now."""
 
@@ -173,6 +167,14 @@ class DropFollower(_ToPage):
 
 class TellFollowers(_ToPage):
     """The page's user has come online."""
+
+
+class FavoriteCameOnline(UserFact):
+    """To one follower, of the page that is told: `user` has come online."""
+
+    changes_state: ClassVar[bool] = False
+    follower: User_
+    page: PageKey = ""
 
 
 class FollowerPage(State):
@@ -222,9 +224,7 @@ FOLLOWERS: Final = Entity(
     flow=Flow.LIVE,
     state=Followers,
     commands=(Follow, Unfollow, CountFollowers),
-    facts=(FavoriteCameOnline,),
     hears=(Hears(CameOnline, "user", "followers are told"),),
-    shown=(Shown(FavoriteCameOnline, ("follower",), "the phone shows who has come online"),),
     raw="comings stand in `presence`, followers in `favorites`",
 )
 FOLLOWER_PAGE: Final = Entity(
@@ -233,5 +233,7 @@ FOLLOWER_PAGE: Final = Entity(
     flow=Flow.LIVE,
     state=FollowerPage,
     commands=(KeepFollower, DropFollower, TellFollowers),
-    raw="followers stand in `favorites`",
+    facts=(FavoriteCameOnline,),
+    shown=(Shown(FavoriteCameOnline, ("follower",), "the phone shows who has come online"),),
+    raw="comings stand in `presence`, followers in `favorites`",
 )

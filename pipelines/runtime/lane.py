@@ -18,7 +18,7 @@ from msgspec import DecodeError
 
 from pipelines.runtime.states import Memory, States
 from schemas.log import positions
-from schemas.log.base import Message, State
+from schemas.log.base import Fact, Message, State
 from schemas.log.codec import decoder_of, encode, state_decoder
 from schemas.log.entity import MAX_KEY_BYTES, Entity, broadcast_keys, partition_of
 from schemas.log.parking import OFFSET_DIGITS, PARKED, Parked, Release, held_prefix, read_parked
@@ -60,13 +60,15 @@ def _readers(
 
 
 def _ways(entity: Entity, table: Routes) -> dict[type[Message], tuple[str, tuple[Destination, ...]]]:
-    """For each message type: the entity's own events topic, if it goes there, and all other ways."""
+    """For each message type: the entity's own events topic, if it goes there, and all other ways. Facts of other entities have
+    none: what stands in an entity's events follows from its own inbox."""
     return {
         type_: (
             next((way.topic for way in ways if way.topic == entity.events), ""),
             tuple((way.topic, way.key, way.partitions) for way in ways if way.topic != entity.events),
         )
         for type_, ways in table.items()
+        if type_ in entity.facts or not issubclass(type_, Fact)
     }
 
 
