@@ -28,7 +28,7 @@ from pipelines.runtime import metrics
 from pipelines.runtime.core import Written
 from pipelines.runtime.lag import Lag
 from pipelines.runtime.transactions import STEP_S, Transactions
-from schemas.log.base import derived_id, now
+from schemas.log.base import derive, now
 from schemas.log.codec import decoder_of, encode, state_decoder
 from schemas.log.entity import partition_of
 from schemas.outbox import OUTBOX, AttemptOutcome, Effect, EffectDue, EffectStatus, ReportAttempt
@@ -265,7 +265,7 @@ def _position(partition: int, lane: OwedEffects) -> TopicPartition:
 def _report(ended: Reported) -> Written:
     due, attempt = ended.due, ended.attempt
     report = ReportAttempt(
-        id=derived_id(due.id, "report"), at=now(), effect=due.effect, attempt=due.attempt, outcome=attempt.outcome,
+        **derive(due, "report", now()), effect=due.effect, attempt=due.attempt, outcome=attempt.outcome,
         status=attempt.status, detail=attempt.detail, retry_after_s=attempt.retry_after_s,
     )  # fmt: skip
     key = due.effect.encode()
