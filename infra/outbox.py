@@ -8,7 +8,7 @@ from clickhouse_connect.driver.client import Client
 
 from infra.config import Config
 from infra.errors import UsageError
-from infra.kafka import produce_one, read_topic
+from infra.kafka import key_of, produce_one, read_topic
 from schemas.log.base import new_id, now
 from schemas.log.codec import encode, state_decoder
 from schemas.log.entity import partition_of
@@ -28,8 +28,8 @@ def effects(config: Config) -> Iterator[tuple[str, Effect]]:
     """Every effect that is remembered, as it stands."""
     decode = state_decoder(Effect)
     last: dict[str, bytes | None] = {}
-    for message in read_topic(config, OUTBOX.changelog):
-        last[message.key().decode()] = message.value()
+    for record in read_topic(config, OUTBOX.changelog):
+        last[key_of(record)] = record.value()
     return ((name, decode(value)) for name, value in last.items() if value is not None)
 
 
