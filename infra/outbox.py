@@ -1,6 +1,6 @@
 """The outbox for operators: what is owed to vendors, what they refused and why, and how to have it tried again."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
@@ -48,13 +48,13 @@ def postbacks(config: Config, provider: str, status: str) -> Iterator[tuple[str,
             yield name, effect
 
 
-def ledger(client: Client) -> list[tuple[Any, ...]]:
+def ledger(client: Client) -> Sequence[Sequence[Any]]:
     """The ledger of postbacks summed up, from ClickHouse: provider, event, owed, accepted, refused, under way, tried again."""
     sql = (
         "SELECT provider, event, count(), countIf(state = 'accepted'), countIf(state = 'refused'),"
         " countIf(state IN ('sent', 'retried')), sum(attempts - 1) FROM postbacks GROUP BY provider, event ORDER BY ALL"
     )
-    return list(client.query(sql).result_rows)
+    return client.query(sql).result_rows
 
 
 def redrive(config: Config, name: str, by: str) -> None:

@@ -53,17 +53,16 @@ CATCH_UP_ROWS: Final = 500_000
 # The consumer must poll again within a minute; by then the process ends and the supervisor's next one tries again.
 RETRY_S: Final = 40.0
 
-SCHEMA: Final = pa.schema(
-    [
-        ("topic", pa.string()),
-        ("partition", pa.uint16()),
-        ("offset", pa.uint64()),
-        ("key", pa.binary()),
-        ("logged_at", pa.timestamp("ms")),
-        ("value", pa.binary()),
-    ]
-)
-COLUMNS: Final = [field.name for field in SCHEMA]
+FIELDS: Final[dict[str, pa.DataType]] = {
+    "topic": pa.string(),
+    "partition": pa.uint16(),
+    "offset": pa.uint64(),
+    "key": pa.binary(),
+    "logged_at": pa.timestamp("ms"),
+    "value": pa.binary(),
+}
+SCHEMA: Final = pa.schema(FIELDS)
+COLUMNS: Final = list(FIELDS)
 
 TopicShare = tuple[str, int]
 

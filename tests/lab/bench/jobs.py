@@ -131,7 +131,7 @@ def bytewax(topic: str, group: str, config: Config) -> None:
 
     flow = Dataflow(group)
     taken = kop.input("in", flow, brokers=[config.brokers], topics=[topic], batch_size=BATCH)
-    keyed = op.key_on("key", taken.oks, lambda message: message.key.decode())
+    keyed = op.key_on("key", taken.oks, lambda message: (message.key or b"").decode())
     folded = op.stateful_map("fold", keyed, fold)
     outcomes = op.map("outcome", folded, lambda kv: KafkaSinkMessage(kv[0].encode(), encode(kv[1][1])))
     states = op.map("state", folded, lambda kv: KafkaSinkMessage(kv[0].encode(), encode(kv[1][0])))
