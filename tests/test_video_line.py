@@ -5,7 +5,8 @@ from functools import partial
 
 import pytest
 
-from pipelines.video_line import decide_line as decide
+from pipelines.video_line import decide_line
+from schemas.log.base import UserId
 from schemas.user import CameOnline, Role, UserBanned, UserSignedUp
 from schemas.video import EndCall, EndReason
 from schemas.video_line import (
@@ -15,24 +16,27 @@ from schemas.video_line import (
     JoinRoulette,
     LeaveRoulette,
     Line,
+    LineInbox,
     LineRefusal,
     QuitPool,
     ReleaseLine,
     SeizeLine,
     Unbar,
 )
-from tests.decisions import last_decision
+from tests.decisions import decisions_of, last_decision
+from tests.people import BOB, SUE
 
+decide = decisions_of(decide_line)
 T = datetime(2030, 1, 1, tzinfo=UTC)
-SIGNED_UP = UserSignedUp(id="u", at=T, cause="x", user="sue", role=Role.STREAMER)
-ONLINE = CameOnline(id="o", at=T, cause="x", user="sue")
-BANNED = UserBanned(id="b", at=T, cause="x", user="sue", reason="r", by="root")
-JOIN = JoinRoulette(id="j", at=T, user="sue")
-BAR = Bar(id="bar", at=T, user="sue", peer="bob")
+SIGNED_UP = UserSignedUp(id="u", at=T, cause="x", user=SUE, role=Role.STREAMER)
+ONLINE = CameOnline(id="o", at=T, cause="x", user=SUE)
+BANNED = UserBanned(id="b", at=T, cause="x", user=SUE, reason="r", by="root")
+JOIN = JoinRoulette(id="j", at=T, user=SUE)
+BAR = Bar(id="bar", at=T, user=SUE, peer=BOB)
 
 
-def seize(call="c", peer="bob"):
-    return SeizeLine(id=f"s-{call}", at=T, user="sue", call=call, peer=peer)
+def seize(call: str = "c", peer: str = "bob") -> SeizeLine:
+    return SeizeLine(id=f"s-{call}", at=T, user=SUE, call=call, peer=peer)
 
 
 after = partial(last_decision, decide)
@@ -48,35 +52,35 @@ REFUSALS = [
     ((SIGNED_UP, JOIN), LineRefusal.OFFLINE),
     ((SIGNED_UP, ONLINE, seize(), JOIN), LineRefusal.BUSY),
     ((SIGNED_UP, ONLINE, JOIN, JOIN), LineRefusal.WAITING),
-    ((SIGNED_UP, ONLINE, LeaveRoulette(id="l", at=T, user="sue")), LineRefusal.NOT_WAITING),
-    ((SIGNED_UP, ONLINE, BAR, AdmitGift(id="g", at=T, user="sue", gift="g", peer="bob")), LineRefusal.BLOCKED),
+    ((SIGNED_UP, ONLINE, LeaveRoulette(id="l", at=T, user=SUE)), LineRefusal.NOT_WAITING),
+    ((SIGNED_UP, ONLINE, BAR, AdmitGift(id="g", at=T, user=SUE, gift="g", peer=BOB)), LineRefusal.BLOCKED),
 ]
 
 
 @pytest.mark.parametrize(("messages", "refusal"), REFUSALS)
-def test_each_refusal_by_name(messages, refusal):
+def test_each_refusal_by_name(messages: tuple[LineInbox, ...], refusal: LineRefusal) -> None:
     _, (fact,) = after(*messages)
     assert fact.refusal is refusal
 
 
-def test_every_refusal_has_its_row():
+def test_every_refusal_has_its_row() -> None:
     assert {refusal for _, refusal in REFUSALS} == set(LineRefusal)
 
 
-def test_the_same_call_may_take_its_line_twice():
+def test_the_same_call_may_take_its_line_twice() -> None:
     line, (fact,) = after(SIGNED_UP, ONLINE, seize(), seize())
     assert (line.call, fact.call) == ("c", "c")
 
 
-def test_who_is_called_waits_no_more_and_looks_on_after_a_decline():
+def test_who_is_called_waits_no_more_and_looks_on_after_a_decline() -> None:
     line, told = after(SIGNED_UP, ONLINE, JOIN, seize())
     assert [one for one in told if isinstance(one, QuitPool)]
-    line, told = decide(line, ReleaseLine(id="r", at=T, user="sue", call="c", again=True))
-    (entry,) = [one for one in told if isinstance(one, EnterPool)]
+    line, more = decide(line, ReleaseLine(id="r", at=T, user=SUE, call="c", again=True))
+    (entry,) = [one for one in more if isinstance(one, EnterPool)]
     assert (line.call, entry.last_partner) == ("", "bob")
 
 
-def test_a_block_and_a_ban_end_the_call_that_runs():
+def test_a_block_and_a_ban_end_the_call_that_runs() -> None:
     _, (end,) = after(SIGNED_UP, ONLINE, seize(), BAR)
     assert (type(end), end.reason) == (EndCall, EndReason.BLOCKED)
     _, told = after(SIGNED_UP, ONLINE, seize(), BANNED)
@@ -85,8 +89,8 @@ def test_a_block_and_a_ban_end_the_call_that_runs():
     assert told == [], "a block of somebody else ends nothing"
 
 
-def test_two_blocks_are_two_and_each_is_taken_back_once():
-    unbar = Unbar(id="ub", at=T, user="sue", peer="bob")
+def test_two_blocks_are_two_and_each_is_taken_back_once() -> None:
+    unbar = Unbar(id="ub", at=T, user=SUE, peer=BOB)
     line, _ = after(SIGNED_UP, ONLINE, BAR, BAR, unbar)
     assert isinstance(line, Line)
     assert line.barred == ("bob",)
@@ -94,11 +98,11 @@ def test_two_blocks_are_two_and_each_is_taken_back_once():
 
 
 @pytest.mark.parametrize("message", [
-    JoinRoulette(id="m", at=T, user="stranger"),
-    LeaveRoulette(id="m", at=T, user="stranger"),
-    SeizeLine(id="m", at=T, user="stranger", call="c", peer="bob"),
+    JoinRoulette(id="m", at=T, user=UserId("stranger")),
+    LeaveRoulette(id="m", at=T, user=UserId("stranger")),
+    SeizeLine(id="m", at=T, user=UserId("stranger"), call="c", peer="bob"),
 ])  # fmt: skip
-def test_a_refused_message_leaves_no_line_of_somebody_unknown(message):
+def test_a_refused_message_leaves_no_line_of_somebody_unknown(message: LineInbox) -> None:
     after, told = decide(None, message)
     assert after is None
     assert [type(one).__name__ for one in told] == ["LineRefused"]
