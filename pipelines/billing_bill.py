@@ -10,7 +10,7 @@ The ledger's answers are known by the ids that the bill gave: "<call>/hold/<numb
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -34,7 +34,7 @@ from schemas.billing import (
     StepKind,
 )
 from schemas.billing_rating import Checkpoint, Side
-from schemas.log.base import REMEMBERED_FOR, HoldId, Message, MessageId, Reply, Wake, reply
+from schemas.log.base import REMEMBERED_FOR, Envelope, HoldId, Message, MessageId, Reply, Wake, reply
 from schemas.video import EndCall, EndReason
 
 # A hold outlives the longest outage after which a call is still billed; the bill itself frees it long before.
@@ -51,6 +51,13 @@ STEPS: Final = {
 }
 
 Decision = tuple[Bill | None, Sequence[Message]]
+
+
+class LedgerOrder(Envelope):
+    """What every command to the ledger has in common; the ledger's answer is recognised by the id."""
+
+    reason: Reason
+    ref: str
 
 
 def decide_bill(bill: Bill | None, message: BillInbox) -> Decision:
@@ -128,9 +135,8 @@ class Work:
         )
         self.bill = replace(self.bill, hold=HoldStatus.ASKED, tries=bill.tries + 1, retry_at=None)
 
-    def _order(self, name: str, at: datetime) -> dict[str, Any]:
-        """What every command to the ledger has in common; the ledger's answer is recognised by the id."""
-        return {"id": f"{self.call}/{name}", "at": at, "reason": Reason.CALL, "ref": self.call}
+    def _order(self, name: str, at: datetime) -> LedgerOrder:
+        return {"id": MessageId(f"{self.call}/{name}"), "at": at, "reason": Reason.CALL, "ref": self.call}
 
     def ask(self, command: Message) -> None:
         """Send the ledger a command that it will answer."""
