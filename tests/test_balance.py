@@ -186,4 +186,6 @@ def test_any_history_keeps_the_laws_and_equals_the_naive_ledger(history: list[Ac
         legs = sum(fact.coins for fact in told if isinstance(fact, Credit))
         debits = [f for f in facts if isinstance(f, EntryRecorded) and f.coins < 0 and not f.counterparty.startswith("@")]
         refused = [f for f in told if isinstance(f, AccountRefused) and f.command == "Credit" and "@" not in f.counterparty]
-        assert legs == -sum(f.coins for f in debits) + sum(f.coins for f in refused if not getattr(message, "returned", False))
+        assert legs == -sum(f.coins for f in debits) + sum(
+            f.coins for f in refused if not (isinstance(message, Credit) and message.returned)
+        )
