@@ -61,7 +61,8 @@ def test_a_push_and_a_sign_up_meet_and_the_repeat_is_told(stack: Stack, admin: A
     assert sorted(eventually(lambda: len(rows()) == 2 and rows())) == sorted(
         [(ann.user, "snapchat", True), (bob.user, "organic", True)]
     )
-    raw = client.query("SELECT raw FROM pushes FINAL WHERE install = {i:String}", parameters={"i": first}).result_rows
+    kept = "SELECT raw FROM pushes FINAL WHERE install = {i:String}"
+    raw = eventually(lambda: client.query(kept, parameters={"i": first}).result_rows)
     assert json.loads(raw[0][0])["a_field_that_came_later"] == {"x": [1]}
 
 
