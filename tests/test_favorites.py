@@ -3,6 +3,7 @@
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from itertools import permutations, product
+from typing import TypeVar
 from unittest.mock import patch
 
 import pytest
@@ -11,7 +12,6 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from pipelines import favorites as domain
-from pipelines.favorites import decide_favorites, decide_follower_page, decide_followers
 from schemas.favorites import (
     TOLD_EVERY,
     AddFavorite,
@@ -25,6 +25,7 @@ from schemas.favorites import (
     FavoriteCameOnline,
     FavoriteRefusal,
     FavoriteRemoved,
+    FavoritesInbox,
     Follow,
     Followers,
     KeepFollower,
@@ -35,9 +36,15 @@ from schemas.favorites import (
     pages_from,
 )
 from schemas.log.base import Fact, Wake
-from schemas.user import CameOnline
-from tests.conftest import Phone, eventually
+from schemas.user import CameOnline, PeerCommand
+from tests.conftest import NewUser, Phone, eventually
+from tests.decisions import decisions_of
+from tests.people import SUE
 
+C = TypeVar("C", bound=PeerCommand)
+decide = decide_favorites = decisions_of(domain.decide_favorites)
+decide_followers = decisions_of(domain.decide_followers)
+decide_follower_page = decisions_of(domain.decide_follower_page)
 T = datetime(2030, 1, 1, tzinfo=UTC)
 
 
@@ -72,9 +79,9 @@ def where(message):
     return decide_favorites, message.user
 
 
-def test_each_refusal_by_name(monkeypatch):
+def test_each_refusal_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(domain, "MAX_FAVORITES", 2)
-    rows = [
+    rows: list[tuple[tuple[FavoritesInbox, ...], FavoriteRefusal]] = [
         ((to(AddFavorite, "bob"),), FavoriteRefusal.SAME_USER),
         ((to(BarFavorite), to(AddFavorite)), FavoriteRefusal.BLOCKED),
         ((to(BarFavorite, "bob", "sue"), to(AddFavorite)), FavoriteRefusal.BLOCKED),
@@ -127,8 +134,8 @@ def test_an_answer_that_a_block_or_other_favourites_have_overtaken_is_refused(mo
     assert decide_favorites(None, replace(answer, refusal=FavoriteRefusal.BLOCKED))[0] is None
 
 
-def came(seconds):
-    return CameOnline(id=f"c{seconds}", at=T + timedelta(seconds=seconds), cause="x", user="sue")
+def came(seconds: float) -> CameOnline:
+    return CameOnline(id=f"c{seconds}", at=T + timedelta(seconds=seconds), cause="x", user=SUE)
 
 
 def follow(follower, type_=Follow):
@@ -197,11 +204,11 @@ def test_who_follows_is_on_one_page_and_is_counted(changes, pages, at_once):
 
 
 @pytest.fixture
-def bob(new_user):
+def bob(new_user: NewUser) -> Phone:
     return Phone(new_user())
 
 
-def test_a_favourite_that_comes_online_is_on_the_feed_and_a_block_ends_it(bob, new_user):
+def test_a_favourite_that_comes_online_is_on_the_feed_and_a_block_ends_it(bob: Phone, new_user: NewUser) -> None:
     sue = new_user("streamer")
     answer = bob.api.put(f"/v1/favorites/{sue.user}")
     assert (answer.status_code, answer.json()["online"]) == (200, False)
@@ -225,7 +232,7 @@ def test_favourites_that_cannot_be(bob):
     assert bob.api.delete("/v1/favorites/nobody").json()["code"] == "not_favorite"
 
 
-def test_what_one_has_changed_is_what_one_reads_next(bob, new_user):
+def test_what_one_has_changed_is_what_one_reads_next(bob: Phone, new_user: NewUser) -> None:
     sue = new_user("streamer")
     for number in range(25):
         assert bob.api.put(f"/v1/favorites/{sue.user}").status_code == 200

@@ -2,36 +2,38 @@
 
 import asyncio
 import threading
+from typing import Any
 
-from confluent_kafka import TopicPartition
+import pytest
+from confluent_kafka import Consumer, Message, TopicPartition
 
-from infra.kafka import end_offsets
+from infra.kafka import end_offsets, reader
 from schemas.log.topics import FEED
 from schemas.user import USER
 from serving.runtime import views
 from serving.runtime.feed import Hub
-from tests.conftest import eventually
+from tests.conftest import NewUser, Stack, eventually
 
 
 class SlowChangelogs:
     """A consumer whose changelogs do not come until `go`; how often it was polled since the feed had come, up to `ends`."""
 
-    def __init__(self, consumer, ends):
+    def __init__(self, consumer: Consumer, ends: dict[int, int]) -> None:
         self.go = False
         self.polled = 0
         self._consumer = consumer
         self._ends = ends
-        self._late = []
+        self._late: list[TopicPartition] = []
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self._consumer, name)
 
-    def assign(self, parts):
+    def assign(self, parts: list[TopicPartition]) -> None:
         self._consumer.assign(parts)
         self._late = [part for part in parts if part.topic in views.SMALL]
         self._consumer.pause(self._late)
 
-    def poll(self, timeout):
+    def poll(self, timeout: float) -> Message | None:
         feed = self._consumer.position([TopicPartition(FEED.name, partition) for partition in self._ends])
         self.polled += all(part.offset >= self._ends[part.partition] for part in feed)
         if self.go and self._late:
@@ -40,9 +42,10 @@ class SlowChangelogs:
         return self._consumer.poll(timeout)
 
 
-def test_it_is_ready_when_it_knows_everybody_not_only_when_the_feed_has_come(stack, new_user, monkeypatch):
+def test_it_is_ready_when_it_knows_everybody_not_only_when_the_feed_has_come(
+    stack: Stack, new_user: NewUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
     users = {new_user().user for _ in range(3)}
-    reader = views.reader
     ends = end_offsets(reader(stack.config), FEED.name, range(FEED.partitions))
     slow = SlowChangelogs(reader(stack.config), {partition: end for partition, end in ends.items() if end})
     monkeypatch.setattr(views, "reader", lambda *_: slow)

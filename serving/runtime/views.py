@@ -14,12 +14,12 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 from msgspec import Struct
 from prometheus_client import Gauge
 
 from infra.config import Config
-from infra.kafka import AWAY, TIMEOUT_S, check_topics, ends_of, read_topic, reader, records_of
+from infra.kafka import AWAY, TIMEOUT_S, Record, check_topics, ends_of, key_of, read_topic, reader, records_of
 from schemas import balance
 from schemas.balance import ACCOUNT
 from schemas.log import topics
@@ -74,19 +74,20 @@ class Views:
         """Call `watcher(key, state)` whenever a state of the entity has changed; state None: it was forgotten."""
         self._watchers.setdefault(entity.changelog, []).append(watcher)
 
-    def take(self, messages: list[Message]) -> None:
+    def take(self, records: list[Record]) -> None:
         """A batch of records, in order. Runs in the event loop."""
-        for message in messages:
-            topic, value = message.topic(), message.value()
+        for record in records:
+            topic = record.topic()
             if topic == topics.FEED.name:
-                self._show(message)
+                self._show(record)
             elif topic in self._facts:
                 if self.outcomes:
-                    self.outcomes.fact((CHANGELOGS[topic], message.key()), message.timestamp()[1], self._facts[topic](value))
-            elif not message.key().startswith(RESERVED):
-                self._keep(topic, message.key().decode(), value)
+                    fact = self._facts[topic](record.value() or b"")
+                    self.outcomes.fact((CHANGELOGS[topic], record.key() or b""), record.timestamp()[1], fact)
+            elif not (record.key() or b"").startswith(RESERVED):
+                self._keep(topic, key_of(record), record.value())
                 if self.outcomes:
-                    self.outcomes.state((topic, message.key()), message.timestamp()[1])
+                    self.outcomes.state((topic, record.key() or b""), record.timestamp()[1])
 
     def _keep(self, topic: str, key: str, value: bytes | None) -> None:
         state = None if value is None else self._states[topic](value)
@@ -97,14 +98,14 @@ class Views:
         for watcher in self._watchers.get(topic, ()):
             watcher(key, state)
 
-    def _show(self, message: Message) -> None:
-        value = message.value()
+    def _show(self, record: Record) -> None:
+        value = record.value() or b""
         if value.startswith(ENTRY):
             entry: Any = self._entry(value)
             known = self.balances.get(entry.account)
             if known is None or known.seq < entry.seq:
                 self.balances[entry.account] = Balance(entry.seq, entry.balance_coins, entry.held_coins, entry.at)
-        self.hub.publish(message.partition(), message.offset(), message.key().decode(), value)
+        self.hub.publish(record.partition(), record.offset(), key_of(record), value)
 
 
 class Tail:
@@ -158,8 +159,8 @@ class Tail:
         """Every account from the changelog."""
         decode = state_decoder(balance.Account)
         found: dict[str, Balance] = {}
-        for message in read_topic(self._config, ACCOUNT.changelog):
-            key, value = message.key().decode(), message.value()
+        for record in read_topic(self._config, ACCOUNT.changelog):
+            key, value = key_of(record), record.value()
             if value is None:
                 found.pop(key, None)
                 continue
