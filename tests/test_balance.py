@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.balance import MAX_HOLDS, decide_account
+from pipelines.balance import decide_account
 from schemas.balance import (
+    MAX_HOLDS,
     Account,
     AccountInbox,
     AccountRefused,
@@ -39,9 +40,8 @@ ANN, BOB, SHOP = AccountId("ann/coins"), AccountId("bob/coins"), AccountId("@sho
 H, NEW, NO = HoldId("h"), HoldId("new"), HoldId("no")
 STANDING = StandingHold(H, BOB, 30, Reason.CALL, SOON)
 RICH = Account(1, T, 100, 30, False, (STANDING,))
-FULL = Account(
-    1, T, 1_000, 64, False, tuple(StandingHold(HoldId(f"h{n}"), "@x", 1, Reason.CALL, SOON) for n in range(MAX_HOLDS))
-)
+HOLDS = tuple(StandingHold(HoldId(f"h{n}"), AccountId("@x"), 1, Reason.CALL, SOON) for n in range(MAX_HOLDS))
+FULL = Account(1, T, 1_000, 64, False, HOLDS)
 FROZEN = Account(1, T, 100, frozen=True)
 
 

@@ -301,8 +301,8 @@ def test_an_answer_that_nothing_asked_for_is_no_step() -> None:
     steps = till.bill.steps
     till.do_all()
     entry = EntryRecorded(
-        id="c/post/0/0", at=T, cause="c/post/0", account="bob/coins", seq=1, kind=EntryKind.POST, balance_coins=0, held_coins=0,
-        coins=-9, ref="c",
+        id="c/post/0/0", at=T, cause="c/post/0", account=AccountId("bob/coins"), seq=1, kind=EntryKind.POST, balance_coins=0,
+        held_coins=0, coins=-9, ref="c",
     )  # fmt: skip
     till.hear(entry)
     till.hear(entry)

@@ -61,7 +61,7 @@ def test_each_refusal_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {refusal for _, refusal in rows} | {fact.refusal} == set(BlockRefusal)
 
 
-def test_a_block_bars_on_the_blockers_side_once_parts_the_two_and_counts_each_reason():
+def test_a_block_bars_on_the_blockers_side_once_parts_the_two_and_counts_each_reason() -> None:
     _, told = after(block())
     assert [(one.user, one.peer) for one in told if isinstance(one, Bar)] == [("bob", "sue")]
     assert [(one.user, one.peer) for one in told if isinstance(one, PartFrom)] == [("sue", "bob")]
@@ -121,7 +121,7 @@ def test_a_review_gives_back_what_was_taken_and_lifts_the_ban_once() -> None:
     assert [type(one) for one in told if isinstance(one, Unban)] == [Unban]
 
 
-def test_blocks_for_one_reason_do_not_push_out_those_for_another_and_names_are_few():
+def test_blocks_for_one_reason_do_not_push_out_those_for_another_and_names_are_few() -> None:
     spam = [count(f"s{n}", BlockReason.SPAM) for n in range(MAX_COUNTED + 5)]
     record, told = record_of(Role.STREAMER, *(count(by, BlockReason.INDECENCY) for by in "ab"), *spam)
     assert told == []
@@ -135,7 +135,7 @@ def test_blocks_for_one_reason_do_not_push_out_those_for_another_and_names_are_f
     assert len(told) == 2, "a rule that asks for more than are counted fires at as many"
 
 
-def test_of_the_cases_that_there_is_no_room_for_the_looked_at_go_first_and_none_has_anothers_name():
+def test_of_the_cases_that_there_is_no_room_for_the_looked_at_go_first_and_none_has_anothers_name() -> None:
     rule = BlockRule("often", BlockReason.SPAM, 1, 60, Consequence.PENALTY, coins=1)
     other = BlockRule("once", BlockReason.UNDERAGE, 1, 366 * 86_400, Consequence.BAN)
     blocks = [replace(count("a", BlockReason.SPAM, n / 100), rules=(rule,)) for n in range(MAX_CASES + 10)]
@@ -144,11 +144,11 @@ def test_of_the_cases_that_there_is_no_room_for_the_looked_at_go_first_and_none_
     assert len(names) == len(set(names)) == MAX_CASES
     assert len({one.case for one in told if isinstance(one, ConsequenceDrawn)}) == MAX_CASES + 11
     assert names[0] == "once-1", "the newest case of a rule keeps it from firing again"
-    looked_at, _ = decide_record(record, Review(id="r", at=T, user="sue", case=names[5], upheld=True, by="root"))
+    looked_at, _ = decide_record(record, Review(id="r", at=T, user=SUE, case=names[5], upheld=True, by="root"))
     after, _ = decide_record(looked_at, replace(count("a", BlockReason.SPAM, 9), rules=(rule,)))
     assert [case.case for case in after.cases][:-1] == [name for name in names if name != names[5]]
 
 
-def test_a_review_of_somebody_unknown_leaves_no_record():
-    after, (told,) = decide_record(None, Review(id="m", at=T, user="stranger", case="spam-1", upheld=True, by="root"))
+def test_a_review_of_somebody_unknown_leaves_no_record() -> None:
+    after, (told,) = decide_record(None, Review(id="m", at=T, user=UserId("stranger"), case="spam-1", upheld=True, by="root"))
     assert (after, told.refusal) == (None, BlockRefusal.REVIEW_UNKNOWN)

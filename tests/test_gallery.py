@@ -265,7 +265,7 @@ def test_what_the_gallery_refuses(admin: Api, new_user: NewUser) -> None:
     assert bob.put("/v1/admin/gallery/user", json=wrong).status_code == 403
 
 
-def test_whoever_of_two_has_blocked_the_other_they_are_apart():
+def test_whoever_of_two_has_blocked_the_other_they_are_apart() -> None:
     barred = {"bob": frozenset({"sue"}), "tia": frozenset({"bob"})}
     assert [peer in Apart("bob", barred) for peer in ("sue", "tia", "uma", "bob")] == [True, True, False, False]
     assert ["bob" in Apart(user, barred) for user in ("sue", "tia", "uma")] == [True, True, False]

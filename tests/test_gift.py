@@ -12,7 +12,7 @@ from schemas.gift import GiftInbox, GiftPriced, GiftRefusal, GiftRepeated, GiftS
 from schemas.log.base import AccountId, UserId
 from schemas.video_line import GiftAdmitted, LineRefusal
 from tests.decisions import decisions_of, last_decision
-from tests.people import SUE
+from tests.people import BOB, SUE
 
 decide = decisions_of(domain.decide_gift)
 decide_gift_item = decisions_of(domain.decide_gift_item)
@@ -39,8 +39,8 @@ def refused(refusal: Refusal) -> AccountRefused:
     )  # fmt: skip
 
 
-def own_side(refusal=None):
-    return GiftAdmitted(id="o", at=T, cause="m/2", user="bob", gift="g", refusal=refusal)
+def own_side(refusal: LineRefusal | None = None) -> GiftAdmitted:
+    return GiftAdmitted(id="o", at=T, cause="m/2", user=BOB, gift="g", refusal=refusal)
 
 
 DEBIT = EntryRecorded(
@@ -79,7 +79,7 @@ def test_every_refusal_has_its_row() -> None:
     assert {refusal for _, refusal in REFUSALS} | {fact.refusal} == set(GiftRefusal)
 
 
-def test_a_gift_is_paid_and_shared_once_whatever_comes_twice():
+def test_a_gift_is_paid_and_shared_once_whatever_comes_twice() -> None:
     gift, (debit,) = after(send(), priced(), admitted(), own_side())
     assert isinstance(debit, Transfer)
     gift, (sent, share) = decide(gift, DEBIT)
@@ -90,17 +90,17 @@ def test_a_gift_is_paid_and_shared_once_whatever_comes_twice():
 
 
 @pytest.mark.parametrize("order", list(permutations((priced(), admitted(), own_side()))))
-def test_the_account_is_asked_once_when_all_three_have_answered(order):
+def test_the_account_is_asked_once_when_all_three_have_answered(order: tuple[GiftInbox, ...]) -> None:
     gift, told = after(send())
     assert sorted(type(one).__name__ for one in told) == ["AdmitGift", "AdmitGift", "PriceGift"]
     asked = []
     for message in order:
-        gift, told = decide(gift, message)
-        asked.append([type(one) for one in told])
+        gift, more = decide(gift, message)
+        asked.append([type(one) for one in more])
     assert asked == [[], [], [Transfer]]
 
 
-def test_a_gift_without_a_share_credits_nobody():
+def test_a_gift_without_a_share_credits_nobody() -> None:
     _, told = after(send(), priced(share=0), admitted(), own_side(), DEBIT)
     assert [type(one) for one in told] == [GiftSent]
 

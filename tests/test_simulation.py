@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import settings
 from msgspec.structs import replace
 
@@ -32,14 +33,14 @@ def test_whole_calls_hold_all_laws_over_many_schedules() -> None:
     assert failure is None, tell(failure)
 
 
-def test_a_pool_with_room_for_one_of_each_side_holds_all_laws(monkeypatch):
+def test_a_pool_with_room_for_one_of_each_side_holds_all_laws(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(video_pool, "MAX_WAITING", 1)
     setup = simulated_calls.SETUP._replace(laws=lambda log: simulated_calls.laws(log, pool_room=1))
     failure = search(setup, range(CALL_SEEDS // 3))
     assert failure is None, tell(failure)
 
 
-def test_growth_holds_all_laws_over_many_schedules():
+def test_growth_holds_all_laws_over_many_schedules() -> None:
     failure = search(simulated_growth.SETUP, range(CALL_SEEDS))
     assert failure is None, tell(failure)
 

@@ -5,8 +5,9 @@ from functools import partial
 
 import pytest
 
-from pipelines.transfer import MAX_ASKED, decide_transfer
+from pipelines.transfer import decide_transfer
 from schemas.balance import (
+    MAX_ASKED,
     AccountRefused,
     Credit,
     EntryKind,

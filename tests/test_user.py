@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from pipelines.user import MAX_SESSIONS, decide_user
+from pipelines.user import decide_user
 from schemas.balance import OpenAccount
 from schemas.log.base import Message, Wake
 from schemas.user import (
+    MAX_SESSIONS,
     Ban,
     Beat,
     CloseReason,

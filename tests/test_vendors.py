@@ -39,15 +39,16 @@ AT = "2026-11-24 04:00:00.000"
 BEFORE_THERE_WERE_PHONES = ("9999-12-31 23:59:59", "2200-01-01 00:00:00", "0001-01-01 00:00:00", "1999-01-01")
 
 
-def pushed(**more):
+def pushed(**more: str) -> appsflyer.Push:
     body = {"appsflyer_id": "1415211453000-6513894", "event_name": "install", "event_time": AT}
     return appsflyer.read_push(body | more, datetime(2026, 11, 24, 5, tzinfo=UTC))
 
 
 @pytest.mark.parametrize("name", ["install_time", "attributed_touch_time"])
 @pytest.mark.parametrize("text", BEFORE_THERE_WERE_PHONES)
-def test_a_time_that_cannot_be_counts_as_not_told(name, text):
+def test_a_time_that_cannot_be_counts_as_not_told(name: str, text: str) -> None:
     touch = pushed(**{name: text}).touch
+    assert touch is not None
     assert (touch.at.isoformat(), touch.touched_at) == ("2026-11-24T04:00:00+00:00", None)
 
 
@@ -55,7 +56,7 @@ def test_a_time_that_cannot_be_counts_as_not_told(name, text):
     ("install_time", "0001-01-01T00:00:00+14:00"), ("event_time", "0001-01-01T00:00:00+14:00"), ("event_time", "9999-12-31"),
     ("appsflyer_id", "x" * 129), ("appsflyer_id", "ж" * 65),
 ])  # fmt: skip
-def test_a_push_whose_time_or_id_is_none_is_an_error_with_a_code(name, text):
+def test_a_push_whose_time_or_id_is_none_is_an_error_with_a_code(name: str, text: str) -> None:
     with pytest.raises(appsflyer.PushError):
         pushed(**{name: text})
 

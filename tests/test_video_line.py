@@ -33,12 +33,12 @@ from tests.people import BOB, SUE
 
 decide = decisions_of(decide_line)
 T = datetime(2030, 1, 1, tzinfo=UTC)
-SIGNED_UP = UserSignedUp(id="u", at=T, cause="x", user="sue", role=Role.STREAMER)
-ONLINE = CameOnline(id="o", at=T, cause="x", user="sue")
-BANNED = UserBanned(id="b", at=T, cause="x", user="sue", reason="r", by="root")
-JOIN = JoinRoulette(id="j", at=T, user="sue")
-BAR = Bar(id="bar", at=T, user="sue", peer="bob")
-PART = PartFrom(id="part", at=T, user="sue", peer="bob")
+SIGNED_UP = UserSignedUp(id="u", at=T, cause="x", user=SUE, role=Role.STREAMER)
+ONLINE = CameOnline(id="o", at=T, cause="x", user=SUE)
+BANNED = UserBanned(id="b", at=T, cause="x", user=SUE, reason="r", by="root")
+JOIN = JoinRoulette(id="j", at=T, user=SUE)
+BAR = Bar(id="bar", at=T, user=SUE, peer=BOB)
+PART = PartFrom(id="part", at=T, user=SUE, peer=BOB)
 
 
 def seize(call: str = "c", peer: str = "bob") -> SeizeLine:
@@ -86,7 +86,7 @@ def test_who_is_called_waits_no_more_and_looks_on_after_a_decline() -> None:
     assert (line.call, entry.last_partner) == ("", "bob")
 
 
-def test_who_waits_asks_again_until_the_wait_is_over():
+def test_who_waits_asks_again_until_the_wait_is_over() -> None:
     line, told = after(SIGNED_UP, ONLINE, BAR, JOIN)
     (entry,) = [one for one in told if isinstance(one, EnterPool)]
     assert entry.bars == (mark_of("bob"),)
@@ -95,12 +95,12 @@ def test_who_waits_asks_again_until_the_wait_is_over():
     again, (entry,) = decide(line, Wake(id="w", at=line.wake_at, key="sue"))
     assert (entry.user, entry.since, again.waiting_since) == ("sue", T, T)
     assert again.wake_at > line.wake_at
-    left, _ = decide(again, LeaveRoulette(id="l", at=T, user="sue"))
+    left, _ = decide(again, LeaveRoulette(id="l", at=T, user=SUE))
     assert left.wake_at is None
     assert decide(left, Wake(id="w", at=again.wake_at, key="sue")) == (left, ())
 
 
-def test_a_block_and_a_ban_end_the_call_that_runs():
+def test_a_block_and_a_ban_end_the_call_that_runs() -> None:
     _, (end,) = after(SIGNED_UP, ONLINE, seize(), BAR)
     assert (type(end), end.reason) == (EndCall, EndReason.BLOCKED)
     _, told = after(SIGNED_UP, ONLINE, seize(), BANNED)
@@ -109,14 +109,14 @@ def test_a_block_and_a_ban_end_the_call_that_runs():
     assert told == [], "a block of somebody else ends nothing"
 
 
-def test_a_block_stands_once_and_is_taken_back():
+def test_a_block_stands_once_and_is_taken_back() -> None:
     line, _ = after(SIGNED_UP, ONLINE, BAR, BAR)
     assert isinstance(line, Line)
     assert line.barred == ("bob",)
-    assert decide(line, Unbar(id="ub", at=T, user="sue", peer="bob"))[0].barred == ()
+    assert decide(line, Unbar(id="ub", at=T, user=SUE, peer=BOB))[0].barred == ()
 
 
-def test_who_is_blocked_is_parted_from_the_blocker_and_remembers_nothing():
+def test_who_is_blocked_is_parted_from_the_blocker_and_remembers_nothing() -> None:
     line, told = after(SIGNED_UP, ONLINE, seize(), PART)
     assert [(type(one), one.reason) for one in told] == [(EndCall, EndReason.BLOCKED)]
     assert line.barred == ()
@@ -128,8 +128,8 @@ def test_who_is_blocked_is_parted_from_the_blocker_and_remembers_nothing():
     ((SIGNED_UP,), None), ((SIGNED_UP, ONLINE, BAR), LineRefusal.BLOCKED), ((SIGNED_UP, BANNED), LineRefusal.BANNED),
     ((), LineRefusal.UNKNOWN),
 ])  # fmt: skip
-def test_a_streamers_side_says_who_may_watch(before, refusal):
-    _, (fact,) = after(*before, AdmitViewer(id="w", at=T, user="sue", call="c", peer="bob"))
+def test_a_streamers_side_says_who_may_watch(before: tuple[LineInbox, ...], refusal: LineRefusal | None) -> None:
+    _, (fact,) = after(*before, AdmitViewer(id="w", at=T, user=SUE, call="c", peer=BOB))
     assert (fact.call, fact.refusal) == ("c", refusal)
 
 
