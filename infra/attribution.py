@@ -65,7 +65,7 @@ def export(client: Client, wanted: Export) -> Iterator[bytes]:
     condition = "AND network = {network:String}" if wanted.network is Network.SNAPCHAT else ""
     sql = "SELECT * FROM campaign_performance WHERE date BETWEEN {begin:Date} AND {end:Date} " + condition
     parameters = {"begin": wanted.begin, "end": wanted.end, "network": wanted.network.value}
-    stream: Any = client.raw_stream(sql, parameters=parameters, fmt=FORMATS[wanted.format][0])
+    stream = client.raw_stream(sql, parameters=parameters, fmt=FORMATS[wanted.format][0])
     return _pieces(stream)
 
 

@@ -131,11 +131,12 @@ def _way(key: tuple[Any, ...], known: dict[tuple[str, int], Tariff], draft: Draf
 def rate(found: pa.Table, known: dict[tuple[str, int], Tariff], draft: Draft) -> pa.Table:
     """The bills with what their own version and the draft come to: own_paid, own_earned, new_paid, new_earned, under, left."""
     keys = list(zip(*(found[name].to_pylist() for name in KEY), strict=True))
+    lengths_us: list[Any] = found["length_us"].to_pylist()
     ways = {key: _way(key, known, draft) for key in set(keys)}
     columns: list[list[Any]] = [[] for _ in range(6)]
     own_paid, own_earned, new_paid, new_earned, under, left = columns
     pays, earns = draft.payer.total, draft.earner.total
-    for key, length_us in zip(keys, found["length_us"].to_pylist(), strict=True):
+    for key, length_us in zip(keys, lengths_us, strict=True):
         way, length = ways[key], timedelta(microseconds=length_us)
         paid, earned = way.payer.total(length), way.earner.total(length)
         own_paid.append(paid)

@@ -44,8 +44,8 @@ def letters(config: Config) -> list[DeadLetter]:
     """All dead letters that nobody has settled, oldest first."""
     decode = decoder_of((DeadLetter, LetterSettled))
     found: dict[str, DeadLetter] = {}
-    for message in read_topic(config, DEAD_LETTERS.name):
-        letter: Any = decode(message.value())
+    for record in read_topic(config, DEAD_LETTERS.name):
+        letter: Any = decode(record.value() or b"")
         found.pop(letter.id, None)
         if isinstance(letter, DeadLetter):
             found[letter.id] = letter

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol, cast
 
 from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, Producer, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
@@ -18,6 +18,38 @@ TIMEOUT_S = 10.0
 ELECTING = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE})
 # A read that ends: a partition's end shows by a fetch that finds nothing, which a broker answers half a second late by default.
 BOUNDED = {"enable.partition.eof": True, "fetch.wait.max.ms": 20, "queued.max.messages.kbytes": 16_384}
+
+
+class Record(Protocol):
+    """What a consumer read at a place. The client's type `Message` is also that of a failed connection, which has no place.
+
+    Each record that Olo writes has a key; only a stranger's may have none. A value of None says that the key is forgotten."""
+
+    def topic(self) -> str: ...
+    def partition(self) -> int: ...
+    def offset(self) -> int: ...
+    def key(self) -> bytes | None: ...
+    def value(self) -> bytes | None: ...
+    def timestamp(self) -> tuple[int, int]: ...
+    def error(self) -> KafkaError | None: ...
+
+
+def _placed(messages: list[Message]) -> list[Record]:
+    """The messages of a client as records, for whoever looks at `error` first. Not copied: there are many."""
+    return cast(list[Record], messages)
+
+
+def record_of(message: Message) -> Record:
+    """A message that was read or delivered without an error."""
+    return cast(Record, message)
+
+
+def key_of(record: Record) -> str:
+    """A record's key. Errors: ValueError, for a stranger's record that has none."""
+    key = record.key()
+    if key is None:
+        raise ValueError(f"the record {record.topic()}/{record.partition()}/{record.offset()} has no key")
+    return key.decode()
 
 
 def quiet(config: Config, **more: Any) -> dict[str, Any]:
@@ -64,14 +96,14 @@ def member(config: Config, group: str, slot: int, more: dict[str, Any]) -> Consu
     return Consumer(quiet(config, **conf, **more))
 
 
-def produce_one(config: Config, topic: str, key: bytes, value: bytes, partition: int) -> Message:
+def produce_one(config: Config, topic: str, key: bytes, value: bytes, partition: int) -> Record:
     """Write one record, for a person at the command line; where it stands now. Errors: KafkaException, TimeoutError."""
-    placed: list[Message] = []
+    placed: list[Record] = []
 
     def delivered(error: KafkaError | None, message: Message) -> None:
         if error is not None:
             raise KafkaException(error)
-        placed.append(message)
+        placed.append(record_of(message))
 
     producer = Producer(quiet(config, **{"enable.idempotence": True, "message.timeout.ms": 10_000}))
     producer.produce(topic, value, key, partition, on_delivery=delivered)
@@ -95,17 +127,18 @@ def committed(consumer: Consumer, parts: list[TopicPartition], wait_s: float) ->
 AWAY = frozenset({KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT})
 
 
-def records_of(messages: list[Message], passing: frozenset[int] = frozenset()) -> list[Message]:
+def records_of(messages: list[Message], passing: frozenset[int] = frozenset()) -> list[Record]:
     """Those of a poll's messages that are records. Errors that pass by themselves, also those with a code in `passing`, are
     left out. Errors: KafkaException for any other."""
-    for message in messages:
-        if message.error() is not None:
-            return [one for one in messages if _is_record(one, passing)]
-    return messages
+    records = _placed(messages)
+    for record in records:
+        if record.error() is not None:
+            return [one for one in records if _is_record(one, passing)]
+    return records
 
 
-def _is_record(message: Message, passing: frozenset[int]) -> bool:
-    error = message.error()
+def _is_record(record: Record, passing: frozenset[int]) -> bool:
+    error = record.error()
     if error is None:
         return True
     if error.retriable() or error.code() == KafkaError._PARTITION_EOF or error.code() in passing:
@@ -273,29 +306,28 @@ class BoundedRead:
         """How many offsets lie before the ends."""
         return sum(end - self._at[place] for place, end in self._ends.items())
 
-    def next(self, most: int = 20_000, wait_s: float = 0.05) -> list[Message]:
+    def next(self, most: int = 20_000, wait_s: float = 0.05) -> list[Record]:
         """The next records, at most so many; none when none came in time. Errors: KafkaException."""
         if self._consumer is None or self.done:
             return []
         first = self._consumer.poll(wait_s)
-        found = [] if first is None else [first, *self._consumer.consume(most - 1, 0)]
-        for message in found:
-            place, error = (message.topic(), message.partition()), message.error()
+        found = [] if first is None else _placed([first, *self._consumer.consume(most - 1, 0)])
+        for record in found:
+            place, error = (record.topic(), record.partition()), record.error()
             if error is None:
-                self._reach(place, message.offset() + 1)
+                self._reach(place, record.offset() + 1)
             elif error.code() == KafkaError._PARTITION_EOF:
-                self._reach(place, message.offset())
+                self._reach(place, record.offset())
             elif not error.retriable():
                 raise KafkaException(error)
         if not found:
             for part in self._consumer.position([TopicPartition(*place) for place in self._ends]):
                 self._reach((part.topic, part.partition), part.offset)
-        return [message for message in found if message.error() is None]
+        return [record for record in found if record.error() is None]
 
     def at(self, place: tuple[str, int]) -> int:
         """How far a partition has been read."""
-        found: int = self._at[place]
-        return found
+        return self._at[place]
 
     def _reach(self, place: tuple[str, int], offset: int) -> None:
         self._at[place] = max(offset, self._at[place])
@@ -316,19 +348,19 @@ class BoundedRead:
 
 def read_to_end(
     config: Config, starts: Sequence[TopicPartition], ends: dict[tuple[str, int], int], *, committed: bool = True
-) -> Iterator[Message]:
+) -> Iterator[Record]:
     """Every record from `starts` up to `ends` (see `BoundedRead`)."""
     with BoundedRead(config, starts, ends, committed=committed) as read:
         while not read.done:
             yield from read.next()
 
 
-def read_topic(config: Config, topic: str, *, committed: bool = True, partition: int | None = None) -> Iterator[Message]:
+def read_topic(config: Config, topic: str, *, committed: bool = True, partition: int | None = None) -> Iterator[Record]:
     """Every record that a topic, or one of its partitions, holds now, but what a changelog has of its own under reserved
     keys; none when there is no such topic."""
     with reader(config, committed=False) as plain:
         places = [(topic, p) for p in (partitions_of(plain, topic) if partition is None else [partition])]
         ends = ends_of(plain, places)
-    for message in read_to_end(config, [TopicPartition(*place, 0) for place in places], ends, committed=committed):
-        if not (message.key() or b"").startswith(RESERVED):
-            yield message
+    for record in read_to_end(config, [TopicPartition(*place, 0) for place in places], ends, committed=committed):
+        if not (record.key() or b"").startswith(RESERVED):
+            yield record

@@ -1,6 +1,6 @@
 """The outbox for operators: what is owed to vendors, what they refused and why, and how to have it tried again."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
@@ -8,7 +8,7 @@ from clickhouse_connect.driver.client import Client
 
 from infra.config import Config
 from infra.errors import UsageError
-from infra.kafka import produce_one, read_topic
+from infra.kafka import key_of, produce_one, read_topic
 from schemas.log.base import new_id, now
 from schemas.log.codec import encode, state_decoder
 from schemas.log.entity import partition_of
@@ -28,8 +28,8 @@ def effects(config: Config) -> Iterator[tuple[str, Effect]]:
     """Every effect that is remembered, as it stands."""
     decode = state_decoder(Effect)
     last: dict[str, bytes | None] = {}
-    for message in read_topic(config, OUTBOX.changelog):
-        last[message.key().decode()] = message.value()
+    for record in read_topic(config, OUTBOX.changelog):
+        last[key_of(record)] = record.value()
     return ((name, decode(value)) for name, value in last.items() if value is not None)
 
 
@@ -48,13 +48,13 @@ def postbacks(config: Config, provider: str, status: str) -> Iterator[tuple[str,
             yield name, effect
 
 
-def ledger(client: Client) -> list[tuple[Any, ...]]:
+def ledger(client: Client) -> Sequence[Sequence[Any]]:
     """The ledger of postbacks summed up, from ClickHouse: provider, event, owed, accepted, refused, under way, tried again."""
     sql = (
         "SELECT provider, event, count(), countIf(state = 'accepted'), countIf(state = 'refused'),"
         " countIf(state IN ('sent', 'retried')), sum(attempts - 1) FROM postbacks GROUP BY provider, event ORDER BY ALL"
     )
-    return list(client.query(sql).result_rows)
+    return client.query(sql).result_rows
 
 
 def redrive(config: Config, name: str, by: str) -> None:

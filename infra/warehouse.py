@@ -17,12 +17,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-import chdb
 import lz4.frame
 import uvicorn
 import zstandard
+from chdb.state.sqlitelike import Connection, connect
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
@@ -80,9 +80,9 @@ class Engine:
 
     def __init__(self, folder: Path) -> None:
         self._folder = str(folder)
-        self._idle: SimpleQueue[Any] = SimpleQueue()
+        self._idle: SimpleQueue[Connection] = SimpleQueue()
         for _ in range(WORKERS):
-            self._idle.put(chdb.connect(self._folder))
+            self._idle.put(connect(self._folder))
 
     def run(self, query: Query) -> Answer:
         """Run one statement. Errors: QueryError."""
@@ -100,7 +100,7 @@ class Engine:
         finally:
             if query.settings or query.database:  # a connection keeps what was set; the next request must not see it
                 connection.close()
-                connection = chdb.connect(self._folder)
+                connection = connect(self._folder)
             self._idle.put(connection)
 
     @staticmethod

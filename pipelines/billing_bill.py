@@ -10,7 +10,7 @@ The ledger's answers are known by the ids that the bill gave: "<call>/hold/<numb
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -36,7 +36,7 @@ from schemas.billing import (
     receipt,
 )
 from schemas.billing_rating import MAX_STEPS, Checkpoint, Side
-from schemas.log.base import REMEMBERED_FOR, HoldId, Message, MessageId, Reply, Wake, later, reply
+from schemas.log.base import REMEMBERED_FOR, Envelope, HoldId, Message, MessageId, Reply, Wake, later, reply
 from schemas.video import EndCall, EndReason
 
 # A hold outlives the longest outage after which a call is still billed; the bill itself frees it long before.
@@ -48,6 +48,13 @@ LAST_TRY: Final = timedelta(seconds=2)
 STEPS: Final = {word: kind for kind, word in ASKED.items()}
 
 Decision = tuple[Bill | None, Sequence[Message]]
+
+
+class LedgerOrder(Envelope):
+    """What every command to the ledger has in common; the ledger's answer is recognised by the id."""
+
+    reason: Reason
+    ref: str
 
 
 def decide_bill(bill: Bill | None, message: BillInbox) -> Decision:
@@ -125,9 +132,8 @@ class Work:
         )
         self.bill = replace(self.bill, hold=HoldStatus.ASKED, tries=bill.tries + 1, retry_at=None)
 
-    def _order(self, name: str, at: datetime) -> dict[str, Any]:
-        """What every command to the ledger has in common; the ledger's answer is recognised by the id."""
-        return {"id": f"{self.call}/{name}", "at": at, "reason": Reason.CALL, "ref": self.call}
+    def _order(self, name: str, at: datetime) -> LedgerOrder:
+        return {"id": MessageId(f"{self.call}/{name}"), "at": at, "reason": Reason.CALL, "ref": self.call}
 
     def ask(self, command: Message) -> None:
         """Send the ledger a command that it will answer."""

@@ -18,7 +18,7 @@ from schemas.log.base import Message, Wake, reply, same_fields
 from schemas.log.codec import encode
 from schemas.user import MAX_BLOCKS, Role
 from schemas.video import PlaceCall
-from schemas.video_line import MAX_SIDE_BYTES, MAX_WAITING, EnterPool, Matched, Pool, PoolInbox, Waiting, mark_of
+from schemas.video_line import MAX_SIDE_BYTES, MAX_WAITING, EnterPool, Matched, Pool, PoolInbox, Waiting, WaitingFields, mark_of
 
 NAMESPACE: Final = uuid.UUID("6c0f5f5e-9d3a-5b0e-8d0e-4f1f0c6f0a02")
 
@@ -66,7 +66,7 @@ def _longest_first(waiting: tuple[Waiting, ...]) -> tuple[Waiting, ...]:
     return waiting
 
 
-def fits(one: Waiting, other: Waiting) -> bool:
+def fits(one: WaitingFields, other: WaitingFields) -> bool:
     """Whether two may be paired."""
     barred = mark_of(one.user) in other.bars or mark_of(other.user) in one.bars
     return not barred and one.last_partner != other.user and other.last_partner != one.user

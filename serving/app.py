@@ -76,7 +76,7 @@ def build(config: Config) -> tuple[FastAPI, Any, Hub]:
         await asyncio.to_thread(app.state.commands.stop)
         await asyncio.to_thread(app.state.tail.stop)
 
-    app = FastAPI(title="Olo", version="1", lifespan=lifespan, redoc_url=None)
+    app = _Application(title="Olo", version="1", lifespan=lifespan, redoc_url=None)
     app.state.config = config
     app.state.views = views
     app.state.authenticator = Authenticator(config)
@@ -89,7 +89,6 @@ def build(config: Config) -> tuple[FastAPI, Any, Hub]:
         app.include_router(part.router)
     _add_health(app)
     _add_metrics(app)
-    app.openapi = cache(lambda: _document(app))  # type: ignore[method-assign]
     feed = FeedEndpoint(hub, app.state.authenticator, config)
 
     async def front(scope: Any, receive: Any, send: Any) -> None:
@@ -110,12 +109,16 @@ def _clickhouse(config: Config) -> Callable[[], Client]:
     return client
 
 
-def _document(app: FastAPI) -> dict[str, Any]:
-    document = get_openapi(title=app.title, version=app.version, routes=app.routes, description=__doc__)
-    document["paths"]["/v1/feed"] = FEED_DOCUMENT
-    document["components"]["securitySchemes"] = {"Bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
-    document["security"] = [{"Bearer": []}]
-    return document
+class _Application(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """The document, made when it is asked for first: with the feed, which is no route, and with the tokens."""
+        if self.openapi_schema is None:
+            document = get_openapi(title=self.title, version=self.version, routes=self.routes, description=__doc__)
+            document["paths"]["/v1/feed"] = FEED_DOCUMENT
+            document["components"]["securitySchemes"] = {"Bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
+            document["security"] = [{"Bearer": []}]
+            self.openapi_schema = document
+        return self.openapi_schema
 
 
 def _add_health(app: FastAPI) -> None:

@@ -70,7 +70,7 @@ class Shelf:
         self._by_country = BoostKind.COUNTRY in self._by or rules.same_country
         self._by_language = BoostKind.LANGUAGE in self._by
         self._only, self._never = frozenset(rules.only_tags), frozenset(rules.never_tags)
-        self._segments: dict[Segment, SortedList] = {}
+        self._segments: dict[Segment, SortedList[Position]] = {}
         self._known: dict[str, tuple[Candidate, Segment, Position]] = {}
 
     def __len__(self) -> int:
@@ -168,7 +168,8 @@ class Shelf:
         """The segments behind the cursor, lifted and merged. A segment is only gone into when its first card is due: on most
         pages most of them stay shut."""
         country, languages = self._by.get(BoostKind.COUNTRY, 0) * 1000, self._by.get(BoostKind.LANGUAGE, 0) * 1000
-        heads: list[tuple[int, str, Iterator[Position] | None, int, SortedList]] = []
+        heads: list[tuple[int, str, Iterator[Position] | None, int, SortedList[Position]]] = []
+        rest: Iterator[Position] | None
         for segment, positions in self._segments.items():
             if self.rules.same_country and segment[0] != viewer.country:
                 continue

@@ -12,7 +12,7 @@ from msgspec.structs import asdict
 from pydantic import BaseModel, Field
 
 from schemas.billing import CallKind
-from schemas.log.base import UserId, derived_id, new_id, now
+from schemas.log.base import UserId, derive, new_id, now
 from schemas.user import USER_ID_PATTERN, Role
 from schemas.video import (
     CALL,
@@ -236,7 +236,7 @@ async def play(clip: IdInPath, caller: SignedIn, request: Request, response: Res
         viewer=UserId(caller.user), viewer_role=role_of(views, caller.user, caller.role),
         country=country_of(views, caller.user), tags=tags_of(views, caller.user),
     )  # fmt: skip
-    placed, later = derived_id(command.id, 0), _later(command.call)
+    placed, later = derive(command, 0)["id"], _later(command.call)
     fact = await commands_of(request).ask(command, CallConnected, CallEnded, CallRepeated, derived=placed, later=later)
     response.headers["Location"] = later.location
     return _answer(fact, request)

@@ -4,9 +4,12 @@ import asyncio
 import json
 import os
 import signal
+import ssl
 import threading
 import time
 import uuid
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, Protocol, TypeVar
 
 import httpx
 import hypothesis
@@ -17,10 +20,15 @@ from infra import tokens
 from infra.broker import BRIEF
 from infra.clickhouse import connect, migrate
 from tests.alone import keep_alone
-from tests.command_line import olo
+from tests.command_line import Done, olo
+from tests.lab.city.books import Books
 from tests.lab.city.town import City, Plan
 from tests.lab.stage import Stage
 from tests.vendor_stub import AdStub, VendorStub
+
+T = TypeVar("T")
+Shown = dict[str, Any]
+SmallCity = tuple[City, Books]
 
 os.environ.setdefault(*BRIEF)
 # The profile of `make quick`: a tenth of Hypothesis's examples, of the simulations' schedules too, and the same ones each time,
@@ -29,7 +37,7 @@ hypothesis.settings.register_profile("quick", max_examples=10, derandomize=True)
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
     """Whatever uses the platform, directly or through another fixture, has the mark; a test that starts its own says so."""
     for item in items:
         if "stack" in item.fixturenames:
@@ -37,7 +45,7 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item):
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Whatever has no mark is kept away from brokers and the network, in every run."""
     with pytest.MonkeyPatch.context() as patch:
         if item.get_closest_marker("platform") is None:
@@ -48,17 +56,17 @@ def pytest_runtest_protocol(item):
 class Stack(Stage):
     """The platform under test."""
 
-    def kill(self, role, number=signal.SIGKILL):
+    def kill(self, role: str, number: int = signal.SIGKILL) -> int:
         """Signal a child; wait until the supervisor has started the next one."""
         pid = self.child(role)["pid"]
         os.kill(pid, number)
-        return eventually(lambda: self.child(role)["pid"] not in (pid, None) and self.child(role)["pid"])
+        return int(eventually(lambda: self.child(role)["pid"] not in (pid, None) and self.child(role)["pid"]))
 
-    def olo(self, *arguments, **settings):
+    def olo(self, *arguments: str, **settings: str) -> Done:
         """Run the command line against this platform; `settings` are variables on top of the platform's."""
         return olo(*arguments, environment=self.environment | settings)
 
-    def database(self, name):
+    def database(self, name: str) -> str:
         """The URL of a database of its own beside the platform's, with all tables."""
         connect(self.clickhouse).command(f"CREATE DATABASE IF NOT EXISTS {name}")
         url = f"{self.clickhouse}/{name}"
@@ -66,8 +74,8 @@ class Stack(Stage):
         return url
 
 
-def eventually(found, limit_s=30.0):
-    """Wait until `found()` gives something true, and give it."""
+def eventually(found: Callable[..., T | Literal[False] | None], limit_s: float = 30.0) -> T:
+    """Wait until `found()` gives something true, and give it. In a loop it may take what it looks at as its default."""
     deadline = time.monotonic() + limit_s
     while True:
         result = found()
@@ -77,42 +85,37 @@ def eventually(found, limit_s=30.0):
         time.sleep(0.05)
 
 
-class Api:
+class Api(httpx.Client):
     """An HTTP client with a token; `user` signs up on first use."""
 
-    def __init__(self, stack, user, role="user"):
+    def __init__(self, stack: Stack, user: str, role: str = "user") -> None:
         self.user = user
         self.token = tokens.token("demo-olo", user, role)
-        self.client = httpx.Client(
-            base_url=stack.http, headers={"Authorization": f"Bearer {self.token}"}, timeout=30, trust_env=False
-        )
+        super().__init__(base_url=stack.http, headers={"Authorization": f"Bearer {self.token}"}, timeout=30, trust_env=False)
 
-    def __getattr__(self, name):
-        return getattr(self.client, name)
-
-    def place(self, path, key=None, **body):
+    def place(self, path: str, key: str | None = None, **body: Any) -> httpx.Response:
         """POST a money command under an idempotency key."""
-        return self.client.post(path, json=body, headers={"Idempotency-Key": key or str(uuid.uuid4())})
+        return self.post(path, json=body, headers={"Idempotency-Key": key or str(uuid.uuid4())})
 
-    def balance(self, **parameters):
-        return self.client.get("/v1/balance", params=parameters)
+    def balance(self, **parameters: str) -> httpx.Response:
+        return self.get("/v1/balance", params=parameters)
 
 
 class Phone:
     """A user with an open feed: everything it was shown, with the time."""
 
-    def __init__(self, api):
+    def __init__(self, api: Api) -> None:
         self.api = api
         self.user = api.user
-        self.shown = []
+        self.shown: list[tuple[float, Shown]] = []
         self.ready = threading.Event()
         threading.Thread(target=self._watch, daemon=True).start()
         assert self.ready.wait(10)
         eventually(lambda: api.get("/v1/users/me").json().get("online"))
 
-    def _watch(self):
+    def _watch(self) -> None:
         try:
-            with self.api.client.stream("GET", "/v1/feed", timeout=120) as answer:
+            with self.api.stream("GET", "/v1/feed", timeout=120) as answer:
                 for line in answer.iter_lines():
                     self.ready.set()
                     if line.startswith('data: {"type"'):
@@ -120,31 +123,43 @@ class Phone:
         except Exception:
             pass
 
-    def of(self, type_):
+    def of(self, type_: str) -> list[Shown]:
         return [event for _, event in self.shown if event["type"] == type_]
 
-    def wait_for(self, type_, count=1):
+    def wait_for(self, type_: str, count: int = 1) -> Shown:
         return eventually(lambda: len(self.of(type_)) >= count and self.of(type_)[count - 1])
 
-    def call(self, other, key=""):
+    def call(self, other: "Phone", key: str = "") -> httpx.Response:
         return self.api.post("/v1/calls", json={"to": other.user}, headers={"Idempotency-Key": key})
 
 
+class NewUser(Protocol):
+    """Makes a user that is signed up, as the fixture `new_user` does."""
+
+    def __call__(self, role: str = "user", **known: Any) -> Api: ...
+
+
+class Phones(Protocol):
+    """Makes a user and a streamer with their phones, as the fixture `phones` does."""
+
+    def __call__(self, coins: int = 1_000, country: str = "", role: str = "user") -> tuple[Phone, Phone]: ...
+
+
 @pytest.fixture(scope="session")
-def trusted():
+def trusted() -> ssl.SSLContext:
     """The certificates that HTTP clients trust: to read them takes longer than most tests."""
     return httpx.create_ssl_context(trust_env=False)
 
 
 @pytest.fixture
-def client(trusted):
+def client(trusted: ssl.SSLContext) -> Iterator[httpx.Client]:
     """An HTTP client without connections."""
     with httpx.Client(trust_env=False, verify=trusted) as client:
         yield client
 
 
 @pytest.fixture(scope="session")
-def vendors():
+def vendors() -> Iterator[VendorStub]:
     """Stand-ins for the outside services, with the platform's credentials for them."""
     stub = VendorStub()
     stub.environment = {
@@ -167,7 +182,7 @@ def vendors():
 
 
 @pytest.fixture(scope="session")
-def networks():
+def networks() -> Iterator[AdStub]:
     """Stand-ins for the ad networks and analytics."""
     stub = AdStub()
     yield stub
@@ -175,29 +190,29 @@ def networks():
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory, vendors, networks):
+def stack(tmp_path_factory: pytest.TempPathFactory, vendors: VendorStub, networks: AdStub) -> Iterator[Stack]:
     stack = Stack(tmp_path_factory.mktemp("olo") / "home", **vendors.environment, **networks.environment)
     yield stack
     assert stack.stop() == 0
 
 
 @pytest.fixture(scope="session")
-def small_city(stack, networks):
+def small_city(stack: Stack, networks: AdStub) -> SmallCity:
     """Ten people who come by campaigns and live for some seconds: the city, and its books."""
     city = City(stack.http, stack.config, Plan(10, 0.2, 7, 30.0), Console(quiet=True), networks.url)
     return city, asyncio.run(city.run(asyncio.Event()))
 
 
 @pytest.fixture(scope="session")
-def admin(stack):
+def admin(stack: Stack) -> Api:
     return Api(stack, "root", "admin")
 
 
 @pytest.fixture
-def new_user(stack):
+def new_user(stack: Stack) -> NewUser:
     """Makes users that are signed up."""
 
-    def make(role="user", **known):
+    def make(role: str = "user", **known: Any) -> Api:
         api = Api(stack, f"u-{uuid.uuid4().hex[:10]}", role)
         assert api.post("/v1/users", json=known).status_code == 201
         return api
@@ -206,10 +221,10 @@ def new_user(stack):
 
 
 @pytest.fixture
-def phones(new_user, admin):
+def phones(new_user: NewUser, admin: Api) -> Phones:
     """A user with some coins, and a streamer; their calls have a tariff of their own country."""
 
-    def make(coins=1_000, country="", role="user"):
+    def make(coins: int = 1_000, country: str = "", role: str = "user") -> tuple[Phone, Phone]:
         bob = new_user(role, country=country)
         if coins:
             assert admin.place("/v1/admin/grants", account=f"{bob.user}/coins", coins=coins).status_code == 201

@@ -1,16 +1,17 @@
 """Attribution by table and Hypothesis: joined whichever comes first; a push counts once; told once, and with consent only."""
 
 import hashlib
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from pipelines.ads import decide_attribution as decide
-from pipelines.ads import decide_install
-from pipelines.postback import decide_postback_rules as decide_rules
+from pipelines import ads as domain
+from pipelines.postback import decide_postback_rules
 from schemas.ads import (
     ATTRIBUTION,
     FORGOTTEN_AFTER,
@@ -35,8 +36,9 @@ from schemas.ads import (
     network_of,
 )
 from schemas.balance import EntryKind, EntryRecorded, Reason
+from schemas.billing import CallKind
 from schemas.gift import GiftSent
-from schemas.log.base import Wake
+from schemas.log.base import AccountId, Message, UserId, Wake
 from schemas.outbox import OweEffect
 from schemas.postback import (
     PENDING_FOR,
@@ -51,9 +53,15 @@ from schemas.postback import (
     Value,
     check_rules,
 )
-from schemas.user import UserSignedUp
+from schemas.user import Role, UserSignedUp
 from schemas.video import CallEnded, EndReason
+from tests.decisions import decisions_of
+from tests.people import ANN, SUE
 
+M = TypeVar("M", bound=Message)
+decide = decisions_of(domain.decide_attribution)
+decide_install = decisions_of(domain.decide_install)
+decide_rules = decisions_of(decide_postback_rules)
 T = datetime(2030, 1, 1, 12, tzinfo=UTC)
 AF = "1415211453000-6513894"
 VALUE = Value("EUR", per_coin_micros=10_000)
@@ -67,48 +75,51 @@ RULES = (
 BOOK = Attribution(shared=PostbackBook(1, RULES))
 
 
-def minutes(count):
+def minutes(count: int) -> datetime:
     return T + timedelta(minutes=count)
 
 
-def touch(kind=TouchKind.INSTALL, at=T, network="snapchat", campaign="Autumn"):
+def touch(kind: TouchKind = TouchKind.INSTALL, at: datetime = T, network: str = "snapchat", campaign: str = "Autumn") -> Touch:
     return Touch(kind, at, network, campaign)
 
 
-def push(name="p1", kind=TouchKind.INSTALL, at=T, user="", **more):
+def push(name: str = "p1", kind: TouchKind = TouchKind.INSTALL, at: datetime = T, user: str = "", **more: str) -> RecordPush:
     return RecordPush(id=f"r/{name}", at=at, install=AF, push=name, event_name=kind, user=user, touch=touch(kind, at, **more))
 
 
-def sign_up(at=T, appsflyer_id=AF, user="ann"):
-    return UserSignedUp(id=f"s/{user}", at=at, cause="x", user=user, role="user", country="DE", appsflyer_id=appsflyer_id)
+def sign_up(at: datetime = T, appsflyer_id: str = AF, user: str = "ann") -> UserSignedUp:
+    return UserSignedUp(
+        id=f"s/{user}", at=at, cause="x", user=UserId(user), role=Role.USER, country="DE", appsflyer_id=appsflyer_id
+    )
 
 
-def bought(name="t1", at=T, coins=400):
+def bought(name: str = "t1", at: datetime = T, coins: int = 400) -> EntryRecorded:
     return EntryRecorded(
-        id=f"e/{name}", at=at, cause="x", account="ann/coins", seq=1, kind=EntryKind.CREDIT, balance_coins=coins, held_coins=0,
-        coins=coins, reason=Reason.PURCHASE, transfer=name,
+        id=f"e/{name}", at=at, cause="x", account=AccountId("ann/coins"), seq=1, kind=EntryKind.CREDIT, balance_coins=coins,
+        held_coins=0, coins=coins, reason=Reason.PURCHASE, transfer=name,
     )  # fmt: skip
 
 
-def called(name="c1", at=T):
+def called(name: str = "c1", at: datetime = T) -> CallEnded:
     return CallEnded(
-        id=f"k/{name}", at=at, cause="x", call=name, caller="ann", callee="sue", kind="direct", reason=EndReason.HUNG_UP,
+        id=f"k/{name}", at=at, cause="x", call=name, caller=ANN, callee=SUE, kind=CallKind.DIRECT, reason=EndReason.HUNG_UP,
         connected=True, duration_s=30.0,
     )  # fmt: skip
 
 
-def tracking(*consents, at=T, **more):
-    return PutTracking(id=f"c/{at}", at=at, user="ann", consents=consents, **{"advertising_id": "ABC-1", **more})
+def tracking(*consents: Consent, at: datetime = T, **more: Any) -> PutTracking:
+    return PutTracking(id=f"c/{at}", at=at, user=ANN, consents=consents, **{"advertising_id": "ABC-1", **more})
 
 
-def run(messages, common=BOOK):
+def run(messages: Sequence[Any], common: Attribution | None = BOOK) -> tuple[Any, list[Any]]:
     """Both entities, as the log joins them; the user's state and all that was told."""
-    install, user, told = None, None, []
+    install, user = None, None
+    told: list[Any] = []
     for message in messages:
         queue = [message]
         while queue:
             one = queue.pop(0)
-            out = []
+            out: Sequence[Any] = ()
             if isinstance(one, RecordPush | ClaimInstall) or (isinstance(one, UserSignedUp) and one.appsflyer_id):
                 install, out = decide_install(install, one)
             if not isinstance(one, RecordPush | ClaimInstall):
@@ -119,11 +130,11 @@ def run(messages, common=BOOK):
     return user, told
 
 
-def of(told, type_):
+def of(told: Sequence[Any], type_: type[M]) -> list[M]:
     return [one for one in told if isinstance(one, type_)]
 
 
-def owed(told):
+def owed(told: Sequence[Any]) -> list[str]:
     return sorted(one.effect for one in of(told, OweEffect))
 
 
@@ -131,7 +142,7 @@ def owed(told):
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-def test_a_push_and_a_sign_up_are_joined_whichever_comes_first(order):
+def test_a_push_and_a_sign_up_are_joined_whichever_comes_first(order: tuple[int, int]) -> None:
     steps = push(), sign_up(minutes(3))
     user, told = run([steps[n] for n in order])
     (fact,) = of(told, UserAttributed)
@@ -139,13 +150,13 @@ def test_a_push_and_a_sign_up_are_joined_whichever_comes_first(order):
     assert user.touch == touch()
 
 
-def test_a_push_that_names_the_user_or_a_phone_that_names_its_install_is_joined_too():
+def test_a_push_that_names_the_user_or_a_phone_that_names_its_install_is_joined_too() -> None:
     _, by_push = run([push(user="ann"), sign_up(appsflyer_id="")])
     _, by_phone = run([push(), sign_up(appsflyer_id=""), tracking(at=minutes(1), appsflyer_id=AF)])
     assert len(of(by_push, UserAttributed)) == len(of(by_phone, UserAttributed)) == 1
 
 
-def test_the_same_push_again_changes_nothing():
+def test_the_same_push_again_changes_nothing() -> None:
     install, told = decide_install(None, push())
     assert isinstance(told[0], PushRecorded)
     again, (fact,) = decide_install(install, replace(push(), id="r/again"))
@@ -153,7 +164,7 @@ def test_the_same_push_again_changes_nothing():
     assert again == install
 
 
-def test_an_install_outside_the_window_is_no_reason():
+def test_an_install_outside_the_window_is_no_reason() -> None:
     for at in (T - LOOKBACK - timedelta(seconds=1), T + timedelta(days=2)):
         user, told = run([push(at=at), sign_up(T)])
         assert (user.touch, of(told, UserAttributed)) == (None, [])
@@ -162,7 +173,7 @@ def test_an_install_outside_the_window_is_no_reason():
     assert len(of(told, UserAttributed)) == 1
 
 
-def test_a_return_takes_over_and_an_older_one_does_not():
+def test_a_return_takes_over_and_an_older_one_does_not() -> None:
     back = push("p2", TouchKind.RE_ATTRIBUTION, minutes(90), network="organic", campaign="Back")
     older = push("p3", TouchKind.RE_ENGAGEMENT, minutes(30), network="tiktok", campaign="Old")
     user, told = run([push(), sign_up(), back, older])
@@ -170,14 +181,14 @@ def test_a_return_takes_over_and_an_older_one_does_not():
     assert user.touch.campaign == "Back"
 
 
-def test_organic_is_a_network_and_snapchats_names_are_one():
+def test_organic_is_a_network_and_snapchats_names_are_one() -> None:
     assert [network_of(name) for name in ("snapchat_int", "Snapchat", "organic", "", "Facebook Ads")] == [
         "snapchat", "snapchat", "organic", "organic", "Facebook Ads",
     ]  # fmt: skip
 
 
-def test_who_never_signs_up_and_an_install_that_is_silent_are_forgotten():
-    user, _ = decide(None, UserTouched(id="u", at=T, cause="x", install=AF, user="ghost", touch=touch()), None)
+def test_who_never_signs_up_and_an_install_that_is_silent_are_forgotten() -> None:
+    user, _ = decide(None, UserTouched(id="u", at=T, cause="x", install=AF, user=UserId("ghost"), touch=touch()), None)
     assert decide(user, Wake(id="w", at=user.wake_at, key="ghost"), None) == (None, ())
     install, _ = decide_install(None, push())
     assert install.wake_at == T + FORGOTTEN_AFTER
@@ -188,7 +199,7 @@ def test_who_never_signs_up_and_an_install_that_is_silent_are_forgotten():
 # --- postbacks --------------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_owed_to_whom():
+def test_what_is_owed_to_whom() -> None:
     consents = tracking(Consent.ADS, Consent.ANALYTICS)
     user, told = run([push(), consents, sign_up(), bought(), bought("t2"), called(), called("c2")])
     assert owed(told) == [
@@ -197,25 +208,26 @@ def test_what_is_owed_to_whom():
     ]  # fmt: skip
     kinds = [fact.conversion for fact in of(told, ConversionRecorded)]
     assert kinds == ["sign_up", "purchase", "first_purchase", "purchase", "call", "first_call", "call"]
-    (first,) = [one for one in of(told, OweEffect) if one.effect == "snapchat/PURCHASE/t1"]
-    assert (first.postback.value_micros, first.postback.currency, first.postback.campaign) == (4_000_000, "EUR", "Autumn")
+    (first,) = [one.postback for one in of(told, OweEffect) if one.effect == "snapchat/PURCHASE/t1"]
+    assert first is not None
+    assert (first.value_micros, first.currency, first.campaign) == (4_000_000, "EUR", "Autumn")
     assert user.pending == ()
 
 
-def test_a_gift_is_a_conversion_as_well():
+def test_a_gift_is_a_conversion_as_well() -> None:
     rules = (PostbackRule(ConversionKind.FIRST_GIFT, Provider.SNAPCHAT, "SPENT_CREDITS", Consent.ADS),)
-    gift = GiftSent(id="g", at=T, cause="x", gift="g1", sender="ann", receiver="sue", item="r", price_coins=5, share_coins=2)
+    gift = GiftSent(id="g", at=T, cause="x", gift="g1", sender=ANN, receiver=SUE, item="r", price_coins=5, share_coins=2)
     _, told = run([sign_up(), tracking(Consent.ADS), gift], Attribution(shared=PostbackBook(1, rules)))
     assert owed(told) == ["snapchat/SPENT_CREDITS/g1"]
 
 
-def test_nothing_is_owed_without_consent_and_the_reason_is_told_in_the_end():
-    user, told = run([push(), sign_up(), ShareHashes(id="h", at=T, user="ann", email_sha256=hashed_email("a@b.de"))])
+def test_nothing_is_owed_without_consent_and_the_reason_is_told_in_the_end() -> None:
+    user, told = run([push(), sign_up(), ShareHashes(id="h", at=T, user=ANN, email_sha256=hashed_email("a@b.de"))])
     assert owed(told) == []
     due = user.wake_at
     assert due == T + PENDING_FOR
-    user, told = decide(user, Wake(id="w", at=due, key="ann"), BOOK)
-    assert {(fact.provider, fact.why) for fact in of(told, PostbackForgone)} == {
+    user, after = decide(user, Wake(id="w", at=due, key="ann"), BOOK)
+    assert {(fact.provider, fact.why) for fact in of(after, PostbackForgone)} == {
         (Provider.SNAPCHAT, Forgone.NO_CONSENT), (Provider.AMPLITUDE, Forgone.NO_CONSENT),
     }  # fmt: skip
     assert user.pending == ()
@@ -231,7 +243,7 @@ def test_nothing_is_owed_without_consent_and_the_reason_is_told_in_the_end():
         ([push(), sign_up(), tracking(Consent.ADS, advertising_id="", at=T + PENDING_FOR)], Forgone.NO_IDENTIFIER),
     ],
 )
-def test_why_a_postback_is_forgone(steps, why):
+def test_why_a_postback_is_forgone(steps: list[Message], why: Forgone) -> None:
     user, told = run(steps)
     if user.wake_at:
         _, more = decide(user, Wake(id="w", at=user.wake_at, key="ann"), BOOK)
@@ -239,14 +251,14 @@ def test_why_a_postback_is_forgone(steps, why):
     assert why in [fact.why for fact in of(told, PostbackForgone) if fact.provider is Provider.SNAPCHAT]
 
 
-def test_what_comes_too_late_for_a_vendor_is_not_owed():
+def test_what_comes_too_late_for_a_vendor_is_not_owed() -> None:
     user, _ = run([sign_up(appsflyer_id=""), tracking(Consent.ADS), called()])
     late = tracking(Consent.ADS, at=T + timedelta(days=3), appsflyer_id=AF)
     _, told = decide(user, late, BOOK)
     assert [(fact.provider, fact.why) for fact in of(told, PostbackForgone)] == [(Provider.APPSFLYER, Forgone.TOO_LATE)]
 
 
-def test_a_conversion_is_told_by_the_rules_of_its_time():
+def test_a_conversion_is_told_by_the_rules_of_its_time() -> None:
     user, told = run([push(), sign_up(), tracking(Consent.ADS)], None)
     assert (user.pending, owed(told)) == ((), [])
 
@@ -255,7 +267,9 @@ steps = st.permutations([push(user="ann"), sign_up(minutes(1)), tracking(Consent
 
 
 @given(steps, st.integers(0, 3), st.integers(0, 3), st.booleans())
-def test_the_order_of_push_sign_up_and_consent_does_not_matter(order, first, second, twice):
+def test_the_order_of_push_sign_up_and_consent_does_not_matter(
+    order: list[Message], first: int, second: int, twice: bool
+) -> None:
     doings = [bought("t1", minutes(2)), called("c1", minutes(3))]
     signed_up = next(n for n, one in enumerate(order) if isinstance(one, UserSignedUp))
     order = list(order)
@@ -273,7 +287,7 @@ def test_the_order_of_push_sign_up_and_consent_does_not_matter(order, first, sec
 # --- rules and hashes -------------------------------------------------------------------------------------------------------
 
 
-def test_the_book_of_rules_tells_every_partition():
+def test_the_book_of_rules_tells_every_partition() -> None:
     book, told = decide_rules(None, PutPostbackRules(id="p", at=T, book="postbacks", rules=RULES, by="root"))
     assert (book.version, len(of(told, ShareRules))) == (1, ATTRIBUTION.partitions)
     shared, _ = decide(None, of(told, ShareRules)[0], None)
@@ -283,7 +297,13 @@ def test_the_book_of_rules_tells_every_partition():
     assert decide_rules(book, Wake(id="w", at=T, key="postbacks")) == (book, ())
 
 
-def rule(provider, event, consent=Consent.ADS, conversion=ConversionKind.SIGN_UP, value=None):
+def rule(
+    provider: Provider,
+    event: str,
+    consent: Consent = Consent.ADS,
+    conversion: ConversionKind = ConversionKind.SIGN_UP,
+    value: Value | None = None,
+) -> PostbackRule:
     return PostbackRule(conversion, provider, event, consent, value=value)
 
 
@@ -297,13 +317,13 @@ def rule(provider, event, consent=Consent.ADS, conversion=ConversionKind.SIGN_UP
         ((rule(Provider.APPSFLYER, "a", Consent.ANALYTICS),), "need the consent ads"),
     ],
 )
-def test_rules_that_cannot_be(rules, says):
+def test_rules_that_cannot_be(rules: tuple[PostbackRule, ...], says: str) -> None:
     with pytest.raises(PostbackRuleError, match=says):
         check_rules(rules)
     check_rules(RULES)
 
 
-def test_hashes_are_those_of_the_contract():
+def test_hashes_are_those_of_the_contract() -> None:
     email = "973dfe463ec85785f5f95af5ba3906eedb2d931c24e69824a89ea65dba4e813b"  # of test@example.com
     assert hashed_email("  Test@Example.COM ") == email
     assert hashed_email(email) == email, "a hash is not hashed again"

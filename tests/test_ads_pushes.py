@@ -5,20 +5,21 @@ import io
 import json
 import uuid
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import httpx
 import pyarrow.parquet as pq
 import pytest
 
 from infra.clickhouse import connect
-from tests.conftest import eventually
+from tests.conftest import Api, NewUser, Stack, eventually
 
 
-def af_time(at):
+def af_time(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 1000:03}"
 
 
-def pushed(install, name="install", at=None, **more):
+def pushed(install: str, name: str = "install", at: datetime | None = None, **more: Any) -> dict[str, Any]:
     at = at or datetime.now(UTC)
     return {
         "appsflyer_id": install, "event_name": name, "event_time": af_time(at), "install_time": af_time(at),
@@ -28,12 +29,12 @@ def pushed(install, name="install", at=None, **more):
     }  # fmt: skip
 
 
-def post(stack, body, token="push-token", **headers):
+def post(stack: Stack, body: bytes | dict[str, Any], token: str = "push-token", **headers: str) -> httpx.Response:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     return httpx.post(f"{stack.http}/v1/webhooks/appsflyer", content=content, headers={"X-AppsFlyer-Token": token, **headers})
 
 
-def test_a_push_and_a_sign_up_meet_and_the_repeat_is_told(stack, admin, new_user):
+def test_a_push_and_a_sign_up_meet_and_the_repeat_is_told(stack: Stack, admin: Api, new_user: NewUser) -> None:
     first, second = (f"af-{uuid.uuid4().hex[:8]}" for _ in range(2))
     body = pushed(first)
     assert post(stack, body).json() == {"status": "recorded"}
@@ -53,20 +54,27 @@ def test_a_push_and_a_sign_up_meet_and_the_repeat_is_told(stack, admin, new_user
     assert found[bob.user]["touch"]["network"] == "organic"
     client = connect(stack.clickhouse)
     sql = "SELECT user, network, counts FROM attributions FINAL WHERE user IN {u:Array(String)}"
-    rows = lambda: client.query(sql, parameters={"u": [ann.user, bob.user]}).result_rows  # noqa: E731
+
+    def rows() -> list[tuple[Any, ...]]:
+        return [tuple(row) for row in client.query(sql, parameters={"u": [ann.user, bob.user]}).result_rows]
+
     assert sorted(eventually(lambda: len(rows()) == 2 and rows())) == sorted(
         [(ann.user, "snapchat", True), (bob.user, "organic", True)]
     )
-    raw = client.query("SELECT raw FROM pushes FINAL WHERE install = {i:String}", parameters={"i": first}).result_rows
+    kept = "SELECT raw FROM pushes FINAL WHERE install = {i:String}"
+    raw = eventually(lambda: client.query(kept, parameters={"i": first}).result_rows)
     assert json.loads(raw[0][0])["a_field_that_came_later"] == {"x": [1]}
 
 
-def test_a_return_by_another_campaign_takes_over(stack, admin, new_user):
+def test_a_return_by_another_campaign_takes_over(stack: Stack, admin: Api, new_user: NewUser) -> None:
     install = f"af-{uuid.uuid4().hex[:8]}"
     post(stack, pushed(install))
     ann = new_user(appsflyer_id=install)
     post(stack, pushed(install, "re-attribution", campaign="Winter", at=datetime.now(UTC) + timedelta(seconds=5)))
-    campaign = lambda: (admin.get(f"/v1/admin/attribution/{ann.user}").json().get("touch") or {}).get("campaign")  # noqa: E731
+
+    def campaign() -> str | None:
+        return (admin.get(f"/v1/admin/attribution/{ann.user}").json().get("touch") or {}).get("campaign")
+
     eventually(lambda: campaign() == "Winter")
 
 
@@ -85,13 +93,13 @@ NOW = datetime.now(UTC)
         (pushed("af", at=NOW - timedelta(days=900)), 422, "event_time_implausible"),
     ],
 )
-def test_a_push_that_cannot_be_is_answered_and_kept(stack, body, status, code):
+def test_a_push_that_cannot_be_is_answered_and_kept(stack: Stack, body: bytes | dict[str, Any], status: int, code: str) -> None:
     answer = post(stack, body)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert "it is kept as the dead letter webhooks.appsflyer/0/" in answer.json()["detail"]
 
 
-def test_a_kept_push_is_shown_and_not_redriven(stack):
+def test_a_kept_push_is_shown_and_not_redriven(stack: Stack) -> None:
     place = post(stack, b"{").json()["detail"].rpartition(" ")[2]
     shown = stack.olo("dead-letters", "show", place)
     assert "webhook_invalid: broken_json" in shown.stdout
@@ -99,21 +107,21 @@ def test_a_kept_push_is_shown_and_not_redriven(stack):
     assert (redriven.returncode, "POST it again" in redriven.stderr) == (2, True)
 
 
-def test_a_push_without_the_token_is_nobodys(stack):
+def test_a_push_without_the_token_is_nobodys(stack: Stack) -> None:
     for token in ("", "wrong"):
         answer = post(stack, pushed("af"), token)
         assert (answer.status_code, answer.json()["code"]) == (401, "token_invalid")
     assert post(stack, b"x" * 70_000).json()["code"] == "push_too_large"
 
 
-def test_marketing_gets_its_export_in_every_format(stack, admin, new_user):
+def test_marketing_gets_its_export_in_every_format(stack: Stack, admin: Api, new_user: NewUser) -> None:
     install, campaign = f"af-{uuid.uuid4().hex[:8]}", f"camp-{uuid.uuid4().hex[:6]}"
     post(stack, pushed(install, campaign=campaign))
     ann = new_user(appsflyer_id=install)
     assert admin.place("/v1/admin/grants", account=f"{ann.user}/coins", coins=400, reason="purchase").status_code == 201
     day = f"{datetime.now(UTC):%Y-%m-%d}"
 
-    def rows(format_, network="snapchat"):
+    def rows(format_: str, network: str = "snapchat") -> bytes:
         asked = {"from": day, "to": day, "network": network, "format": format_}
         answer = admin.get("/v1/admin/attribution/export", params=asked)
         assert answer.status_code == 200

@@ -3,17 +3,21 @@
 import asyncio
 import json
 import time
+from collections.abc import Callable
+from typing import Any, cast
 
 import pytest
+from confluent_kafka import Producer
 
 from schemas.gift import GiftItemPut, GiftItemRefused, GiftPriced, GiftRefusal, GiftRefused, GiftSent, PutGiftItem, SendGift
-from schemas.log.base import now
+from schemas.log.base import Fact, now
 from serving.runtime import commands as module
 from serving.runtime.commands import Commands
 from serving.runtime.later import Later, NotDecided, Pending
 from serving.runtime.outcomes import Outcomes
 from serving.runtime.problems import Problem
 from serving.runtime.refusals import RefusalTables
+from tests.people import ANN, BOB
 
 TABLES = RefusalTables(
     [
@@ -24,19 +28,20 @@ TABLES = RefusalTables(
     ]
 )
 PUT = PutGiftItem(id="c", at=now(), item="rose", price_coins=2, share_coins=1)
-SEND = SendGift(id="c", at=now(), gift="g", sender="ann", receiver="bob", item="rose")
+SEND = SendGift(id="c", at=now(), gift="g", sender=ANN, receiver=BOB, item="rose")
 ITEM_PUT = GiftItemPut(id="f", at=now(), cause="c", item="rose", price_coins=2, share_coins=1)
-TO_BOB = {"id": "f", "at": now(), "gift": "g", "sender": "ann", "receiver": "bob", "item": "rose"}
+TO_BOB: dict[str, Any] = {"id": "f", "at": now(), "gift": "g", "sender": "ann", "receiver": "bob", "item": "rose"}
 
 
 class FakeProducer:
     """A log that takes each command (or does as `error` says) and shows at once the `facts` that came of it."""
 
-    def __init__(self, outcomes, *facts, error=None):
+    def __init__(self, outcomes: Outcomes, *facts: Fact, error: str | None = None) -> None:
         self.outcomes, self.facts, self.error = outcomes, facts, error
 
-    def produce(self, *record, on_delivery):
-        _, _, key, _ = record
+    def produce(
+        self, _topic: str, _value: bytes, key: bytes, _partition: int, *, on_delivery: Callable[[str | None, None], None]
+    ) -> None:
         if self.error == "full":
             raise BufferError
         if self.error != "silent":
@@ -44,19 +49,19 @@ class FakeProducer:
         for fact in self.facts:
             self.outcomes.fact(("gift_item.state", key), 1, fact)
 
-    def poll(self, *_):
+    def poll(self, *_: float) -> None:
         time.sleep(0.001)
 
-    def flush(self, *_):
+    def flush(self, *_: int) -> int:
         return 0
 
 
-def asked(*facts, error=None, ask):
+def asked(*facts: Fact, error: str | None = None, ask: Callable[..., Any]) -> Any:
     """What `ask` gives, or raises, when these facts come of it."""
 
-    async def run():
+    async def run() -> Any:
         outcomes = Outcomes()
-        commands = Commands(FakeProducer(outcomes, *facts, error=error), outcomes, TABLES)
+        commands = Commands(cast(Producer, FakeProducer(outcomes, *facts, error=error)), outcomes, TABLES)
         try:
             return await ask(commands)
         except (Problem, NotDecided) as raised:
@@ -69,35 +74,35 @@ def asked(*facts, error=None, ask):
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch):
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "OUTCOME_S", 0.2)
 
 
-def test_the_deciding_fact_is_the_answer():
+def test_the_deciding_fact_is_the_answer() -> None:
     assert asked(ITEM_PUT, ask=lambda commands: commands.ask(PUT, GiftItemPut)) is ITEM_PUT
 
 
-def test_a_fact_whose_cause_is_a_derived_command_answers_too():
+def test_a_fact_whose_cause_is_a_derived_command_answers_too() -> None:
     sent = GiftSent(**TO_BOB, cause="c/0", price_coins=2, share_coins=1)
     assert asked(sent, ask=lambda commands: commands.ask(SEND, GiftSent, GiftRefused, derived="c/0")) is sent
     assert isinstance(asked(sent, ask=lambda commands: commands.ask(SEND, GiftSent)), NotDecided)
 
 
-def test_a_refusal_is_raised_as_its_row_says():
+def test_a_refusal_is_raised_as_its_row_says() -> None:
     refused = GiftItemRefused(id="f", at=now(), cause="c", item="rose", refusal=GiftRefusal.SHARE_ABOVE_PRICE)
     problem = asked(refused, ask=lambda commands: commands.ask(PUT, GiftItemPut))
     assert (problem.status, problem.code, problem.detail) == (422, "share_above_price", "a rose costs less than its share")
     assert (problem.headers, problem.more) == (None, {})
 
 
-def test_a_refusal_says_how_many_coins_are_short_and_when_to_ask_again():
+def test_a_refusal_says_how_many_coins_are_short_and_when_to_ask_again() -> None:
     refused = GiftRefused(**TO_BOB, cause="c", refusal=GiftRefusal.INSUFFICIENT_COINS, shortfall_coins=5)
     problem = asked(refused, ask=lambda commands: commands.ask(SEND, GiftSent, GiftRefused))
     assert (problem.status, problem.detail, problem.headers) == (402, "ann is 5 coins short", {"Retry-After": "7"})
     assert json.loads(problem.response().body)["shortfall_coins"] == 5
 
 
-def test_a_refusal_without_a_row_and_an_unexpected_fact_are_errors_and_no_success():
+def test_a_refusal_without_a_row_and_an_unexpected_fact_are_errors_and_no_success() -> None:
     unlisted = GiftItemRefused(id="f", at=now(), cause="c", item="rose", refusal=GiftRefusal.BLOCKED)
     problem = asked(unlisted, ask=lambda commands: commands.ask(PUT, GiftItemPut))
     assert (problem.status, problem.code) == (500, "unexpected_refusal")
@@ -106,7 +111,7 @@ def test_a_refusal_without_a_row_and_an_unexpected_fact_are_errors_and_no_succes
     assert (problem.status, problem.code) == (500, "unexpected_answer")
 
 
-def test_what_is_not_decided_in_time_is_202_where_there_is_somewhere_to_look():
+def test_what_is_not_decided_in_time_is_202_where_there_is_somewhere_to_look() -> None:
     later = Later("/v1/gifts/g", Pending())
     answer = asked(ask=lambda commands: commands.ask(SEND, GiftSent, later=later)).response()
     assert (answer.status_code, answer.headers["location"], json.loads(answer.body)) == (
@@ -116,7 +121,7 @@ def test_what_is_not_decided_in_time_is_202_where_there_is_somewhere_to_look():
     )
 
 
-def test_what_is_not_decided_in_time_is_503_elsewhere():
+def test_what_is_not_decided_in_time_is_503_elsewhere() -> None:
     answer = asked(ask=lambda commands: commands.ask(PUT, GiftItemPut)).response()
     assert (answer.status_code, json.loads(answer.body)["code"]) == (503, "not_decided")
     assert answer.headers["retry-after"]
@@ -124,18 +129,18 @@ def test_what_is_not_decided_in_time_is_503_elsewhere():
 
 
 @pytest.mark.parametrize("error", ["full", "silent", "timed out"])
-def test_what_the_log_did_not_take_is_503_even_where_there_is_somewhere_to_look(error):
+def test_what_the_log_did_not_take_is_503_even_where_there_is_somewhere_to_look(error: str) -> None:
     problem = asked(error=error, ask=lambda commands: commands.ask(SEND, GiftSent, later=Later("/v1/gifts/g", Pending())))
     assert (problem.status, problem.code) == (503, "log_unreachable")
 
 
-def test_more_than_can_wait_is_an_overload(monkeypatch):
+def test_more_than_can_wait_is_an_overload(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_WAITING", 0)
     problem = asked(ITEM_PUT, ask=lambda commands: commands.ask(PUT, GiftItemPut))
     assert (problem.status, problem.code) == (503, "overloaded")
 
 
-def test_of_many_each_is_decided_or_the_first_that_is_not_is_the_answer():
+def test_of_many_each_is_decided_or_the_first_that_is_not_is_the_answer() -> None:
     puts = [PutGiftItem(id=id_, at=now(), item="rose", price_coins=2, share_coins=1) for id_ in ("c", "d")]
     done = GiftItemPut(id="g", at=now(), cause="d", item="rose", price_coins=2, share_coins=1)
     refused = GiftItemRefused(id="g", at=now(), cause="d", item="rose", refusal=GiftRefusal.SHARE_ABOVE_PRICE)
@@ -144,6 +149,6 @@ def test_of_many_each_is_decided_or_the_first_that_is_not_is_the_answer():
     assert isinstance(asked(ITEM_PUT, ask=lambda commands: commands.ask_all(puts, GiftItemPut)), NotDecided)
 
 
-def test_a_note_that_the_log_did_not_take_is_lost_and_a_told_command_is_not():
+def test_a_note_that_the_log_did_not_take_is_lost_and_a_told_command_is_not() -> None:
     assert asked(error="full", ask=lambda commands: commands.note(PUT)) is None
     assert asked(error="full", ask=lambda commands: commands.tell(PUT)).code == "log_unreachable"

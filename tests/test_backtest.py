@@ -2,14 +2,18 @@
 
 import json
 from datetime import timedelta
+from pathlib import Path
+from typing import Any, Protocol
 
 import pytest
+from clickhouse_connect.driver.client import Client
 from msgspec import to_builtins
 
 from infra.backtest import Change, DraftError, backtest, read_draft
 from infra.clickhouse import connect
 from schemas.billing import SHIPPED
 from schemas.log.base import now
+from tests.conftest import Stack
 
 ROULETTE = next(tariff for tariff in SHIPPED if tariff.tariff == "roulette")
 STANDARD = next(tariff for tariff in SHIPPED if tariff.tariff == "standard")
@@ -27,8 +31,14 @@ CALLS = (
 )
 
 
+class NewDraft(Protocol):
+    """Writes a draft with these changes into a file."""
+
+    def __call__(self, **changes: Any) -> Path: ...
+
+
 @pytest.fixture(scope="module")
-def warehouse(stack):
+def warehouse(stack: Stack) -> Client:
     """Three roulette calls and a direct one, in a database of their own."""
     client = connect(stack.database("backtest"))
     rows = []
@@ -44,8 +54,8 @@ def warehouse(stack):
 
 
 @pytest.fixture
-def draft(tmp_path):
-    def make(**changes):
+def draft(tmp_path: Path) -> NewDraft:
+    def make(**changes: Any) -> Path:
         file = tmp_path / "draft.json"
         file.write_text(json.dumps(DRAFT | changes))
         return file
@@ -53,7 +63,7 @@ def draft(tmp_path):
     return make
 
 
-def test_a_draft_is_rated_over_the_calls_that_would_run_under_it(warehouse, draft):
+def test_a_draft_is_rated_over_the_calls_that_would_run_under_it(warehouse: Client, draft: NewDraft) -> None:
     result = backtest(warehouse, read_draft(draft()), 30)
     assert (result.calls, result.unequal, result.left, result.sums["calls"]) == (4, 0, 0, 3)
     # billed: 9, 69, 129 and 0, 30, 60; drafted: 10, 10 + 40, 10 + 80 and 0, 20, 20
@@ -65,14 +75,16 @@ def test_a_draft_is_rated_over_the_calls_that_would_run_under_it(warehouse, draf
     assert sum(calls for _, calls in result.buckets) == 3
 
 
-def test_a_rule_that_says_more_takes_calls_from_another_tariff_and_one_that_says_less_does_not(warehouse, draft):
+def test_a_rule_that_says_more_takes_calls_from_another_tariff_and_one_that_says_less_does_not(
+    warehouse: Client, draft: NewDraft
+) -> None:
     assert backtest(warehouse, read_draft(draft(tariff="new", rule={"kind": "direct"})), 30).sums["calls"] == 1
     assert backtest(warehouse, read_draft(draft(tariff="new", rule={"kind": "roulette"})), 30).sums["calls"] == 0
     moved = backtest(warehouse, read_draft(draft(rule={"kind": "roulette", "country": "GB"})), 30)
     assert (moved.sums["calls"], moved.left) == (0, 3)
 
 
-def test_the_tariff_in_force_as_a_draft_changes_nothing(warehouse, draft):
+def test_the_tariff_in_force_as_a_draft_changes_nothing(warehouse: Client, draft: NewDraft) -> None:
     shipped = {"payer": to_builtins(ROULETTE.payer), "earner": to_builtins(ROULETTE.earner)}
     result = backtest(warehouse, read_draft(draft(**shipped)), 30)
     assert (result.sums["new_paid"], result.sums["new_earned"]) == (result.sums["paid"], result.sums["earned"]) == (207, 90)
@@ -89,7 +101,7 @@ def test_the_tariff_in_force_as_a_draft_changes_nothing(warehouse, draft):
         (json.dumps(DRAFT | {"payer": {"step_coins": 5}}), "needs step_s"),
     ],
 )
-def test_a_file_that_is_no_draft_is_one_line(stack, tmp_path, text, told):
+def test_a_file_that_is_no_draft_is_one_line(stack: Stack, tmp_path: Path, text: str, told: str) -> None:
     file = tmp_path / "draft.json"
     file.write_text(text)
     done = stack.olo("tariff", "backtest", str(file))
@@ -98,7 +110,7 @@ def test_a_file_that_is_no_draft_is_one_line(stack, tmp_path, text, told):
     assert told in done.stderr
 
 
-def test_the_report_says_what_would_change(stack, draft):
+def test_the_report_says_what_would_change(stack: Stack, draft: NewDraft) -> None:
     done = stack.olo("tariff", "backtest", str(draft()), "--days", "1")
     assert done.returncode == 0, done.stderr
     assert "calls of the last 1 days" in done.stdout

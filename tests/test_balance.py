@@ -2,15 +2,17 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.balance import MAX_HOLDS
-from pipelines.balance import decide_account as decide
+from pipelines.balance import decide_account
 from schemas.balance import (
+    MAX_HOLDS,
     Account,
+    AccountInbox,
     AccountRefused,
     Credit,
     EntryKind,
@@ -26,28 +28,32 @@ from schemas.balance import (
     Unfreeze,
     Void,
 )
-from schemas.log.base import MAX_BALANCE_COINS, Message, Wake
+from schemas.log.base import MAX_BALANCE_COINS, AccountId, HoldId, Wake
 from schemas.log.codec import encode
+from tests.decisions import decisions_of
 from tests.lab.proofs.ledger import NaiveLedger
 
+decide = decisions_of(decide_account)
 T = datetime(2030, 1, 1, tzinfo=UTC)
 SOON = T + timedelta(minutes=1)
-ANN = "ann/coins"
-STANDING = StandingHold("h", "bob/coins", 30, Reason.CALL, SOON)
+ANN, BOB, SHOP = AccountId("ann/coins"), AccountId("bob/coins"), AccountId("@shop")
+H, NEW, NO = HoldId("h"), HoldId("new"), HoldId("no")
+STANDING = StandingHold(H, BOB, 30, Reason.CALL, SOON)
 RICH = Account(1, T, 100, 30, False, (STANDING,))
-FULL = Account(1, T, 1_000, 64, False, tuple(StandingHold(f"h{n}", "@x", 1, Reason.CALL, SOON) for n in range(MAX_HOLDS)))
+HOLDS = tuple(StandingHold(HoldId(f"h{n}"), AccountId("@x"), 1, Reason.CALL, SOON) for n in range(MAX_HOLDS))
+FULL = Account(1, T, 1_000, 64, False, HOLDS)
 FROZEN = Account(1, T, 100, frozen=True)
 
 
-def credit(coins=1, **more):
-    return Credit(id="m", at=T, account=ANN, counterparty="@promotions", coins=coins, reason=Reason.GRANT, **more)
+def credit(coins: int = 1, **more: Any) -> Credit:
+    return Credit(id="m", at=T, account=ANN, counterparty=AccountId("@promotions"), coins=coins, reason=Reason.GRANT, **more)
 
 
-def transfer(coins, to="bob/coins"):
+def transfer(coins: int, to: AccountId = BOB) -> Transfer:
     return Transfer(id="m", at=T, account=ANN, to=to, coins=coins, reason=Reason.TRANSFER)
 
 
-def hold(coins, name="new", expires_at=SOON, to="bob/coins"):
+def hold(coins: int, name: HoldId = NEW, expires_at: datetime = SOON, to: AccountId = BOB) -> Hold:
     return Hold(id="m", at=T, account=ANN, hold=name, to=to, coins=coins, reason=Reason.CALL, expires_at=expires_at)
 
 
@@ -59,11 +65,11 @@ REFUSALS = [
     (Refusal.SAME_ACCOUNT, RICH, transfer(1, to=ANN), 0),
     (Refusal.SAME_ACCOUNT, RICH, hold(1, to=ANN), 0),
     (Refusal.BALANCE_LIMIT, Account(1, T, MAX_BALANCE_COINS), credit(), 0),
-    (Refusal.HOLD_UNKNOWN, RICH, Post(id="m", at=T, account=ANN, hold="no", coins=1), 0),
-    (Refusal.HOLD_UNKNOWN, RICH, Void(id="m", at=T, account=ANN, hold="no"), 0),
-    (Refusal.HOLD_EXISTS, RICH, hold(1, name="h"), 0),
+    (Refusal.HOLD_UNKNOWN, RICH, Post(id="m", at=T, account=ANN, hold=NO, coins=1), 0),
+    (Refusal.HOLD_UNKNOWN, RICH, Void(id="m", at=T, account=ANN, hold=NO), 0),
+    (Refusal.HOLD_EXISTS, RICH, hold(1, name=H), 0),
     (Refusal.HOLD_EXPIRES_IN_PAST, RICH, hold(1, expires_at=T), 0),
-    (Refusal.HOLD_EXCEEDED, RICH, Post(id="m", at=T, account=ANN, hold="h", coins=31), 0),
+    (Refusal.HOLD_EXCEEDED, RICH, Post(id="m", at=T, account=ANN, hold=H, coins=31), 0),
     (Refusal.TOO_MANY_HOLDS, FULL, hold(1), 0),
     (Refusal.INSUFFICIENT_COINS, RICH, transfer(71), 1),
     (Refusal.INSUFFICIENT_COINS, RICH, hold(100), 30),
@@ -71,14 +77,16 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("refusal", "account", "message", "short"), REFUSALS)
-def test_a_refusal_is_named_and_changes_nothing(refusal, account, message, short):
+def test_a_refusal_is_named_and_changes_nothing(
+    refusal: Refusal, account: Account | None, message: AccountInbox, short: int
+) -> None:
     after, told = decide(account, message)
     assert after is account
     assert [type(fact) for fact in told] == [AccountRefused]
     assert (told[0].refusal, told[0].shortfall_coins, told[0].cause) == (refusal, short, "m")
 
 
-def test_every_refusal_of_the_ledger_has_a_row():
+def test_every_refusal_of_the_ledger_has_a_row() -> None:
     of_transfers = {Refusal.IDEMPOTENCY_KEY_REUSED, Refusal.IN_PROGRESS}
     assert {row[0] for row in REFUSALS} == set(Refusal) - of_transfers
 
@@ -87,10 +95,10 @@ CHANGES = [
     (EntryKind.CREDIT, credit(7), 107, 30, 1),
     (EntryKind.RETURN, credit(7, returned=True), 107, 30, 1),
     (EntryKind.DEBIT, transfer(70), 30, 30, 2),
-    (EntryKind.DEBIT, transfer(70, to="@shop"), 30, 30, 1),
+    (EntryKind.DEBIT, transfer(70, to=SHOP), 30, 30, 1),
     (EntryKind.HOLD, hold(70), 100, 100, 1),
-    (EntryKind.POST, Post(id="m", at=T, account=ANN, hold="h", coins=10), 90, 0, 2),
-    (EntryKind.VOID, Void(id="m", at=T, account=ANN, hold="h"), 100, 0, 1),
+    (EntryKind.POST, Post(id="m", at=T, account=ANN, hold=H, coins=10), 90, 0, 2),
+    (EntryKind.VOID, Void(id="m", at=T, account=ANN, hold=H), 100, 0, 1),
     (EntryKind.EXPIRE, Wake(id="m", at=SOON, key=ANN), 100, 0, 1),
     (EntryKind.FREEZE, Freeze(id="m", at=T, account=ANN), 100, 30, 1),
     (EntryKind.UNFREEZE, Unfreeze(id="m", at=T, account=ANN), 100, 30, 1),
@@ -98,7 +106,7 @@ CHANGES = [
 
 
 @pytest.mark.parametrize(("kind", "message", "balance", "held", "told"), CHANGES)
-def test_a_change_is_one_entry(kind, message, balance, held, told):
+def test_a_change_is_one_entry(kind: EntryKind, message: AccountInbox, balance: int, held: int, told: int) -> None:
     after, facts = decide(RICH, message)
     entry = facts[0]
     assert (entry.kind, entry.seq, entry.balance_coins, entry.held_coins) == (kind, 2, balance, held)
@@ -106,15 +114,15 @@ def test_a_change_is_one_entry(kind, message, balance, held, told):
     assert len(facts) == told
 
 
-def test_opening_twice_opens_once():
+def test_opening_twice_opens_once() -> None:
     message = OpenAccount(id="m", at=T, account=ANN)
     account, facts = decide(None, message)
     assert [fact.kind for fact in facts] == [EntryKind.OPEN]
     assert decide(account, message) == (account, ())
 
 
-def test_a_refused_credit_leg_goes_back_and_the_way_back_is_never_refused():
-    leg = Credit(id="m", at=T, account="nobody/coins", counterparty=ANN, coins=5, reason=Reason.GIFT, transfer="t")
+def test_a_refused_credit_leg_goes_back_and_the_way_back_is_never_refused() -> None:
+    leg = Credit(id="m", at=T, account=AccountId("nobody/coins"), counterparty=ANN, coins=5, reason=Reason.GIFT, transfer="t")
     _, (refused, back) = decide(None, leg)
     assert refused.refusal is Refusal.ACCOUNT_UNKNOWN
     assert (back.account, back.coins, back.returned, back.transfer) == (ANN, 5, True, "t")
@@ -123,14 +131,14 @@ def test_a_refused_credit_leg_goes_back_and_the_way_back_is_never_refused():
         assert (entry.kind, after.balance_coins) == (EntryKind.RETURN, account.balance_coins + 5)
 
 
-def test_a_stale_wake_is_ignored_and_a_late_one_expires_all_that_is_due():
+def test_a_stale_wake_is_ignored_and_a_late_one_expires_all_that_is_due() -> None:
     assert decide(RICH, Wake(id="w", at=T, key=ANN)) == (RICH, [])
     after, entries = decide(FULL, Wake(id="w", at=SOON + timedelta(days=1), key=ANN))
     assert len(entries) == len({entry.id for entry in entries}) == MAX_HOLDS
     assert (after.held_coins, after.holds, after.wake_at) == (0, (), None)
 
 
-def test_time_never_goes_back():
+def test_time_never_goes_back() -> None:
     account = Account(1, SOON, 10)
     after, (entry,) = decide(account, credit())
     assert entry.at == after.at == SOON
@@ -156,8 +164,9 @@ messages = st.one_of(
 
 
 @given(st.lists(messages, max_size=60))
-def test_any_history_keeps_the_laws_and_equals_the_naive_ledger(history: list[Message]):
-    account, naive, out = None, NaiveLedger(), 0
+def test_any_history_keeps_the_laws_and_equals_the_naive_ledger(history: list[AccountInbox]) -> None:
+    account: Any = None
+    naive, out = NaiveLedger(), 0
     for message in history:
         before = account
         account, told = decide(account, message)
@@ -177,4 +186,6 @@ def test_any_history_keeps_the_laws_and_equals_the_naive_ledger(history: list[Me
         legs = sum(fact.coins for fact in told if isinstance(fact, Credit))
         debits = [f for f in facts if isinstance(f, EntryRecorded) and f.coins < 0 and not f.counterparty.startswith("@")]
         refused = [f for f in told if isinstance(f, AccountRefused) and f.command == "Credit" and "@" not in f.counterparty]
-        assert legs == -sum(f.coins for f in debits) + sum(f.coins for f in refused if not getattr(message, "returned", False))
+        assert legs == -sum(f.coins for f in debits) + sum(
+            f.coins for f in refused if not (isinstance(message, Credit) and message.returned)
+        )

@@ -1,12 +1,12 @@
 """The tariff book: the rule that says most wins, ties are refused, a version holds from its time on."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from pipelines.billing_tariffs import decide_tariffs as decide
-from pipelines.billing_tariffs import in_force
+from pipelines.billing_tariffs import decide_tariffs, in_force
 from schemas.billing import (
     BOOK,
     Bill,
@@ -20,13 +20,19 @@ from schemas.billing import (
     Traits,
 )
 from schemas.billing_rating import Checkpoint, Side
+from schemas.log.base import MessageId
 from schemas.user import Role
+from tests.decisions import decisions_of
+from tests.people import BOB, SUE
 
+decide = decisions_of(decide_tariffs)
 T = datetime(2030, 1, 1, tzinfo=UTC)
 FREE = Side()
 
 
-def publish(name, rule, *, payer=FREE, seconds=0, effective_from=None):
+def publish(
+    name: str, rule: Rule, *, payer: Side = FREE, seconds: int = 0, effective_from: datetime | None = None
+) -> PublishTariff:
     at = T + timedelta(seconds=seconds)
     return PublishTariff(
         id=f"p-{name}-{seconds}", at=at, book=BOOK, tariff=name, rule=rule, payer=payer, earner=FREE,
@@ -34,13 +40,21 @@ def publish(name, rule, *, payer=FREE, seconds=0, effective_from=None):
     )  # fmt: skip
 
 
-def select(kind=CallKind.DIRECT, *, seconds=0, payer=Role.USER, earner=Role.STREAMER, country="", tags=()):
+def select(
+    kind: CallKind = CallKind.DIRECT,
+    *,
+    seconds: int = 0,
+    payer: Role = Role.USER,
+    earner: Role = Role.STREAMER,
+    country: str = "",
+    tags: tuple[str, ...] = (),
+) -> SelectTariff:
     return SelectTariff(
         id="s", at=T + timedelta(seconds=seconds), book=BOOK, call="c", traits=Traits(kind, payer, earner, country, tags)
     )
 
 
-def book_of(*messages):
+def book_of(*messages: PublishTariff) -> Any:
     book = None
     for message in messages:
         book, _ = decide(book, message)
@@ -65,18 +79,20 @@ BOOKED = book_of(
         (select(country="FR", tags=("vip",)), "standard"),
     ],
 )
-def test_the_rule_that_says_most_wins(call, tariff):
+def test_the_rule_that_says_most_wins(call: SelectTariff, tariff: str) -> None:
     _, (selected,) = decide(BOOKED, call)
     assert selected.tariff.tariff == tariff
 
 
-def test_a_version_holds_from_its_time_on():
+def test_a_version_holds_from_its_time_on() -> None:
     later = T + timedelta(seconds=60)
     rule = Rule(CallKind.DIRECT, country="GB")
     book = book_of(publish("gb", rule), publish("gb", rule, seconds=1, effective_from=later))
     assert [tariff.version for tariff in book.versions["gb"]] == [1, 2]
-    assert in_force(book.versions["gb"], later - timedelta(seconds=1)).version == 1
-    assert in_force(book.versions["gb"], later).version == 2
+    for at, version in ((later - timedelta(seconds=1), 1), (later, 2)):
+        tariff = in_force(book.versions["gb"], at)
+        assert tariff is not None
+        assert tariff.version == version
 
 
 REFUSALS = [
@@ -88,24 +104,25 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("message", "refusal"), REFUSALS)
-def test_a_version_that_cannot_be_is_refused_by_name(message, refusal):
+def test_a_version_that_cannot_be_is_refused_by_name(message: PublishTariff, refusal: TariffRefusal) -> None:
     book, (fact,) = decide(BOOKED, message)
     assert (book, fact.refusal) == (BOOKED, refusal)
     assert fact.detail
 
 
-def test_the_number_of_tariffs_is_bounded(monkeypatch):
+def test_the_number_of_tariffs_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipelines.billing_tariffs.MAX_TARIFFS", 5)
     _, (fact,) = decide(BOOKED, publish("x", Rule(country="X", tag="x", kind=CallKind.DIRECT)))
     assert fact.refusal is TariffRefusal.TOO_MANY_TARIFFS
 
 
-def test_a_bill_that_waits_for_the_ledger_keeps_its_next_wake():
+def test_a_bill_that_waits_for_the_ledger_keeps_its_next_wake() -> None:
     """Both sides are due at 5 s while the hold's answer is late: a wake spent on waiting would never come again."""
     side = Side((Checkpoint(0, 9), Checkpoint(5, 60)))
     tariff = Tariff("t", 1, Rule(), side, Side((Checkpoint(5, 30),)), T)
     bill = Bill(
-        Traits(CallKind.DIRECT, Role.USER, Role.STREAMER), "bob", "sue", tariff, "m", HoldStatus.ASKED, connected_at=T, paid=1
-    )
+        Traits(CallKind.DIRECT, Role.USER, Role.STREAMER), BOB, SUE, tariff, MessageId("m"), HoldStatus.ASKED, connected_at=T,
+        paid=1,
+    )  # fmt: skip
     assert bill.wake_at is None
     assert replace(bill, hold=HoldStatus.STANDING).wake_at == T + timedelta(seconds=5)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pipelines.billing_bill import decide_bill
+from pipelines import billing_bill as domain
 from schemas.balance import AccountRefused, Credit, EntryKind, EntryRecorded, Hold, Post, Refusal, Transfer, Void
 from schemas.billing import (
     Bill,
@@ -25,12 +25,14 @@ from schemas.billing import (
     Traits,
 )
 from schemas.billing_rating import MAX_CALL_S, MAX_STEPS, Checkpoint, Side
-from schemas.log.base import Message, UserId, Wake
+from schemas.log.base import AccountId, Message, UserId, Wake
 from schemas.log.codec import encode
 from schemas.log.sizes import worst_size
 from schemas.user import Role
 from schemas.video import EndCall, EndReason
+from tests.decisions import decisions_of
 
+decide_bill = decisions_of(domain.decide_bill)
 T = datetime(2030, 1, 1, tzinfo=UTC)
 PAYER = Side((Checkpoint(0, 9), Checkpoint(20, 60)), 60, 60)
 EARNER = Side((Checkpoint(20, 30),), 60, 30)
@@ -142,8 +144,8 @@ def test_a_hold_that_expires_cuts_the_call_where_it_would_have_paid() -> None:
     till = talking()
     till.hear(
         EntryRecorded(
-            id="e", at=at(10), cause="wake", account="bob/coins", seq=9, kind=EntryKind.EXPIRE, balance_coins=500, held_coins=0,
-            ref="c",
+            id="e", at=at(10), cause="wake", account=AccountId("bob/coins"), seq=9, kind=EntryKind.EXPIRE, balance_coins=500,
+            held_coins=0, ref="c",
         )
     )  # fmt: skip
     till.wake(20)
@@ -158,13 +160,19 @@ def test_an_answer_to_somebody_else_changes_nothing() -> None:
     for cause in ("d/hold/0/0", "c/odd"):
         till.hear(
             EntryRecorded(
-                id="e", at=at(1), cause=cause, account="bob/coins", seq=9, kind=EntryKind.CREDIT, balance_coins=5, held_coins=0,
-                coins=5, ref="c",
+                id="e", at=at(1), cause=cause, account=AccountId("bob/coins"), seq=9, kind=EntryKind.CREDIT, balance_coins=5,
+                held_coins=0, coins=5, ref="c",
             )
         )  # fmt: skip
         till.hear(
             AccountRefused(
-                id="r", at=at(1), cause=cause, account="bob/coins", command="Void", refusal=Refusal.HOLD_UNKNOWN, ref="c"
+                id="r",
+                at=at(1),
+                cause=cause,
+                account=AccountId("bob/coins"),
+                command="Void",
+                refusal=Refusal.HOLD_UNKNOWN,
+                ref="c",
             )
         )
     assert till.bill == before
@@ -293,8 +301,8 @@ def test_an_answer_that_nothing_asked_for_is_no_step() -> None:
     steps = till.bill.steps
     till.do_all()
     entry = EntryRecorded(
-        id="c/post/0/0", at=T, cause="c/post/0", account="bob/coins", seq=1, kind=EntryKind.POST, balance_coins=0, held_coins=0,
-        coins=-9, ref="c",
+        id="c/post/0/0", at=T, cause="c/post/0", account=AccountId("bob/coins"), seq=1, kind=EntryKind.POST, balance_coins=0,
+        held_coins=0, coins=-9, ref="c",
     )  # fmt: skip
     till.hear(entry)
     till.hear(entry)

@@ -13,7 +13,7 @@ USER = Side((Checkpoint(0, 9), Checkpoint(20, 60), Checkpoint(60, 60)), 60, 60)
 STREAMER = Side((Checkpoint(20, 30), Checkpoint(60, 30)), 60, 30)
 
 
-def naive(side, length):
+def naive(side: Side, length: timedelta) -> int:
     """Second for second through the tariff, from its definition."""
     end, paid = length.total_seconds(), 0
     due = {c.after_s: c.coins for c in side.checkpoints}
@@ -27,7 +27,7 @@ def naive(side, length):
 
 
 @st.composite
-def sides(draw):
+def sides(draw: st.DrawFn) -> Side:
     times = sorted(draw(st.sets(st.integers(0, 300), max_size=6)))
     step_s = draw(st.sampled_from([0, 5, 7, 30, 60]))
     step_coins = draw(st.integers(0, 100)) if step_s else 0
@@ -46,26 +46,27 @@ lengths = st.integers(0, 1200 * 1_000_000).map(lambda us: timedelta(microseconds
         (120.1, 189, 90), (600, 129 + 8 * 60, 60 + 8 * 30), (600.1, 129 + 9 * 60, 60 + 9 * 30),
     ],
 )  # fmt: skip
-def test_the_shipped_example_to_the_coin(seconds, pays, earns):
+def test_the_shipped_example_to_the_coin(seconds: float, pays: int, earns: int) -> None:
     length = timedelta(seconds=seconds)
     assert (USER.total(length), STREAMER.total(length)) == (pays, earns)
 
 
 @given(sides(), lengths)
-def test_rating_equals_a_naive_second_implementation(side, length):
+def test_rating_equals_a_naive_second_implementation(side: Side, length: timedelta) -> None:
     assert side.total(length) == naive(side, length)
 
 
 @given(sides(), lengths, lengths)
-def test_rating_never_falls_as_time_passes_and_pieces_add_up(side, one, other):
+def test_rating_never_falls_as_time_passes_and_pieces_add_up(side: Side, one: timedelta, other: timedelta) -> None:
     short, long = sorted((one, other))
     assert side.total(short) <= side.total(long)
-    between = [side.at(n).coins for n in range(side.count(short), side.count(long))]
+    between = [point.coins for n in range(side.count(short), side.count(long)) if (point := side.at(n))]
+    assert len(between) == side.count(long) - side.count(short)
     assert side.total(short) + sum(between) == side.total(long)
 
 
 @given(sides(), lengths)
-def test_the_checkpoints_one_by_one_are_those_that_count(side, length):
+def test_the_checkpoints_one_by_one_are_those_that_count(side: Side, length: timedelta) -> None:
     number = 0
     while (c := side.at(number)) and (not c.after_s or timedelta(seconds=c.after_s) < length):
         number += 1
@@ -73,7 +74,7 @@ def test_the_checkpoints_one_by_one_are_those_that_count(side, length):
 
 
 @given(sides(), st.integers(0, 5), st.integers(0, 2000))
-def test_coins_last_until_the_first_checkpoint_that_they_cannot_pay(side, covered, coins):
+def test_coins_last_until_the_first_checkpoint_that_they_cannot_pay(side: Side, covered: int, coins: int) -> None:
     lasts = side.lasts_s(covered, coins)
     if covered and side.at(covered - 1) is None:
         return
@@ -96,14 +97,14 @@ def test_coins_last_until_the_first_checkpoint_that_they_cannot_pay(side, covere
         (Side(tuple(Checkpoint(s, 1) for s in range(60))), "more than 50"),
     ],
 )
-def test_a_side_that_cannot_be_used_says_why(side, told):
+def test_a_side_that_cannot_be_used_says_why(side: Side, told: str) -> None:
     assert any(told in line for line in problems_of(side, "payer"))
 
 
-def test_the_example_is_what_olo_ships_for_roulette():
+def test_the_example_is_what_olo_ships_for_roulette() -> None:
     roulette = next(tariff for tariff in SHIPPED if tariff.tariff == "roulette")
     assert (roulette.payer, roulette.earner) == (USER, STREAMER)
 
 
-def test_the_example_is_in_order():
+def test_the_example_is_in_order() -> None:
     assert problems_of(USER, "payer") == problems_of(STREAMER, "earner") == []

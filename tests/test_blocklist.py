@@ -1,14 +1,14 @@
 """Blocks: refusals by table; what follows from them by rule; what a review takes back."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from pipelines import blocklist
-from pipelines.blocklist import decide_blocks as decide
-from pipelines.blocklist import decide_record
 from schemas.balance import Credit, EntryKind, EntryRecorded, Transfer
 from schemas.blocklist import (
     MAX_CASES,
@@ -18,6 +18,7 @@ from schemas.blocklist import (
     BlockReason,
     BlockRefusal,
     BlockRule,
+    BlocksInbox,
     BlockUser,
     Consequence,
     ConsequenceDrawn,
@@ -25,26 +26,30 @@ from schemas.blocklist import (
     Review,
     UnblockUser,
 )
+from schemas.log.base import AccountId, Message, UserId
 from schemas.user import Ban, Role, Unban, UserSignedUp
 from schemas.video_line import Bar, PartFrom, Unbar
-from tests.decisions import all_decisions, last_decision
+from tests.decisions import all_decisions, decisions_of, last_decision
+from tests.people import BOB, SUE
 
+decide = decisions_of(blocklist.decide_blocks)
+decide_record = decisions_of(blocklist.decide_record)
 T = datetime(2030, 1, 1, tzinfo=UTC)
 
 
-def block(peer="sue", reason=BlockReason.SPAM):
-    return BlockUser(id=f"b-{peer}-{reason}", at=T, user="bob", peer=peer, reason=reason)
+def block(peer: str = "sue", reason: BlockReason = BlockReason.SPAM) -> BlockUser:
+    return BlockUser(id=f"b-{peer}-{reason}", at=T, user=BOB, peer=UserId(peer), reason=reason)
 
 
-UNBLOCK = UnblockUser(id="u", at=T, user="bob", peer="sue")
+UNBLOCK = UnblockUser(id="u", at=T, user=BOB, peer=SUE)
 
 
 after = partial(last_decision, decide)
 
 
-def test_each_refusal_by_name(monkeypatch):
+def test_each_refusal_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocklist, "MAX_BLOCKS", 2)
-    rows = [
+    rows: list[tuple[tuple[BlocksInbox, ...], BlockRefusal]] = [
         ((block("bob"),), BlockRefusal.SAME_USER),
         ((block("a"), block("b"), block("c")), BlockRefusal.TOO_MANY_BLOCKS),
         ((UNBLOCK,), BlockRefusal.NOT_BLOCKED),
@@ -52,11 +57,11 @@ def test_each_refusal_by_name(monkeypatch):
     for messages, refusal in rows:
         _, (fact,) = after(*messages)
         assert fact.refusal is refusal
-    _, (fact,) = decide_record(None, Review(id="r", at=T, user="sue", case="none", upheld=True, by="root"))
+    _, (fact,) = decide_record(None, Review(id="r", at=T, user=SUE, case="none", upheld=True, by="root"))
     assert {refusal for _, refusal in rows} | {fact.refusal} == set(BlockRefusal)
 
 
-def test_a_block_bars_on_the_blockers_side_once_parts_the_two_and_counts_each_reason():
+def test_a_block_bars_on_the_blockers_side_once_parts_the_two_and_counts_each_reason() -> None:
     _, told = after(block())
     assert [(one.user, one.peer) for one in told if isinstance(one, Bar)] == [("bob", "sue")]
     assert [(one.user, one.peer) for one in told if isinstance(one, PartFrom)] == [("sue", "bob")]
@@ -68,13 +73,13 @@ def test_a_block_bars_on_the_blockers_side_once_parts_the_two_and_counts_each_re
     assert [(one.user, one.peer) for one in told if isinstance(one, Unbar)] == [("bob", "sue")]
 
 
-def count(by, reason, days=0.0, user="sue"):
+def count(by: str, reason: BlockReason, days: float = 0.0, user: str = "sue") -> CountBlock:
     at = T + timedelta(days=days)
-    return CountBlock(id=f"c-{by}-{days}", at=at, user=user, by=by, reason=reason, rules=SHIPPED_RULES)
+    return CountBlock(id=f"c-{by}-{days}", at=at, user=UserId(user), by=UserId(by), reason=reason, rules=SHIPPED_RULES)
 
 
-def record_of(role, *messages):
-    record, _ = decide_record(None, UserSignedUp(id="s", at=T, cause="x", user="sue", role=role))
+def record_of(role: Role, *messages: CountBlock) -> tuple[Any, Sequence[Any]]:
+    record, _ = decide_record(None, UserSignedUp(id="s", at=T, cause="x", user=SUE, role=role))
     return all_decisions(decide_record, *messages, state=record)
 
 
@@ -91,32 +96,32 @@ def record_of(role, *messages):
         (Role.USER, [count(by, BlockReason.SPAM) for by in "abcdefgh"], None),
     ],
 )
-def test_rules_turn_blocks_into_consequences(role, counts, consequence):
+def test_rules_turn_blocks_into_consequences(role: Role, counts: list[CountBlock], consequence: type[Message] | None) -> None:
     _, told = record_of(role, *counts)
     assert [type(one) for one in told if not isinstance(one, ConsequenceDrawn)] == ([consequence] if consequence else [])
     assert len([one for one in told if isinstance(one, ConsequenceDrawn)]) == bool(consequence)
 
 
-def test_a_review_gives_back_what_was_taken_and_lifts_the_ban_once():
+def test_a_review_gives_back_what_was_taken_and_lifts_the_ban_once() -> None:
     record, told = record_of(Role.STREAMER, *(count(by, BlockReason.INDECENCY) for by in "abc"))
     (case,) = record.cases
     (penalty,) = [one for one in told if isinstance(one, Transfer)]
     paid = EntryRecorded(
-        id="e", at=T, cause=penalty.id, account="sue/earnings", seq=2, kind=EntryKind.DEBIT, balance_coins=0, held_coins=0,
-        coins=-penalty.coins, reason="penalty", ref=penalty.ref,
+        id="e", at=T, cause=penalty.id, account=AccountId("sue/earnings"), seq=2, kind=EntryKind.DEBIT, balance_coins=0,
+        held_coins=0, coins=-penalty.coins, reason="penalty", ref=penalty.ref,
     )  # fmt: skip
     record, _ = decide_record(record, paid)
-    review = Review(id="r", at=T, user="sue", case=case.case, upheld=False, by="root")
+    review = Review(id="r", at=T, user=SUE, case=case.case, upheld=False, by="root")
     record, told = decide_record(record, review)
     assert [one.coins for one in told if isinstance(one, Credit)] == [penalty.coins]
     _, (again,) = decide_record(record, review)
     assert again.refusal is BlockRefusal.REVIEW_UNKNOWN
     record, _ = record_of(Role.USER, *(count(by, BlockReason.HARASSMENT) for by in "abcde"))
-    _, told = decide_record(record, Review(id="r", at=T, user="sue", case=record.cases[0].case, upheld=False, by="root"))
+    _, told = decide_record(record, Review(id="r", at=T, user=SUE, case=record.cases[0].case, upheld=False, by="root"))
     assert [type(one) for one in told if isinstance(one, Unban)] == [Unban]
 
 
-def test_blocks_for_one_reason_do_not_push_out_those_for_another_and_names_are_few():
+def test_blocks_for_one_reason_do_not_push_out_those_for_another_and_names_are_few() -> None:
     spam = [count(f"s{n}", BlockReason.SPAM) for n in range(MAX_COUNTED + 5)]
     record, told = record_of(Role.STREAMER, *(count(by, BlockReason.INDECENCY) for by in "ab"), *spam)
     assert told == []
@@ -130,7 +135,7 @@ def test_blocks_for_one_reason_do_not_push_out_those_for_another_and_names_are_f
     assert len(told) == 2, "a rule that asks for more than are counted fires at as many"
 
 
-def test_of_the_cases_that_there_is_no_room_for_the_looked_at_go_first_and_none_has_anothers_name():
+def test_of_the_cases_that_there_is_no_room_for_the_looked_at_go_first_and_none_has_anothers_name() -> None:
     rule = BlockRule("often", BlockReason.SPAM, 1, 60, Consequence.PENALTY, coins=1)
     other = BlockRule("once", BlockReason.UNDERAGE, 1, 366 * 86_400, Consequence.BAN)
     blocks = [replace(count("a", BlockReason.SPAM, n / 100), rules=(rule,)) for n in range(MAX_CASES + 10)]
@@ -139,11 +144,11 @@ def test_of_the_cases_that_there_is_no_room_for_the_looked_at_go_first_and_none_
     assert len(names) == len(set(names)) == MAX_CASES
     assert len({one.case for one in told if isinstance(one, ConsequenceDrawn)}) == MAX_CASES + 11
     assert names[0] == "once-1", "the newest case of a rule keeps it from firing again"
-    looked_at, _ = decide_record(record, Review(id="r", at=T, user="sue", case=names[5], upheld=True, by="root"))
+    looked_at, _ = decide_record(record, Review(id="r", at=T, user=SUE, case=names[5], upheld=True, by="root"))
     after, _ = decide_record(looked_at, replace(count("a", BlockReason.SPAM, 9), rules=(rule,)))
     assert [case.case for case in after.cases][:-1] == [name for name in names if name != names[5]]
 
 
-def test_a_review_of_somebody_unknown_leaves_no_record():
-    after, (told,) = decide_record(None, Review(id="m", at=T, user="stranger", case="spam-1", upheld=True, by="root"))
+def test_a_review_of_somebody_unknown_leaves_no_record() -> None:
+    after, (told,) = decide_record(None, Review(id="m", at=T, user=UserId("stranger"), case="spam-1", upheld=True, by="root"))
     assert (after, told.refusal) == (None, BlockRefusal.REVIEW_UNKNOWN)

@@ -4,7 +4,6 @@
 """
 
 import base64
-import functools
 import hashlib
 import http.server
 import os
@@ -12,11 +11,13 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from infra import pip_wheel
+from tests.command_line import Done
 
 ROOT = Path(__file__).parent.parent
 NEEDED = ("Makefile", "pyproject.toml", "uv.lock", "infra/bootstrap.sh", "infra/pip_wheel.py")
@@ -55,27 +56,27 @@ echo "uv $*" >>{asked}
 class Machine:
     """A copy of what `make .venv/ready` reads, and a PATH of a few tools; what its stand-ins were asked, in order."""
 
-    def __init__(self, folder):
+    def __init__(self, folder: Path) -> None:
         self.project, self.bin, self.record = folder / "olo", folder / "bin", folder / "asked"
         self.bin.mkdir()
         for name in NEEDED:
             (self.project / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, self.project / name)
         for tool in TOOLS:
-            (self.bin / tool).symlink_to(shutil.which(tool))
+            (self.bin / tool).symlink_to(shutil.which(tool) or tool)
         self.script(folder / "uv", UV.format(asked=self.record))
 
-    def script(self, path, text):
+    def script(self, path: Path, text: str) -> None:
         path.write_text(text)
         path.chmod(0o755)
 
-    def python(self, name, version, *, pip=True):
+    def python(self, name: str, version: str, *, pip: bool = True) -> None:
         """Put a Python of this version on the PATH; without a version: one that does not run."""
         uv = self.bin.parent / "uv"
         text = PYTHON.format(real=sys.executable, version=version, pip=pip, asked=self.record, uv=uv) if version else BROKEN
         self.script(self.bin / name, text)
 
-    def make(self, *arguments, **environment):
+    def make(self, *arguments: str, **environment: str) -> Done:
         given = {"PATH": str(self.bin)} | environment
         return subprocess.run(
             ["make", *arguments, ".venv/ready"],
@@ -83,12 +84,12 @@ class Machine:
         )  # fmt: skip
 
     @property
-    def asked(self):
+    def asked(self) -> list[str]:
         return self.record.read_text().splitlines() if self.record.exists() else []
 
 
 @pytest.fixture
-def machine(tmp_path):
+def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
 
 
@@ -104,7 +105,9 @@ FOUND = [
 
 
 @pytest.mark.parametrize(("there", "taken"), FOUND)
-def test_a_python_3_11_or_3_12_on_the_path_is_taken_and_one_that_does_not_run_is_passed_over(machine, there, taken):
+def test_a_python_3_11_or_3_12_on_the_path_is_taken_and_one_that_does_not_run_is_passed_over(
+    machine: Machine, there: dict[str, str], taken: str
+) -> None:
     for name, version in there.items():
         machine.python(name, version)
     done = machine.make()
@@ -123,7 +126,7 @@ def test_a_python_3_11_or_3_12_on_the_path_is_taken_and_one_that_does_not_run_is
     assert machine.asked[3:] == [machine.asked[2]]  # uv is there already
 
 
-def test_a_python_that_is_named_is_taken(machine):
+def test_a_python_that_is_named_is_taken(machine: Machine) -> None:
     machine.python("python3.12", "3.12.4")
     machine.python("mine", "3.11.7")
     assert machine.make("PYTHON=mine").returncode == 0
@@ -131,7 +134,7 @@ def test_a_python_that_is_named_is_taken(machine):
 
 
 @pytest.mark.parametrize("there", [{"python3": "3.14.0"}, {"python3.13": "3.13.1", "python3.12": ""}, {"python3": "3.9.6"}])
-def test_where_there_is_neither_uv_brings_one_into_the_project(machine, there):
+def test_where_there_is_neither_uv_brings_one_into_the_project(machine: Machine, there: dict[str, str]) -> None:
     for name, version in there.items():
         machine.python(name, version)
     done = machine.make()
@@ -144,7 +147,7 @@ def test_where_there_is_neither_uv_brings_one_into_the_project(machine, there):
     ]
 
 
-def test_a_python_without_ensurepip_gets_pip_as_a_wheel(machine):
+def test_a_python_without_ensurepip_gets_pip_as_a_wheel(machine: Machine) -> None:
     machine.python("python3", "3.12.3", pip=False)
     done = machine.make()
     assert done.returncode == 0, done.stderr
@@ -175,7 +178,9 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("there", "arguments", "environment", "says"), REFUSED)
-def test_what_cannot_be_is_one_line_that_says_what_to_do(machine, there, arguments, environment, says):
+def test_what_cannot_be_is_one_line_that_says_what_to_do(
+    machine: Machine, there: dict[str, str], arguments: list[str], environment: dict[str, str], says: str
+) -> None:
     for name, version in there.items():
         machine.python(name, version)
     done = machine.make(*arguments, **environment)
@@ -192,41 +197,49 @@ def test_what_cannot_be_is_one_line_that_says_what_to_do(machine, there, argumen
 class Index(http.server.BaseHTTPRequestHandler):
     """A package index with one wheel of pip, for whoever brings the password."""
 
-    def do_GET(self):
+    def do_GET(self) -> None:
+        assert isinstance(self.server, Server)
         content = self.server.content.get(self.path)
         allowed = self.headers.get("Authorization") in (None, "Basic " + base64.b64encode(b"ann:se/cret").decode())
         self.send_response(200 if content and allowed else 404)
         self.end_headers()
         self.wfile.write(content or b"")
 
-    def log_message(self, *_):
+    def log_message(self, *_: str) -> None:
         pass
 
 
+class Server(http.server.ThreadingHTTPServer):
+    """An index that serves, and what it has."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Index)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        self.content: dict[str, bytes | None] = {"/files/" + pip_wheel.WHEEL: b"a wheel"}
+
+    def list(self, link: str) -> None:
+        older = f'<a href="/files/pip-9.0.1-py2.py3-none-any.whl#sha256=0">older</a> <a href="{link}.metadata">not it</a>\n'
+        self.content["/simple/pip/"] = f'{older}<a href="{link}#sha256=1" data-requires-python="&gt;=3.9">it</a>'.encode()
+
+
 @pytest.fixture
-def index(monkeypatch, tmp_path):
+def index(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
     """The index, and what pip is told of it: nothing yet."""
     for name in [name for name in os.environ if name.startswith("PIP_")] + ["SSL_CERT_FILE"]:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(pip_wheel, "SHA256", hashlib.sha256(b"a wheel").hexdigest())
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Index)
-    server.url = f"http://127.0.0.1:{server.server_port}"
-    server.list = functools.partial(list_pip, server)
-    server.content = {"/files/" + pip_wheel.WHEEL: b"a wheel"}
+    server = Server()
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield server
     server.shutdown()
     server.server_close()
 
 
-def list_pip(server, link):
-    older = f'<a href="/files/pip-9.0.1-py2.py3-none-any.whl#sha256=0">older</a> <a href="{link}.metadata">not it</a>\n'
-    server.content["/simple/pip/"] = f'{older}<a href="{link}#sha256=1" data-requires-python="&gt;=3.9">it</a>'.encode()
-
-
 @pytest.mark.parametrize("folder", ["../../files/", "/files/", "{url}/files/"])
-def test_pip_comes_from_the_index_that_the_environment_names(index, monkeypatch, tmp_path, capsys, folder):
+def test_pip_comes_from_the_index_that_the_environment_names(
+    index: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], folder: str
+) -> None:
     index.list(folder.format(url=index.url) + pip_wheel.WHEEL)
     monkeypatch.setenv("PIP_INDEX_URL", f"{index.url}/simple/")
     pip_wheel.main(tmp_path)
@@ -234,7 +247,7 @@ def test_pip_comes_from_the_index_that_the_environment_names(index, monkeypatch,
     assert (where, Path(where).read_bytes()) == (str(tmp_path / pip_wheel.WHEEL), b"a wheel")
 
 
-def test_pip_comes_from_the_index_of_pips_configuration_with_its_password(index, tmp_path):
+def test_pip_comes_from_the_index_of_pips_configuration_with_its_password(index: Server, tmp_path: Path) -> None:
     index.list("../../files/" + pip_wheel.WHEEL)
     configuration = tmp_path / ".config" / "pip" / "pip.conf"
     configuration.parent.mkdir(parents=True)
@@ -242,7 +255,9 @@ def test_pip_comes_from_the_index_of_pips_configuration_with_its_password(index,
     assert pip_wheel.fetch_wheel() == b"a wheel"
 
 
-def test_a_wheel_with_another_hash_or_none_at_all_is_one_line(index, monkeypatch, tmp_path):
+def test_a_wheel_with_another_hash_or_none_at_all_is_one_line(
+    index: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("PIP_INDEX_URL", f"{index.url}/simple")
     for content, says in ((b"another", "wrong hash"), (None, "404")):
         index.list("/files/" + pip_wheel.WHEEL)

@@ -1,25 +1,28 @@
 """The city on the real platform: every coin is accounted for, and books that were cooked are told."""
 
 import asyncio
+from pathlib import Path
 
 import httpx
 
 from tests.command_line import fresh_olo
+from tests.conftest import SmallCity
 from tests.lab.city.books import Books
 from tests.lab.city.phone import Entry, Phone, Sights
 
 
-def test_a_small_city_lives_and_its_books_are_right(small_city):
+def test_a_small_city_lives_and_its_books_are_right(small_city: SmallCity) -> None:
     city, books = small_city
     assert (city.sights.errors, books.broken) == ([], [])
+    assert city.campaigns is not None
     assert city.campaigns.sums["installs"] > 0
     assert city.campaigns.sums["owed"] == city.campaigns.sums["accepted"] > 0
     assert books.sums["entries seen"] > 0
     assert city.sights.granted_coins == books.sums["on accounts"] + books.sums["platform's margin"]
 
 
-def test_an_entry_that_does_not_follow_is_told():
-    async def hear():
+def test_an_entry_that_does_not_follow_is_told() -> None:
+    async def hear() -> list[str]:
         sights = Sights()
         phone = Phone("ann", "t", httpx.AsyncClient(), sights)
         phone.entries["ann/coins"] = [Entry(1, 0, 0, "start", "")]
@@ -34,7 +37,7 @@ def test_an_entry_that_does_not_follow_is_told():
     assert "does not add up" in sum_
 
 
-def test_coins_that_are_nowhere_are_told():
+def test_coins_that_are_nowhere_are_told() -> None:
     sights = Sights()
     sights.granted_coins = 5
     books = Books([], sights)
@@ -42,7 +45,7 @@ def test_coins_that_are_nowhere_are_told():
     assert books.broken == ["5 coins were granted, 0 are on accounts, 0 stayed with the platform"]
 
 
-def test_a_city_without_a_platform_is_one_line(tmp_path):
+def test_a_city_without_a_platform_is_one_line(tmp_path: Path) -> None:
     done = fresh_olo("city", environment={"OLO_HOME": str(tmp_path), "PATH": "/usr/bin"})
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "nothing runs here" in done.stderr

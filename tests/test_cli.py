@@ -1,9 +1,12 @@
 """The command line and the config: one clear line, exit code 2, the variable's name in it."""
 
+from pathlib import Path
+
 import pytest
 
 from infra.config import ConfigError, load
 from tests.command_line import fresh_olo, olo, without_olo
+from tests.conftest import Stack
 
 WRONG = [
     ({"OLO_HTTP_PORT": "many"}, "OLO_HTTP_PORT"),
@@ -16,14 +19,14 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("environment", "named"), WRONG)
-def test_a_wrong_setting_is_one_line_that_names_it(environment, named):
+def test_a_wrong_setting_is_one_line_that_names_it(environment: dict[str, str], named: str) -> None:
     done = olo("token", "--user", "ann", environment=without_olo() | environment)
     assert done.returncode == 2
     assert named in done.stderr
     assert done.stderr.count("\n") == 1
 
 
-def test_production_makes_no_tokens_and_serving_does_not_start_with_the_emulator():
+def test_production_makes_no_tokens_and_serving_does_not_start_with_the_emulator() -> None:
     production = without_olo() | {"OLO_ENV": "production"}
     done = olo("token", "--user", "ann", environment=production)
     assert (done.returncode, "OLO_ENV" in done.stderr) == (2, True)
@@ -33,7 +36,7 @@ def test_production_makes_no_tokens_and_serving_does_not_start_with_the_emulator
     assert "anybody can forge a token" in serving.stderr
 
 
-def test_the_file_is_read_and_the_environment_wins(tmp_path, monkeypatch):
+def test_the_file_is_read_and_the_environment_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "olo.toml"
     file.write_text('http_port = 9001\nmoney_processes = 2\nbrokers = "b:9092"\nkafka_security_protocol = "SASL_SSL"\n')
     monkeypatch.setenv("OLO_CONFIG", str(file))
@@ -58,13 +61,13 @@ def test_the_file_is_read_and_the_environment_wins(tmp_path, monkeypatch):
         ("3", "4", "OLO_LIVE_PROCESSES: of 4 processes only 3 would have work"),
     ],
 )
-def test_partitions_are_a_plain_number_and_enough(partitions, processes, says):
+def test_partitions_are_a_plain_number_and_enough(partitions: str, processes: str, says: str) -> None:
     given = {"OLO_PARTITIONS": partitions, "OLO_LIVE_PROCESSES": processes}
     done = olo("topics", "--create", environment=without_olo() | given)
     assert (done.returncode, says in done.stderr) == (2, True), done.stderr
 
 
-def test_a_log_with_other_partitions_is_refused(stack):
+def test_a_log_with_other_partitions_is_refused(stack: Stack) -> None:
     other = without_olo() | {"OLO_BROKERS": stack.brokers, "OLO_PARTITIONS": "3"}
     done = fresh_olo("topics", "--create", environment=other)
     assert (done.returncode, "set OLO_PARTITIONS=2, or begin with a new OLO_HOME" in done.stderr) == (2, True), done.stderr
@@ -73,25 +76,25 @@ def test_a_log_with_other_partitions_is_refused(stack):
         assert (ended.returncode, "set OLO_PARTITIONS=2" in ended.stderr) == (1, True), ended.stderr
 
 
-def test_doctor_names_the_command_that_mends(tmp_path):
+def test_doctor_names_the_command_that_mends(tmp_path: Path) -> None:
     done = olo("doctor", environment=without_olo() | {"OLO_HOME": str(tmp_path), "OLO_HTTP_PORT": "1"})
     assert done.returncode == 2
     assert "mend: make up" in done.stdout
 
 
-def test_doctor_is_content_with_a_running_platform(stack):
+def test_doctor_is_content_with_a_running_platform(stack: Stack) -> None:
     done = stack.olo("doctor", OLO_HTTP_PORT=stack.http.rpartition(":")[2])
     assert "all is well" in done.stdout, done.stdout
 
 
-def test_topics_shows_the_map(stack):
+def test_topics_shows_the_map(stack: Stack) -> None:
     shown = stack.olo("topics").stdout
     for word in ("account.inbox", "EntryRecorded", "feed", "dead_letters"):
         assert word in shown
     assert "nothing, all were there" in stack.olo("topics", "--create").stdout
 
 
-def test_help_knows_every_command():
+def test_help_knows_every_command() -> None:
     shown = fresh_olo("--help", environment=without_olo()).stdout
     for command in ("up", "token", "doctor", "topics", "dead-letters", "schemas"):
         assert command in shown

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from typing import NoReturn
 
 import pytest
 from msgspec import structs
@@ -10,37 +11,37 @@ from pipelines import balance
 from pipelines.runtime import core as core_module
 from pipelines.runtime.core import HELD, LONG_BACKLOG, Batch, Core, Decider, Output
 from pipelines.runtime.failures import DeciderError, TooManyDeadLettersError
-from pipelines.runtime.lane import StateError
-from schemas.balance import ACCOUNT, Credit, Hold, OpenAccount, Reason
+from pipelines.runtime.lane import Decide, StateError
+from schemas.balance import ACCOUNT, AccountInbox, Credit, Hold, OpenAccount, Reason
 from schemas.log import positions
-from schemas.log.base import AccountId
+from schemas.log.base import AccountId, HoldId
 from schemas.log.codec import encode
 from schemas.log.entity import MAX_KEY_BYTES, partition_of
 
 T = datetime(2030, 1, 1, tzinfo=UTC)
 KEY = b"ann/coins"
 P = partition_of(KEY, ACCOUNT.partitions)
-OPEN = OpenAccount(id="m0", at=T, account="ann/coins")
-GRANT = Credit(id="m1", at=T, account="ann/coins", counterparty="@p", coins=5, reason=Reason.GRANT)
+OPEN = OpenAccount(id="m0", at=T, account=AccountId("ann/coins"))
+GRANT = Credit(id="m1", at=T, account=AccountId("ann/coins"), counterparty=AccountId("@p"), coins=5, reason=Reason.GRANT)
 
 
-def new_core(decide=balance.decide_account):
+def new_core(decide: Decide = balance.decide_account) -> Core:
     core = Core([Decider(ACCOUNT, decide)])
     core.open(ACCOUNT.inbox, P)
     return core
 
 
-def take(batch, message, offset=0, key=KEY, partition=P):
+def take(batch: Batch, message: AccountInbox | bytes, offset: int = 0, key: bytes = KEY, partition: int = P) -> None:
     value = message if isinstance(message, bytes) else encode(message)
     batch.take(batch.core.lanes[ACCOUNT.inbox, partition], offset, key, value)
 
 
-def sealed(batch):
+def sealed(batch: Batch) -> list[Output]:
     """What the batch writes, but for its positions, which stand behind all of it."""
     return [output for output in map(Output._make, batch.seal()) if output.key != positions.POSITION]
 
 
-def restored(core, *outputs):
+def restored(core: Core, *outputs: Output) -> Core:
     """A lane as the changelog has it."""
     lane = core.lanes[ACCOUNT.inbox, P]
     lane.restore({output.key: output.value for output in outputs})
@@ -48,7 +49,7 @@ def restored(core, *outputs):
     return core
 
 
-def decided(core, *messages, merge=True):
+def decided(core: Core, *messages: AccountInbox | bytes, merge: bool = True) -> list[Output]:
     batch = Batch(core)
     for offset, message in enumerate(messages):
         take(batch, message, offset)
@@ -58,14 +59,14 @@ def decided(core, *messages, merge=True):
     return outputs
 
 
-def test_a_batch_writes_facts_copies_and_one_state_a_key():
+def test_a_batch_writes_facts_copies_and_one_state_a_key() -> None:
     outputs = decided(new_core(), OPEN, GRANT)
     assert [output.topic for output in outputs] == ["account.events", "feed", "account.events", "feed", "account.state"]
     assert {output.partition for output in outputs if output.topic != "feed"} == {P}
-    assert json.loads(outputs[-1].value)["balance_coins"] == 5
+    assert json.loads(outputs[-1].value or b"")["balance_coins"] == 5
 
 
-def test_a_dropped_batch_leaves_no_trace():
+def test_a_dropped_batch_leaves_no_trace() -> None:
     core = new_core()
     first = decided(core, OPEN, GRANT, merge=False)
     for lane in core.lanes.values():
@@ -73,7 +74,7 @@ def test_a_dropped_batch_leaves_no_trace():
     assert decided(core, OPEN, GRANT) == first
 
 
-def test_a_restored_core_goes_on_where_the_log_ended():
+def test_a_restored_core_goes_on_where_the_log_ended() -> None:
     core = new_core()
     state = decided(core, OPEN, GRANT)[-1]
     other = restored(new_core(), state)
@@ -94,32 +95,33 @@ def test_a_restored_core_goes_on_where_the_log_ended():
         (encode(GRANT).replace(b"ann/coins", b"bob/coins"), "key_mismatch"),
     ],
 )
-def test_what_cannot_be_decided_is_a_dead_letter_and_the_rest_goes_on(bad, cause):
+def test_what_cannot_be_decided_is_a_dead_letter_and_the_rest_goes_on(bad: bytes, cause: str) -> None:
     core = new_core()
     batch = Batch(core)
-    for offset, message in enumerate((OPEN, bad, GRANT)):
+    messages: tuple[AccountInbox | bytes, ...] = (OPEN, bad, GRANT)
+    for offset, message in enumerate(messages):
         take(batch, message, offset)
-    letters = [json.loads(o.value) for o in sealed(batch) if o.topic == "dead_letters"]
+    letters = [json.loads(o.value or b"") for o in sealed(batch) if o.topic == "dead_letters"]
     assert [(letter["cause"], letter["offset"]) for letter in letters] == [(cause, 1)]
     assert (batch.decided, batch.dead, batch.positions) == (2, 1, {(ACCOUNT.inbox, P): 3})
 
 
-def test_a_record_in_a_foreign_partition_is_a_dead_letter():
+def test_a_record_in_a_foreign_partition_is_a_dead_letter() -> None:
     core = new_core()
     wrong = (P + 1) % ACCOUNT.partitions
     core.open(ACCOUNT.inbox, wrong)
     batch = Batch(core)
     take(batch, OPEN, partition=wrong)
-    assert json.loads(sealed(batch)[0].value)["cause"] == "misrouted"
+    assert json.loads(sealed(batch)[0].value or b"")["cause"] == "misrouted"
 
 
-def test_a_skipped_record_is_a_dead_letter():
+def test_a_skipped_record_is_a_dead_letter() -> None:
     core = new_core()
     core.skips = {(ACCOUNT.inbox, P, 0)}
-    assert json.loads(decided(core, OPEN)[0].value)["cause"] == "skipped"
+    assert json.loads(decided(core, OPEN)[0].value or b"")["cause"] == "skipped"
 
 
-def test_too_many_dead_letters_in_a_row_stop_the_flow(monkeypatch):
+def test_too_many_dead_letters_in_a_row_stop_the_flow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(core_module, "MAX_DEAD_IN_A_ROW", 3)
     core = new_core()
     decided(core, b"x", b"x", b"x", OPEN, b"x", b"x", b"x")
@@ -127,20 +129,22 @@ def test_too_many_dead_letters_in_a_row_stop_the_flow(monkeypatch):
         decided(core, b"x")
 
 
-def test_a_bug_names_the_record():
-    def buggy(state, message):
+def test_a_bug_names_the_record() -> None:
+    def buggy(state: None, message: OpenAccount) -> NoReturn:
         raise ZeroDivisionError("oops")
 
     with pytest.raises(DeciderError, match=rf"account.inbox/{P}/0, type OpenAccount, key 'ann/coins': ZeroDivisionError"):
         decided(new_core(buggy), OPEN)
 
 
-def hold(name, seconds):
+def hold(name: str, seconds: int) -> Hold:
     at = T + timedelta(seconds=seconds)
-    return Hold(id=name, at=T, account="ann/coins", hold=name, to="@x", coins=1, reason=Reason.CALL, expires_at=at)
+    return Hold(
+        id=name, at=T, account=OPEN.account, hold=HoldId(name), to=AccountId("@x"), coins=1, reason=Reason.CALL, expires_at=at
+    )
 
 
-def test_wakes_come_once_in_order_and_stale_ones_not_at_all():
+def test_wakes_come_once_in_order_and_stale_ones_not_at_all() -> None:
     core = new_core()
     decided(core, OPEN, GRANT, hold("h1", 60), hold("h2", 30), GRANT)
     assert core.next_wake() == T + timedelta(seconds=30)
@@ -152,11 +156,11 @@ def test_wakes_come_once_in_order_and_stale_ones_not_at_all():
     assert (wake.topic, wake.partition, wake.key) == (ACCOUNT.inbox, P, KEY)
     decided(core, GRANT)  # a change that leaves wake_at alone does not wake again
     assert not list(core.due(T + timedelta(seconds=31)))
-    decided(core, wake.value)
+    decided(core, wake.value or b"")
     assert [at for _, _, at in core.due(T + timedelta(days=1))] == [T + timedelta(seconds=60)]
 
 
-def test_behind_a_long_backlog_wakes_are_held_but_not_for_ever():
+def test_behind_a_long_backlog_wakes_are_held_but_not_for_ever() -> None:
     core = new_core()
     decided(core, OPEN, GRANT, hold("h1", 30))
     rings = T + timedelta(seconds=31)
@@ -167,7 +171,7 @@ def test_behind_a_long_backlog_wakes_are_held_but_not_for_ever():
     assert [at for _, _, at in core.due(rings + HELD)] == [T + timedelta(seconds=30)]
 
 
-def test_held_wakes_are_sent_when_the_backlog_is_short_and_those_overtaken_are_not():
+def test_held_wakes_are_sent_when_the_backlog_is_short_and_those_overtaken_are_not() -> None:
     core = new_core()
     decided(core, OPEN, GRANT, hold("h1", 30))
     rings = T + timedelta(seconds=31)
@@ -177,7 +181,7 @@ def test_held_wakes_are_sent_when_the_backlog_is_short_and_those_overtaken_are_n
     assert [at for _, _, at in core.due(rings)] == [T + timedelta(seconds=20)]
 
 
-def test_a_restored_core_wakes_again():
+def test_a_restored_core_wakes_again() -> None:
     core = new_core()
     outputs = decided(core, OPEN, GRANT, hold("h1", 60))
     list(core.due(T + timedelta(days=1)))
@@ -185,20 +189,20 @@ def test_a_restored_core_wakes_again():
     assert len(list(other.due(T + timedelta(days=1)))) == 1
 
 
-def test_a_batch_tells_how_far_the_inbox_is_decided_behind_its_states():
+def test_a_batch_tells_how_far_the_inbox_is_decided_behind_its_states() -> None:
     core = new_core()
     batch = Batch(core)
     take(batch, OPEN, 6)
     take(batch, b"garbage", 7)
     *_, state, position = map(Output._make, batch.seal())
     assert (state.topic, position.topic, position.partition) == (ACCOUNT.changelog, ACCOUNT.changelog, P)
-    assert (position.key, positions.read(position.value)) == (positions.POSITION, 8)
+    assert (position.key, positions.read(position.value or b"")) == (positions.POSITION, 8)
     assert restored(new_core(), state, position).lanes[ACCOUNT.inbox, P].position == 8
     assert new_core().lanes[ACCOUNT.inbox, P].position == -1, "nobody knows"
 
 
 @pytest.mark.parametrize("key", [b"", positions.POSITION, b"\x00", b"a" * (MAX_KEY_BYTES + 1)])
-def test_keys_that_no_entity_can_have_are_dead_letters(key):
+def test_keys_that_no_entity_can_have_are_dead_letters(key: bytes) -> None:
     core = new_core()
     batch = Batch(core)
     for partition in range(ACCOUNT.partitions):
@@ -207,18 +211,18 @@ def test_keys_that_no_entity_can_have_are_dead_letters(key):
     message = structs.replace(OPEN, account=AccountId(name if key else ""))
     take(batch, message, key=key, partition=partition_of(key, ACCOUNT.partitions))
     (letter,) = sealed(batch)
-    assert json.loads(letter.value)["cause"] in ("misrouted", "invalid")
+    assert json.loads(letter.value or b"")["cause"] in ("misrouted", "invalid")
 
 
-def test_what_changes_often_in_a_batch_is_written_once_as_it_is_in_the_end():
+def test_what_changes_often_in_a_batch_is_written_once_as_it_is_in_the_end() -> None:
     core = new_core()
     outputs = decided(core, OPEN, *[GRANT] * 5)
     states = [output for output in outputs if output.topic == ACCOUNT.changelog]
-    assert [json.loads(state.value)["balance_coins"] for state in states] == [25]
+    assert [json.loads(state.value or b"")["balance_coins"] for state in states] == [25]
     assert core.lanes[ACCOUNT.inbox, P].states.get(KEY) == states[0].value
 
 
-def test_a_state_that_the_schema_cannot_read_is_named():
+def test_a_state_that_the_schema_cannot_read_is_named() -> None:
     core = new_core()
     lane = core.lanes[ACCOUNT.inbox, P]
     lane.states.merge({KEY: b'{"balance_coins":"many"}'}, {})

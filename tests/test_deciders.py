@@ -1,7 +1,9 @@
 """What holds of every decider, tried with the golden example of each message that its entity hears."""
 
 import json
+from collections.abc import Callable
 from datetime import timedelta
+from typing import cast
 
 import pytest
 from hypothesis import given
@@ -9,8 +11,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from pipelines.flows.deciders import decider_of
-from schemas.log.base import Wake
+from pipelines.runtime.lane import Decision
+from schemas.log.base import Message, State, Wake
 from schemas.log.codec import decoder_of, encode
+from schemas.log.entity import Entity
 from schemas.log.topics import ENTITIES, hears, inbox_keys, routes
 from tests.golden import golden_lines
 
@@ -23,13 +27,13 @@ HEARD = [
 ]
 
 
-def decided(entity, state, message):
+def decided(entity: Entity, state: State | None, message: Message) -> Decision:
     """A decision of the entity's decider, with no broadcast state, where it has one."""
-    decide = decider_of(entity).decide
+    decide = cast(Callable[..., Decision], decider_of(entity).decide)
     return decide(state, message, None) if entity.broadcast else decide(state, message)
 
 
-def example(type_):
+def example(type_: type[Message]) -> Message:
     line = GOLDEN.get(type_.__name__) or pytest.fail(
         f"add a line of {type_.__name__} to the files in tests/golden", pytrace=False
     )
@@ -37,7 +41,7 @@ def example(type_):
 
 
 @pytest.mark.parametrize(("entity", "type_"), HEARD)
-def test_a_decision_knows_no_clock_and_no_random(entity, type_):
+def test_a_decision_knows_no_clock_and_no_random(entity: Entity, type_: type[Message]) -> None:
     message = example(type_)
     state, told = decided(entity, None, message)
     again, told_again = decided(entity, None, message)
@@ -47,7 +51,7 @@ def test_a_decision_knows_no_clock_and_no_random(entity, type_):
 
 
 @pytest.mark.parametrize(("entity", "type_"), HEARD)
-def test_what_is_told_has_a_way_an_id_of_its_cause_and_can_be_written(entity, type_):
+def test_what_is_told_has_a_way_an_id_of_its_cause_and_can_be_written(entity: Entity, type_: type[Message]) -> None:
     message = example(type_)
     state, told = decided(entity, None, message)
     assert state is None or isinstance(state, entity.state)
@@ -59,7 +63,7 @@ def test_what_is_told_has_a_way_an_id_of_its_cause_and_can_be_written(entity, ty
 
 
 @pytest.mark.parametrize(("entity", "type_"), HEARD)
-def test_a_wake_for_nobody_or_before_its_time_changes_nothing(entity, type_):
+def test_a_wake_for_nobody_or_before_its_time_changes_nothing(entity: Entity, type_: type[Message]) -> None:
     message = example(type_)
     wake = Wake(id="w", at=message.at - timedelta(days=1), key=inbox_keys(entity)[type_](message) or "nobody")
     state, _ = decided(entity, None, message)
@@ -71,7 +75,7 @@ def test_a_wake_for_nobody_or_before_its_time_changes_nothing(entity, type_):
 
 @pytest.mark.parametrize("entity", ENTITIES, ids=lambda entity: entity.name)
 @given(st.data())
-def test_no_order_of_messages_is_too_much(entity, data):
+def test_no_order_of_messages_is_too_much(entity: Entity, data: st.DataObject) -> None:
     """What belongs to other keys is mixed in, too: a decider answers whatever its inbox lets through."""
     messages = [example(type_) for type_ in hears(entity) if type_ is not Wake]
     state, at = None, max(message.at for message in messages)

@@ -1,22 +1,25 @@
 """Dispatch's bookkeeping: which attempts have a report, where a partition goes on, and turns that are spread over time."""
 
+import time
+from typing import cast
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.flows import dispatch
-from pipelines.flows.dispatch import Limiter, OwedEffects
+from pipelines.flows.dispatch import Limiter, OwedEffects, Running
 
 
-def lane_after(position, begun, finished):
+def lane_after(position: int, begun: list[int], finished: list[int] | set[int]) -> OwedEffects:
     lane = OwedEffects(position, set())
     for offset in begun:
-        lane.running[offset] = None
+        lane.running[offset] = cast(Running, None)  # nobody asks how it ended
         lane.next = offset + 1
     lane.finish(set(finished))
     return lane
 
 
-def test_the_position_is_the_first_attempt_without_a_report():
+def test_the_position_is_the_first_attempt_without_a_report() -> None:
     lane = lane_after(10, [10, 12, 15], [12])
     assert (lane.position, lane.done) == (10, {12})
     lane.finish({10})
@@ -26,17 +29,18 @@ def test_the_position_is_the_first_attempt_without_a_report():
 
 
 @given(st.sets(st.integers(0, 30), min_size=1), st.data())
-def test_a_restart_makes_exactly_the_attempts_that_have_no_report(begun, data):
+def test_a_restart_makes_exactly_the_attempts_that_have_no_report(begun: set[int], data: st.DataObject) -> None:
     finished = data.draw(st.sets(st.sampled_from(sorted(begun))))
     lane = lane_after(0, sorted(begun), finished)
     again = {offset for offset in range(lane.position, max(begun) + 1) if offset not in lane.done}
     assert again & begun == begun - finished
 
 
-def test_turns_at_a_vendor_are_spread_and_vendors_do_not_wait_for_each_other(monkeypatch):
-    clock, slept = [100.0], []
-    monkeypatch.setattr(dispatch.time, "monotonic", lambda: clock[0])
-    monkeypatch.setattr(dispatch.time, "sleep", slept.append)
+def test_turns_at_a_vendor_are_spread_and_vendors_do_not_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    slept: list[float] = []
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "sleep", slept.append)
     limiter = Limiter()
     for vendor in ("agora", "agora", "twilio", "agora"):
         limiter.wait(vendor, 10.0)

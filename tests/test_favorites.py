@@ -1,8 +1,10 @@
 """Favourites: refusals by table, blocks take them away, and a coming online is told once in a while."""
 
 from collections import defaultdict
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import permutations, product
+from typing import Any, TypeVar
 from unittest.mock import patch
 
 import pytest
@@ -11,7 +13,6 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from pipelines import favorites as domain
-from pipelines.favorites import decide_favorites, decide_follower_page, decide_followers
 from schemas.favorites import (
     TOLD_EVERY,
     AddFavorite,
@@ -25,8 +26,11 @@ from schemas.favorites import (
     FavoriteCameOnline,
     FavoriteRefusal,
     FavoriteRemoved,
+    FavoritesInbox,
     Follow,
+    FollowerPageInbox,
     Followers,
+    FollowersInbox,
     KeepFollower,
     RemoveFavorite,
     TellFollowers,
@@ -34,21 +38,30 @@ from schemas.favorites import (
     Unfollow,
     pages_from,
 )
-from schemas.log.base import Fact, Wake
-from schemas.user import CameOnline
-from tests.conftest import Phone, eventually
+from schemas.log.base import Fact, UserId, Wake
+from schemas.user import CameOnline, PeerCommand
+from tests.conftest import NewUser, Phone, eventually
+from tests.decisions import decisions_of
+from tests.people import BOB, SUE
 
+C = TypeVar("C", bound=PeerCommand)
+Heard = FavoritesInbox | FollowersInbox | FollowerPageInbox
+Decide = Callable[..., tuple[Any, Sequence[Any]]]
+decide_favorites = decisions_of(domain.decide_favorites)
+decide_followers = decisions_of(domain.decide_followers)
+decide_follower_page = decisions_of(domain.decide_follower_page)
 T = datetime(2030, 1, 1, tzinfo=UTC)
 
 
-def to(type_, peer="sue", user="bob"):
-    return type_(id=f"{type_.__name__}-{peer}", at=T, user=user, peer=peer)
+def to(type_: type[C], peer: str = "sue", user: str = "bob") -> C:
+    return type_(id=f"{type_.__name__}-{peer}", at=T, user=UserId(user), peer=UserId(peer))
 
 
-def played(*messages, at_once=False):
+def played(*messages: Heard, at_once: bool = False) -> tuple[dict[Decide, dict[str, Any]], list[Any]]:
     """What becomes of everybody's favourites, followers and pages, when all that they tell each other is decided in order, and
     the facts that others are told. `at_once`: the messages come before any of them is answered."""
-    states, later, queue, facts = defaultdict(dict), list(messages), [], []
+    states: dict[Decide, dict[str, Any]] = defaultdict(dict)
+    later, queue, facts = list(messages), list[Heard](), list[Any]()
     while later or queue:
         message = queue.pop(0) if queue and not (at_once and later) else later.pop(0)
         decide, key = where(message)
@@ -59,7 +72,7 @@ def played(*messages, at_once=False):
     return states, facts
 
 
-def where(message):
+def where(message: Heard) -> tuple[Decide, str]:
     match message:
         case KeepFollower() | DropFollower() | TellFollowers():
             return decide_follower_page, message.page
@@ -72,9 +85,9 @@ def where(message):
     return decide_favorites, message.user
 
 
-def test_each_refusal_by_name(monkeypatch):
+def test_each_refusal_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(domain, "MAX_FAVORITES", 2)
-    rows = [
+    rows: list[tuple[tuple[FavoritesInbox, ...], FavoriteRefusal]] = [
         ((to(AddFavorite, "bob"),), FavoriteRefusal.SAME_USER),
         ((to(BarFavorite), to(AddFavorite)), FavoriteRefusal.BLOCKED),
         ((to(BarFavorite, "bob", "sue"), to(AddFavorite)), FavoriteRefusal.BLOCKED),
@@ -87,7 +100,7 @@ def test_each_refusal_by_name(monkeypatch):
     assert {refusal for _, refusal in rows} == set(FavoriteRefusal)
 
 
-def test_adding_twice_follows_once_and_removing_unfollows():
+def test_adding_twice_follows_once_and_removing_unfollows() -> None:
     states, facts = played(to(AddFavorite), to(AddFavorite), at_once=True)
     assert [(type(one), one.cause) for one in facts] == [(FavoriteAdded, "AddFavorite-sue")] * 2
     assert list(states[decide_favorites]["bob"].peers) == ["sue"]
@@ -99,11 +112,12 @@ def test_adding_twice_follows_once_and_removing_unfollows():
     assert (list(after.peers), [type(one) for one in told]) == (["tia"], [FavoriteRemoved, Unfollow])
 
 
-def test_a_block_takes_the_favourite_away_in_both_directions_until_it_is_gone():
+def test_a_block_takes_the_favourite_away_in_both_directions_until_it_is_gone() -> None:
     both = (to(AddFavorite), to(AddFavorite, "bob", "sue"))
+    three: tuple[FavoritesInbox, ...] = (*both, to(BarFavorite))
     states, facts = played(*both)
     assert len(facts) == 2
-    for messages, at_once in product(permutations((*both, to(BarFavorite))), (True, False)):
+    for messages, at_once in product(permutations(three), (True, False)):
         states, _ = played(*messages, at_once=at_once)
         likes = {user: state and list(state.peers) for user, state in states[decide_favorites].items()}
         assert {user for user, peers in likes.items() if peers} <= set(), messages
@@ -115,8 +129,8 @@ def test_a_block_takes_the_favourite_away_in_both_directions_until_it_is_gone():
     assert [type(one) for one in decide_favorites(after, to(AddFavorite))[1]] == [AskFavorite]
 
 
-def test_an_answer_that_a_block_or_other_favourites_have_overtaken_is_refused(monkeypatch):
-    answer = FavoriteAnswered(id="a", at=T, cause="q", user="sue", peer="bob", asked="m")
+def test_an_answer_that_a_block_or_other_favourites_have_overtaken_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = FavoriteAnswered(id="a", at=T, cause="q", user=SUE, peer=BOB, asked="m")
     barred, _ = decide_favorites(None, to(BarFavorite))
     after, (fact,) = decide_favorites(barred, answer)
     assert (after, fact.refusal, fact.cause) == (barred, FavoriteRefusal.BLOCKED, "m")
@@ -127,15 +141,15 @@ def test_an_answer_that_a_block_or_other_favourites_have_overtaken_is_refused(mo
     assert decide_favorites(None, replace(answer, refusal=FavoriteRefusal.BLOCKED))[0] is None
 
 
-def came(seconds):
-    return CameOnline(id=f"c{seconds}", at=T + timedelta(seconds=seconds), cause="x", user="sue")
+def came(seconds: float) -> CameOnline:
+    return CameOnline(id=f"c{seconds}", at=T + timedelta(seconds=seconds), cause="x", user=SUE)
 
 
-def follow(follower, type_=Follow):
-    return type_(id=f"{type_.__name__}-{follower}", at=T, user="sue", follower=follower)
+def follow(follower: str, type_: type[Follow | Unfollow] = Follow) -> Follow | Unfollow:
+    return type_(id=f"{type_.__name__}-{follower}", at=T, user=SUE, follower=UserId(follower))
 
 
-def test_followers_are_told_once_in_a_while():
+def test_followers_are_told_once_in_a_while() -> None:
     followed = (follow("bob"), follow("ann"))
     for comings, times in (((0,), 1), ((0, 5), 1), ((0, TOLD_EVERY.total_seconds()), 2)):
         _, facts = played(*followed, *map(came, comings))
@@ -148,7 +162,7 @@ def test_followers_are_told_once_in_a_while():
     assert not any(states[decide_follower_page].values())
 
 
-def test_a_page_that_is_full_counts_the_rest(monkeypatch):
+def test_a_page_that_is_full_counts_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(domain, "MAX_ON_PAGE", 1)
     monkeypatch.setattr(domain, "page_of", lambda _: 7)
     states, facts = played(follow("bob"), follow("ann"), came(0))
@@ -160,7 +174,7 @@ def test_a_page_that_is_full_counts_the_rest(monkeypatch):
     assert not any(states[decide_follower_page].values())
 
 
-def test_a_stars_followers_are_told_in_parts(monkeypatch):
+def test_a_stars_followers_are_told_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(domain, "TOLD_AT_ONCE", 10)
     fans = {f"fan{number}" for number in range(95)}
     states, facts = played(*map(follow, sorted(fans)), came(0))
@@ -171,15 +185,15 @@ def test_a_stars_followers_are_told_in_parts(monkeypatch):
         assert decide_followers(root, Wake(id="stale", at=T, key="sue")) == (root, ())
         root, tells = decide_followers(root, Wake(id=f"w{root.next_page}", at=root.wake_at, key="sue"))
         for tell in tells:
-            _, facts = decide_follower_page(states[decide_follower_page][tell.page], tell)
-            assert not told & {one.follower for one in facts}
-            told |= {one.follower for one in facts}
+            _, more = decide_follower_page(states[decide_follower_page][tell.page], tell)
+            assert not told & {one.follower for one in more}
+            told |= {one.follower for one in more}
     assert told == fans
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.booleans()), max_size=40), st.integers(1, 3), st.booleans())
-def test_who_follows_is_on_one_page_and_is_counted(changes, pages, at_once):
-    following, messages = set(), []
+def test_who_follows_is_on_one_page_and_is_counted(changes: list[tuple[str, bool]], pages: int, at_once: bool) -> None:
+    following, messages = set[str](), list[Follow | Unfollow]()
     for number, (follower, likes) in enumerate(changes):
         if likes != (follower in following):
             following ^= {follower}
@@ -197,11 +211,11 @@ def test_who_follows_is_on_one_page_and_is_counted(changes, pages, at_once):
 
 
 @pytest.fixture
-def bob(new_user):
+def bob(new_user: NewUser) -> Phone:
     return Phone(new_user())
 
 
-def test_a_favourite_that_comes_online_is_on_the_feed_and_a_block_ends_it(bob, new_user):
+def test_a_favourite_that_comes_online_is_on_the_feed_and_a_block_ends_it(bob: Phone, new_user: NewUser) -> None:
     sue = new_user("streamer")
     answer = bob.api.put(f"/v1/favorites/{sue.user}")
     assert (answer.status_code, answer.json()["online"]) == (200, False)
@@ -217,7 +231,7 @@ def test_a_favourite_that_comes_online_is_on_the_feed_and_a_block_ends_it(bob, n
     assert (refused.status_code, refused.json()["code"]) == (409, "blocked")
 
 
-def test_favourites_that_cannot_be(bob):
+def test_favourites_that_cannot_be(bob: Phone) -> None:
     for user in ("\U0001f600" * 33, "x" * 129, "a%22b"):
         assert bob.api.put(f"/v1/favorites/{user}").json()["code"] == "invalid_request"
     assert bob.api.put("/v1/favorites/nobody").json()["code"] == "user_unknown"
@@ -225,7 +239,7 @@ def test_favourites_that_cannot_be(bob):
     assert bob.api.delete("/v1/favorites/nobody").json()["code"] == "not_favorite"
 
 
-def test_what_one_has_changed_is_what_one_reads_next(bob, new_user):
+def test_what_one_has_changed_is_what_one_reads_next(bob: Phone, new_user: NewUser) -> None:
     sue = new_user("streamer")
     for number in range(25):
         assert bob.api.put(f"/v1/favorites/{sue.user}").status_code == 200

@@ -4,13 +4,15 @@ import json
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.clickhouse import connect
-from pipelines.gallery import decide_rank, engagement_of
+from pipelines import gallery as domain
+from pipelines.gallery import engagement_of
 from schemas.billing import CallKind
 from schemas.blocklist import BlockReason, UserBlocked
 from schemas.gallery import SHIPPED_RULES, WINDOW_HOURS, Boost, BoostKind, GalleryRules, Hour, Order
@@ -19,22 +21,25 @@ from schemas.log.base import Wake
 from schemas.user import Role
 from schemas.video import CallEnded, EndReason
 from serving.gallery_shelf import Candidate, Shelf, Viewpoint
-from tests.conftest import Phone, eventually
+from tests.conftest import Api, NewUser, Phone, Phones, Stack, eventually
+from tests.decisions import decisions_of
+from tests.people import BOB, SUE
 
+decide_rank = decisions_of(domain.decide_rank)
 T = datetime(2030, 1, 1, 12, tzinfo=UTC)
 
 
 # --- engagement -------------------------------------------------------------------------------------------------------------
 
 
-def rang(connected, seconds=0.0, hours=0):
+def rang(connected: bool, seconds: float = 0.0, hours: int = 0) -> CallEnded:
     return CallEnded(
-        id=f"c{hours}", at=T + timedelta(hours=hours), cause="x", call="c", caller="bob", callee="sue", kind=CallKind.DIRECT,
+        id=f"c{hours}", at=T + timedelta(hours=hours), cause="x", call="c", caller=BOB, callee=SUE, kind=CallKind.DIRECT,
         reason=EndReason.HUNG_UP, connected=connected, duration_s=seconds,
     )  # fmt: skip
 
 
-def test_engagement_by_table():
+def test_engagement_by_table() -> None:
     rows = [
         (Hour(), 0.333),
         (Hour(rings=10, answered=10), 0.462),
@@ -47,14 +52,14 @@ def test_engagement_by_table():
         assert engagement_of([hour]) == engagement
 
 
-def test_a_rank_follows_calls_gifts_and_complaints_and_forgets():
+def test_a_rank_follows_calls_gifts_and_complaints_and_forgets() -> None:
     rank, told = decide_rank(None, rang(True, 120))
     assert (told[0].rings, told[0].answered, told[0].talked_s) == (1, 1, 120)
-    gift = GiftSent(id="g", at=T, cause="x", gift="g", sender="bob", receiver="sue", item="i", price_coins=9, share_coins=4)
+    gift = GiftSent(id="g", at=T, cause="x", gift="g", sender=BOB, receiver=SUE, item="i", price_coins=9, share_coins=4)
     rank, told = decide_rank(rank, gift)
     assert told[0].gift_coins == 4
     better = rank.engagement
-    block = UserBlocked(id="b", at=T + timedelta(hours=1), cause="x", user="bob", peer="sue", reason=BlockReason.INDECENCY)
+    block = UserBlocked(id="b", at=T + timedelta(hours=1), cause="x", user=BOB, peer=SUE, reason=BlockReason.INDECENCY)
     rank, told = decide_rank(rank, block)
     assert told[0].complaints == 1
     assert abs(rank.engagement - better / 2) <= 0.001
@@ -89,7 +94,7 @@ viewpoints = st.builds(
 )  # fmt: skip
 
 
-def naive(rules, known, viewer):
+def naive(rules: GalleryRules, known: dict[str, Candidate], viewer: Viewpoint) -> list[tuple[int, str]]:
     """All cards in order: every rule applied to every card."""
     places = []
     for one in known.values():
@@ -122,8 +127,11 @@ def naive(rules, known, viewer):
 
 
 @given(rules, st.lists(st.tuples(candidates, st.booleans()), max_size=40), viewpoints, st.integers(1, 7))
-def test_pages_are_the_naive_order_cut_into_pieces(rules, changes, viewer, limit):
-    shelf, known = Shelf(rules), {}
+def test_pages_are_the_naive_order_cut_into_pieces(
+    rules: GalleryRules, changes: list[tuple[Candidate, bool]], viewer: Viewpoint, limit: int
+) -> None:
+    shelf = Shelf(rules)
+    known: dict[str, Candidate] = {}
     for candidate, leaves in changes:
         if leaves:
             shelf.drop(candidate.user)
@@ -147,19 +155,22 @@ def test_pages_are_the_naive_order_cut_into_pieces(rules, changes, viewer, limit
 # --- on the real platform ---------------------------------------------------------------------------------------------------
 
 
+People = tuple[list[Phone], list[Phone]]
+
+
 class Stream:
     """An open gallery stream: its changes, with the time."""
 
-    def __init__(self, api):
+    def __init__(self, api: Api) -> None:
         self.api = api
-        self.seen = []
+        self.seen: list[tuple[float, str, dict[str, Any]]] = []
         threading.Thread(target=self._watch, daemon=True).start()
         eventually(lambda: self.of("ready"))
 
-    def _watch(self):
+    def _watch(self) -> None:
         event = ""
         try:
-            with self.api.client.stream("GET", "/v1/gallery/stream", timeout=60) as answer:
+            with self.api.stream("GET", "/v1/gallery/stream", timeout=60) as answer:
                 for line in answer.iter_lines():
                     if line.startswith("event: "):
                         event = line[7:]
@@ -168,23 +179,23 @@ class Stream:
         except Exception:
             pass
 
-    def of(self, event, user=""):
+    def of(self, event: str, user: str = "") -> list[dict[str, Any]]:
         return [data for _, name, data in self.seen if name == event and (not user or data["user"] == user)]
 
 
-def cards(api, only, **more):
+def cards(api: Api, only: set[str], **more: Any) -> list[dict[str, Any]]:
     found = api.get("/v1/gallery", params={"limit": 100, **more}).json()["cards"]
     return [card for card in found if card["user"] in only]
 
 
 @pytest.fixture
-def people(new_user):
+def people(new_user: NewUser) -> People:
     """Two users and two streamers, online one after the other."""
     made = [Phone(new_user(role, country="DE")) for role in ("user", "streamer", "user", "streamer")]
     return [made[0], made[2]], [made[1], made[3]]
 
 
-def test_users_see_streamers_longest_first_and_streamers_users_newest_first(people):
+def test_users_see_streamers_longest_first_and_streamers_users_newest_first(people: People) -> None:
     users, streamers = people
     ids = {phone.user for phone in (*users, *streamers)}
     assert [card["user"] for card in cards(users[0].api, ids)] == [phone.user for phone in streamers]
@@ -194,7 +205,7 @@ def test_users_see_streamers_longest_first_and_streamers_users_newest_first(peop
     assert explained[0]["why"][0]["seconds"] > explained[1]["why"][0]["seconds"] > 0
 
 
-def test_a_favourite_comes_first_and_says_why(people):
+def test_a_favourite_comes_first_and_says_why(people: People) -> None:
     users, streamers = people
     ids = {phone.user for phone in streamers}
     assert users[0].api.put(f"/v1/favorites/{streamers[1].user}").status_code == 200
@@ -203,7 +214,7 @@ def test_a_favourite_comes_first_and_says_why(people):
     assert {"what": "favorite", "seconds": 3600.0} in first["why"]
 
 
-def test_pages_follow_each_other(people):
+def test_pages_follow_each_other(people: People) -> None:
     users, _ = people
     whole = [card["user"] for card in users[0].api.get("/v1/gallery", params={"limit": 100}).json()["cards"]]
     first = users[0].api.get("/v1/gallery", params={"limit": 1}).json()
@@ -211,7 +222,7 @@ def test_pages_follow_each_other(people):
     assert [first["cards"][0]["user"], second["cards"][0]["user"]] == whole[:2]
 
 
-def test_the_stream_tells_who_comes_is_called_goes_and_is_blocked(stack, people, new_user):
+def test_the_stream_tells_who_comes_is_called_goes_and_is_blocked(stack: Stack, people: People, new_user: NewUser) -> None:
     (bob, _), (sue, tia) = people
     stream = Stream(bob.api)
     eva = Phone(new_user("streamer"))
@@ -226,7 +237,7 @@ def test_the_stream_tells_who_comes_is_called_goes_and_is_blocked(stack, people,
     assert sue.user != eva.user
 
 
-def test_a_busy_streamer_is_shown_as_busy(phones):
+def test_a_busy_streamer_is_shown_as_busy(phones: Phones) -> None:
     bob, sue = phones(coins=500)
     call = bob.call(sue).json()["call"]
     assert sue.api.post(f"/v1/calls/{call}/accept").status_code == 200
@@ -235,7 +246,7 @@ def test_a_busy_streamer_is_shown_as_busy(phones):
     eventually(lambda: [card["busy"] for card in cards(bob.api, {sue.user})] == [False])
 
 
-def test_rules_are_data(people, admin):
+def test_rules_are_data(people: People, admin: Api) -> None:
     users, streamers = people
     ids = {phone.user for phone in streamers}
     shipped = admin.get("/v1/admin/gallery").json()
@@ -250,7 +261,7 @@ def test_rules_are_data(people, admin):
     eventually(lambda: [c["user"] for c in cards(users[0].api, ids)] == [phone.user for phone in streamers])
 
 
-def test_what_the_gallery_refuses(admin, new_user):
+def test_what_the_gallery_refuses(admin: Api, new_user: NewUser) -> None:
     bob = new_user()
     assert bob.get("/v1/gallery", params={"cursor": "x"}).json()["code"] == "cursor_invalid"
     assert admin.get("/v1/gallery").json()["code"] == "no_gallery"

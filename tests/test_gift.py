@@ -6,43 +6,46 @@ from itertools import permutations
 
 import pytest
 
-from pipelines.gift import decide_gift as decide
-from pipelines.gift import decide_gift_item
+from pipelines import gift as domain
 from schemas.balance import AccountRefused, Credit, EntryKind, EntryRecorded, Refusal, Transfer
-from schemas.gift import GiftPriced, GiftRefusal, GiftRepeated, GiftSent, PriceGift, PutGiftItem, SendGift
+from schemas.gift import GiftInbox, GiftPriced, GiftRefusal, GiftRepeated, GiftSent, PriceGift, PutGiftItem, SendGift
+from schemas.log.base import AccountId, UserId
 from schemas.video_line import GiftAdmitted, LineRefusal
-from tests.decisions import last_decision
+from tests.decisions import decisions_of, last_decision
+from tests.people import BOB, SUE
 
+decide = decisions_of(domain.decide_gift)
+decide_gift_item = decisions_of(domain.decide_gift_item)
 T = datetime(2030, 1, 1, tzinfo=UTC)
 
 
-def send(sender="bob", item="rose", id_="m"):
-    return SendGift(id=id_, at=T, gift="g", sender=sender, receiver="sue", item=item)
+def send(sender: str = "bob", item: str = "rose", id_: str = "m") -> SendGift:
+    return SendGift(id=id_, at=T, gift="g", sender=UserId(sender), receiver=SUE, item=item)
 
 
-def admitted(refusal=None):
-    return GiftAdmitted(id="a", at=T, cause="m", user="sue", gift="g", refusal=refusal)
+def admitted(refusal: LineRefusal | None = None) -> GiftAdmitted:
+    return GiftAdmitted(id="a", at=T, cause="m", user=SUE, gift="g", refusal=refusal)
 
 
-def priced(refusal=None, share=4):
+def priced(refusal: GiftRefusal | None = None, share: int = 4) -> GiftPriced:
     coins = {} if refusal else {"price_coins": 10, "share_coins": share}
     return GiftPriced(id="p", at=T, cause="m", item="rose", gift="g", refusal=refusal, **coins)
 
 
-def refused(refusal):
+def refused(refusal: Refusal) -> AccountRefused:
     return AccountRefused(
-        id="r", at=T, cause="g/debit", account="bob/coins", command="Transfer", refusal=refusal, shortfall_coins=3, ref="g",
-        reason="gift",
+        id="r", at=T, cause="g/debit", account=AccountId("bob/coins"), command="Transfer", refusal=refusal, shortfall_coins=3,
+        ref="g", reason="gift",
     )  # fmt: skip
 
 
-def own_side(refusal=None):
-    return GiftAdmitted(id="o", at=T, cause="m/2", user="bob", gift="g", refusal=refusal)
+def own_side(refusal: LineRefusal | None = None) -> GiftAdmitted:
+    return GiftAdmitted(id="o", at=T, cause="m/2", user=BOB, gift="g", refusal=refusal)
 
 
 DEBIT = EntryRecorded(
-    id="e", at=T, cause="g/debit", account="bob/coins", seq=9, kind=EntryKind.DEBIT, balance_coins=0, held_coins=0, coins=-10,
-    reason="gift", ref="g",
+    id="e", at=T, cause="g/debit", account=AccountId("bob/coins"), seq=9, kind=EntryKind.DEBIT, balance_coins=0, held_coins=0,
+    coins=-10, reason="gift", ref="g",
 )  # fmt: skip
 
 
@@ -65,18 +68,18 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("messages", "refusal"), REFUSALS)
-def test_each_refusal_by_name(messages, refusal):
+def test_each_refusal_by_name(messages: tuple[GiftInbox, ...], refusal: GiftRefusal) -> None:
     _, (fact,) = after(*messages)
     assert fact.refusal is refusal
 
 
-def test_every_refusal_has_its_row():
+def test_every_refusal_has_its_row() -> None:
     put = PutGiftItem(id="x", at=T, item="rose", price_coins=1, share_coins=2)
     _, (fact,) = decide_gift_item(None, put)
     assert {refusal for _, refusal in REFUSALS} | {fact.refusal} == set(GiftRefusal)
 
 
-def test_a_gift_is_paid_and_shared_once_whatever_comes_twice():
+def test_a_gift_is_paid_and_shared_once_whatever_comes_twice() -> None:
     gift, (debit,) = after(send(), priced(), admitted(), own_side())
     assert isinstance(debit, Transfer)
     gift, (sent, share) = decide(gift, DEBIT)
@@ -87,22 +90,22 @@ def test_a_gift_is_paid_and_shared_once_whatever_comes_twice():
 
 
 @pytest.mark.parametrize("order", list(permutations((priced(), admitted(), own_side()))))
-def test_the_account_is_asked_once_when_all_three_have_answered(order):
+def test_the_account_is_asked_once_when_all_three_have_answered(order: tuple[GiftInbox, ...]) -> None:
     gift, told = after(send())
     assert sorted(type(one).__name__ for one in told) == ["AdmitGift", "AdmitGift", "PriceGift"]
     asked = []
     for message in order:
-        gift, told = decide(gift, message)
-        asked.append([type(one) for one in told])
+        gift, more = decide(gift, message)
+        asked.append([type(one) for one in more])
     assert asked == [[], [], [Transfer]]
 
 
-def test_a_gift_without_a_share_credits_nobody():
+def test_a_gift_without_a_share_credits_nobody() -> None:
     _, told = after(send(), priced(share=0), admitted(), own_side(), DEBIT)
     assert [type(one) for one in told] == [GiftSent]
 
 
-def test_the_catalogue_says_what_a_thing_costs_now():
+def test_the_catalogue_says_what_a_thing_costs_now() -> None:
     put = PutGiftItem(id="x", at=T, item="rose", price_coins=10, share_coins=4)
     item, _ = decide_gift_item(None, put)
     ask = PriceGift(id="q", at=T, item="rose", gift="g")

@@ -3,32 +3,41 @@
 import random
 import threading
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from confluent_kafka import Producer
 
+from infra.config import Config
 from infra.kafka import quiet, read_topic
 from schemas.log.entity import Flow
 from schemas.outbox import OUTBOX
 from schemas.panel import MEMBER
-from tests.conftest import eventually
+from tests.conftest import Api, Stack, eventually
 from tests.lab.simulated_growth import COHORTS, DECIDERS, STREAMERS, USERS, records_of, said, unfolded
 
 MESSAGES = 2_500
 KILLS = 3
 
 
-def _records(config, topic):
+def _records(config: Config, topic: str) -> Iterator[tuple[int, int, bytes, bytes | None]]:
     """What is committed, in the order of each partition."""
     found = sorted(read_topic(config, topic), key=lambda m: (m.partition(), m.offset()))
-    return ((m.partition(), m.offset(), m.key(), m.value()) for m in found)
+    return ((m.partition(), m.offset(), m.key() or b"", m.value()) for m in found)
 
 
-def test_kill_9_of_growth_changes_no_window_cohort_or_affinity(stack, admin):
+def test_kill_9_of_growth_changes_no_window_cohort_or_affinity(stack: Stack, admin: Api) -> None:
     """Thousands of messages with times of the last two days, some late; growth is killed three times meanwhile."""
     chance, began = random.Random(11), datetime.now(UTC) - timedelta(days=2)
     producer = Producer(quiet(stack.config, **{"linger.ms": 5}))
-    killing = threading.Thread(target=lambda: [(time.sleep(0.7), stack.kill("growth-0")) for _ in range(KILLS)])
+
+    def kill() -> None:
+        for _ in range(KILLS):
+            time.sleep(0.7)
+            stack.kill("growth-0")
+
+    killing = threading.Thread(target=kill)
     killing.start()
     signed_up: set[str] = set()
     for n in range(MESSAGES):
@@ -43,7 +52,7 @@ def test_kill_9_of_growth_changes_no_window_cohort_or_affinity(stack, admin):
     producer.flush(10)
     killing.join()
     growth = [decider for decider in DECIDERS if decider.entity.flow is Flow.GROWTH]
-    read = lambda topic: _records(stack.config, topic)  # noqa: E731
+    read = partial(_records, stack.config)
     for decider in growth:
         eventually(lambda decider=decider: not unfolded(read, (decider,)), 60)
     people = {key.decode() for _, _, key, _ in read(MEMBER.changelog)}

@@ -2,18 +2,20 @@
 
 import time
 import uuid
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from typing import Any, TypeVar
 
 import httpx
 import pytest
 
 from infra import tokens
 from infra.clickhouse import connect
-from tests.conftest import Api, eventually
+from tests.conftest import Api, NewUser, Stack, eventually
 
 
-def test_a_grant_is_in_the_balance_and_in_clickhouse(stack, admin, new_user):
+def test_a_grant_is_in_the_balance_and_in_clickhouse(stack: Stack, admin: Api, new_user: NewUser) -> None:
     ann = new_user()
     answer = admin.place("/v1/admin/grants", account=f"{ann.user}/coins", coins=500, ref="welcome")
     assert (answer.status_code, answer.json()["status"]) == (201, "completed")
@@ -28,7 +30,7 @@ def test_a_grant_is_in_the_balance_and_in_clickhouse(stack, admin, new_user):
     assert rows == [(2, "credit", 500, 500, "welcome")]
 
 
-def test_the_same_key_changes_nothing_and_answers_the_same(admin, new_user):
+def test_the_same_key_changes_nothing_and_answers_the_same(admin: Api, new_user: NewUser) -> None:
     ann = new_user()
     key = str(uuid.uuid4())
     body = {"account": f"{ann.user}/coins", "coins": 500}
@@ -38,7 +40,7 @@ def test_the_same_key_changes_nothing_and_answers_the_same(admin, new_user):
     assert ann.balance().json()["balance_coins"] == 500
 
 
-def test_the_same_key_at_once_is_one_grant(admin, new_user, stack):
+def test_the_same_key_at_once_is_one_grant(admin: Api, new_user: NewUser, stack: Stack) -> None:
     ann = new_user()
     key = str(uuid.uuid4())
     with ThreadPoolExecutor(8) as threads:
@@ -52,7 +54,7 @@ def test_the_same_key_at_once_is_one_grant(admin, new_user, stack):
     assert ann.balance().json()["balance_coins"] == 7
 
 
-def test_another_request_under_the_same_key_is_a_conflict(admin, new_user):
+def test_another_request_under_the_same_key_is_a_conflict(admin: Api, new_user: NewUser) -> None:
     ann = new_user()
     key = str(uuid.uuid4())
     admin.place("/v1/admin/grants", key, account=f"{ann.user}/coins", coins=5)
@@ -62,7 +64,7 @@ def test_another_request_under_the_same_key_is_a_conflict(admin, new_user):
     assert ann.balance().json()["balance_coins"] == 5
 
 
-def test_a_transfer_moves_coins_and_can_be_looked_up(admin, new_user):
+def test_a_transfer_moves_coins_and_can_be_looked_up(admin: Api, new_user: NewUser) -> None:
     ann, bob = new_user(), new_user("streamer")
     admin.place("/v1/admin/grants", account=f"{ann.user}/coins", coins=100)
     answer = admin.place("/v1/admin/transfers", payer=f"{ann.user}/coins", payee=f"{bob.user}/earnings", coins=60)
@@ -74,7 +76,7 @@ def test_a_transfer_moves_coins_and_can_be_looked_up(admin, new_user):
     assert ann.get(answer.headers["location"]).json()["code"] == "transfer_unknown"
 
 
-def test_a_transfer_above_the_balance_is_402_with_the_shortfall(admin, new_user):
+def test_a_transfer_above_the_balance_is_402_with_the_shortfall(admin: Api, new_user: NewUser) -> None:
     ann, bob = new_user(), new_user()
     admin.place("/v1/admin/grants", account=f"{ann.user}/coins", coins=100)
     answer = admin.place("/v1/admin/transfers", payer=f"{ann.user}/coins", payee=f"{bob.user}/coins", coins=130)
@@ -83,7 +85,7 @@ def test_a_transfer_above_the_balance_is_402_with_the_shortfall(admin, new_user)
     assert ann.balance().json()["balance_coins"] == 100
 
 
-def test_refused_coins_come_back(admin, new_user):
+def test_refused_coins_come_back(admin: Api, new_user: NewUser) -> None:
     ann = new_user()
     admin.place("/v1/admin/grants", account=f"{ann.user}/coins", coins=100)
     answer = admin.place("/v1/admin/transfers", payer=f"{ann.user}/coins", payee="nobody-here/coins", coins=10)
@@ -94,7 +96,7 @@ def test_refused_coins_come_back(admin, new_user):
     }  # fmt: skip
 
 
-def test_entries_are_paged_and_a_past_balance_is_known(admin, new_user):
+def test_entries_are_paged_and_a_past_balance_is_known(admin: Api, new_user: NewUser) -> None:
     ann = new_user()
     for coins in (1, 2, 3):
         admin.place("/v1/admin/grants", account=f"{ann.user}/coins", coins=coins)
@@ -112,7 +114,7 @@ def test_entries_are_paged_and_a_past_balance_is_known(admin, new_user):
         assert ann.balance(at=at).status_code == status
 
 
-def test_a_sign_up_counts_once(stack):
+def test_a_sign_up_counts_once(stack: Stack) -> None:
     api = Api(stack, f"u-{uuid.uuid4().hex[:8]}")
     assert api.get("/v1/users/me").json()["code"] == "user_unknown"
     first = api.post("/v1/users", headers={"Idempotency-Key": "k"})
@@ -124,7 +126,10 @@ def test_a_sign_up_counts_once(stack):
     assert eventually(lambda: api.get("/v1/users/me").status_code == 200)
 
 
-def rows(table):
+T = TypeVar("T")
+
+
+def rows(table: Mapping[tuple[int, str], Sequence[T]]) -> list[tuple[T, int, str]]:
     """A table of what is sent by what is answered, one row for each thing that is sent."""
     return [(sent, status, code) for (status, code), column in table.items() for sent in column]
 
@@ -145,24 +150,24 @@ BAD_BODIES = {
 
 
 @pytest.mark.parametrize(("body", "status", "code"), rows(BAD_BODIES))
-def test_a_bad_body_is_told_what_is_wrong(admin, body, status, code):
+def test_a_bad_body_is_told_what_is_wrong(admin: Api, body: bytes, status: int, code: str) -> None:
     headers = {"Idempotency-Key": str(uuid.uuid4()), "Content-Type": "application/json"}
     answer = admin.post("/v1/admin/grants", content=body, headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
     assert answer.json()["detail"]
 
 
-def test_a_money_command_needs_a_key(admin):
+def test_a_money_command_needs_a_key(admin: Api) -> None:
     answer = admin.post("/v1/admin/grants", json={"account": "ann/coins", "coins": 5})
     assert answer.status_code == 422
     assert "Idempotency-Key" in answer.json()["detail"]
 
 
-def bearer(project="demo-olo", role="admin", **claims):
+def bearer(project: str = "demo-olo", role: Any = "admin", **claims: Any) -> str:
     return f"Bearer {tokens.token(project, 'ann', role, **claims)}"
 
 
-BAD_TOKENS = {
+BAD_TOKENS: dict[tuple[int, str], list[str | None]] = {
     (401, "token_missing"): [None, "", "Basic YTpi"],
     (401, "token_expired"): [bearer(lives_s=-60)],
     (401, "token_invalid"): [
@@ -182,7 +187,7 @@ BAD_TOKENS = {
 
 
 @pytest.mark.parametrize(("header", "status", "code"), rows(BAD_TOKENS))
-def test_a_bad_token_is_told_what_is_wrong(stack, header, status, code):
+def test_a_bad_token_is_told_what_is_wrong(stack: Stack, header: str | None, status: int, code: str) -> None:
     headers = {"Idempotency-Key": "k"} | ({"Authorization": header} if header is not None else {})
     answer = httpx.post(f"{stack.http}/v1/admin/grants", headers=headers, json={"account": "a/coins", "coins": 1})
     assert (answer.status_code, answer.json()["code"]) == (status, code)
@@ -191,21 +196,21 @@ def test_a_bad_token_is_told_what_is_wrong(stack, header, status, code):
         assert (feed.status_code, feed.json()["code"]) == (status, code)
 
 
-def test_anothers_balance_takes_a_role(admin, new_user):
+def test_anothers_balance_takes_a_role(admin: Api, new_user: NewUser) -> None:
     ann, bob = new_user(), new_user()
     assert ann.balance(user=bob.user).json()["code"] == "forbidden"
     assert admin.balance(user=bob.user).status_code == 200
     assert admin.balance(user="nobody-there").json()["code"] == "account_unknown"
 
 
-def test_unknown_ways_are_problems_too(stack, admin):
+def test_unknown_ways_are_problems_too(stack: Stack, admin: Api) -> None:
     answer = admin.get("/v1/nothing")
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
     assert admin.put("/v1/users").json()["code"] == "method_not_allowed"
     assert admin.post("/v1/feed").json()["code"] == "method_not_allowed"
 
 
-def test_health_metrics_and_documents(stack):
+def test_health_metrics_and_documents(stack: Stack) -> None:
     assert httpx.get(f"{stack.http}/healthz").json() == {"status": "ok"}
     assert httpx.get(f"{stack.http}/readyz").json()["status"] == "ready"
     assert "olo_http_requests_total" in httpx.get(f"{stack.http}/metrics").text

@@ -2,10 +2,11 @@
 
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packaging.markers import Marker
-from packaging.tags import compatible_tags, cpython_tags, mac_platforms
+from packaging.tags import Tag, compatible_tags, cpython_tags, mac_platforms
 from packaging.utils import parse_wheel_filename
 
 PACKAGES = tomllib.loads((Path(__file__).parent.parent / "uv.lock").read_text())["package"]
@@ -13,7 +14,7 @@ PACKAGES = tomllib.loads((Path(__file__).parent.parent / "uv.lock").read_text())
 PURE = {"agora-token-builder"}
 
 
-def linux_platforms(machine):
+def linux_platforms(machine: str) -> list[str]:
     """The platforms whose wheels run where glibc is 2.31: Debian 11, Ubuntu 20.04 and whatever is newer."""
     years = [f"manylinux{year}_{machine}" for year in ("2014", "2010", "1")]
     return [f"manylinux_2_{minor}_{machine}" for minor in range(31, 4, -1)] + years
@@ -28,16 +29,16 @@ MACHINES = {
 
 @pytest.mark.parametrize("minor", [11, 12])
 @pytest.mark.parametrize("name", MACHINES)
-def test_every_locked_package_has_a_wheel(name, minor):
+def test_every_locked_package_has_a_wheel(name: str, minor: int) -> None:
     system, machine, platforms = MACHINES[name]
     tags = {*cpython_tags((3, minor), platforms=platforms), *compatible_tags((3, minor), f"cp3{minor}", platforms)}
     here = {"sys_platform": system, "platform_machine": machine, "python_full_version": f"3.{minor}.9"}
 
-    def meant(package):
+    def meant(package: dict[str, Any]) -> bool:
         markers = package.get("resolution-markers", [])
         return "registry" in package["source"] and (not markers or any(Marker(marker).evaluate(here) for marker in markers))
 
-    def fits(wheel):
+    def fits(wheel: dict[str, Any]) -> set[Tag]:
         return tags & parse_wheel_filename(wheel["url"].rpartition("/")[2])[3]
 
     assert {p["name"] for p in PACKAGES if meant(p) and not any(map(fits, p.get("wheels", [])))} == PURE

@@ -4,6 +4,8 @@ import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
@@ -28,12 +30,12 @@ time.sleep(60)
 """
 
 
-def gone(pid):
+def gone(pid: int) -> bool:
     return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 @pytest.mark.parametrize("system", sorted({sys.platform, "darwin"}))
-def test_children_end_when_their_parent_was_killed(tmp_path, system):
+def test_children_end_when_their_parent_was_killed(tmp_path: Path, system: str) -> None:
     asked, killed = logs = [tmp_path / "asked", tmp_path / "killed"]
     parent = subprocess.Popen([sys.executable, "-c", PARENT, system, *map(str, logs)])
     try:
@@ -45,12 +47,13 @@ def test_children_end_when_their_parent_was_killed(tmp_path, system):
     eventually(lambda: gone(int(killed.read_text())))
 
 
-def test_the_guard_leaves_alone_who_is_no_longer_the_process_that_it_was_told_of():
+def test_the_guard_leaves_alone_who_is_no_longer_the_process_that_it_was_told_of() -> None:
     children = [subprocess.Popen([sys.executable, "-c", CHILD], stdout=subprocess.PIPE) for _ in range(2)]
     early, late = children
 
-    def told():
+    def told() -> Iterator[str]:
         for child in children:
+            assert child.stdout is not None
             child.stdout.readline()
             yield f"{child.pid} {signal.SIGTERM.value}\n"
         early.kill()
@@ -58,9 +61,10 @@ def test_the_guard_leaves_alone_who_is_no_longer_the_process_that_it_was_told_of
         yield f"{early.pid} {signal.SIGTERM.value}\n"
 
     machine.guard(told())
+    assert late.stdout is not None
     assert (late.wait(30), late.stdout.read()) == (0, b"asked to end\n")
     for child in children:
-        child.stdout.close()
+        child.communicate()
 
 
 NONE = resource.RLIM_INFINITY
@@ -70,7 +74,9 @@ NONE = resource.RLIM_INFINITY
     ("now", "most", "then"),
     [(256, NONE, 10_240), (1_024, 524_288, 10_240), (256, 4_096, 4_096), (20_000, 20_000, None), (NONE, NONE, None)],
 )
-def test_files_that_may_be_open_are_raised_as_far_as_the_machine_allows_and_never_lowered(monkeypatch, now, most, then):
+def test_files_that_may_be_open_are_raised_as_far_as_the_machine_allows_and_never_lowered(
+    monkeypatch: pytest.MonkeyPatch, now: int, most: int, then: int | None
+) -> None:
     given = []
     monkeypatch.setattr(resource, "getrlimit", lambda _: (now, most))
     monkeypatch.setattr(resource, "setrlimit", lambda _, limits: given.append(limits))

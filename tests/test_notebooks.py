@@ -2,13 +2,16 @@
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 import pytest
-from jupyter_client import KernelManager
+from jupyter_client.manager import KernelManager
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell
+
+from tests.conftest import SmallCity, Stack
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NAMES = sorted(file.stem for file in FOLDER.glob("*.ipynb"))
@@ -16,7 +19,7 @@ PLOTTED = {"cohort_retention", "campaign_funnel", "streamer_earnings"}
 
 
 @pytest.fixture(scope="module")
-def kernel(stack):
+def kernel(stack: Stack) -> Iterator[KernelManager]:
     """One kernel for all notebooks: its start, and the import of what draws, take longer than a notebook does."""
     kernel = KernelManager(kernel_name="python3")
     kernel.start_kernel(env=os.environ | stack.environment | {"PYDEVD_DISABLE_FILE_VALIDATION": "1"}, cwd=str(FOLDER.parent))
@@ -26,7 +29,7 @@ def kernel(stack):
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", NAMES)
-def test_a_notebook_runs(name, kernel, small_city):
+def test_a_notebook_runs(name: str, kernel: KernelManager, small_city: SmallCity) -> None:
     del small_city  # its data is there
     notebook = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
     notebook.cells.insert(0, new_code_cell("%reset -f"))  # it finds nothing of the one before
@@ -34,11 +37,12 @@ def test_a_notebook_runs(name, kernel, small_city):
     try:
         client.execute()
     finally:
-        client.kc.stop_channels()
+        if client.kc is not None:
+            client.kc.stop_channels()
 
 
 @pytest.mark.parametrize("name", sorted(PLOTTED))
-def test_it_can_be_read_in_the_repository(name):
+def test_it_can_be_read_in_the_repository(name: str) -> None:
     notebook = json.loads((FOLDER / f"{name}.ipynb").read_text())
     outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
     assert not [output for output in outputs if output["output_type"] == "error"]

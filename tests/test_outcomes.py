@@ -2,19 +2,21 @@
 
 import asyncio
 import time
+from typing import Any
 
 import pytest
 
 from schemas.favorites import FavoriteAdded, FavoriteRefusal, FavoriteRefused
 from schemas.log.base import now
 from serving.runtime.outcomes import GRACE_S, MAX_STATES, Outcomes
+from tests.people import ANN, BOB
 
 PLACE = ("favorites.state", b"ann")
-ADDED = FavoriteAdded(id="f", at=now(), cause="c", user="ann", peer="bob")
-REFUSED = FavoriteRefused(id="f", at=now(), cause="c", user="ann", peer="bob", refusal=FavoriteRefusal.SAME_USER)
+ADDED = FavoriteAdded(id="f", at=now(), cause="c", user=ANN, peer=BOB)
+REFUSED = FavoriteRefused(id="f", at=now(), cause="c", user=ANN, peer=BOB, refusal=FavoriteRefusal.SAME_USER)
 
 
-def asked():
+def asked() -> tuple[Outcomes, asyncio.Future[Any]]:
     """Somebody waits for the outcome of "c"."""
     outcomes = Outcomes()
     return outcomes, outcomes.waiting.setdefault("c", asyncio.get_running_loop().create_future())
@@ -35,8 +37,8 @@ def asked():
         ([("refusal", PLACE, 7)], True),
     ],
 )
-def test_an_answer_waits_for_the_state_behind_it(records, answered):
-    async def run():
+def test_an_answer_waits_for_the_state_behind_it(records: list[tuple[str, tuple[str, bytes], int]], answered: bool) -> None:
+    async def run() -> None:
         outcomes, outcome = asked()
         began = time.monotonic()
         for kind, place, at_ms in records:
@@ -53,11 +55,11 @@ def test_an_answer_waits_for_the_state_behind_it(records, answered):
     asyncio.run(run())
 
 
-def test_who_has_gone_is_forgotten_and_what_nobody_waits_for_is_nobodys():
-    async def run():
+def test_who_has_gone_is_forgotten_and_what_nobody_waits_for_is_nobodys() -> None:
+    async def run() -> None:
         outcomes, outcome = asked()
         outcomes.fact(PLACE, 7, ADDED)
-        outcomes.fact(PLACE, 7, FavoriteAdded(id="g", at=now(), cause="another", user="ann", peer="bob"))
+        outcomes.fact(PLACE, 7, FavoriteAdded(id="g", at=now(), cause="another", user=ANN, peer=BOB))
         outcome.cancel()
         await asyncio.sleep(0)
         assert not outcomes._held
@@ -67,8 +69,8 @@ def test_who_has_gone_is_forgotten_and_what_nobody_waits_for_is_nobodys():
     asyncio.run(run())
 
 
-def test_the_first_of_two_facts_is_the_answer():
-    async def run():
+def test_the_first_of_two_facts_is_the_answer() -> None:
+    async def run() -> None:
         outcomes, outcome = asked()
         outcomes.fact(PLACE, 7, ADDED)
         outcomes.fact(PLACE, 7, REFUSED)
@@ -83,7 +85,7 @@ def test_the_first_of_two_facts_is_the_answer():
     asyncio.run(run())
 
 
-def test_it_does_not_remember_the_states_of_all():
+def test_it_does_not_remember_the_states_of_all() -> None:
     outcomes = Outcomes()
     for number in range(MAX_STATES + 5):
         outcomes.state((PLACE[0], str(number).encode()), 1)

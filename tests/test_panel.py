@@ -2,23 +2,24 @@
 
 import json
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import msgspec
 import pytest
+from clickhouse_connect.driver.client import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from infra.clickhouse import connect
 from pipelines import panel as domain
-from pipelines.panel import decide_cohorts
-from pipelines.panel import decide_member as decide
 from pipelines.runtime.core import Batch, Core, Decider
 from schemas.ads import Touch, TouchKind, UserAttributed
 from schemas.balance import EntryKind, EntryRecorded, Reason
 from schemas.billing import CallKind
 from schemas.gift import GiftSent
-from schemas.log.base import Wake
+from schemas.log.base import AccountId, Message, UserId, Wake
 from schemas.log.codec import encode
 from schemas.log.entity import broadcast_keys, partition_of
 from schemas.panel import (
@@ -26,6 +27,7 @@ from schemas.panel import (
     MEMBER,
     All,
     Attribute,
+    BookInbox,
     Cohort,
     CohortBook,
     CohortEntered,
@@ -35,6 +37,7 @@ from schemas.panel import (
     CountAction,
     Is,
     Member,
+    MemberInbox,
     Moment,
     Not,
     PutCohort,
@@ -53,21 +56,28 @@ from schemas.panel_sql import members_sql
 from schemas.tables import PROJECTIONS
 from schemas.user import CameOnline, Role, SessionOpened, UserSignedUp, WentOffline
 from schemas.video import CallEnded, EndReason
+from tests.conftest import Stack
+from tests.decisions import decisions_of
+from tests.people import BOB
 
+decide_cohorts = decisions_of(domain.decide_cohorts)
+decide = decisions_of(domain.decide_member)
 T = datetime(2030, 1, 1, 12, tzinfo=UTC)
 CALLER = Count(Counter.CALLS, "10m", at_least=2)
 
 
-def book(*rules, version=1):
+def book(*rules: Rule, version: int = 1) -> Member:
     return Member(shared=CohortBook(version, tuple(Cohort(f"c{n}", f"tag{n}", rule) for n, rule in enumerate(rules))))
 
 
-def called(minutes, n=0):
-    return CountAction(id=f"a{minutes}-{n}", at=T + timedelta(minutes=minutes), user="bob", counts={Counter.CALLS: 1})
+def called(minutes: int, n: int = 0) -> CountAction:
+    return CountAction(id=f"a{minutes}-{n}", at=T + timedelta(minutes=minutes), user=BOB, counts={Counter.CALLS: 1})
 
 
-def play(common, *messages, member=None):
-    told = []
+def play(
+    common: Member | None, *messages: MemberInbox, member: Member | None = None
+) -> tuple[Any, list[tuple[type[Message], str]]]:
+    told: list[Any] = []
     for message in messages:
         member, more = decide(member, message, common)
         told += more
@@ -77,13 +87,13 @@ def play(common, *messages, member=None):
 # --- the book ---------------------------------------------------------------------------------------------------------------
 
 
-def test_each_refusal_by_name(monkeypatch):
+def test_each_refusal_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(domain, "MAX_COHORTS", 1)
     monkeypatch.setattr(domain, "MAX_TAGS", 1)
     put = PutCohort(id="p", at=T, book=BOOK, cohort=Cohort("a", "t", CALLER))
     known, told = decide_cohorts(None, put)
     assert [type(one).__name__ for one in told] == ["CohortPut"] + ["ShareCohorts"] * MEMBER.partitions
-    rows = [
+    rows: list[tuple[BookInbox, CohortRefusal]] = [
         (RemoveCohort(id="r", at=T, book=BOOK, cohort="b"), CohortRefusal.COHORT_UNKNOWN),
         (PutCohort(id="q", at=T, book=BOOK, cohort=Cohort("b", "t", CALLER)), CohortRefusal.TOO_MANY_COHORTS),
     ]
@@ -99,25 +109,26 @@ def test_each_refusal_by_name(monkeypatch):
     assert (again.version, len(again.cohorts)) == (2, 1)
     gone, _ = decide_cohorts(again, RemoveCohort(id="r", at=T, book=BOOK, cohort="a"))
     assert (gone.version, gone.cohorts) == (3, ())
-    tag = {"at": T, "user": "bob", "by": "root"}
+    tag: dict[str, Any] = {"at": T, "user": "bob", "by": "root"}
     member, _ = decide(None, PutTag(id="t", tag="one", **tag), None)
-    rows = [
+    of_tags: list[tuple[MemberInbox, TagRefusal]] = [
         (PutTag(id="t", tag="two", **tag), TagRefusal.TOO_MANY_TAGS),
         (RemoveTag(id="t", tag="two", **tag), TagRefusal.TAG_UNKNOWN),
     ]
-    for message, refusal in rows:
-        assert decide(member, message, None)[1][0].refusal is refusal
-    assert {refusal for _, refusal in rows} == set(TagRefusal)
+    for asked_for, why in of_tags:
+        assert decide(member, asked_for, None)[1][0].refusal is why
+    assert {refusal for _, refusal in of_tags} == set(TagRefusal)
 
 
-def test_rules_that_cannot_be():
-    for rule, why in [
+def test_rules_that_cannot_be() -> None:
+    impossible: list[tuple[Rule, str]] = [
         (All(()), "at least one part"),
         (Count(Counter.CALLS, "121m", 1), "at most 120m"),
         (Count(Counter.CALLS, "7d", 5, 4), "at least 5 and at most 4"),
         (Not(Not(Not(Not(Not(Not(Not(Not(CALLER)))))))), "nested deeper"),
         (Some(tuple([CALLER] * 51)), "more than 50"),
-    ]:
+    ]
+    for rule, why in impossible:
         with pytest.raises(RuleError, match=why):
             check(rule)
     with pytest.raises(msgspec.ValidationError, match="Invalid enum value 'shoe_size'"):
@@ -127,7 +138,7 @@ def test_rules_that_cannot_be():
 # --- members ----------------------------------------------------------------------------------------------------------------
 
 
-def test_a_member_enters_by_an_action_and_leaves_when_the_window_moves():
+def test_a_member_enters_by_an_action_and_leaves_when_the_window_moves() -> None:
     member, told = play(book(CALLER), called(0), called(3))
     assert told == [(CohortEntered, "c0")]
     assert member.all_tags == {"tag0"}
@@ -138,14 +149,14 @@ def test_a_member_enters_by_an_action_and_leaves_when_the_window_moves():
     assert member.due_at == T + timedelta(minutes=13)
 
 
-def test_late_actions_count_in_their_own_bucket():
+def test_late_actions_count_in_their_own_bucket() -> None:
     _, told = play(book(CALLER), called(20), called(13), called(11))
     assert told == [(CohortEntered, "c0")]
     _, told = play(book(CALLER), called(20), called(10), called(5))
     assert told == []
 
 
-def test_a_new_book_is_decided_by_a_wake_and_a_removed_cohort_is_left():
+def test_a_new_book_is_decided_by_a_wake_and_a_removed_cohort_is_left() -> None:
     member, told = play(None, called(0), called(1))
     assert told == []
     common = book(CALLER, Is(Attribute.COUNTRY, ("DE",)), version=2)
@@ -156,10 +167,10 @@ def test_a_new_book_is_decided_by_a_wake_and_a_removed_cohort_is_left():
     assert told == [(CohortLeft, "c0")]
 
 
-def test_coins_that_come_back_are_not_spent():
-    def entry(coins, reason):
+def test_coins_that_come_back_are_not_spent() -> None:
+    def entry(coins: int, reason: Reason) -> EntryRecorded:
         return EntryRecorded(
-            id="e", at=T, cause="x", account="bob/coins", seq=1, kind=EntryKind.DEBIT, coins=coins, reason=reason,
+            id="e", at=T, cause="x", account=AccountId("bob/coins"), seq=1, kind=EntryKind.DEBIT, coins=coins, reason=reason,
             balance_coins=0, held_coins=0, counterparty="@p",
         )  # fmt: skip
 
@@ -168,36 +179,36 @@ def test_coins_that_come_back_are_not_spent():
     assert told == [(CohortEntered, "c0"), (CohortEntered, "c1"), (CohortLeft, "c0")]
 
 
-def test_the_host_brings_a_new_book_to_every_member_of_a_partition():
+def test_the_host_brings_a_new_book_to_every_member_of_a_partition() -> None:
     core = Core([Decider(MEMBER, decide)])
     users = [user for n in range(5_000) if partition_of((user := f"u{n}").encode(), MEMBER.partitions) == 1]
     lane = core.open(MEMBER.inbox, 1)
     offset = 0
 
-    def take(batch, message, key):
+    def take(batch: Batch, message: MemberInbox, key: str) -> None:
         nonlocal offset
         batch.take(lane, offset, key.encode(), encode(message))
         offset += 1
 
     batch = Batch(core)
     for user in users:
-        take(batch, CountAction(id="a", at=T, user=user, counts={Counter.CALLS: 2}), user)
+        take(batch, CountAction(id="a", at=T, user=UserId(user), counts={Counter.CALLS: 2}), user)
     batch.merge()
     shared = CohortBook(1, (Cohort("c", "t", CALLER),))
     key = broadcast_keys(MEMBER.partitions)[1]
     batch = Batch(core)
-    take(batch, ShareCohorts(id="s", at=T, user=key, shared=shared), key)
+    take(batch, ShareCohorts(id="s", at=T, user=UserId(key), shared=shared), key)
     batch.merge()
-    woken = []
+    woken: list[tuple[bytes, bytes]] = []
     while core.sweeping():
         batch = Batch(core)
         batch.wake(T)
-        woken += [(key, value) for topic, _, key, value in batch.outputs if topic == MEMBER.inbox]
+        woken += [(key, value or b"") for topic, _, key, value in batch.outputs if topic == MEMBER.inbox]
         batch.merge()
     assert sorted(key.decode() for key, _ in woken) == sorted(users)
     batch = Batch(core)
-    for key, value in woken:
-        batch.take(lane, offset, key, value)
+    for woken_key, value in woken:
+        batch.take(lane, offset, woken_key, value)
         offset += 1
     assert sum(topic == MEMBER.events for topic, *_ in batch.outputs) == len(users)
     batch.merge()
@@ -209,7 +220,7 @@ def test_the_host_brings_a_new_book_to_every_member_of_a_partition():
 
 # --- the same in SQL --------------------------------------------------------------------------------------------------------
 
-USERS = ("ann", "bob", "cat", "dan", "eva", "fay")
+USERS = tuple(map(UserId, ("ann", "bob", "cat", "dan", "eva", "fay")))
 leaves = st.one_of(
     st.builds(Is, st.just(Attribute.COUNTRY), st.sampled_from((("DE",), ("DE", "FR"), ("it's \\",)))),
     st.builds(Is, st.just(Attribute.PLATFORM), st.sampled_from((("ios",), ("android", "ios")))),
@@ -239,21 +250,25 @@ deeds = st.tuples(
     st.sampled_from(("DE", "FR", "it's \\")),
 )  # fmt: skip
 
+# A topic, its fact, and what the panel hears of it, by user.
+Deed = tuple[str, Message | None, list[tuple[UserId, MemberInbox]]]
 
-def entry_of(user, at, coins, reason, n):
+
+def entry_of(user: UserId, at: datetime, coins: int, reason: Reason, n: int) -> EntryRecorded:
     return EntryRecorded(
-        id=f"e{n}", at=at, cause="x", account=f"{user}/coins", seq=n + 1, kind=EntryKind.DEBIT, coins=coins, reason=reason,
-        balance_coins=0, held_coins=0, counterparty="@p",
+        id=f"e{n}", at=at, cause="x", account=AccountId(f"{user}/coins"), seq=n + 1, kind=EntryKind.DEBIT, coins=coins,
+        reason=reason, balance_coins=0, held_coins=0, counterparty="@p",
     )  # fmt: skip
 
 
-def facts_of(history):
+def facts_of(history: list[tuple[str, UserId, int, str]]) -> Iterator[Deed]:
     """Each deed as (topic, fact, what the panel hears of it, by user); times only go on, by the deed's gap."""
     at = T
     for n, (deed, user, gap, country) in enumerate(history):
         at += timedelta(seconds=gap, microseconds=7)
         peer = USERS[(USERS.index(user) + 1) % len(USERS)]
-        of = {"id": f"f{n}", "at": at, "cause": "x", "user": user}
+        fact: Message
+        of: dict[str, Any] = {"id": f"f{n}", "at": at, "cause": "x", "user": user}
         match deed:
             case "sign_up":
                 fact = UserSignedUp(role=Role.USER, country=country, platform="ios", **of)
@@ -299,7 +314,7 @@ def facts_of(history):
 
 
 @pytest.fixture(scope="module")
-def history_base(stack):
+def history_base(stack: Stack) -> Client:
     """A database of its own for histories."""
     return connect(stack.database("histories"))
 
@@ -310,9 +325,13 @@ VIEWED = ("user_attributes", "user_actions")
 
 @given(st.lists(deeds, max_size=60), st.lists(rules, min_size=8, max_size=12), st.sampled_from((0, 61, 4_000, 90_000)))
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_the_stream_and_clickhouse_agree(history_base, history, wanted, later):
+def test_the_stream_and_clickhouse_agree(
+    history_base: Client, history: list[tuple[str, UserId, int, str]], wanted: list[Rule], later: int
+) -> None:
     common = book(*wanted)
-    members, rows, at = {}, [], T
+    members: dict[UserId, Any] = {}
+    rows: list[list[Any]] = []
+    at = T
     for topic, fact, heard in facts_of(history):
         for user, message in heard:
             at = message.at
@@ -330,7 +349,7 @@ def test_the_stream_and_clickhouse_agree(history_base, history, wanted, later):
         assert sorted(found[n]) == streamed, json.dumps(msgspec.to_builtins(rule))
 
 
-def store(base, rows):
+def store(base: Client, rows: list[list[Any]]) -> None:
     """These records, and nothing else, in the log and in the tables that are made of it."""
     base.command("TRUNCATE ALL TABLES FROM histories")
     if rows:
@@ -341,11 +360,11 @@ def store(base, rows):
             base.command(f"INSERT INTO {projection.table} {projection.select}")
 
 
-def asked(base, wanted, at):
+def asked(base: Client, wanted: list[Rule], at: datetime) -> dict[int, list[str]]:
     """Who fits each rule, as SQL finds it. All rules ask the same two views, which are worked out once for all of them."""
     for name in VIEWED:
         base.command(f"CREATE OR REPLACE TABLE {name}_once ENGINE = Memory AS SELECT * FROM {name}")
-    found = {n: [] for n in range(len(wanted))}
+    found: dict[int, list[str]] = {n: [] for n in range(len(wanted))}
     statements = [f"SELECT {n} AS n, user FROM ({members_sql(rule)})" for n, rule in enumerate(wanted)]
     sql = re.sub(rf"\b({'|'.join(VIEWED)})\b", r"\1_once", " UNION ALL ".join(statements))
     for n, user in base.query(sql, parameters={"now": at}).result_rows:

@@ -1,10 +1,12 @@
 """Cohorts, tags and groups on the real platform: saved live, seen in gallery and warehouse, left again."""
 
+from typing import Any
+
 from infra.clickhouse import connect
-from tests.conftest import Phone, eventually
+from tests.conftest import Api, NewUser, Phone, Stack, eventually
 
 
-def test_a_cohort_saved_live_fills_tags_the_gallery_and_is_left(stack, admin, new_user):
+def test_a_cohort_saved_live_fills_tags_the_gallery_and_is_left(stack: Stack, admin: Api, new_user: NewUser) -> None:
     bob, sue, tia = Phone(new_user(country="XA")), Phone(new_user("streamer", country="XA")), Phone(new_user("streamer"))
     rule = {"rule": "all", "of": [
         {"rule": "is", "field": "country", "values": ["XA"]}, {"rule": "is", "field": "role", "values": ["streamer"]},
@@ -21,8 +23,13 @@ def test_a_cohort_saved_live_fills_tags_the_gallery_and_is_left(stack, admin, ne
     ids = {sue.user, tia.user}
     plain = {"shows": "streamer", "order": "longest_first"}
     assert admin.put("/v1/admin/gallery/user", json=plain).status_code == 200, "other tests play with these rules"
-    cards = lambda: [c for c in bob.api.get("/v1/gallery", params={"limit": 100}).json()["cards"] if c["user"] in ids]  # noqa: E731
-    tags = lambda: [card["tags"] for card in cards()]  # noqa: E731
+
+    def cards() -> list[dict[str, Any]]:
+        return [c for c in bob.api.get("/v1/gallery", params={"limit": 100}).json()["cards"] if c["user"] in ids]
+
+    def tags() -> list[Any]:
+        return [card["tags"] for card in cards()]
+
     eventually(lambda: tags() == [["local"], []])
     try:
         lowered = {**plain, "boosts": [{"kind": "tag", "tag": "local", "seconds": -3600}]}
@@ -37,17 +44,20 @@ def test_a_cohort_saved_live_fills_tags_the_gallery_and_is_left(stack, admin, ne
     eventually(lambda: client.query(asked).result_rows == [(sue.user, 0)])
 
 
-def test_a_window_that_passes_takes_its_members_out(admin, new_user):
+def test_a_window_that_passes_takes_its_members_out(admin: Api, new_user: NewUser) -> None:
     fresh = {"rule": {"rule": "within", "field": "signed_up", "seconds": 5}, "tag": "fresh", "everybody": True}
     assert admin.put("/v1/admin/cohorts/fresh", json=fresh).status_code == 200
     ann = new_user()
-    members = lambda: admin.get("/v1/admin/cohorts/fresh/members").json()["members"]  # noqa: E731
+
+    def members() -> Any:
+        return admin.get("/v1/admin/cohorts/fresh/members").json()["members"]
+
     eventually(lambda: ann.user in members(), 4)
     eventually(lambda: ann.user not in members(), 10)
     assert admin.delete("/v1/admin/cohorts/fresh").status_code == 204
 
 
-def test_tags_and_groups_by_hand(admin, new_user):
+def test_tags_and_groups_by_hand(admin: Api, new_user: NewUser) -> None:
     ann, bob = new_user(), new_user()
     assert admin.put(f"/v1/admin/tags/{ann.user}/vip").status_code == 204
     assert eventually(lambda: admin.get(f"/v1/admin/tags/{ann.user}").json()["tags"]) == ["vip"]
@@ -58,7 +68,7 @@ def test_tags_and_groups_by_hand(admin, new_user):
     assert admin.put("/v1/admin/tags/nobody/vip").json()["code"] == "user_unknown"
 
 
-def test_what_the_panel_refuses(admin, new_user):
+def test_what_the_panel_refuses(admin: Api, new_user: NewUser) -> None:
     new_user()
     unknown = {"rule": {"rule": "is", "field": "shoe_size", "values": ["44"]}, "tag": "x"}
     answer = admin.put("/v1/admin/cohorts/x", json=unknown).json()

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -14,14 +15,14 @@ PAPERS = [ROOT / name for name in subprocess.run(
 ).stdout.split()]  # fmt: skip
 
 
-def anchors(text):
+def anchors(text: str) -> set[str]:
     """The anchors that headings of a paper give."""
     headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("paper", PAPERS, ids=lambda paper: str(paper.relative_to(ROOT)))
-def test_every_link_leads_somewhere(paper):
+def test_every_link_leads_somewhere(paper: Path) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", paper.read_text()):
         if "://" in target:
             continue
@@ -31,7 +32,7 @@ def test_every_link_leads_somewhere(paper):
         assert not anchor or anchor in anchors(file.read_text()), f"{paper.name} links to {target}: there is no such heading"
 
 
-def test_the_readme_is_short_and_names_every_paper():
+def test_the_readme_is_short_and_names_every_paper() -> None:
     text = (ROOT / "README.md").read_text()
     assert text.count("\n") <= 150
     for paper in PAPERS:
@@ -40,11 +41,11 @@ def test_the_readme_is_short_and_names_every_paper():
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_references_are_those_of_the_code(name):
+def test_references_are_those_of_the_code(name: str) -> None:
     assert (FOLDER / name).read_text() == page(name), "run `make docs` and commit"
 
 
-def test_every_metric_of_the_dashboard_exists():
+def test_every_metric_of_the_dashboard_exists() -> None:
     known = page("metrics.md")
     for file in (ROOT / "dashboards").glob("*.json"):
         for metric in set(re.findall(r"\bolo_[a-z_]+", json.dumps(json.loads(file.read_text())))):

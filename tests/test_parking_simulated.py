@@ -30,7 +30,7 @@ class Broken:
         def decide(state: Any, message: Any, *common: Any) -> Any:
             if (name := key_of.get(type(message))) and getattr(message, name) in self.keys:
                 raise ZeroDivisionError("oops")
-            return decider.decide(state, message, *common)  # type: ignore[call-arg]
+            return decider.decide(state, message, *common)
 
         return decide
 

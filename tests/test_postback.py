@@ -5,21 +5,26 @@ import json
 import threading
 import time
 import uuid
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
+import httpx
 import pytest
 from msgspec.structs import replace
 
 from infra.clickhouse import connect
-from infra.config import load
+from infra.config import Config, load
 from infra.kafka import end_offsets, reader
 from infra.vendors import amplitude, appsflyer, attempt, ga4, snapchat
+from infra.vendors.answers import Attempt
 from pipelines.flows import dispatch
 from pipelines.flows.dispatch import Breaker, Past
 from schemas.ads import hashed_email, hashed_phone
 from schemas.outbox import OUTBOX, AttemptOutcome, EffectDue, EffectKind
 from schemas.postback import ConversionKind, Identity, Postback, Provider
-from tests.conftest import eventually
+from tests.conftest import Api, NewUser, Stack, eventually
+from tests.people import ANN
 from tests.test_ads_pushes import post, pushed
 from tests.vendor_stub import AdStub
 
@@ -29,12 +34,12 @@ IDENTITY = Identity(
     "app-instance", "click", True, "203.0.113.5", "Olo/1.2 (iPhone)",
 )  # fmt: skip
 TOLD = Postback(
-    "ann", ConversionKind.PURCHASE, "PURCHASE", NOW, "t1", "snapchat", "Autumn", 400, 4_990_000, "EUR", "DE", "ios", "de_DE",
+    ANN, ConversionKind.PURCHASE, "PURCHASE", NOW, "t1", "snapchat", "Autumn", 400, 4_990_000, "EUR", "DE", "ios", "de_DE",
     "1.2", "1415211453000-6513894", IDENTITY,
 )  # fmt: skip
 
 
-def due(provider, told=TOLD, effect="snapchat/PURCHASE/t1"):
+def due(provider: Provider, told: Postback = TOLD, effect: str = "snapchat/PURCHASE/t1") -> EffectDue:
     return EffectDue(
         id="d", at=NOW, cause="x", effect=effect, kind=EffectKind.POSTBACK, provider=provider, subject="ann", attempt=1,
         expires_at=NOW, postback=told,
@@ -44,7 +49,7 @@ def due(provider, told=TOLD, effect="snapchat/PURCHASE/t1"):
 # --- what a request holds ---------------------------------------------------------------------------------------------------
 
 
-def test_snapchat_gets_hashes_where_it_wants_them_and_plain_names_where_not(config):
+def test_snapchat_gets_hashes_where_it_wants_them_and_plain_names_where_not(config: Config) -> None:
     event = snapchat.event_of("snapchat/PURCHASE/t1", TOLD, config)
     assert (event["event_name"], event["event_id"], event["event_time"]) == (
         "PURCHASE",
@@ -63,12 +68,12 @@ def test_snapchat_gets_hashes_where_it_wants_them_and_plain_names_where_not(conf
     assert "custom_data" not in bare
 
 
-def of_stub(stub, **more):
+def of_stub(stub: AdStub, **more: Any) -> Config:
     """Config that lead to stand-ins."""
     return load(**{name.removeprefix("OLO_").lower(): value for name, value in stub.environment.items()}, **more)
 
 
-def test_appsflyers_body_fits_a_kilobyte_and_keeps_what_it_must():
+def test_appsflyers_body_fits_a_kilobyte_and_keeps_what_it_must() -> None:
     body = json.loads(appsflyer.body_of("appsflyer/purchase/t1", TOLD))
     assert body["eventTime"] == f"{NOW:%Y-%m-%d %H:%M:%S}.120"
     assert json.loads(body["eventValue"]) == {
@@ -82,7 +87,7 @@ def test_appsflyers_body_fits_a_kilobyte_and_keeps_what_it_must():
     assert {"appsflyer_id", "eventName", "eventValue"} <= set(json.loads(packed))
 
 
-def test_ga4s_and_amplitudes_events():
+def test_ga4s_and_amplitudes_events() -> None:
     body = ga4.body_of("ga4/purchase/t1", TOLD)
     assert (body["app_instance_id"], body["events"][0]["params"]["value"]) == ("app-instance", 4.99)
     event = amplitude.event_of("amplitude/Bought/t1", TOLD).get_event_body()
@@ -90,7 +95,7 @@ def test_ga4s_and_amplitudes_events():
 
 
 @pytest.fixture(scope="module")
-def stub():
+def stub() -> Iterator[AdStub]:
     stub = AdStub()
     yield stub
     amplitude.close()
@@ -98,13 +103,15 @@ def stub():
 
 
 @pytest.fixture
-def config(stub):
+def config(stub: AdStub) -> Config:
     stub.share, stub.away = 0.0, set()
     return of_stub(stub)
 
 
 @pytest.mark.parametrize("provider", list(Provider))
-def test_a_vendor_takes_it_and_troubles_are_tried_again(stub, config, client, provider):
+def test_a_vendor_takes_it_and_troubles_are_tried_again(
+    stub: AdStub, config: Config, client: httpx.Client, provider: Provider
+) -> None:
     told = replace(TOLD, event="purchase") if provider is Provider.GA4 else TOLD
     taken = attempt(due(provider, told, f"{provider}/x/1"), config, client)
     assert taken.outcome is AttemptOutcome.ACCEPTED, taken
@@ -124,22 +131,24 @@ def test_a_vendor_takes_it_and_troubles_are_tried_again(stub, config, client, pr
         (Provider.SNAPCHAT, {"snapchat_token": ""}),
     ],
 )
-def test_a_no_for_good_is_refused_with_its_reason(config, client, provider, wrong):
+def test_a_no_for_good_is_refused_with_its_reason(
+    config: Config, client: httpx.Client, provider: Provider, wrong: dict[str, str]
+) -> None:
     found = attempt(due(provider), config.model_copy(update=wrong), client)
     assert found.outcome is AttemptOutcome.REFUSED
     assert found.detail
 
 
-def test_what_snapchat_calls_invalid_is_refused(config, client):
+def test_what_snapchat_calls_invalid_is_refused(config: Config, client: httpx.Client) -> None:
     found = attempt(due(Provider.SNAPCHAT, replace(TOLD, identity=Identity())), config, client)
     assert (found.outcome, found.status) == (AttemptOutcome.REFUSED, 200)
     assert "nobody is named" in found.detail
 
 
-def test_a_silent_vendor_is_probed_now_and_then(monkeypatch):
+def test_a_silent_vendor_is_probed_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
-    monkeypatch.setattr(dispatch.time, "monotonic", lambda: clock[0])
-    silent = dispatch.Attempt(AttemptOutcome.FAILED, 0, "no answer")
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    silent = Attempt(AttemptOutcome.FAILED, 0, "no answer")
     breaker = Breaker()
     for _ in range(Breaker.IN_A_ROW):
         assert breaker.lets("snapchat")
@@ -149,11 +158,11 @@ def test_a_silent_vendor_is_probed_now_and_then(monkeypatch):
     clock[0] += Breaker.PROBE_S
     assert breaker.lets("snapchat")
     assert not breaker.lets("snapchat"), "one probe at a time"
-    breaker.heard("snapchat", dispatch.Attempt(AttemptOutcome.FAILED, 503))
+    breaker.heard("snapchat", Attempt(AttemptOutcome.FAILED, 503))
     assert breaker.lets("snapchat"), "an error is an answer"
 
 
-def test_of_a_replay_only_what_the_outbox_waits_for_is_attempted():
+def test_of_a_replay_only_what_the_outbox_waits_for_is_attempted() -> None:
     past = Past(10, {"a": 2})
     fact = replace(due(Provider.SNAPCHAT), effect="a")
     assert past.is_over(5, replace(fact, attempt=1))
@@ -164,7 +173,7 @@ def test_of_a_replay_only_what_the_outbox_waits_for_is_attempted():
 
 # --- on the real platform ---------------------------------------------------------------------------------------------------
 
-RULES = [
+RULES: list[dict[str, Any]] = [
     {"conversion": "sign_up", "provider": "snapchat", "event": "SIGN_UP", "consent": "ads", "network": "snapchat"},
     {"conversion": "purchase", "provider": "snapchat", "event": "PURCHASE", "consent": "ads", "network": "snapchat",
      "value": {"currency": "EUR", "per_coin_micros": 10_000}},
@@ -177,7 +186,7 @@ RULES = [
 
 
 @pytest.fixture(scope="module")
-def rules(admin):
+def rules(admin: Api) -> Iterator[None]:
     answer = admin.put("/v1/admin/postbacks/rules", json={"rules": RULES})
     assert answer.status_code == 200, answer.text
     eventually(lambda: admin.get("/v1/admin/postbacks/rules").json() == answer.json())
@@ -186,10 +195,10 @@ def rules(admin):
 
 
 @pytest.fixture
-def buyer(stack, admin, new_user):
+def buyer(stack: Stack, admin: Api, new_user: NewUser) -> Callable[[], Api]:
     """Somebody whom Snapchat brought, who consents to everything, and has bought coins twice."""
 
-    def make():
+    def make() -> Api:
         install = f"af-{uuid.uuid4().hex[:8]}"
         post(stack, pushed(install))
         ann = new_user(appsflyer_id=install, country="DE", platform="ios")
@@ -204,7 +213,7 @@ def buyer(stack, admin, new_user):
     return make
 
 
-def ledger(stack, users):
+def ledger(stack: Stack, users: list[str]) -> Sequence[Sequence[Any]]:
     sql = "SELECT provider, effect, event, state, attempts, why FROM postbacks WHERE user IN {u:Array(String)} ORDER BY effect"
     return connect(stack.clickhouse).query(sql, parameters={"u": users}).result_rows
 
@@ -213,12 +222,14 @@ def ledger(stack, users):
 OWED = {"snapchat": 3, "appsflyer": 2, "amplitude": 1, "ga4": 2}
 
 
-def test_each_conversion_is_told_once_although_a_third_fails_and_dispatch_is_killed(stack, rules, buyer, networks):
+def test_each_conversion_is_told_once_although_a_third_fails_and_dispatch_is_killed(
+    stack: Stack, rules: None, buyer: Callable[[], Api], networks: AdStub
+) -> None:
     networks.share, networks.kinds = 1 / 3, ("429", "500", "lost", "dropped", "slow")
     before = len(networks.wrong)
     users = []
 
-    def kill():
+    def kill() -> None:
         for _ in range(5):
             stack.kill("dispatch-0")
             time.sleep(1.5)
@@ -243,10 +254,10 @@ def test_each_conversion_is_told_once_although_a_third_fails_and_dispatch_is_kil
         assert len(owed) == 6 * OWED[provider]
 
 
-def test_a_replay_of_the_whole_outbox_tells_nobody(stack, networks, monkeypatch):
+def test_a_replay_of_the_whole_outbox_tells_nobody(stack: Stack, networks: AdStub, monkeypatch: pytest.MonkeyPatch) -> None:
     """A group that has no position reads everything from its beginning."""
-    ends = lambda: sum(end_offsets(reader(stack.config, committed=False), OUTBOX.events, range(OUTBOX.partitions)).values())  # noqa: E731
-    seen, end = networks.requests, ends()
+    ends = end_offsets(reader(stack.config, committed=False), OUTBOX.events, range(OUTBOX.partitions))
+    seen, end = networks.requests, sum(ends.values())
     assert end, "there is something to replay"
     monkeypatch.setattr(dispatch, "NAME", "dispatch-replay")
     replaying = dispatch.Dispatch(0, of_stub(networks, brokers=stack.brokers))
@@ -261,7 +272,7 @@ def test_a_replay_of_the_whole_outbox_tells_nobody(stack, networks, monkeypatch)
     assert networks.requests == seen, "and nobody was told"
 
 
-def test_what_only_vendors_may_see_reaches_no_analyst(stack, rules, buyer):
+def test_what_only_vendors_may_see_reaches_no_analyst(stack: Stack, rules: None, buyer: Callable[[], Api]) -> None:
     ann = buyer()
     client = connect(stack.clickhouse)
     eventually(lambda: len(ledger(stack, [ann.user])) == 8)
@@ -272,7 +283,9 @@ def test_what_only_vendors_may_see_reaches_no_analyst(stack, rules, buyer):
                         {"u": f'"subject":"{ann.user}"'}).result_rows[0][0] > 0  # fmt: skip
 
 
-def test_what_is_refused_waits_for_a_person_and_a_vendor_that_is_away_loses_nothing(stack, rules, buyer, networks):
+def test_what_is_refused_waits_for_a_person_and_a_vendor_that_is_away_loses_nothing(
+    stack: Stack, rules: None, buyer: Callable[[], Api], networks: AdStub
+) -> None:
     networks.away = {"snapchat"}
     ann = buyer()
     waiting = eventually(lambda: (r := [x for x in ledger(stack, [ann.user]) if x[0] == "snapchat" and x[3] == "retried"])
@@ -302,6 +315,6 @@ def test_what_is_refused_waits_for_a_person_and_a_vendor_that_is_away_loses_noth
         ({"consent": "none"}, 422, "rule_invalid"),
     ],
 )
-def test_rules_that_cannot_be_are_refused(admin, change, status, code):
+def test_rules_that_cannot_be_are_refused(admin: Api, change: dict[str, Any], status: int, code: str) -> None:
     answer = admin.put("/v1/admin/postbacks/rules", json={"rules": [RULES[0] | change]})
     assert (answer.status_code, answer.json()["code"]) == (status, code)

@@ -1,14 +1,15 @@
 """Profiles: the public part for everybody, the private one for its owner and for staff with a reason; nothing of it leaks."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from confluent_kafka import Producer
 
 from infra.clickhouse import connect
-from pipelines.profile import decide_private_profile
-from pipelines.profile import decide_profile as decide
+from pipelines import profile as domain
 from schemas.ads import hashed_email
+from schemas.log.base import UserId
 from schemas.log.codec import encode
 from schemas.log.entity import DEFAULT_PARTITIONS, partition_of
 from schemas.profile import (
@@ -19,30 +20,34 @@ from schemas.profile import (
     PutProfile,
     ReadPrivateProfile,
 )
-from tests.conftest import Api, eventually
+from tests.conftest import Api, NewUser, Stack, eventually
+from tests.decisions import decisions_of
+from tests.people import SUE
 
+decide_private_profile = decisions_of(domain.decide_private_profile)
+decide = decisions_of(domain.decide_profile)
 T = datetime(2030, 1, 1, tzinfo=UTC)
 
 
-def test_the_last_public_profile_is_in_force():
-    first, _ = decide(None, PutProfile(id="a", at=T, user="sue", name="Sue", age=30))
-    second, (fact,) = decide(first, PutProfile(id="b", at=T, user="sue", name="Susan"))
+def test_the_last_public_profile_is_in_force() -> None:
+    first, _ = decide(None, PutProfile(id="a", at=T, user=SUE, name="Sue", age=30))
+    second, (fact,) = decide(first, PutProfile(id="b", at=T, user=SUE, name="Susan"))
     assert (second.name, second.age, fact.name) == ("Susan", 0, "Susan")
 
 
-def test_facts_about_the_private_part_name_fields_never_contents():
-    put = PutPrivateProfile(id="a", at=T, user="sue", email="sue@example.com", phone="+4912345678")
+def test_facts_about_the_private_part_name_fields_never_contents() -> None:
+    put = PutPrivateProfile(id="a", at=T, user=SUE, email="sue@example.com", phone="+4912345678")
     profile, (fact, hashes) = decide_private_profile(None, put)
     assert hashes.email_sha256 == hashed_email("sue@example.com")
     assert (type(fact), fact.told) == (PrivateProfilePut, ("email", "phone"))
     assert b"example.com" not in encode(fact)
-    read = ReadPrivateProfile(id="r", at=T, user="sue", by="root", reason="ticket 5")
+    read = ReadPrivateProfile(id="r", at=T, user=SUE, by=UserId("root"), reason="ticket 5")
     after, (fact,) = decide_private_profile(profile, read)
     assert (after, type(fact), fact.by, fact.reason) == (profile, PrivateProfileRead, "root", "ticket 5")
     assert decide_private_profile(None, read)[1][0].refusal is ProfileRefusal.PROFILE_UNKNOWN
 
 
-def test_everybody_sees_the_public_part_but_not_those_whom_one_has_blocked(new_user):
+def test_everybody_sees_the_public_part_but_not_those_whom_one_has_blocked(new_user: NewUser) -> None:
     sue, bob, eve = new_user("streamer"), new_user(), new_user()
     body = {"name": "Sue", "age": 30, "languages": ["en", "de"], "photos": ["https://example.com/1.jpg"], "about": "hello"}
     assert sue.put("/v1/profile", json=body).status_code == 200
@@ -53,7 +58,7 @@ def test_everybody_sees_the_public_part_but_not_those_whom_one_has_blocked(new_u
     assert bob.get(f"/v1/profiles/{bob.user}").json()["code"] == "profile_unknown"
 
 
-def test_the_private_part_is_its_owners_and_each_reading_is_kept(new_user, admin, stack):
+def test_the_private_part_is_its_owners_and_each_reading_is_kept(new_user: NewUser, admin: Api, stack: Stack) -> None:
     sue, bob = new_user("streamer"), new_user()
     secret = f"{sue.user}@secret.example"
     body = {"birth_date": "1995-05-05", "email": secret, "phone": "+4915112345678", "legal_name": "Susan S."}
@@ -75,7 +80,7 @@ def test_the_private_part_is_its_owners_and_each_reading_is_kept(new_user, admin
     assert client.command("SELECT count() FROM log WHERE value LIKE {like:String}", parameters={"like": f"%{secret}%"}) == 0
 
 
-def test_a_private_record_that_cannot_be_read_reaches_no_analyst(new_user, stack):
+def test_a_private_record_that_cannot_be_read_reaches_no_analyst(new_user: NewUser, stack: Stack) -> None:
     sue = new_user()
     secret = f"{sue.user}@broken.example"
     producer = Producer(stack.config.kafka)
@@ -94,5 +99,5 @@ def test_a_private_record_that_cannot_be_read_reaches_no_analyst(new_user, stack
     "body",
     [{}, {"name": ""}, {"name": "x", "age": 17}, {"name": "x", "photos": ["ftp://x"]}, {"name": "x", "email": "a@b"}],
 )
-def test_profiles_that_cannot_be_are_refused(new_user, body):
+def test_profiles_that_cannot_be_are_refused(new_user: NewUser, body: dict[str, Any]) -> None:
     assert new_user().put("/v1/profile", json=body).status_code == 422

@@ -3,15 +3,17 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from clickhouse_connect.driver.client import Client
 
 from infra.clickhouse import connect
 from infra.quality import SUITES, check
+from tests.conftest import Phones, Stack
 
 SINCE = datetime.now(UTC).replace(tzinfo=None) - timedelta(days=30)
 
 
 @pytest.fixture(scope="module")
-def planted(stack):
+def planted(stack: Stack) -> Client:
     """A warehouse of its own with one bad row, or two, in each table that can have one."""
     client = connect(stack.database("planted"))
     for sql in (
@@ -32,14 +34,14 @@ def planted(stack):
     return client
 
 
-def test_what_the_platform_writes_is_fine(stack, phones):
+def test_what_the_platform_writes_is_fine(stack: Stack, phones: Phones) -> None:
     phones()
     findings = list(check(connect(stack.clickhouse), SINCE))
     assert [one for one in findings if not one.holds] == []
     assert {"users", "balance_entries", "accounts"} <= {one.suite for one in findings}
 
 
-def test_planted_bad_rows_are_told_with_their_values(planted):
+def test_planted_bad_rows_are_told_with_their_values(planted: Client) -> None:
     bad = {(one.suite, one.what): one for one in check(planted, SINCE) if not one.holds}
     assert {suite for suite, _ in bad} == {suite.name for suite in SUITES} - {"cohort_membership"}
     assert bad["users", "expect_column_values_to_be_in_set(role)"].examples == ["emperor"]
@@ -49,7 +51,7 @@ def test_planted_bad_rows_are_told_with_their_values(planted):
     assert ("users", "expect_column_values_to_be_between(age_s)") in bad
 
 
-def test_the_command_says_so_and_ends_with_1(stack, planted):
+def test_the_command_says_so_and_ends_with_1(stack: Stack, planted: Client) -> None:
     del planted
     loud = stack.olo("quality", OLO_CLICKHOUSE_URL=f"{stack.clickhouse}/planted")
     assert loud.returncode == 1

@@ -4,8 +4,10 @@ import ast
 import json
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import PurePath
 from types import ModuleType
+from typing import Any, Protocol
 
 import pytest
 
@@ -15,6 +17,7 @@ from schemas.log.codec import decoder_of, encode
 from schemas.log.topics import hears
 from schemas.tables import TOPIC
 from serving.runtime.refusals import RefusalTables
+from tests.conftest import Stack
 from tests.sources import ROOT
 from tests.whole import made, ungolden, unkeyed, unmade, unpaired, unstored, untested, unworded
 
@@ -24,12 +27,21 @@ SCHEMA, DECIDER, ROUTER, GOLDEN = "schemas/job.py", "pipelines/job.py", "serving
 TABLE, SELECT = "schemas/tables/jobs.sql", "schemas/tables/jobs.select.sql"
 
 
+Files = Mapping[str, str]
+
+
+class Load(Protocol):
+    """Makes modules of files, as the fixture `load` does; what is in them only their text tells."""
+
+    def __call__(self, files: Files, *paths: str) -> list[Any]: ...
+
+
 @pytest.fixture
-def load(monkeypatch):
+def load(monkeypatch: pytest.MonkeyPatch) -> Load:
     """Makes modules of files, as if they stood in the tree."""
 
-    def modules(files, *paths):
-        found = []
+    def modules(files: Files, *paths: str) -> list[Any]:
+        found: list[Any] = []
         for path in paths:
             module = ModuleType(path.removesuffix(".py").replace("/", "."))
             monkeypatch.setitem(sys.modules, module.__name__, module)
@@ -40,11 +52,11 @@ def load(monkeypatch):
     return modules
 
 
-def golden(files):
+def golden(files: Files) -> list[dict[str, Any]]:
     return [json.loads(line) for line in files[GOLDEN].splitlines()]
 
 
-def lacks(files, load):
+def lacks(files: Files, load: Load) -> list[str]:
     """All that tests/test_map.py and tests/test_refusals.py would say of the domain in these files."""
     domain, decider, router = load(files, SCHEMA, DECIDER, ROUTER)
     schema, *code = (ast.parse(files[path]) for path in (SCHEMA, DECIDER, ROUTER))
@@ -61,12 +73,12 @@ def lacks(files, load):
     ]
 
 
-def test_the_page_has_a_whole_domain(load):
+def test_the_page_has_a_whole_domain(load: Load) -> None:
     assert lacks(PAGE, load) == []
     assert PAGE.keys() == {SCHEMA, DECIDER, ROUTER, TABLE, SELECT, GOLDEN, "tests/test_job.py"}
 
 
-def test_its_golden_lines_are_messages_that_its_decider_takes(load):
+def test_its_golden_lines_are_messages_that_its_decider_takes(load: Load) -> None:
     domain, decider = load(PAGE, SCHEMA, DECIDER)
     types = {type_.__name__: type_ for type_ in (*domain.JOB.commands, *domain.JOB.facts)}
     for line in golden(PAGE):
@@ -76,7 +88,7 @@ def test_its_golden_lines_are_messages_that_its_decider_takes(load):
             assert decider.decide_job(None, message)
 
 
-def test_its_tests_pass(load):
+def test_its_tests_pass(load: Load) -> None:
     *_, tests = load(PAGE, SCHEMA, DECIDER, "tests/test_job.py")
     found = [test for name, test in vars(tests).items() if name.startswith("test_")]
     assert len(found) == 2
@@ -84,7 +96,7 @@ def test_its_tests_pass(load):
         test()
 
 
-def test_its_table_is_filled_with_its_facts(stack):
+def test_its_table_is_filled_with_its_facts(stack: Stack) -> None:
     connect(stack.clickhouse).command("CREATE DATABASE IF NOT EXISTS recipe")
     migrate(f"{stack.clickhouse}/recipe")
     client = connect(f"{stack.clickhouse}/recipe")
@@ -150,7 +162,7 @@ OUT = [
 
 
 @pytest.mark.parametrize(("path", "part", "line", "instead"), [(*row, "")[:4] for row in OUT], ids=[row[2] for row in OUT])
-def test_what_is_taken_out_is_named(load, path, part, line, instead):
+def test_what_is_taken_out_is_named(load: Load, path: str, part: str, line: str, instead: str) -> None:
     without = {name: text for name, text in PAGE.items() if part or name != path}
     if part:
         without[path], count = re.subn(part, instead, PAGE[path], count=1)

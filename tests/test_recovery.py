@@ -83,7 +83,7 @@ class Trial(NamedTuple):
         states = {message.key(): message.value() for message in read_topic(self.config, self.entity.changelog)}
         read = state_decoder(Book)
         books = [read(value) for value in states.values() if value]
-        assert sum(book.balance_coins for book in books) == sum(book.seq for book in books) == commands  # type: ignore[attr-defined]
+        assert sum(book.balance_coins for book in books) == sum(book.seq for book in books) == commands
 
 
 @pytest.fixture

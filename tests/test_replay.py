@@ -1,6 +1,7 @@
 """A replay decides what was decided, byte for byte, wherever batches ended; what differs is named."""
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -8,12 +9,13 @@ from hypothesis import settings
 from msgspec.structs import replace
 
 from pipelines.flows.deciders import decider_of
-from pipelines.runtime.core import Batch, Core, Decider, Output, Record
+from pipelines.runtime.core import Batch, Core, Decider, Output, Record, Take
+from pipelines.runtime.lane import Lane
 from pipelines.runtime.replay import Difference, Recorded, Replay, first_difference
 from pipelines.runtime.simulator import EPOCH, Log, Setup, Simulation, Step, schedule_of
 from schemas.balance import ACCOUNT, Account
 from schemas.log import positions
-from schemas.log.base import Message, Wake
+from schemas.log.base import Message, UserId, Wake
 from schemas.log.codec import decoder_of, encode, state_decoder
 from schemas.log.dead_letters import DeadLetter, LetterSettled
 from schemas.log.entity import Entity, broadcast_keys, partition_of
@@ -21,11 +23,11 @@ from schemas.log.parking import Release, Way
 from schemas.log.topics import DEAD_LETTERS
 from schemas.panel import MEMBER, Cohort, CohortBook, Count, Not, ShareCohorts
 from schemas.panel_counters import Counter
-from schemas.user import UserSignedUp
+from schemas.user import Role, UserSignedUp
 from tests.lab import simulated_calls, simulated_growth, simulated_money
 from tests.test_parking_simulated import Broken
 
-SEEDS = max(2, settings.default.max_examples // 10)
+SEEDS = max(2, settings().max_examples // 10)
 
 
 def recorded(log: Log, entity: Entity, partition: int) -> Recorded:
@@ -196,6 +198,11 @@ def fails_for(user: str) -> Decider:
     return Decider(MEMBER, failing)
 
 
+def _take_all(lane: Lane, records: list[Record], take: Take) -> None:
+    for record in records:
+        take(lane, *record)
+
+
 def told(decider: Decider, records: list[Record], size: int) -> list[tuple[str, bytes, bytes | None]]:
     """The facts and the last states, where a batch takes so many records."""
     core = Core([decider])
@@ -205,7 +212,7 @@ def told(decider: Decider, records: list[Record], size: int) -> list[tuple[str, 
     for first in range(0, len(records), size):
         batch = Batch(core)
         part = records[first : first + size]
-        batch.decide(lambda take, part=part: [take(lane, *record) for record in part] and None)  # type: ignore[misc]
+        batch.decide(partial(_take_all, lane, part))
         for topic, _, key, value in batch.seal():
             if topic == MEMBER.events:
                 facts.append((topic, key, value))
@@ -224,12 +231,14 @@ def test_shared_rules_hold_from_their_own_record_on_in_whichever_batch_it_stands
     book = CohortBook(1, (Cohort("quiet", "quiet", Not(Count(Counter.CALLS, "3d", at_least=1))),))
 
     def signed(user: str) -> Message:
-        return UserSignedUp(id=f"s/{user}", at=EPOCH, cause="x", user=user, role="user", country="DE", appsflyer_id="")
+        return UserSignedUp(
+            id=f"s/{user}", at=EPOCH, cause="x", user=UserId(user), role=Role.USER, country="DE", appsflyer_id=""
+        )
 
     sent = [
         (ann, signed(ann)),
         (eve, signed(eve)),
-        (common, ShareCohorts(id="c", at=EPOCH, user=common, shared=book)),
+        (common, ShareCohorts(id="c", at=EPOCH, user=UserId(common), shared=book)),
         (bob, signed(bob)),
         (ann, Wake(id="w", at=EPOCH, key=ann)),
     ]

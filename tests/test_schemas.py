@@ -3,7 +3,9 @@
 import copy
 import json
 import uuid
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka import Producer
@@ -14,25 +16,26 @@ from schemas.log.base import new_id
 from schemas.log.codec import UnreadableError, decoder_of, encode, unreadable
 from schemas.log.entity import partition_of
 from schemas.log.export import ASYNCAPI, documents, problems
+from tests.conftest import Stack
 from tests.golden import golden_lines
 
 EXPORTED = Path(__file__).parent.parent / "schemas" / "exported"
 GOLDEN = golden_lines()
-TYPES = {type_.__name__: type_ for topic in topics.topics() for type_ in topic.messages}
+TYPES: dict[str, Any] = {type_.__name__: type_ for topic in topics.topics() for type_ in topic.messages}
 
 
-def test_the_exported_documents_are_the_structs():
+def test_the_exported_documents_are_the_structs() -> None:
     there = {file.name: json.loads(file.read_text()) for file in EXPORTED.glob("*.json")}
     assert there == json.loads(json.dumps(documents())), "run `make schemas` and commit"
 
 
 @pytest.mark.parametrize("line", GOLDEN, ids=lambda line: json.loads(line)["type"])
-def test_every_message_ever_written_reads_and_is_written_alike(line):
+def test_every_message_ever_written_reads_and_is_written_alike(line: str) -> None:
     message = decoder_of((TYPES[json.loads(line)["type"]],))(line.encode())
     assert json.loads(encode(message)) == json.loads(line)
 
 
-def test_every_message_has_a_golden_example():
+def test_every_message_has_a_golden_example() -> None:
     written = {json.loads(line)["type"] for line in GOLDEN}
     messages = {t.__name__ for e in topics.ENTITIES for t in (*topics.hears(e), *e.facts)} | {
         "DeadLetter",
@@ -57,19 +60,19 @@ BREAKING = [
 
 
 @pytest.fixture(scope="module")
-def now_exported():
+def now_exported() -> dict[str, Any]:
     """The documents of today: to compare with, never to change."""
     return documents()
 
 
 @pytest.mark.parametrize(("name", "change", "told"), BREAKING, ids=[row[0] for row in BREAKING])
-def test_a_breaking_change_is_told(name, change, told, now_exported):
+def test_a_breaking_change_is_told(name: str, change: Callable[[Any], Any], told: str, now_exported: dict[str, Any]) -> None:
     new = copy.deepcopy(now_exported)
     change(new)
     assert any(told in line for line in problems(now_exported, new))
 
 
-def test_an_added_field_or_message_breaks_nothing(now_exported):
+def test_an_added_field_or_message_breaks_nothing(now_exported: dict[str, Any]) -> None:
     old = copy.deepcopy(now_exported)
     old["Credit.json"]["properties"].pop("ref")
     old.pop("Void.json")
@@ -81,7 +84,7 @@ def test_an_added_field_or_message_breaks_nothing(now_exported):
     ("raw", "cause"),
     [(b"{", "broken_json"), (b'{"type":"No"}', "unknown_type"), (b'{"type":"Wake","id":""}', "invalid")],
 )
-def test_unreadable_bytes_are_sorted_by_cause(raw, cause):
+def test_unreadable_bytes_are_sorted_by_cause(raw: bytes, cause: str) -> None:
     with pytest.raises(Exception, match=r".") as error:
         decoder_of((TYPES["Wake"], TYPES["Void"]))(raw)
     found = unreadable(error.value)
@@ -89,13 +92,13 @@ def test_unreadable_bytes_are_sorted_by_cause(raw, cause):
     assert found.cause == cause
 
 
-def test_ids_are_uuid7_and_sort_by_time():
+def test_ids_are_uuid7_and_sort_by_time() -> None:
     ids = [new_id() for _ in range(3)]
     assert all(uuid.UUID(one).version == 7 for one in ids)
     assert [one[:8] for one in ids] == sorted(one[:8] for one in ids)
 
 
-def test_partitions_are_those_of_librdkafka(stack):
+def test_partitions_are_those_of_librdkafka(stack: Stack) -> None:
     """The `consistent` partitioner of librdkafka and `partition_of` agree: any Kafka client can write an inbox."""
     admin = AdminClient({"bootstrap.servers": stack.brokers})
     admin.create_topics([NewTopic("partitioning", 8, 1)])["partitioning"].result(10)

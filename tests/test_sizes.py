@@ -1,8 +1,9 @@
 """No state grows without a bound: every worst size follows from the types, and the deciders keep what these claim."""
 
 import random
-from datetime import UTC, datetime
-from typing import Annotated
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, cast, get_args
 
 import msgspec
 import pytest
@@ -12,30 +13,31 @@ from msgspec import Meta, Raw
 from msgspec.structs import replace
 
 from pipelines.flows.deciders import decider_of
+from pipelines.runtime.lane import Decision
 from schemas.balance import coins_account, earnings_account
 from schemas.interaction import pair_of
 from schemas.log.base import FIRST, LAST, Id, Key, State, Wake, later, moment_of
 from schemas.log.codec import decoder_of, encode, state_decoder
-from schemas.log.entity import MAX_KEY_BYTES
+from schemas.log.entity import MAX_KEY_BYTES, Entity
 from schemas.log.sizes import LARGEST, LARGEST_MESSAGE, worst_size
 from schemas.log.topics import ENTITIES, hears, inbox_keys
 from schemas.postback import Provider, postback_id
 from schemas.user import MAX_USER_ID_BYTES, USER_ID_PATTERN, ListedUser
 from tests.worst import message_of
 
-SEEDS = settings.default.max_examples // 10
+SEEDS = settings().max_examples // 10
 NAMES = [entity.name for entity in ENTITIES]
 
 
 @pytest.mark.parametrize("entity", ENTITIES, ids=NAMES)
-def test_every_state_has_a_worst_size(entity):
+def test_every_state_has_a_worst_size(entity: Entity) -> None:
     size = worst_size(entity.state)
     assert not size.unbounded, "\n".join(size.unbounded)
     assert size.bytes <= LARGEST, f"the state of {entity.name} may have {size.bytes:,} bytes: shorten its lists or its texts"
 
 
 @pytest.mark.parametrize("entity", ENTITIES, ids=NAMES)
-def test_every_message_fits_into_a_record(entity):
+def test_every_message_fits_into_a_record(entity: Entity) -> None:
     for type_ in (*hears(entity), *entity.facts):
         size = worst_size(type_)
         assert not size.unbounded, "\n".join(size.unbounded)
@@ -43,9 +45,10 @@ def test_every_message_fits_into_a_record(entity):
 
 
 @pytest.mark.parametrize("entity", ENTITIES, ids=NAMES)
-def test_whatever_valid_messages_come_a_decider_keeps_what_its_state_claims(entity):
+def test_whatever_valid_messages_come_a_decider_keeps_what_its_state_claims(entity: Entity) -> None:
     """Each state stays within its size, reads again, and says when it wants to be woken; no message stops the decider."""
-    decide, keys, worst = decider_of(entity).decide, inbox_keys(entity), worst_size(entity.state).bytes
+    decide = cast(Callable[..., Decision], decider_of(entity).decide)
+    keys, worst = inbox_keys(entity), worst_size(entity.state).bytes
     read_message, read_state = decoder_of(hears(entity)), state_decoder(entity.state)
     for seed in range(SEEDS):
         chance, state, key = random.Random(seed), None, "key"
@@ -82,7 +85,7 @@ class Loose(State):
     nested: Nested
 
 
-def test_what_has_no_bound_is_named_with_what_to_do():
+def test_what_has_no_bound_is_named_with_what_to_do() -> None:
     lines = worst_size(Loose).unbounded
     for line, says in zip(
         lines, ("text without max_length", "an entity of its own", "each row", "claim it", "another Nested"), strict=True
@@ -112,7 +115,9 @@ LAW = worst_size(Full)
     st.lists(st.integers(-(2**63), 2**63 - 1), max_size=2),
     st.dictionaries(st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False, allow_infinity=False), max_size=2),
 )
-def test_nothing_that_the_types_allow_is_larger_than_the_worst_size(text, at, numbers, table):
+def test_nothing_that_the_types_allow_is_larger_than_the_worst_size(
+    text: str, at: datetime, numbers: list[int], table: dict[int, float]
+) -> None:
     full = Full(text, at, tuple(numbers), 99, table, Raw(b'"12345"'), False)
     assert not LAW.unbounded
     assert len(encode(full)) <= LAW.bytes
@@ -123,7 +128,7 @@ LISTED = msgspec.json.Decoder(ListedUser)
 
 
 @given(IDS, IDS)
-def test_a_user_id_has_so_many_bytes_and_every_key_that_is_made_of_ids_is_a_key(user, peer):
+def test_a_user_id_has_so_many_bytes_and_every_key_that_is_made_of_ids_is_a_key(user: str, peer: str) -> None:
     try:
         LISTED.decode(encode(user))
     except msgspec.ValidationError:
@@ -138,30 +143,30 @@ def test_a_user_id_has_so_many_bytes_and_every_key_that_is_made_of_ids_is_a_key(
 @pytest.mark.parametrize(
     "user", ["", "@a", "a/b", "a b", 'a"b', "a\\b", "a\x00", "a\x7f", "x" * 129, "\u0436" * 33, "\U0001f600" * 33]
 )
-def test_what_is_no_user_id(user):
+def test_what_is_no_user_id(user: str) -> None:
     with pytest.raises(msgspec.ValidationError):
         LISTED.decode(encode(user))
 
 
 @pytest.mark.parametrize("user", ["a", "x" * 128, "\u0436" * 32, "\U0001f600" * 32, "jo@x.y", "~!#$%&'()*+,-."])
-def test_what_is_one(user):
+def test_what_is_one(user: str) -> None:
     assert LISTED.decode(encode(user)) == user
 
 
-def test_the_type_of_a_key_is_as_long_as_a_key():
-    (limit,) = [one.max_length for one in Key.__metadata__]
+def test_the_type_of_a_key_is_as_long_as_a_key() -> None:
+    (limit,) = [one.max_length for one in get_args(Key)[1:]]
     assert limit == MAX_KEY_BYTES
 
 
 @given(st.datetimes(timezones=st.just(UTC)), st.timedeltas())
-def test_times_end_with_the_calendar_instead_of_failing(at, span):
+def test_times_end_with_the_calendar_instead_of_failing(at: datetime, span: timedelta) -> None:
     try:
-        due = (min(max(at + span, FIRST), LAST),)
+        due: tuple[datetime, ...] = (min(max(at + span, FIRST), LAST),)
     except OverflowError:
         due = (FIRST, LAST)
     assert later(at, span) in due
 
 
 @pytest.mark.parametrize(("second", "moment"), [(1e18, LAST), (-1e18, FIRST), (0, datetime(1970, 1, 1, tzinfo=UTC))])
-def test_seconds_beyond_the_calendar_are_its_ends(second, moment):
+def test_seconds_beyond_the_calendar_are_its_ends(second: float, moment: datetime) -> None:
     assert moment_of(second) == moment

@@ -279,7 +279,7 @@ def test_a_store_beyond_the_changelog_or_older_than_its_marks_is_made_anew(
 ) -> None:
     grow(tmp_path / "s")
     now = time.time()
-    monkeypatch.setattr(disk_module.time, "time", lambda: now + age_s)
+    monkeypatch.setattr(time, "time", lambda: now + age_s)
     store = reopened(tmp_path / "s", end)
     assert (store.contains == 900) is kept
     assert bool(store.get(b"key 1")) is kept

@@ -2,9 +2,13 @@
 
 import json
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
+from clickhouse_connect.driver.client import Client
+from msgspec import Struct
 from msgspec.structs import fields
 
 from infra import clickhouse
@@ -12,15 +16,16 @@ from infra.clickhouse import connect, migrate
 from schemas.billing import BillClosed, ReceiptStep, Traits
 from schemas.log.codec import decoder_of, encode
 from schemas.log.topics import ENTITIES
-from schemas.tables import PROJECTIONS, TABLES, VIEWS, ddl
+from schemas.tables import PROJECTIONS, TABLES, VIEWS, Projection, ddl
+from tests.conftest import Stack
 from tests.golden import golden_lines
 
 
-def fields_of(struct):
+def fields_of(struct: type[Struct]) -> set[str]:
     return {field.name for field in fields(struct)}
 
 
-def columns(client, table):
+def columns(client: Client, table: str) -> list[str]:
     return [row[0] for row in client.query(f"DESCRIBE TABLE {table}").result_rows]
 
 
@@ -30,12 +35,12 @@ PLACE = {"partition", "offset"}
 TOUCH = ("network", "campaign", "campaign_id", "adset", "adset_id", "ad", "ad_id", "channel", "platform", "country")
 
 
-def _told(fact):
+def _told(fact: Any) -> Any:
     return getattr(fact, "postback", None)
 
 
 # Columns that are not a field of that name: how the Struct tells them.
-TOLD = {
+TOLD: dict[str, dict[str, Callable[..., Any]]] = {
     "presence": {"until": lambda f: f.at, "since": lambda f: f.at - timedelta(seconds=f.online_s)},
     "favorites": {"liked": lambda f: type(f).__name__ == "FavoriteAdded"},
     "blocks": {"blocked": lambda f: type(f).__name__ == "UserBlocked"},
@@ -78,7 +83,7 @@ LEFT_OUT = {
 
 
 @pytest.fixture(scope="module")
-def examples(stack):
+def examples(stack: Stack) -> Client:
     """A database of its own whose log holds each golden fact once, as the store would have written it."""
     client = connect(stack.database("examples"))
     topics = {fact.__name__: entity.events for entity in ENTITIES for fact in entity.facts}
@@ -88,7 +93,7 @@ def examples(stack):
 
 
 @pytest.mark.parametrize("projection", PROJECTIONS, ids=lambda p: p.table)
-def test_a_typed_table_says_what_the_facts_say(examples, projection):
+def test_a_typed_table_says_what_the_facts_say(examples: Client, projection: Projection) -> None:
     assert f"topic = '{projection.topic}'" in projection.select
     names = columns(examples, projection.table)
     found = examples.query(projection.select)
@@ -107,7 +112,7 @@ def test_a_typed_table_says_what_the_facts_say(examples, projection):
         assert left_out <= {"id", "cause"} | LEFT_OUT.get(projection.table, set()), f"{projection.table} leaves out {left_out}"
 
 
-def plain(value, like):
+def plain(value: Any, like: Any) -> Any:
     """A Struct's value as the column shows it: what is absent there is the type's zero, times are UTC."""
     if value is None:
         value = datetime(1970, 1, 1, tzinfo=UTC) if isinstance(like, datetime) else type(like)()
@@ -117,11 +122,11 @@ def plain(value, like):
 
 
 @pytest.mark.parametrize("name", VIEWS)
-def test_a_view_answers(examples, name):
+def test_a_view_answers(examples: Client, name: str) -> None:
     examples.query(f"SELECT * FROM {name}")
 
 
-def test_presence_over_midnight_counts_for_both_days(examples):
+def test_presence_over_midnight_counts_for_both_days(examples: Client) -> None:
     examples.command(
         "INSERT INTO presence (user, since, until, online_s) VALUES"
         " ('owl', '2030-05-01 22:00:00', '2030-05-02 03:30:00', 19800)"
@@ -130,7 +135,7 @@ def test_presence_over_midnight_counts_for_both_days(examples):
     assert rows == [("2030-05-01", 2.0), ("2030-05-02", 3.5)]
 
 
-def test_revenue_is_calls_and_gifts_less_what_streamers_get(examples):
+def test_revenue_is_calls_and_gifts_less_what_streamers_get(examples: Client) -> None:
     examples.command(
         "INSERT INTO bills (call, at, earner, connected_at, duration_s, paid_coins, earned_coins) VALUES"
         " ('c1', '2031-01-01 10:00:00', 'sue', '2031-01-01 09:59:00', 60, 69, 30),"
@@ -148,11 +153,11 @@ def test_revenue_is_calls_and_gifts_less_what_streamers_get(examples):
     ]
 
 
-def test_migrating_twice_changes_nothing(stack):
+def test_migrating_twice_changes_nothing(stack: Stack) -> None:
     assert migrate(stack.clickhouse) == []
 
 
-def test_a_new_column_is_added_and_a_foreign_one_is_refused(stack, monkeypatch):
+def test_a_new_column_is_added_and_a_foreign_one_is_refused(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     client = connect(stack.clickhouse)
     table = "migration_check"
     old = re.sub(r"\blog\b", table, ddl("log"), count=1)
@@ -173,6 +178,6 @@ def test_a_new_column_is_added_and_a_foreign_one_is_refused(stack, monkeypatch):
     client.command(f"DROP TABLE {table}")
 
 
-def test_every_table_says_why_it_is_ordered_so():
+def test_every_table_says_why_it_is_ordered_so() -> None:
     for table in TABLES:
         assert "-- ORDER BY:" in ddl(table), f"add a comment `-- ORDER BY: why` to schemas/tables/{table}.sql"

@@ -5,9 +5,9 @@ from functools import partial
 
 import pytest
 
-from pipelines.transfer import MAX_ASKED
-from pipelines.transfer import decide_transfer as decide
+from pipelines.transfer import decide_transfer
 from schemas.balance import (
+    MAX_ASKED,
     AccountRefused,
     Credit,
     EntryKind,
@@ -21,25 +21,29 @@ from schemas.balance import (
     TransferSettled,
     TransferStatus,
 )
-from schemas.log.base import REMEMBERED_FOR, Wake
-from tests.decisions import all_decisions
+from schemas.log.base import REMEMBERED_FOR, AccountId, Message, TransferId, Wake
+from tests.decisions import all_decisions, decisions_of
 
+decide = decisions_of(decide_transfer)
 T = datetime(2030, 1, 1, tzinfo=UTC)
 
 
-def place(message="m1", coins=5, payer="ann/coins", payee="bob/coins"):
-    return PlaceTransfer(id=message, at=T, transfer="t", payer=payer, payee=payee, coins=coins, reason=Reason.TRANSFER)
+def place(message: str = "m1", coins: int = 5, payer: str = "ann/coins", payee: str = "bob/coins") -> PlaceTransfer:
+    return PlaceTransfer(
+        id=message, at=T, transfer=TransferId("t"), payer=AccountId(payer), payee=AccountId(payee), coins=coins,
+        reason=Reason.TRANSFER,
+    )  # fmt: skip
 
 
-def entry(kind, account="bob/coins"):
+def entry(kind: EntryKind, account: str = "bob/coins") -> EntryRecorded:
     return EntryRecorded(
-        id="e", at=T, cause="c", account=account, seq=2, kind=kind, balance_coins=1, held_coins=0, transfer="t"
+        id="e", at=T, cause="c", account=AccountId(account), seq=2, kind=kind, balance_coins=1, held_coins=0, transfer="t"
     )
 
 
-def refused(account, refusal=Refusal.INSUFFICIENT_COINS, short=0):
+def refused(account: str, refusal: Refusal = Refusal.INSUFFICIENT_COINS, short: int = 0) -> AccountRefused:
     return AccountRefused(
-        id="r", at=T, cause="c", account=account, command="x", refusal=refusal, shortfall_coins=short, transfer="t"
+        id="r", at=T, cause="c", account=AccountId(account), command="x", refusal=refusal, shortfall_coins=short, transfer="t"
     )
 
 
@@ -62,26 +66,28 @@ play = partial(all_decisions, decide)
         ),
     ],
 )
-def test_one_leg_is_asked_for_and_the_end_is_told_once(request_, leg, ending, status):
+def test_one_leg_is_asked_for_and_the_end_is_told_once(
+    request_: PlaceTransfer, leg: type[Message], ending: list[EntryRecorded | AccountRefused], status: TransferStatus
+) -> None:
     state, told = play(request_, *ending, *ending)
     assert [type(message) for message in told] == [leg, TransferSettled]
     assert told[1].outcome.status is state.outcome.status is status
     assert told[1].cause == "m1"
 
 
-def test_a_refusal_names_the_account_and_the_shortfall():
+def test_a_refusal_names_the_account_and_the_shortfall() -> None:
     _, told = play(place(), refused("ann/coins", short=3))
     outcome = told[-1].outcome
     assert (outcome.refusal, outcome.account, outcome.shortfall_coins) == (Refusal.INSUFFICIENT_COINS, "ann/coins", 3)
 
 
-def test_between_two_outside_parties_nothing_is_booked():
+def test_between_two_outside_parties_nothing_is_booked() -> None:
     _, told = play(place(payer="@a", payee="@b"))
     assert [type(message) for message in told] == [TransferSettled]
     assert told[0].outcome.refusal is Refusal.ACCOUNT_UNKNOWN
 
 
-def test_a_repeat_is_answered_with_the_same_outcome():
+def test_a_repeat_is_answered_with_the_same_outcome() -> None:
     ending = [entry(EntryKind.DEBIT, "ann/coins"), entry(EntryKind.CREDIT)]
     _, told = play(place(), place("m2"), *ending, place("m3"))
     answers = {message.cause: type(message) for message in told[1:]}
@@ -90,23 +96,23 @@ def test_a_repeat_is_answered_with_the_same_outcome():
     assert len({message.id for message in told}) == len(told)
 
 
-def test_the_same_message_twice_is_one_request():
+def test_the_same_message_twice_is_one_request() -> None:
     state, told = play(place(), place())
     assert (len(told), state.asked) == (1, ("m1",))
 
 
-def test_other_contents_under_the_same_id_are_a_conflict():
+def test_other_contents_under_the_same_id_are_a_conflict() -> None:
     _, told = play(place(), place("m2", coins=6))
     assert isinstance(told[1], TransferConflicted)
     assert (told[1].refusal, told[1].cause) == (Refusal.IDEMPOTENCY_KEY_REUSED, "m2")
 
 
-def test_the_waiting_are_bounded():
+def test_the_waiting_are_bounded() -> None:
     _, told = play(*(place(f"m{n}") for n in range(MAX_ASKED + 1)))
     assert told[-1].refusal is Refusal.IN_PROGRESS
 
 
-def test_it_is_forgotten_after_a_day_but_not_before_it_ended():
+def test_it_is_forgotten_after_a_day_but_not_before_it_ended() -> None:
     done, _ = play(place(), refused("ann/coins"))
     assert decide(done, Wake(id="w", at=T, key="t")) == (done, ())
     assert decide(done, Wake(id="w", at=T + REMEMBERED_FOR, key="t")) == (None, ())

@@ -4,8 +4,10 @@ import os
 import re
 import signal
 import uuid
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 import httpx
 import pytest
@@ -13,7 +15,7 @@ import pytest
 from infra.config import load
 from serving.app import build
 from serving.runtime.commands import request_id
-from tests.conftest import eventually
+from tests.conftest import Api, NewUser, Phone, Phones, Stack, eventually
 from tests.test_ads_pushes import pushed
 from tests.whole import say
 
@@ -37,9 +39,13 @@ ONCE_SUCCESS = [
     ("admin", "post", "/v1/admin/reviews/nobody/unknown", {"upheld": True}, 404, "review_unknown"),
 ]
 
+Request = tuple[Api, str, str, Any]
+# Who calls, each write's request by its operation, and the API's document.
+Scene = tuple[Phone, dict[str, Request], dict[str, Any]]
+
 
 @contextmanager
-def standing_still(stack):
+def standing_still(stack: Stack) -> Iterator[None]:
     """Whoever decides is stopped, but not ended."""
     pids = [child["pid"] for child in stack.endpoints["children"] if child["role"].startswith(FLOWS)]
     assert len(pids) >= len(FLOWS)
@@ -52,7 +58,7 @@ def standing_still(stack):
             os.kill(pid, signal.SIGCONT)
 
 
-def bodies(bob, sue, known):
+def bodies(bob: str, sue: str, known: Callable[[str], Any]) -> dict[str, Any]:
     """The bodies of writes for which the document's example will not do; what all share, such as rules, is put as `known(path)`
     tells it."""
     rule = {"rule": "is", "field": "country", "values": ["XU"]}
@@ -81,14 +87,14 @@ def bodies(bob, sue, known):
     }  # fmt: skip
 
 
-def writes(document):
+def writes(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every write of the API's document that has to be decided: "put /v1/profile", and what the document says of it."""
     for path, methods in document["paths"].items():
         for method in [found for found in WRITES if found in methods and f"{found} {path}" not in UNANSWERED]:
             yield f"{method} {path}", methods[method]
 
 
-def example(document, write):
+def example(document: dict[str, Any], write: dict[str, Any]) -> tuple[dict[str, Any] | None, Sequence[str]]:
     """The body that the document shows, and the required fields of which it has no example. (None, ()): it takes no body."""
     if not write.get("requestBody", {}).get("required"):
         return None, ()
@@ -98,7 +104,7 @@ def example(document, write):
     return shown, [name for name in schema.get("required", ()) if name not in shown]
 
 
-def test_every_write_has_an_example():
+def test_every_write_has_an_example() -> None:
     document = build(load(brokers="127.0.0.1:1"))[0].openapi()
     given = bodies("bob", "sue", lambda _: {"user": {}})
     lacking = {operation: example(document, write)[1] for operation, write in writes(document)}
@@ -111,11 +117,11 @@ def test_every_write_has_an_example():
 
 
 @pytest.fixture
-def scene(phones, admin, stack):
+def scene(phones: Phones, admin: Api, stack: Stack) -> Scene:
     """For each write of the API's document a request that would be decided; a call rings, which commands can be sent to."""
     bob, sue = phones()
 
-    def known(path):
+    def known(path: str) -> dict[str, Any]:
         return {name: value for name, value in admin.get(path).json().items() if name != "version"}
 
     given = bodies(bob.user, sue.user, known)
@@ -139,12 +145,12 @@ def scene(phones, admin, stack):
     return bob, requests, document["paths"]
 
 
-def send(api, method, path, body):
+def send(api: Api, method: str, path: str, body: Any) -> httpx.Response:
     headers = {"Idempotency-Key": f"{method}:{path}", "X-AppsFlyer-Token": "push-token"}
-    return api.client.request(method, path, json=body, headers=headers)
+    return api.request(method, path, json=body, headers=headers)
 
 
-def assert_nothing_is_claimed(operation, api, answer, document):
+def assert_nothing_is_claimed(operation: str, api: Api, answer: httpx.Response, document: dict[str, Any]) -> None:
     """202 with somewhere to look, just where the document says so; else 503, a problem that says when to come again."""
     method, path = operation.split()
     declared = "Location" in document[path][method]["responses"].get("202", {}).get("headers", {})
@@ -158,7 +164,9 @@ def assert_nothing_is_claimed(operation, api, answer, document):
     assert looked.status_code == 200 or looked.headers["content-type"] == "application/problem+json"
 
 
-def test_nobody_claims_success_while_the_flows_stand_still_and_then_all_goes_on(stack, scene, admin, new_user):
+def test_nobody_claims_success_while_the_flows_stand_still_and_then_all_goes_on(
+    stack: Stack, scene: Scene, admin: Api, new_user: NewUser
+) -> None:
     bob, requests, document = scene
     who = {"user": bob.api, "admin": admin}
     once = [(who[role], method, path.format(me=bob.user), body) for role, method, path, body, *_ in ONCE_SUCCESS]
@@ -179,7 +187,7 @@ def test_nobody_claims_success_while_the_flows_stand_still_and_then_all_goes_on(
     assert admin.place("/v1/admin/grants", account=f"{ann.user}/coins", coins=5).status_code == 201
 
 
-def test_what_became_of_a_gift_is_told_to_both_sides_and_staff(phones, admin, new_user):
+def test_what_became_of_a_gift_is_told_to_both_sides_and_staff(phones: Phones, admin: Api, new_user: NewUser) -> None:
     bob, sue = phones(coins=10)
     assert admin.put("/v1/admin/gifts/lily", json={"price_coins": 10, "share_coins": 4}).status_code == 200
     sent = bob.api.place("/v1/gifts", to=sue.user, gift="lily")

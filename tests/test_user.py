@@ -1,14 +1,16 @@
 """A user signs up once; sessions, presence, bans."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
-from pipelines.user import MAX_SESSIONS
-from pipelines.user import decide_user as decide
+from pipelines.user import decide_user
 from schemas.balance import OpenAccount
-from schemas.log.base import Wake
+from schemas.log.base import Message, Wake
 from schemas.user import (
+    MAX_SESSIONS,
     Ban,
     Beat,
     CloseReason,
@@ -19,75 +21,79 @@ from schemas.user import (
     SignUp,
     SignUpRepeated,
     Unban,
+    User,
+    UserInbox,
     UserRefusal,
     UserRefused,
     UserSignedUp,
 )
-from tests.decisions import all_decisions
+from tests.decisions import all_decisions, decisions_of
+from tests.people import ANN
 
+decide = decisions_of(decide_user)
 T = datetime(2030, 1, 1, tzinfo=UTC)
 
 
-def sign_up(message="m1", request="", role=Role.USER):
-    return SignUp(id=message, at=T, user="ann", role=role, request=request)
+def sign_up(message: str = "m1", request: str = "", role: Role = Role.USER) -> SignUp:
+    return SignUp(id=message, at=T, user=ANN, role=role, request=request)
 
 
-def test_a_sign_up_opens_both_accounts():
+def test_a_sign_up_opens_both_accounts() -> None:
     user, (fact, *opens) = decide(None, sign_up())
     assert isinstance(fact, UserSignedUp)
     assert [(type(m), m.account) for m in opens] == [(OpenAccount, "ann/coins"), (OpenAccount, "ann/earnings")]
     assert (user.role, user.signed_up_at) == (Role.USER, T)
 
 
-def test_the_same_request_is_answered_alike_and_opens_nothing():
+def test_the_same_request_is_answered_alike_and_opens_nothing() -> None:
     user, _ = decide(None, sign_up(request="k"))
     after, (fact,) = decide(user, sign_up("m2", request="k"))
     assert (after, type(fact), fact.signed_up_at) == (user, SignUpRepeated, T)
 
 
-def test_another_request_is_refused():
+def test_another_request_is_refused() -> None:
     user, _ = decide(None, sign_up(request="k"))
     for again in (sign_up("m2"), sign_up("m2", request="other"), sign_up("m2", request="k", role=Role.ADMIN)):
         after, (fact,) = decide(user, again)
         assert (after, type(fact), fact.refusal) == (user, UserRefused, UserRefusal.ALREADY_SIGNED_UP)
 
 
-def test_a_wake_means_nothing():
+def test_a_wake_means_nothing() -> None:
     assert decide(None, Wake(id="w", at=T, key="ann")) == (None, ())
 
 
-def at(seconds):
+def at(seconds: int) -> datetime:
     return T + timedelta(seconds=seconds)
 
 
-def after(user, *messages):
+def after(user: User, *messages: UserInbox) -> tuple[Any, list[Any]]:
     return all_decisions(decide, *messages, state=user)
 
 
-def session(name, seconds=0, device="phone"):
-    return OpenSession(id=f"o-{name}-{seconds}", at=at(seconds), user="ann", session=name, device=device)
+def session(name: str, seconds: int = 0, device: str = "phone") -> OpenSession:
+    return OpenSession(id=f"o-{name}-{seconds}", at=at(seconds), user=ANN, session=name, device=device)
 
 
-def known():
+def known() -> Any:
     return decide(None, sign_up())[0]
 
 
-def names(told):
+def names(told: Sequence[Message]) -> list[str]:
     return [type(fact).__name__ for fact in told]
 
 
-def test_several_phones_are_one_presence():
+def test_several_phones_are_one_presence() -> None:
     user, told = after(known(), session("a"), session("b", 10, "tablet"))
     assert names(told) == ["SessionOpened", "CameOnline", "SessionOpened"]
-    user, told = after(user, CloseSession(id="c", at=at(20), user="ann", session="a"))
+    user, told = after(user, CloseSession(id="c", at=at(20), user=ANN, session="a"))
     assert names(told) == ["SessionClosed"]
-    user, told = after(user, CloseSession(id="d", at=at(30), user="ann", session="b"))
+    user, told = after(user, CloseSession(id="d", at=at(30), user=ANN, session="b"))
     assert names(told) == ["SessionClosed", "WentOffline"]
     assert (told[1].online_s, user.online_since) == (30.0, None)
 
 
-def test_a_phone_that_falls_silent_is_offline_45_s_after_its_last_beat():
-    user, _ = after(known(), session("a"), Beat(id="b", at=at(30), user="ann", session="a"))
+def test_a_phone_that_falls_silent_is_offline_45_s_after_its_last_beat() -> None:
+    user, _ = after(known(), session("a"), Beat(id="b", at=at(30), user=ANN, session="a"))
     assert user.wake_at == at(75)
     assert decide(user, Wake(id="w", at=at(45), key="ann"))[1] == ()  # a stale wake: it has beaten since
     _, told = decide(user, Wake(id="w", at=at(75), key="ann"))
@@ -95,21 +101,21 @@ def test_a_phone_that_falls_silent_is_offline_45_s_after_its_last_beat():
     assert (told[0].reason, told[1].at, told[1].online_s) == (CloseReason.TIMED_OUT, at(75), 75.0)
 
 
-def test_the_same_device_replaces_its_session_and_stays_online():
+def test_the_same_device_replaces_its_session_and_stays_online() -> None:
     user, told = after(known(), session("a"), session("b", 5))
     assert names(told) == ["SessionOpened", "CameOnline", "SessionOpened", "SessionClosed"]
     assert [one.session for one in user.sessions] == ["b"]
 
 
-def test_one_phone_more_than_there_may_be_takes_the_place_of_the_one_that_was_silent_longest():
+def test_one_phone_more_than_there_may_be_takes_the_place_of_the_one_that_was_silent_longest() -> None:
     first = [session(f"s{n}", n, f"phone {n}") for n in range(MAX_SESSIONS)]
-    user, told = after(known(), *first, Beat(id="b", at=at(30), user="ann", session="s0"), session("new", 31, "tablet"))
+    user, told = after(known(), *first, Beat(id="b", at=at(30), user=ANN, session="s0"), session("new", 31, "tablet"))
     assert [(one.session, one.reason) for one in told if isinstance(one, SessionClosed)] == [("s1", CloseReason.REPLACED)]
     assert len(user.sessions) == MAX_SESSIONS
 
 
-def test_a_ban_closes_all_and_ends_at_its_time():
-    ban = Ban(id="x", at=at(5), user="ann", reason="rude", by="root", until=at(60))
+def test_a_ban_closes_all_and_ends_at_its_time() -> None:
+    ban = Ban(id="x", at=at(5), user=ANN, reason="rude", by="root", until=at(60))
     user, told = after(known(), session("a"), ban)
     assert names(told)[2:] == ["UserBanned", "SessionClosed", "WentOffline"]
     _, (refused,) = decide(user, session("b", 6))
@@ -121,10 +127,10 @@ def test_a_ban_closes_all_and_ends_at_its_time():
 REFUSALS = [
     (None, session("a"), UserRefusal.USER_UNKNOWN),
     (known(), sign_up("m2"), UserRefusal.ALREADY_SIGNED_UP),
-    (known(), CloseSession(id="c", at=T, user="ann", session="none"), UserRefusal.SESSION_UNKNOWN),
-    (known(), Unban(id="u", at=T, user="ann", by="root"), UserRefusal.NOT_BANNED),
+    (known(), CloseSession(id="c", at=T, user=ANN, session="none"), UserRefusal.SESSION_UNKNOWN),
+    (known(), Unban(id="u", at=T, user=ANN, by="root"), UserRefusal.NOT_BANNED),
     (
-        decide(known(), Ban(id="x", at=T, user="ann", reason="rude", by="root"))[0],
+        decide(known(), Ban(id="x", at=T, user=ANN, reason="rude", by="root"))[0],
         session("a"),
         UserRefusal.BANNED,
     ),
@@ -132,10 +138,10 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("user", "message", "refusal"), REFUSALS, ids=[row[2] for row in REFUSALS])
-def test_each_refusal(user, message, refusal):
+def test_each_refusal(user: User | None, message: UserInbox, refusal: UserRefusal) -> None:
     after_, (fact,) = decide(user, message)
     assert (after_, fact.refusal, fact.cause) == (user, refusal, message.id)
 
 
-def test_every_refusal_has_a_row():
+def test_every_refusal_has_a_row() -> None:
     assert {row[2] for row in REFUSALS} == set(UserRefusal)

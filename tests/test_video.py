@@ -3,10 +3,12 @@
 import time
 import uuid
 from datetime import timedelta
+from typing import Any
 
+import httpx
 import pytest
 
-from tests.conftest import Phone, eventually
+from tests.conftest import Api, NewUser, Phone, Phones, Stack, eventually
 
 FAST = {
     "payer": {"checkpoints": [{"after_s": 0, "coins": 9}, {"after_s": 2, "coins": 60}, {"after_s": 5, "coins": 60}],
@@ -16,7 +18,7 @@ FAST = {
 
 
 @pytest.fixture
-def fast(admin):
+def fast(admin: Api) -> str:
     """A country in which seconds are as dear as minutes elsewhere."""
     country = uuid.uuid4().hex[:6]
     body = {"rule": {"kind": "direct", "payer_role": "user", "country": country}, **FAST}
@@ -24,12 +26,12 @@ def fast(admin):
     return country
 
 
-def code(answer, status):
+def code(answer: httpx.Response, status: int) -> Any:
     assert answer.status_code == status, answer.text
     return answer.json()["code"]
 
 
-def test_a_call_moves_coins_on_both_phones_and_its_receipt_adds_up(phones, fast, admin):
+def test_a_call_moves_coins_on_both_phones_and_its_receipt_adds_up(phones: Phones, fast: str, admin: Api) -> None:
     bob, sue = phones(country=fast)
     placed = bob.call(sue, key="k")
     call = placed.json()["call"]
@@ -62,7 +64,7 @@ def test_a_call_moves_coins_on_both_phones_and_its_receipt_adds_up(phones, fast,
     bob.api.post(f"/v1/calls/{again}/hang-up")
 
 
-def test_a_call_is_cut_when_the_coins_are_spent_and_both_are_told(phones, fast):
+def test_a_call_is_cut_when_the_coins_are_spent_and_both_are_told(phones: Phones, fast: str) -> None:
     bob, sue = phones(coins=100, country=fast)
     call = bob.call(sue).json()["call"]
     sue.api.post(f"/v1/calls/{call}/accept")
@@ -77,13 +79,13 @@ def test_a_call_is_cut_when_the_coins_are_spent_and_both_are_told(phones, fast):
     assert sue.of("CreditLow")
 
 
-def _seconds(text):
+def _seconds(text: str) -> float:
     from datetime import datetime
 
     return datetime.fromisoformat(text).timestamp()
 
 
-def test_kill_9_of_the_flows_in_a_call_and_it_is_billed_by_its_own_times(phones, fast, stack):
+def test_kill_9_of_the_flows_in_a_call_and_it_is_billed_by_its_own_times(phones: Phones, fast: str, stack: Stack) -> None:
     bob, sue = phones(country=fast)
     call = bob.call(sue).json()["call"]
     sue.api.post(f"/v1/calls/{call}/accept")
@@ -102,7 +104,7 @@ def test_kill_9_of_the_flows_in_a_call_and_it_is_billed_by_its_own_times(phones,
     assert eventually(lambda: bob.call(sue).status_code == 201), "nobody is left busy"
 
 
-def test_roulette_pairs_those_who_wait_and_a_decline_looks_on(phones):
+def test_roulette_pairs_those_who_wait_and_a_decline_looks_on(phones: Phones) -> None:
     bob, sue = phones()
     assert code(bob.api.delete("/v1/roulette"), 409) == "not_waiting"
     for phone in (bob, sue):
@@ -116,7 +118,7 @@ def test_roulette_pairs_those_who_wait_and_a_decline_looks_on(phones):
         assert phone.api.delete("/v1/roulette").status_code == 204
 
 
-def test_a_block_ends_the_call_and_keeps_the_two_apart(phones, admin):
+def test_a_block_ends_the_call_and_keeps_the_two_apart(phones: Phones, admin: Api) -> None:
     bob, sue = phones()
     call = bob.call(sue).json()["call"]
     sue.api.post(f"/v1/calls/{call}/accept")
@@ -131,7 +133,7 @@ def test_a_block_ends_the_call_and_keeps_the_two_apart(phones, admin):
     assert bob.call(sue).status_code == 201
 
 
-def test_a_gift_is_paid_and_shared_once(phones, admin):
+def test_a_gift_is_paid_and_shared_once(phones: Phones, admin: Api) -> None:
     bob, sue = phones(coins=15)
     assert code(admin.put("/v1/admin/gifts/bad", json={"price_coins": 1, "share_coins": 4}), 422) == "share_above_price"
     admin.put("/v1/admin/gifts/tulip", json={"price_coins": 10, "share_coins": 4})
@@ -151,7 +153,7 @@ def test_a_gift_is_paid_and_shared_once(phones, admin):
     assert sue.api.balance(book="earnings").json()["balance_coins"] == 4
 
 
-def test_a_clip_is_a_priced_call_without_a_callee(phones):
+def test_a_clip_is_a_priced_call_without_a_callee(phones: Phones) -> None:
     bob, sue = phones(coins=50)
     clip = f"clip-{sue.user}"
     body = {"title": "hello", "url": "https://example.com/v.mp4", "duration_s": 60}
@@ -166,7 +168,7 @@ def test_a_clip_is_a_priced_call_without_a_callee(phones):
     assert code(bob.api.post("/v1/clips/none/plays"), 404) == "clip_unknown"
 
 
-def test_what_cannot_be_is_a_named_error(phones, new_user, admin):
+def test_what_cannot_be_is_a_named_error(phones: Phones, new_user: NewUser, admin: Api) -> None:
     bob, sue = phones()
     cat = Phone(new_user())
     assert code(bob.call(bob), 409) == "same_user"
@@ -186,7 +188,7 @@ def test_what_cannot_be_is_a_named_error(phones, new_user, admin):
     assert code(sue.api.post(f"/v1/calls/{call}/accept"), 409) == "call_ended"
 
 
-def test_a_ban_closes_everything_and_ends(phones, admin):
+def test_a_ban_closes_everything_and_ends(phones: Phones, admin: Api) -> None:
     bob, sue = phones()
     call = bob.call(sue).json()["call"]
     sue.api.post(f"/v1/calls/{call}/accept")
@@ -200,7 +202,7 @@ def test_a_ban_closes_everything_and_ends(phones, admin):
     assert code(admin.put("/v1/admin/bans/nobody", json={"reason": "x"}), 404) == "user_unknown"
 
 
-def test_sessions_beat_and_end(new_user):
+def test_sessions_beat_and_end(new_user: NewUser) -> None:
     ann = new_user()
     session = ann.post("/v1/sessions", json={"device": "phone", "platform": "ios", "push_token": "p"}).json()["session"]
     eventually(lambda: ann.get("/v1/users/me").json()["online"])
@@ -223,12 +225,12 @@ def test_sessions_beat_and_end(new_user):
         ({"surprise": 1}, 422, "invalid_request"),
     ],
 )
-def test_a_tariff_that_cannot_be_is_refused_by_name(admin, change, status, expected):
+def test_a_tariff_that_cannot_be_is_refused_by_name(admin: Api, change: dict[str, Any], status: int, expected: str) -> None:
     body = {"rule": {"kind": "clip", "country": "XX"}, "payer": {}, "earner": {}} | change
     assert code(admin.put("/v1/admin/tariffs/draft", json=body), status) == expected
 
 
-def test_a_preview_is_the_curve_of_both_sides(admin):
+def test_a_preview_is_the_curve_of_both_sides(admin: Api) -> None:
     rows = admin.post("/v1/admin/tariffs/preview", json={**FAST, "up_to_s": 10}).json()["rows"]
     assert [(row["after_s"], row["payer_coins"], row["earner_coins"]) for row in rows] == [
         (0, 9, 0), (2, 69, 30), (5, 129, 60), (10, 189, 90),
@@ -237,7 +239,7 @@ def test_a_preview_is_the_curve_of_both_sides(admin):
     assert shipped["roulette"]["payer"]["checkpoints"][0] == {"after_s": 0, "coins": 9}
 
 
-def test_rules_turn_blocks_into_a_penalty_that_a_review_takes_back(phones, new_user, admin):
+def test_rules_turn_blocks_into_a_penalty_that_a_review_takes_back(phones: Phones, new_user: NewUser, admin: Api) -> None:
     _, sue = phones()
     rule = {"rule": f"r-{sue.user}", "reason": "indecency", "blocks": 2, "window_s": 3600, "then": "penalty", "coins": 30,
             "role": "streamer"}  # fmt: skip

@@ -1,16 +1,18 @@
 """A call's refusals, a row each, and the ends that only time brings."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from pipelines import video_clip
-from pipelines.video_call import decide_call as decide
+from pipelines.video_call import decide_call
 from schemas.billing import SHIPPED, BillOpened, BillRefused, CallKind, TariffSelected
 from schemas.billing_rating import MAX_STEPS, Side
-from schemas.log.base import Wake
+from schemas.log.base import UserId, Wake
 from schemas.user import Role
 from schemas.video import (
     PEER_LOST_AFTER,
@@ -19,6 +21,7 @@ from schemas.video import (
     BeatCall,
     CallConnected,
     CallEnded,
+    CallInbox,
     CallRefusal,
     CallRinging,
     CallStatus,
@@ -30,44 +33,46 @@ from schemas.video import (
     PlayClip,
 )
 from schemas.video_line import LineRefusal, LineRefused, LineSeized, ReleaseLine
-from tests.decisions import last_decision
+from tests.decisions import decisions_of, last_decision
+from tests.people import BOB, SUE
 
+decide = decisions_of(decide_call)
 T = datetime(2030, 1, 1, tzinfo=UTC)
 TARIFF = SHIPPED[0]
 
 
-def at(seconds):
+def at(seconds: float) -> datetime:
     return T + timedelta(seconds=seconds)
 
 
-def place(callee="sue", kind=CallKind.DIRECT):
+def place(callee: str = "sue", kind: CallKind = CallKind.DIRECT) -> PlaceCall:
     return PlaceCall(
-        id="p", at=T, call="c", caller="bob", callee=callee, kind=kind, caller_role=Role.USER, callee_role=Role.STREAMER
+        id="p", at=T, call="c", caller=BOB, callee=UserId(callee), kind=kind, caller_role=Role.USER, callee_role=Role.STREAMER
     )
 
 
-def seized(user):
-    return LineSeized(id=f"s-{user}", at=T, cause="p", user=user, call="c")
+def seized(user: str) -> LineSeized:
+    return LineSeized(id=f"s-{user}", at=T, cause="p", user=UserId(user), call="c")
 
 
-def no_line(user, refusal):
-    return LineRefused(id=f"r-{user}", at=T, cause="p", user=user, call="c", refusal=refusal)
+def no_line(user: str, refusal: LineRefusal) -> LineRefused:
+    return LineRefused(id=f"r-{user}", at=T, cause="p", user=UserId(user), call="c", refusal=refusal)
 
 
 SELECTED = TariffSelected(id="t", at=T, cause="p", book="calls", call="c", tariff=TARIFF)
-OPENED = BillOpened(id="b", at=T, cause="o", call="c", payer="bob", earner="sue")
-POOR = BillRefused(id="b", at=T, cause="o", call="c", payer="bob", refusal="insufficient_coins", shortfall_coins=7)
+OPENED = BillOpened(id="b", at=T, cause="o", call="c", payer=BOB, earner=SUE)
+POOR = BillRefused(id="b", at=T, cause="o", call="c", payer=BOB, refusal="insufficient_coins", shortfall_coins=7)
 RINGING = (place(), seized("bob"), seized("sue"), SELECTED, OPENED)
 
 
-def to(type_, by, seconds=1.0, **more):
-    return type_(id=f"{type_.__name__}{seconds}", at=at(seconds), call="c", by=by, **more)
+def to(type_: type[Any], by: str, seconds: float = 1.0, **more: str) -> Any:
+    return type_(id=f"{type_.__name__}{seconds}", at=at(seconds), call="c", by=UserId(by), **more)
 
 
 after = partial(last_decision, decide)
 
 
-def refusals():
+def refusals() -> Iterator[tuple[tuple[CallInbox, ...], CallRefusal]]:
     both = (seized("bob"), seized("sue"))
     for line, caller, callee in (
         (LineRefusal.UNKNOWN, CallRefusal.CALLER_UNKNOWN, CallRefusal.CALLEE_UNKNOWN),
@@ -94,20 +99,20 @@ def refusals():
 
 
 @pytest.mark.parametrize(("messages", "refusal"), list(refusals()))
-def test_each_refusal_by_name(messages, refusal):
+def test_each_refusal_by_name(messages: tuple[CallInbox, ...], refusal: CallRefusal) -> None:
     _, told = after(*messages)
     assert refusal in [getattr(fact, "refusal", None) for fact in told]
 
 
-def test_every_refusal_has_its_row():
+def test_every_refusal_has_its_row() -> None:
     of_clips = {CallRefusal.CLIP_UNKNOWN}
     assert {refusal for _, refusal in refusals()} | of_clips == set(CallRefusal)
-    play = PlayClip(id="x", at=T, clip="none", call="c", viewer="bob", viewer_role=Role.USER)
-    _, (refused,) = video_clip.decide_clip(None, play)
+    play = PlayClip(id="x", at=T, clip="none", call="c", viewer=BOB, viewer_role=Role.USER)
+    _, (refused,) = decisions_of(video_clip.decide_clip)(None, play)
     assert refused.refusal is CallRefusal.CLIP_UNKNOWN
 
 
-def test_the_worst_of_two_refusals_is_the_answer_and_what_was_taken_is_given_back():
+def test_the_worst_of_two_refusals_is_the_answer_and_what_was_taken_is_given_back() -> None:
     _, told = after(place(), no_line("sue", LineRefusal.BUSY), seized("bob"), SELECTED)
     assert told[0].refusal is CallRefusal.CALLEE_BUSY
     assert [one.user for one in told if isinstance(one, ReleaseLine)] == ["bob"]
@@ -115,7 +120,7 @@ def test_the_worst_of_two_refusals_is_the_answer_and_what_was_taken_is_given_bac
     assert told[0].refusal is CallRefusal.CALLER_BANNED
 
 
-def test_it_rings_until_it_is_taken_or_thirty_seconds_are_over():
+def test_it_rings_until_it_is_taken_or_thirty_seconds_are_over() -> None:
     call, (ringing,) = after(*RINGING)
     assert isinstance(ringing, CallRinging)
     assert call.wake_at == T + RING_TIMEOUT
@@ -125,7 +130,7 @@ def test_it_rings_until_it_is_taken_or_thirty_seconds_are_over():
     assert isinstance(connected, CallConnected)
 
 
-def test_a_silent_phone_ends_the_call_at_its_last_beat():
+def test_a_silent_phone_ends_the_call_at_its_last_beat() -> None:
     call, _ = after(*RINGING, to(AcceptCall, "sue", 1), to(BeatCall, "bob", 6), to(BeatCall, "sue", 9), to(BeatCall, "sue", 14))
     assert call.wake_at == at(6) + PEER_LOST_AFTER
     ended = decide(call, Wake(id="w", at=call.wake_at, key="c"))[1][0]
@@ -134,19 +139,19 @@ def test_a_silent_phone_ends_the_call_at_its_last_beat():
     assert (late.reason, late.at) == (EndReason.PEER_LOST, at(6)), "a beat after the line was lost is too late"
 
 
-def test_the_first_room_of_a_call_is_its_only_one():
+def test_the_first_room_of_a_call_is_its_only_one() -> None:
     call, (opened,) = after(*RINGING, to(OpenRoom, "bob", provider="agora"))
     again = decide(call, to(OpenRoom, "sue", 2, provider="twilio"))[1][0]
     assert (opened.provider, again.provider) == ("agora", "agora")
     assert decide(call, to(HangUp, "bob", 3))[1][0].room == "agora"
 
 
-def test_an_answer_that_nobody_waits_for_any_more_changes_nothing():
+def test_an_answer_that_nobody_waits_for_any_more_changes_nothing() -> None:
     call, _ = after(*RINGING)
     assert decide(call, seized("bob")) == (call, ())
 
 
-def test_a_call_that_is_given_up_while_it_is_placed_ends_when_all_answers_are_there():
+def test_a_call_that_is_given_up_while_it_is_placed_ends_when_all_answers_are_there() -> None:
     call, (standing,) = after(place(), to(HangUp, "bob"))
     assert standing.status is CallStatus.PLACING
     for answer in (seized("bob"), seized("sue")):
@@ -157,18 +162,18 @@ def test_a_call_that_is_given_up_while_it_is_placed_ends_when_all_answers_are_th
     assert {one.user for one in told if isinstance(one, ReleaseLine)} == {"bob", "sue"}
 
 
-def test_who_takes_a_call_twice_is_told_that_it_stands():
+def test_who_takes_a_call_twice_is_told_that_it_stands() -> None:
     call, _ = after(*RINGING, to(AcceptCall, "sue"))
     same, (standing,) = decide(call, to(AcceptCall, "sue", 2))
     assert (same, standing.status) == (call, CallStatus.CONNECTED)
 
 
-def test_a_strangers_beat_keeps_no_line():
+def test_a_strangers_beat_keeps_no_line() -> None:
     call, _ = after(*RINGING, to(AcceptCall, "sue"))
     assert decide(call, to(BeatCall, "eve", 5)) == (call, ())
 
 
-def test_a_call_is_cut_at_its_longest():
+def test_a_call_is_cut_at_its_longest() -> None:
     call, _ = after(*RINGING, to(AcceptCall, "sue"))
     over = call.over_at
     short = replace(call, tariff=replace(TARIFF, payer=Side((), 5, 1)))
@@ -187,6 +192,8 @@ def test_a_call_is_cut_at_its_longest():
         ((seized("bob"), seized("sue"), SELECTED, POOR), {"sue"}),
     ],
 )
-def test_a_roulette_call_that_does_not_come_about_sends_on_whoever_can_go_on(answers, again):
+def test_a_roulette_call_that_does_not_come_about_sends_on_whoever_can_go_on(
+    answers: tuple[CallInbox, ...], again: set[str]
+) -> None:
     _, told = after(place(kind=CallKind.ROULETTE), *answers)
     assert {one.user for one in told if isinstance(one, ReleaseLine) and one.again} == again

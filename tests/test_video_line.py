@@ -6,8 +6,8 @@ from functools import partial
 import pytest
 from msgspec.structs import replace
 
-from pipelines.video_line import decide_line as decide
-from schemas.log.base import Wake
+from pipelines.video_line import decide_line
+from schemas.log.base import UserId, Wake
 from schemas.user import CameOnline, Role, UserBanned, UserSignedUp
 from schemas.video import EndCall, EndReason
 from schemas.video_line import (
@@ -19,6 +19,7 @@ from schemas.video_line import (
     JoinRoulette,
     LeaveRoulette,
     Line,
+    LineInbox,
     LineRefusal,
     PartFrom,
     QuitPool,
@@ -27,19 +28,21 @@ from schemas.video_line import (
     Unbar,
     mark_of,
 )
-from tests.decisions import last_decision
+from tests.decisions import decisions_of, last_decision
+from tests.people import BOB, SUE
 
+decide = decisions_of(decide_line)
 T = datetime(2030, 1, 1, tzinfo=UTC)
-SIGNED_UP = UserSignedUp(id="u", at=T, cause="x", user="sue", role=Role.STREAMER)
-ONLINE = CameOnline(id="o", at=T, cause="x", user="sue")
-BANNED = UserBanned(id="b", at=T, cause="x", user="sue", reason="r", by="root")
-JOIN = JoinRoulette(id="j", at=T, user="sue")
-BAR = Bar(id="bar", at=T, user="sue", peer="bob")
-PART = PartFrom(id="part", at=T, user="sue", peer="bob")
+SIGNED_UP = UserSignedUp(id="u", at=T, cause="x", user=SUE, role=Role.STREAMER)
+ONLINE = CameOnline(id="o", at=T, cause="x", user=SUE)
+BANNED = UserBanned(id="b", at=T, cause="x", user=SUE, reason="r", by="root")
+JOIN = JoinRoulette(id="j", at=T, user=SUE)
+BAR = Bar(id="bar", at=T, user=SUE, peer=BOB)
+PART = PartFrom(id="part", at=T, user=SUE, peer=BOB)
 
 
-def seize(call="c", peer="bob"):
-    return SeizeLine(id=f"s-{call}", at=T, user="sue", call=call, peer=peer)
+def seize(call: str = "c", peer: str = "bob") -> SeizeLine:
+    return SeizeLine(id=f"s-{call}", at=T, user=SUE, call=call, peer=peer)
 
 
 after = partial(last_decision, decide)
@@ -55,35 +58,35 @@ REFUSALS = [
     ((SIGNED_UP, JOIN), LineRefusal.OFFLINE),
     ((SIGNED_UP, ONLINE, seize(), JOIN), LineRefusal.BUSY),
     ((SIGNED_UP, ONLINE, JOIN, JOIN), LineRefusal.WAITING),
-    ((SIGNED_UP, ONLINE, LeaveRoulette(id="l", at=T, user="sue")), LineRefusal.NOT_WAITING),
-    ((SIGNED_UP, ONLINE, BAR, AdmitGift(id="g", at=T, user="sue", gift="g", peer="bob")), LineRefusal.BLOCKED),
+    ((SIGNED_UP, ONLINE, LeaveRoulette(id="l", at=T, user=SUE)), LineRefusal.NOT_WAITING),
+    ((SIGNED_UP, ONLINE, BAR, AdmitGift(id="g", at=T, user=SUE, gift="g", peer=BOB)), LineRefusal.BLOCKED),
 ]
 
 
 @pytest.mark.parametrize(("messages", "refusal"), REFUSALS)
-def test_each_refusal_by_name(messages, refusal):
+def test_each_refusal_by_name(messages: tuple[LineInbox, ...], refusal: LineRefusal) -> None:
     _, (fact,) = after(*messages)
     assert fact.refusal is refusal
 
 
-def test_every_refusal_has_its_row():
+def test_every_refusal_has_its_row() -> None:
     assert {refusal for _, refusal in REFUSALS} == set(LineRefusal)
 
 
-def test_the_same_call_may_take_its_line_twice():
+def test_the_same_call_may_take_its_line_twice() -> None:
     line, (fact,) = after(SIGNED_UP, ONLINE, seize(), seize())
     assert (line.call, fact.call) == ("c", "c")
 
 
-def test_who_is_called_waits_no_more_and_looks_on_after_a_decline():
+def test_who_is_called_waits_no_more_and_looks_on_after_a_decline() -> None:
     line, told = after(SIGNED_UP, ONLINE, JOIN, seize())
     assert [one for one in told if isinstance(one, QuitPool)]
-    line, told = decide(line, ReleaseLine(id="r", at=T, user="sue", call="c", again=True))
-    (entry,) = [one for one in told if isinstance(one, EnterPool)]
+    line, more = decide(line, ReleaseLine(id="r", at=T, user=SUE, call="c", again=True))
+    (entry,) = [one for one in more if isinstance(one, EnterPool)]
     assert (line.call, entry.last_partner) == ("", "bob")
 
 
-def test_who_waits_asks_again_until_the_wait_is_over():
+def test_who_waits_asks_again_until_the_wait_is_over() -> None:
     line, told = after(SIGNED_UP, ONLINE, BAR, JOIN)
     (entry,) = [one for one in told if isinstance(one, EnterPool)]
     assert entry.bars == (mark_of("bob"),)
@@ -92,12 +95,12 @@ def test_who_waits_asks_again_until_the_wait_is_over():
     again, (entry,) = decide(line, Wake(id="w", at=line.wake_at, key="sue"))
     assert (entry.user, entry.since, again.waiting_since) == ("sue", T, T)
     assert again.wake_at > line.wake_at
-    left, _ = decide(again, LeaveRoulette(id="l", at=T, user="sue"))
+    left, _ = decide(again, LeaveRoulette(id="l", at=T, user=SUE))
     assert left.wake_at is None
     assert decide(left, Wake(id="w", at=again.wake_at, key="sue")) == (left, ())
 
 
-def test_a_block_and_a_ban_end_the_call_that_runs():
+def test_a_block_and_a_ban_end_the_call_that_runs() -> None:
     _, (end,) = after(SIGNED_UP, ONLINE, seize(), BAR)
     assert (type(end), end.reason) == (EndCall, EndReason.BLOCKED)
     _, told = after(SIGNED_UP, ONLINE, seize(), BANNED)
@@ -106,14 +109,14 @@ def test_a_block_and_a_ban_end_the_call_that_runs():
     assert told == [], "a block of somebody else ends nothing"
 
 
-def test_a_block_stands_once_and_is_taken_back():
+def test_a_block_stands_once_and_is_taken_back() -> None:
     line, _ = after(SIGNED_UP, ONLINE, BAR, BAR)
     assert isinstance(line, Line)
     assert line.barred == ("bob",)
-    assert decide(line, Unbar(id="ub", at=T, user="sue", peer="bob"))[0].barred == ()
+    assert decide(line, Unbar(id="ub", at=T, user=SUE, peer=BOB))[0].barred == ()
 
 
-def test_who_is_blocked_is_parted_from_the_blocker_and_remembers_nothing():
+def test_who_is_blocked_is_parted_from_the_blocker_and_remembers_nothing() -> None:
     line, told = after(SIGNED_UP, ONLINE, seize(), PART)
     assert [(type(one), one.reason) for one in told] == [(EndCall, EndReason.BLOCKED)]
     assert line.barred == ()
@@ -125,17 +128,17 @@ def test_who_is_blocked_is_parted_from_the_blocker_and_remembers_nothing():
     ((SIGNED_UP,), None), ((SIGNED_UP, ONLINE, BAR), LineRefusal.BLOCKED), ((SIGNED_UP, BANNED), LineRefusal.BANNED),
     ((), LineRefusal.UNKNOWN),
 ])  # fmt: skip
-def test_a_streamers_side_says_who_may_watch(before, refusal):
-    _, (fact,) = after(*before, AdmitViewer(id="w", at=T, user="sue", call="c", peer="bob"))
+def test_a_streamers_side_says_who_may_watch(before: tuple[LineInbox, ...], refusal: LineRefusal | None) -> None:
+    _, (fact,) = after(*before, AdmitViewer(id="w", at=T, user=SUE, call="c", peer=BOB))
     assert (fact.call, fact.refusal) == ("c", refusal)
 
 
 @pytest.mark.parametrize("message", [
-    JoinRoulette(id="m", at=T, user="stranger"),
-    LeaveRoulette(id="m", at=T, user="stranger"),
-    SeizeLine(id="m", at=T, user="stranger", call="c", peer="bob"),
+    JoinRoulette(id="m", at=T, user=UserId("stranger")),
+    LeaveRoulette(id="m", at=T, user=UserId("stranger")),
+    SeizeLine(id="m", at=T, user=UserId("stranger"), call="c", peer="bob"),
 ])  # fmt: skip
-def test_a_refused_message_leaves_no_line_of_somebody_unknown(message):
+def test_a_refused_message_leaves_no_line_of_somebody_unknown(message: LineInbox) -> None:
     after, told = decide(None, message)
     assert after is None
     assert [type(one).__name__ for one in told] == ["LineRefused"]

@@ -7,24 +7,29 @@ import time
 import uuid
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Any
 from urllib.parse import urlencode
 
+import httpx
 import pytest
 
-from pipelines.video_room import decide_room as decide
+from pipelines.video_room import decide_room
 from schemas.video import CallEnded, EndCall, EndReason, RoomOpened
 from schemas.video_room import LeaveReason, NoteParticipant, ParticipantJoined, ParticipantLeft, Room
-from tests.conftest import eventually
-from tests.decisions import all_decisions
+from tests.conftest import Api, NewUser, Phone, Phones, Stack, eventually
+from tests.decisions import all_decisions, decisions_of
+from tests.people import BOB, SUE
 from tests.test_vendors import FORM, twilio_signature
+from tests.vendor_stub import VendorStub
 
+decide = decisions_of(decide_room)
 T = datetime(2030, 1, 1, tzinfo=UTC)
-SIDES = {"call": "c", "caller": "bob", "callee": "sue", "kind": "direct"}
+SIDES: dict[str, Any] = {"call": "c", "caller": "bob", "callee": "sue", "kind": "direct"}
 OPENED = RoomOpened(id="o", at=T, cause="x", **SIDES, provider="agora")
 ENDED = CallEnded(id="e", at=T + timedelta(seconds=9), cause="y", **SIDES, reason=EndReason.HUNG_UP, room="agora")
 
 
-def note(member, joined, seq, reason=LeaveReason.OTHER):
+def note(member: str, joined: bool, seq: int, reason: LeaveReason = LeaveReason.OTHER) -> NoteParticipant:
     return NoteParticipant(
         id=f"n{seq}", at=T + timedelta(seconds=seq), call="c", member=member, joined=joined, seq=seq, reason=reason
     )
@@ -33,7 +38,7 @@ def note(member, joined, seq, reason=LeaveReason.OTHER):
 after = partial(all_decisions, decide)
 
 
-def test_who_comes_and_goes_is_told_once_whatever_the_order():
+def test_who_comes_and_goes_is_told_once_whatever_the_order() -> None:
     room, told = after(
         OPENED, note("1", True, 1), note("2", True, 2), note("2", True, 2), note("1", False, 5), note("1", True, 3)
     )
@@ -43,7 +48,7 @@ def test_who_comes_and_goes_is_told_once_whatever_the_order():
     assert room.present == ("sue",)
 
 
-def test_who_quits_has_hung_up_and_who_is_lost_has_not():
+def test_who_quits_has_hung_up_and_who_is_lost_has_not() -> None:
     _, told = after(OPENED, note("sue", True, 1), note("sue", False, 2, LeaveReason.LOST))
     assert not [one for one in told if isinstance(one, EndCall)]
     _, told = after(OPENED, note("sue", True, 1), note("sue", False, 4, LeaveReason.QUIT))
@@ -53,14 +58,14 @@ def test_who_quits_has_hung_up_and_who_is_lost_has_not():
     assert not [one for one in told if isinstance(one, EndCall)], "the call has ended before"
 
 
-def test_strangers_and_unknown_rooms_change_nothing():
-    room = Room("agora", "bob", "sue")
+def test_strangers_and_unknown_rooms_change_nothing() -> None:
+    room = Room("agora", BOB, SUE)
     assert decide(room, note("eve", True, 1)) == (room, ())
     assert decide(None, note("sue", True, 1)) == (None, ())
     assert decide(None, ENDED) == (None, ())
 
 
-def test_a_room_is_forgotten_a_day_after_its_call():
+def test_a_room_is_forgotten_a_day_after_its_call() -> None:
     room, _ = after(OPENED, ENDED)
     assert room.wake_at == ENDED.at + timedelta(days=1)
 
@@ -68,14 +73,17 @@ def test_a_room_is_forgotten_a_day_after_its_call():
 # --- on the real platform ---------------------------------------------------------------------------------------------------
 
 
+Placed = tuple[Phone, Phone, str]
+
+
 @pytest.fixture
-def call(phones):
+def call(phones: Phones) -> Placed:
     bob, sue = phones()
     placed = bob.call(sue).json()["call"]
     return bob, sue, placed
 
 
-def test_both_sides_get_credentials_of_their_own_and_nobody_else(call, new_user):
+def test_both_sides_get_credentials_of_their_own_and_nobody_else(call: Placed, new_user: NewUser) -> None:
     bob, sue, name = call
     found = [phone.api.post(f"/v1/calls/{name}/credentials") for phone in (bob, sue)]
     assert [answer.status_code for answer in found] == [201, 201]
@@ -89,19 +97,19 @@ def test_both_sides_get_credentials_of_their_own_and_nobody_else(call, new_user)
     assert (late.status_code, late.json()["code"]) == (409, "call_ended")
 
 
-def notice(channel, uid, kind, seq, reason=0):
+def notice(channel: str, uid: int, kind: int, seq: int, reason: int = 0) -> bytes:
     payload = {"channelName": channel, "uid": uid, "platform": 1, "clientSeq": seq, "ts": int(time.time()), "reason": reason}
     told = {"noticeId": uuid.uuid4().hex, "productId": 1, "eventType": kind, "sid": "s", "payload": payload}
     return json.dumps(told).encode()
 
 
-def send(api, body, secret=b"hook"):
+def send(api: Api, body: bytes, secret: bytes = b"hook") -> httpx.Response:
     signature = hmac.new(secret, body, hashlib.sha256).hexdigest()
     headers = {"Agora-Signature-V2": signature, "Content-Type": "application/json", "Authorization": ""}
-    return api.client.post("/v1/webhooks/agora", content=body, headers=headers)
+    return api.post("/v1/webhooks/agora", content=body, headers=headers)
 
 
-def test_who_quits_the_room_ends_the_call_and_a_forged_notice_does_nothing(call):
+def test_who_quits_the_room_ends_the_call_and_a_forged_notice_does_nothing(call: Placed) -> None:
     bob, sue, name = call
     sue.api.post(f"/v1/calls/{name}/accept")
     for phone in (bob, sue):
@@ -119,17 +127,19 @@ def test_who_quits_the_room_ends_the_call_and_a_forged_notice_does_nothing(call)
     assert (ended["reason"], ended["by"], ended["room"]) == ("hung_up", sue.user, "agora")
 
 
-def test_twilios_callback_is_noted_when_its_signature_fits(call):
+def test_twilios_callback_is_noted_when_its_signature_fits(call: Placed) -> None:
     bob, _, name = call
     form = FORM | {"RoomName": name, "ParticipantIdentity": bob.user}
     headers = {"X-Twilio-Signature": twilio_signature(form), "Content-Type": "application/x-www-form-urlencoded"}
-    assert bob.api.client.post("/v1/webhooks/twilio", content=urlencode(form), headers=headers).json() == {"status": "noted"}
-    forged = bob.api.client.post("/v1/webhooks/twilio", content=urlencode(form), headers=headers | {"X-Twilio-Signature": "x"})
+    assert bob.api.post("/v1/webhooks/twilio", content=urlencode(form), headers=headers).json() == {"status": "noted"}
+    forged = bob.api.post("/v1/webhooks/twilio", content=urlencode(form), headers=headers | {"X-Twilio-Signature": "x"})
     assert (forged.status_code, forged.json()["code"]) == (401, "signature_invalid")
     bob.api.post(f"/v1/calls/{name}/hang-up")
 
 
-def test_a_room_is_closed_once_although_the_vendor_stumbles_and_dispatch_is_killed(call, vendors, stack):
+def test_a_room_is_closed_once_although_the_vendor_stumbles_and_dispatch_is_killed(
+    call: Placed, vendors: VendorStub, stack: Stack
+) -> None:
     bob, _, name = call
     bob.api.post(f"/v1/calls/{name}/credentials")
     vendors.trouble[name] = [(503, {}), (429, {"retry-after": "1"})]
@@ -145,13 +155,17 @@ def test_a_room_is_closed_once_although_the_vendor_stumbles_and_dispatch_is_kill
     assert len(vendors.about(name)) == seen, "a replay fires nothing again"
 
 
-def test_what_the_vendor_refuses_waits_for_a_person(call, vendors, stack):
+def test_what_the_vendor_refuses_waits_for_a_person(call: Placed, vendors: VendorStub, stack: Stack) -> None:
     bob, _, name = call
     bob.api.post(f"/v1/calls/{name}/credentials")
     vendors.trouble[name] = [(401, {})]
     bob.api.post(f"/v1/calls/{name}/hang-up")
-    listed = eventually(lambda: (found := stack.olo("outbox", "list").stdout) and f"close_room/{name}" in found and found)
-    assert "refused" in eventually(lambda: ("refused" in listed and listed) or stack.olo("outbox", "list").stdout)
+
+    def refused() -> bool:
+        listed = stack.olo("outbox", "list").stdout.splitlines()
+        return any(f"close_room/{name}" in line and "refused" in line for line in listed)
+
+    eventually(refused)
     assert "trouble 401" in stack.olo("outbox", "show", f"close_room/{name}").stdout
     assert "is tried again" in stack.olo("outbox", "redrive", f"close_room/{name}").stdout
     eventually(lambda: "accepted" in stack.olo("outbox", "show", f"close_room/{name}").stdout)

@@ -1,6 +1,7 @@
 """The embedded ClickHouse over HTTP, as its clients use it."""
 
 import gzip
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 import httpx
@@ -8,13 +9,15 @@ import lz4.frame
 import pyarrow as pa
 import pytest
 import zstandard
+from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 
 from infra.clickhouse import connect
+from tests.conftest import Stack
 
 
 @pytest.fixture
-def client(stack):
+def client(stack: Stack) -> Iterator[Client]:
     client = connect(stack.clickhouse)
     client.command(
         "CREATE OR REPLACE TABLE scratch (a UInt64, b String, at DateTime64(6, 'UTC')) ENGINE = MergeTree ORDER BY a"
@@ -23,7 +26,7 @@ def client(stack):
     client.command("DROP TABLE IF EXISTS scratch")
 
 
-def test_rows_arrow_and_frames_go_in_and_come_out(client):
+def test_rows_arrow_and_frames_go_in_and_come_out(client: Client) -> None:
     at = datetime(2026, 11, 23, 12, 0, 0, 5, tzinfo=UTC)
     client.insert("scratch", [[1, "it's", at]], column_names=["a", "b", "at"])
     client.insert_arrow("scratch", pa.table({"a": [2], "b": ["é"], "at": pa.array([at], pa.timestamp("us", "UTC"))}))
@@ -33,7 +36,7 @@ def test_rows_arrow_and_frames_go_in_and_come_out(client):
     assert list(client.query_df("SELECT a FROM scratch ORDER BY a").a) == [1, 2]
 
 
-def test_errors_have_their_code_and_settings_do_not_stick(client, stack):
+def test_errors_have_their_code_and_settings_do_not_stick(client: Client, stack: Stack) -> None:
     with pytest.raises(DatabaseError, match="code: 47"):
         client.query("SELECT nope FROM scratch")
     assert client.query("SELECT getSetting('max_threads')", settings={"max_threads": 1}).result_rows == [(1,)]
@@ -46,7 +49,9 @@ def test_errors_have_their_code_and_settings_do_not_stick(client, stack):
     ("encoding", "pack"),
     [("gzip", gzip.compress), ("lz4", lz4.frame.compress), ("zstd", zstandard.ZstdCompressor().compress), ("", bytes)],
 )
-def test_bodies_may_be_packed_and_the_statement_may_stand_in_them(client, stack, encoding, pack):
+def test_bodies_may_be_packed_and_the_statement_may_stand_in_them(
+    client: Client, stack: Stack, encoding: str, pack: Callable[[bytes], bytes]
+) -> None:
     body = pack(b'INSERT INTO scratch (a, b) FORMAT JSONEachRow\n{"a": 7, "b": "FORMAT x"}\n')
     answer = httpx.post(stack.clickhouse, content=body, headers={"Content-Encoding": encoding} if encoding else {})
     assert answer.status_code == 200, answer.text
@@ -54,17 +59,17 @@ def test_bodies_may_be_packed_and_the_statement_may_stand_in_them(client, stack,
     assert httpx.get(stack.clickhouse, params={"query": "SELECT b FROM scratch FORMAT TSV"}).text == "FORMAT x\n"
 
 
-def test_a_broken_insert_changes_nothing(client, stack):
+def test_a_broken_insert_changes_nothing(client: Client, stack: Stack) -> None:
     answer = httpx.post(stack.clickhouse, content=b'INSERT INTO scratch FORMAT JSONEachRow\n{"a": 1}\n{"a": "x",')
     assert answer.status_code == 400
     assert client.command("SELECT count() FROM scratch") == 0
 
 
-def test_values_in_the_statement_and_select_inserts(client):
+def test_values_in_the_statement_and_select_inserts(client: Client) -> None:
     client.command("INSERT INTO scratch VALUES (1, 'x', now64(6)), (2, 'y', now64(6))")
     client.command("INSERT INTO scratch SELECT a + 10, b, at FROM scratch")
     assert client.command("SELECT sum(a) FROM scratch") == 26
 
 
-def test_ping(stack):
+def test_ping(stack: Stack) -> None:
     assert httpx.get(f"{stack.clickhouse}/ping").text == "Ok.\n"

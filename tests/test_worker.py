@@ -9,17 +9,21 @@ from infra.kafka import read_topic
 from pipelines.runtime import worker as worker_module
 from pipelines.runtime.core import Core, Decider
 from pipelines.runtime.failures import TooManyParkedError
+from pipelines.runtime.lane import Decide
 from pipelines.runtime.worker import Worker
 from schemas.log.base import Message, now
 from schemas.log.codec import encode, state_decoder
 from schemas.log.topics import Route
+from tests.conftest import Stack
 from tests.lab.bench.ground import fill, make_topics
-from tests.lab.bench.jobs import Command, Outcome, decide, entity_of
+from tests.lab.bench.jobs import Book, Command, Outcome, decide, entity_of
 
 RECORDS, ACCOUNTS, PART = 12_000, 700, 500
 
 
-def test_a_poll_that_fails_half_way_leaves_nothing_and_counts_once_when_it_is_repeated(stack, monkeypatch):
+def test_a_poll_that_fails_half_way_leaves_nothing_and_counts_once_when_it_is_repeated(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(worker_module, "SENT_RECORDS", PART)
     entity = entity_of("trial")
     table: dict[type[Message], tuple[Route, ...]] = {Outcome: (Route(entity.events, attrgetter("account")),)}
@@ -30,14 +34,14 @@ def test_a_poll_that_fails_half_way_leaves_nothing_and_counts_once_when_it_is_re
     fill(config, entity.inbox, ((one.account.encode(), encode(one)) for one in commands))
     seen = 0
 
-    def stumbles(book, command):
+    def stumbles(book: Book | None, command: Command) -> tuple[Book, tuple[Outcome, ...]]:
         nonlocal seen
         seen += 1
         if seen > 2 * PART:
             raise ZeroDivisionError("oops")
         return decide(book, command)
 
-    def work(decider, wanted):
+    def work(decider: Decide, wanted: int) -> None:
         nonlocal seen
         worker = Worker("trial", 0, Core([Decider(entity, decider)], table), config)
         try:
@@ -66,6 +70,6 @@ def test_a_poll_that_fails_half_way_leaves_nothing_and_counts_once_when_it_is_re
     assert len(outcomes) == RECORDS
     assert set(outcomes.values()) == {1}
     states = {message.key(): message.value() for message in read_topic(config, entity.changelog)}
-    read = state_decoder(entity.state)
-    assert sum(read(value).seq for value in states.values()) == RECORDS
+    read = state_decoder(Book)
+    assert sum(read(value or b"").seq for value in states.values()) == RECORDS
     assert len(states) == ACCOUNTS

@@ -4,27 +4,33 @@ import base64
 import json
 import threading
 from collections import defaultdict
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import parse_qsl
 
 from tests.lab.city.vendors import AdVendors, environment, serve
+
+# Status, headers and body; and of what is wrong with a request: the status and why.
+Answer = tuple[int, dict[str, str], dict[str, Any]]
+Wrong = tuple[int, str]
 
 
 class AdStub(AdVendors):
     """Those of the city, serving."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.server = serve(self)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         self.environment = environment(self.url)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
-    def of(self, provider, *users):
+    def of(self, provider: str, *users: str) -> dict[str, str]:
         """What a provider has taken about users: id -> event."""
         return {id_: event for id_, (event, _) in self.taken[provider].items() if any(user in id_ for user in users)}
 
-    def close(self):
+    def close(self) -> None:
         self.server.shutdown()
         self.server.server_close()
 
@@ -32,13 +38,14 @@ class AdStub(AdVendors):
 class VendorStub:
     """Agora's kicking rules and Twilio's rooms. `trouble`: answers to give first about a room, as (status, headers)."""
 
-    def __init__(self):
-        self.requests = []
-        self.trouble = defaultdict(list)
+    def __init__(self) -> None:
+        self.requests: list[tuple[str, str, dict[str, Any]]] = []
+        self.trouble: defaultdict[str, list[tuple[int, dict[str, str]]]] = defaultdict(list)
+        self.environment: dict[str, str] = {}
         stub = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
+            def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
                 status, headers, answer = stub.answer(self.path, self.headers, body)
                 content = json.dumps(answer).encode()
@@ -49,14 +56,14 @@ class VendorStub:
                 self.end_headers()
                 self.wfile.write(content)
 
-            def log_message(self, *_):
+            def log_message(self, *_: object) -> None:
                 pass
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
-    def answer(self, path, headers, body):
+    def answer(self, path: str, headers: Message, body: bytes) -> Answer:
         user = base64.b64decode(headers["authorization"].removeprefix("Basic ")).decode()
         if path == "/dev/v1/kicking-rule":
             told = json.loads(body)
@@ -73,15 +80,15 @@ class VendorStub:
             return wrong[0], {}, {"message": wrong[1]}
         return 200, {}, {"status": "success", "id": len(self.requests)}
 
-    def about(self, subject):
+    def about(self, subject: str) -> list[dict[str, Any]]:
         return [told for _, _, told in self.requests if subject in (told.get("cname"), told.get("room"))]
 
-    def close(self):
+    def close(self) -> None:
         self.server.shutdown()
         self.server.server_close()
 
 
-def agora_wrong(user, told):
+def agora_wrong(user: str, told: dict[str, Any]) -> Wrong | None:
     """What Agora would refuse; None: nothing."""
     if user != "customer:secret":
         return 401, "Invalid authentication credentials"
@@ -92,7 +99,7 @@ def agora_wrong(user, told):
     return None
 
 
-def twilio_wrong(user, path, told):
+def twilio_wrong(user: str, path: str, told: dict[str, Any]) -> Wrong | None:
     """What Twilio would refuse; None: nothing."""
     if user != "SK1:" + "keysecret" * 4:
         return 401, "Authenticate"

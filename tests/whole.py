@@ -4,26 +4,32 @@ tests/test_map.py asks it of the tree, tests/test_recipe.py of the domain in CON
 """
 
 import ast
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from enum import StrEnum
+from typing import Any
 
 import pytest
+
+from schemas.log.base import Message
+from schemas.log.entity import Entity
 
 # The functions that are only given types to look at, behind their first argument.
 LOOKING = ("isinstance", "issubclass", "ask", "ask_all")
 
 
-def say(lines):
+def say(lines: Sequence[str]) -> None:
     """Fail with these lines and nothing else, if there are any."""
     if lines:
         pytest.fail("\n".join(lines), pytrace=False)
 
 
-def made(trees):
+def made(trees: Iterable[ast.AST]) -> frozenset[str]:
     """The names of everything that some code calls, or hands on to be called. A name in a type hint, behind `case` or in an
     `isinstance` is only looked at."""
     return frozenset(name for tree in trees for name in _loaded(tree))
 
 
-def _loaded(tree):
+def _loaded(tree: ast.AST) -> Iterator[str]:
     nodes = list(ast.walk(tree))
     looked_at = {id(name) for node in nodes for part in _types_in(node) for name in ast.walk(part)}
     return (
@@ -31,7 +37,7 @@ def _loaded(tree):
     )
 
 
-def _types_in(node):
+def _types_in(node: ast.AST) -> Iterator[ast.AST]:
     """The parts of a node that name types, and make nothing."""
     match node:
         case ast.arg(annotation=ast.expr() as hint) | ast.AnnAssign(annotation=hint):
@@ -48,7 +54,7 @@ def _types_in(node):
             yield from types
 
 
-def unmade(entity, by_anybody, by_deciders):
+def unmade(entity: Entity, by_anybody: Collection[str], by_deciders: Collection[str]) -> list[str]:
     """Commands that nobody sends, and facts that no decider tells. The sets are those of `made`."""
     commands = [type_.__name__ for type_ in entity.commands if type_.__name__ not in by_anybody]
     facts = [type_.__name__ for type_ in entity.facts if type_.__name__ not in by_deciders]
@@ -66,9 +72,9 @@ def unmade(entity, by_anybody, by_deciders):
     ]
 
 
-def unkeyed(entity):
+def unkeyed(entity: Entity) -> list[str]:
     """Messages without the field that their record is keyed by."""
-    keyed = [(type_, entity.key) for type_ in (*entity.commands, *entity.facts)]
+    keyed: list[tuple[type[Message], Any]] = [(type_, entity.key) for type_ in (*entity.commands, *entity.facts)]
     keyed += [(heard.fact, heard.key) for heard in entity.hears]
     keyed += [(shown.fact, to) for shown in entity.shown for to in shown.to]
     return [
@@ -78,13 +84,13 @@ def unkeyed(entity):
     ]
 
 
-def ungolden(entity, stem, written):
+def ungolden(entity: Entity, stem: str, written: Collection[str]) -> list[str]:
     """Messages without an example among the types that are `written`."""
     types = [type_.__name__ for type_ in (*entity.commands, *entity.facts)]
     return [f"add a line of {name} to tests/golden/{stem}.jsonl" for name in types if name not in written]
 
 
-def unstored(entity, topics):
+def unstored(entity: Entity, topics: Collection[str]) -> list[str]:
     """An entity without a table that does not say why it has none; `topics`: those that some table is filled from."""
     if entity.events in topics and entity.raw:
         return [f"{entity.name} has a table: take out its `raw`, which says why it has none"]
@@ -96,7 +102,7 @@ def unstored(entity, topics):
     ]
 
 
-def unpaired(files):
+def unpaired(files: Sequence[str]) -> list[str]:
     """Tables that nobody makes, or nobody fills; `files`: the names of the files in schemas/tables."""
     selects = {name.removesuffix(".select.sql") for name in files if name.endswith(".select.sql")}
     tables = {name.removesuffix(".sql") for name in files if name.endswith(".sql") and name.count(".") == 1} - {"log"}
@@ -112,7 +118,9 @@ def unpaired(files):
     ]
 
 
-def unworded(kinds, rows, internal):
+def unworded(
+    kinds: Iterable[type[StrEnum]], rows: Mapping[type[StrEnum], Mapping[StrEnum, Any]], internal: Collection[str]
+) -> list[str]:
     """Refusals that no router has words for. `rows`: enumeration -> refusal -> row; `internal`: those that need none."""
     return [
         f"no words for {type(one).__name__}.{one.name}: add it to REFUSED in serving/{kind.__module__.split('.')[-1]}.py, with"
@@ -123,7 +131,7 @@ def unworded(kinds, rows, internal):
     ]
 
 
-def untested(kinds, tests):
+def untested(kinds: Iterable[type[StrEnum]], tests: str) -> list[str]:
     """Refusals that no test speaks of; `tests`: the text of all tests."""
     return [
         f"no test has {kind.__name__}.{one.name}: add a row to tests/test_{kind.__module__.split('.')[-1]}.py"

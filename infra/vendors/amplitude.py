@@ -91,15 +91,15 @@ def _failed(done: "Future[Any]", waiter: _Waiter) -> None:
 def event_of(effect: str, told: Postback) -> BaseEvent:
     """The SDK's event."""
     properties: dict[str, Any] = {"ref": told.ref, "coins": told.coins, "network": told.network, "campaign": told.campaign}
-    event = BaseEvent(
-        told.event, user_id=told.user, time=int(told.at.timestamp() * 1_000), insert_id=effect, event_properties=properties,
-        platform=told.platform or None, app_version=told.app_version or None, country=told.country or None,
-        language=told.locale or None,
-    )  # fmt: skip
+    revenue = None
     if told.value_micros is not None:
         properties["currency"] = told.currency
-        event.revenue = told.value_micros / MICROS
-    return event
+        revenue = told.value_micros / MICROS
+    return BaseEvent(
+        told.event, user_id=told.user, time=int(told.at.timestamp() * 1_000), insert_id=effect, event_properties=properties,
+        platform=told.platform or None, app_version=told.app_version or None, country=told.country or None,
+        language=told.locale or None, revenue=revenue,
+    )  # fmt: skip
 
 
 _lock = threading.Lock()

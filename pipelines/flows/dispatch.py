@@ -17,18 +17,18 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, NamedTuple
 
 import httpx
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 
 from infra import vendors
 from infra.config import Config
-from infra.kafka import committed, end_offsets, member, read_topic, records_of
+from infra.kafka import Record, committed, end_offsets, key_of, member, read_topic, records_of
 from infra.vendors.answers import Attempt
 from pipelines.flows.process import arguments, start
 from pipelines.runtime import metrics
 from pipelines.runtime.core import Written
 from pipelines.runtime.lag import Lag
 from pipelines.runtime.transactions import STEP_S, Transactions
-from schemas.log.base import derived_id, now
+from schemas.log.base import derive, now
 from schemas.log.codec import decoder_of, encode, state_decoder
 from schemas.log.entity import partition_of
 from schemas.outbox import OUTBOX, AttemptOutcome, Effect, EffectDue, EffectStatus, ReportAttempt
@@ -170,11 +170,12 @@ class Dispatch:
         """What the outbox waits for; its states are written with the facts, so they are as new as `end`."""
         decode = state_decoder(Effect)
         due: dict[str, int] = {}
-        for message in read_topic(self._config, OUTBOX.changelog, partition=partition):
-            state = None if message.value() is None else decode(message.value())
-            due.pop(message.key().decode(), None)
-            if isinstance(state, Effect) and state.status is EffectStatus.DUE:
-                due[message.key().decode()] = state.attempt
+        for record in read_topic(self._config, OUTBOX.changelog, partition=partition):
+            name, value = key_of(record), record.value()
+            state = None if value is None else decode(value)
+            due.pop(name, None)
+            if state is not None and state.status is EffectStatus.DUE:
+                due[name] = state.attempt
         log.info("partition %d: a replay up to %d, of which %d attempts are due", partition, end, len(due))
         return Past(end, due)
 
@@ -187,7 +188,7 @@ class Dispatch:
 
     # --- steps -----------------------------------------------------------------------------------------------------------
 
-    def poll(self) -> list[Message] | None:
+    def poll(self) -> list[Record] | None:
         """What is due next, or an empty list when attempts have ended, or None. Errors: KafkaException."""
         room = AT_ONCE - sum(len(lane.running) for lane in self._lanes.values())
         messages = self._consumer.consume(room, POLL_S) if room else []
@@ -198,21 +199,21 @@ class Dispatch:
         ended = any(one.attempt.done() for lane in self._lanes.values() for one in lane.running.values())
         return good if good or ended else None
 
-    def decide(self, messages: list[Message]) -> list[Reported]:
+    def decide(self, records: list[Record]) -> list[Reported]:
         """Begin what is due; what has ended meanwhile."""
-        for message in messages:
-            lane, offset = self._lanes.get(message.partition()), message.offset()
+        for record in records:
+            lane, offset = self._lanes.get(record.partition()), record.offset()
             if lane is None or offset < lane.next:
                 continue
             lane.next = offset + 1
-            fact = self._decode(message.value())
+            fact = self._decode(record.value() or b"")
             over = lane.past is not None and isinstance(fact, EffectDue) and lane.past.is_over(offset, fact)
             if isinstance(fact, EffectDue) and offset not in lane.done and not over:
                 lane.running[offset] = Running(fact, self._pool.submit(self._attempt, fact))
             else:
                 lane.finish(set())
-        if messages:
-            self._lag.took(messages[-1])
+        if records:
+            self._lag.took(records[-1])
         return [
             Reported((partition, offset), one.due, one.attempt.result())
             for partition, lane in self._lanes.items()
@@ -265,7 +266,7 @@ def _position(partition: int, lane: OwedEffects) -> TopicPartition:
 def _report(ended: Reported) -> Written:
     due, attempt = ended.due, ended.attempt
     report = ReportAttempt(
-        id=derived_id(due.id, "report"), at=now(), effect=due.effect, attempt=due.attempt, outcome=attempt.outcome,
+        **derive(due, "report", now()), effect=due.effect, attempt=due.attempt, outcome=attempt.outcome,
         status=attempt.status, detail=attempt.detail, retry_after_s=attempt.retry_after_s,
     )  # fmt: skip
     key = due.effect.encode()

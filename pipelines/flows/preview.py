@@ -24,9 +24,10 @@ def preview(config: Config, entity: Entity, partition: int, key: bytes) -> list[
     place = (entity.changelog, partition)
     with reader(config, committed=False) as plain:
         ends = ends_of(plain, [place])
-    for message in read_to_end(config, [TopicPartition(*place, 0)], ends):
-        if message.key() in wanted or message.key().startswith(held_prefix(key)):
-            lane.restore({message.key(): message.value()})
+    for record in read_to_end(config, [TopicPartition(*place, 0)], ends):
+        name = record.key() or b""
+        if name in wanted or name.startswith(held_prefix(key)):
+            lane.restore({name: record.value()})
     lane.begin()
     if key not in lane.parked:
         return [f"{key.decode()!r} is not parked any more"]

@@ -17,12 +17,12 @@ from typing import Any, Final
 
 import pyarrow as pa
 from clickhouse_connect.driver.exceptions import Error
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 
 from infra.clickhouse import connect
 from infra.config import Config
 from infra.errors import UsageError
-from infra.kafka import ends_of, member, records_of
+from infra.kafka import Record, ends_of, member, records_of
 from pipelines.flows.process import arguments, start
 from pipelines.runtime import metrics
 from pipelines.runtime.lag import Lag
@@ -53,17 +53,16 @@ CATCH_UP_ROWS: Final = 500_000
 # The consumer must poll again within a minute; by then the process ends and the supervisor's next one tries again.
 RETRY_S: Final = 40.0
 
-SCHEMA: Final = pa.schema(
-    [
-        ("topic", pa.string()),
-        ("partition", pa.uint16()),
-        ("offset", pa.uint64()),
-        ("key", pa.binary()),
-        ("logged_at", pa.timestamp("ms")),
-        ("value", pa.binary()),
-    ]
-)
-COLUMNS: Final = [field.name for field in SCHEMA]
+FIELDS: Final[dict[str, pa.DataType]] = {
+    "topic": pa.string(),
+    "partition": pa.uint16(),
+    "offset": pa.uint64(),
+    "key": pa.binary(),
+    "logged_at": pa.timestamp("ms"),
+    "value": pa.binary(),
+}
+SCHEMA: Final = pa.schema(FIELDS)
+COLUMNS: Final = list(FIELDS)
 
 TopicShare = tuple[str, int]
 
@@ -80,14 +79,14 @@ def _behind(rows: pa.Table, stored: dict[TopicShare, int]) -> pa.Table:
     return rows.filter(pa.array([offset > stored.get((topic, p), -1) for topic, p, offset in places], pa.bool_()))
 
 
-def _is_private(message: Message) -> bool:
+def _is_private(record: Record) -> bool:
     """A dead letter holds its record's bytes: those of a private inbox are for operators, not for analysts."""
-    return bool(message.topic() == DEAD_LETTERS.name and message.key().startswith(PRIVATE))
+    return record.topic() == DEAD_LETTERS.name and (record.key() or b"").startswith(PRIVATE)
 
 
-def _readable(message: Message) -> bytes | None:
-    value: bytes | None = message.value()
-    return SECRET.sub(b"", value) if value and message.topic() in HOLD_SECRETS else value
+def _readable(record: Record) -> bytes | None:
+    value = record.value()
+    return SECRET.sub(b"", value) if value and record.topic() in HOLD_SECRETS else value
 
 
 def _refuse_another_log(stored: dict[TopicShare, int], ends: dict[TopicShare, int]) -> None:
@@ -174,7 +173,7 @@ class Store:
 
     # --- steps -----------------------------------------------------------------------------------------------------------
 
-    def poll(self) -> list[Message] | None:
+    def poll(self) -> list[Record] | None:
         """The next records, or None. Errors: KafkaException, those of an insert that has ended."""
         if self._inserting is not None and self._inserting.done():
             self._settle()
@@ -183,18 +182,18 @@ class Store:
         gather_s = min(max(POLL_S, self._took_s / INSERTS_SHARE), LONGEST_POLL_S)
         messages = self._consumer.consume(BATCH_RECORDS, gather_s)
         self._lag.publish([(place, offset + 1) for place, offset in self._stored.copy().items()])
-        return [message for message in records_of(messages) if not _is_private(message)] or None
+        return [record for record in records_of(messages) if not _is_private(record)] or None
 
-    def decide(self, messages: list[Message]) -> pa.Table:
+    def decide(self, records: list[Record]) -> pa.Table:
         """The records that are not stored yet, as rows of `log`."""
-        self._lag.took(messages[-1])
+        self._lag.took(records[-1])
         columns: list[list[Any]] = [
-            list(map(Message.topic, messages)),
-            list(map(Message.partition, messages)),
-            list(map(Message.offset, messages)),
-            list(map(Message.key, messages)),
-            [at_ms for _, at_ms in map(Message.timestamp, messages)],
-            [_readable(message) for message in messages],
+            [record.topic() for record in records],
+            [record.partition() for record in records],
+            [record.offset() for record in records],
+            [record.key() for record in records],
+            [record.timestamp()[1] for record in records],
+            [_readable(record) for record in records],
         ]
         arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)]
         rows = pa.Table.from_arrays(arrays, schema=SCHEMA)

@@ -5,8 +5,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Final
 
-from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaException, TopicPartition
 
+from infra.kafka import Record
 from pipelines.runtime import metrics
 
 EVERY_S: Final = 1.0
@@ -21,19 +22,18 @@ class Lag:
         self._next = 0.0
         self._taken_at: dict[str, float] = {}
 
-    def took(self, message: Message) -> None:
-        """The last message of a batch, whose time stands for the batch."""
-        kind, at_ms = message.timestamp()
+    def took(self, record: Record) -> None:
+        """The last record of a batch, whose time stands for the batch."""
+        kind, at_ms = record.timestamp()
         if kind != TIMESTAMP_NOT_AVAILABLE:
-            self._taken_at[message.topic()] = at_ms / 1000
+            self._taken_at[record.topic()] = at_ms / 1000
 
     def end_of(self, topic: str, partition: int) -> int:
         """The offset behind the last record, as far as the client knows; 0 before it has fetched any."""
         try:
-            end: int = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)[1]
+            return self._consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)[1]
         except KafkaException:
             return 0
-        return end
 
     def publish(self, positions: Iterable[tuple[tuple[str, int], int]]) -> None:
         """Set the gauges from where the consumer will read next."""

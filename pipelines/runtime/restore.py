@@ -86,8 +86,8 @@ class Restore:
     def _take(self) -> None:
         left = self._read.left
         found: dict[Place, dict[bytes, bytes | None]] = {}
-        for message in self._read.next():
-            found.setdefault((message.topic(), message.partition()), {})[message.key()] = message.value()
+        for record in self._read.next():
+            found.setdefault((record.topic(), record.partition()), {})[record.key() or b""] = record.value()
             self._records += 1
         self._empty = 0 if self._read.left < left else self._empty + 1
         if self._empty > MAX_EMPTY:

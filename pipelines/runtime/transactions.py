@@ -11,7 +11,7 @@ from typing import Any, Final
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 
 from infra.config import Config
-from infra.kafka import quiet
+from infra.kafka import quiet, record_of
 from pipelines.runtime.core import Written
 from schemas.log.positions import POSITION
 
@@ -41,8 +41,8 @@ class Transactions:
         self.placed: dict[tuple[str, int], int] = {}
 
     def _place(self, error: KafkaError | None, message: Message) -> None:
-        if error is None and message.offset() >= 0:
-            self.placed[message.topic(), message.partition()] = message.offset()
+        if error is None and (record := record_of(message)).offset() >= 0:
+            self.placed[record.topic(), record.partition()] = record.offset()
 
     def send(self, records: Iterable[Written]) -> None:
         """Hand over records (topic, partition, key, value) of the open transaction, or of a new one: they travel while the

@@ -17,10 +17,10 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 
 from infra.config import Config
-from infra.kafka import committed, identity, member, read_topic, records_of
+from infra.kafka import Record, committed, identity, key_of, member, read_topic, records_of
 from pipelines.runtime import metrics
 from pipelines.runtime.core import Batch, Core, Take
 from pipelines.runtime.disk import Disk, DisownedError, Origin
@@ -133,7 +133,7 @@ class Worker:
 
     # --- one batch, one transaction --------------------------------------------------------------------------------------
 
-    def poll(self) -> list[Message] | None:
+    def poll(self) -> list[Record] | None:
         """The next records, or an empty list when wakes are due, or None. Waits at most POLL_S. Errors: KafkaException, those
         of a restore."""
         if self._restore:
@@ -151,35 +151,35 @@ class Worker:
             return [] if wake is not None and wake <= datetime.now(UTC) else None
         return records_of([first, *self._consumer.consume(BATCH_RECORDS - 1, self._gather_s)]) or None
 
-    def decide(self, messages: list[Message]) -> list[Batch]:
+    def decide(self, records: list[Record]) -> list[Batch]:
         """Decide the records in batches; the outputs of all but the last are sent into the open transaction. Errors:
         DeciderError, TooManyDeadLettersError, KafkaException: final."""
         batches, at = [Batch(self.core)], datetime.now(UTC)
         self.core.hold(at, lambda lane: self._lag.end_of(lane.entity.inbox, lane.partition))
         batches[0].wake(at)
-        for first in range(0, len(messages), SENT_RECORDS):
+        for first in range(0, len(records), SENT_RECORDS):
             if first:
                 self._transactions.send(batches[-1].seal())
                 batches[-1].merge()
                 batches.append(Batch(self.core))
-            batches[-1].decide(partial(self._feed, messages[first : first + SENT_RECORDS]))
+            batches[-1].decide(partial(self._feed, records[first : first + SENT_RECORDS]))
             for parked in batches[-1].parked:
                 log.error("%s parks an entity (%s): %s; see `olo dead-letters list`", self.flow, parked.cause, parked.error)
-        if messages:
-            self._lag.took(messages[-1])
+        if records:
+            self._lag.took(records[-1])
         return batches
 
-    def _feed(self, messages: list[Message], take: Take) -> None:
+    def _feed(self, records: list[Record], take: Take) -> None:
         lanes = self.core.lanes
         place: tuple[str, int] | None = None
         lane = None
-        for message in messages:
-            found = (message.topic(), message.partition())
+        for record in records:
+            found = (record.topic(), record.partition())
             if found != place:
                 place, lane = found, lanes.get(found)
             # Not due: the partition was given up since the fetch (another worker has it), or given up and got back.
-            if lane is not None and (offset := message.offset()) >= lane.position:
-                take(lane, offset, message.key() or b"", message.value() or b"")
+            if lane is not None and (offset := record.offset()) >= lane.position:
+                take(lane, offset, record.key() or b"", record.value() or b"")
 
     def commit(self, batches: list[Batch]) -> None:
         """Send the last batch, and commit all with their positions in one transaction. Errors: KafkaException, final."""
@@ -227,5 +227,5 @@ class Worker:
 
 def _skips(config: Config) -> set[tuple[str, int, int]]:
     """The records that an operator set aside with `olo dead-letters skip`."""
-    places = (message.key().decode().rsplit("/", 2) for message in read_topic(config, SKIPS.name))
+    places = (key_of(record).rsplit("/", 2) for record in read_topic(config, SKIPS.name))
     return {(topic, int(partition), int(offset)) for topic, partition, offset in places}

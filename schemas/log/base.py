@@ -193,11 +193,6 @@ def new_id() -> MessageId:
     return MessageId(str(uuid.UUID(int=bits)))
 
 
-def derived_id(cause: str, ordinal: int | str) -> MessageId:
-    """The id of the message that a decision on `cause` derives."""
-    return MessageId(f"{cause}/{ordinal}")
-
-
 class Envelope(TypedDict):
     """The fields that every message has."""
 

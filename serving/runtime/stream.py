@@ -83,8 +83,7 @@ class FeedEndpoint:
         def ask() -> tuple[int, int]:
             consumer = reader(self._config)
             try:
-                low, end = consumer.get_watermark_offsets(TopicPartition(FEED.name, partition), 3)
-                return low, end
+                return consumer.get_watermark_offsets(TopicPartition(FEED.name, partition), 3)
             finally:
                 consumer.close()
 
@@ -135,7 +134,7 @@ class FeedEndpoint:
     def _read(self, user: str, partition: int, start: int, end: int) -> list[bytes]:
         ends = {(FEED.name, partition): end}
         return [
-            encode_event(partition, message.offset(), message.value())
-            for message in read_to_end(self._config, [TopicPartition(FEED.name, partition, start)], ends)
-            if message.key() == user.encode() and message.offset() < end
+            encode_event(partition, record.offset(), record.value() or b"")
+            for record in read_to_end(self._config, [TopicPartition(FEED.name, partition, start)], ends)
+            if record.key() == user.encode() and record.offset() < end
         ]

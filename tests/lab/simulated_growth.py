@@ -18,26 +18,26 @@ from pipelines.flows.deciders import decider_of, deciders
 from pipelines.runtime.core import Batch, Core, Decider, Output
 from pipelines.runtime.simulator import EPOCH, Log, Setup, Step
 from schemas.ads import ATTRIBUTION, PutTracking, RecordPush, ShareHashes, Touch, TouchKind
-from schemas.balance import EntryKind, EntryRecorded, Reason
+from schemas.balance import EntryKind, EntryRecorded, Reason, coins_account
 from schemas.billing import CallKind
 from schemas.blocklist import BlockReason, UserBlocked
 from schemas.gift import GiftSent
 from schemas.interaction import RecordView, pair_of
 from schemas.log import topics
-from schemas.log.base import Message
+from schemas.log.base import Message, UserId
 from schemas.log.codec import decoder_of, encode
 from schemas.log.entity import DEFAULT_PARTITIONS, Entity, Flow, partition_of
 from schemas.log.positions import POSITION
 from schemas.outbox import OUTBOX, EffectDue
-from schemas.panel import Cohort, Count, Not, PutCohort, PutTag, RemoveCohort, RemoveTag, Within
+from schemas.panel import Cohort, Count, Moment, Not, PutCohort, PutTag, RemoveCohort, RemoveTag, Within
 from schemas.panel_counters import Counter
 from schemas.postback import BOOK, Consent, ConversionKind, PostbackRule, Provider, PutPostbackRules, Value
-from schemas.user import CameOnline, UserSignedUp
+from schemas.user import CameOnline, Role, UserSignedUp
 from schemas.video import CallEnded, EndReason
 from tests.lab.simulated_money import report
 
-USERS = ("ann", "bob", "cat")
-STREAMERS = ("sue", "tia")
+USERS = tuple(map(UserId, ("ann", "bob", "cat")))
+STREAMERS = tuple(map(UserId, ("sue", "tia")))
 SENDS = 60
 DECIDERS = (*deciders(Flow.GROWTH), decider_of(OUTBOX))
 RULES = (
@@ -49,7 +49,7 @@ RULES = (
 COHORTS = (
     Cohort("buyers", "buyer", Count(Counter.COINS_BOUGHT, "24h", at_least=1)),
     Cohort("quiet", "quiet", Not(Count(Counter.CALLS, "3d", at_least=1))),
-    Cohort("new", "new", Within("signed_up", 86_400)),
+    Cohort("new", "new", Within(Moment.SIGNED_UP, 86_400)),
 )
 
 
@@ -99,35 +99,35 @@ def said(chance: random.Random, name: str, at: datetime, signed_up: set[str]) ->
     return makers[chance.choices(list(makers), [weight for weight, _ in makers.values()])[0]][1]()
 
 
-def _push(chance: random.Random, name: str, at: datetime, user: str) -> Message:
+def _push(chance: random.Random, name: str, at: datetime, user: UserId) -> Message:
     kind = chance.choice((TouchKind.INSTALL, TouchKind.INSTALL, TouchKind.RE_ATTRIBUTION))
     touch = Touch(kind, at, chance.choice(("snapchat", "snapchat", "organic")), f"c{chance.randrange(3)}")
     known = user if chance.random() < 0.3 else ""
     return RecordPush(id=name, at=at, install=f"af-{user}", push=name, event_name=kind, user=known, touch=touch, raw="{}")
 
 
-def _sign_up(name: str, at: datetime, user: str, signed_up: set[str]) -> Message | None:
+def _sign_up(name: str, at: datetime, user: UserId, signed_up: set[str]) -> Message | None:
     if user in signed_up:
         return None
     signed_up.add(user)
-    role = "user" if user in USERS else "streamer"
+    role = Role.USER if user in USERS else Role.STREAMER
     return UserSignedUp(id=name, at=at, cause="x", user=user, role=role, country="DE", appsflyer_id=f"af-{user}")
 
 
-def _tracking(chance: random.Random, name: str, at: datetime, user: str) -> Message:
+def _tracking(chance: random.Random, name: str, at: datetime, user: UserId) -> Message:
     consents = tuple(consent for consent in (Consent.ADS, Consent.ANALYTICS) if chance.random() < 0.7)
     install = f"af-{user}" if chance.random() < 0.5 else ""
     return PutTracking(id=name, at=at, user=user, consents=consents, appsflyer_id=install, advertising_id="x")
 
 
-def _bought(name: str, at: datetime, user: str) -> Message:
+def _bought(name: str, at: datetime, user: UserId) -> Message:
     return EntryRecorded(
-        id=name, at=at, cause="x", account=f"{user}/coins", seq=1, kind=EntryKind.CREDIT, balance_coins=50, held_coins=0,
+        id=name, at=at, cause="x", account=coins_account(user), seq=1, kind=EntryKind.CREDIT, balance_coins=50, held_coins=0,
         coins=50, reason=Reason.PURCHASE, transfer=name,
     )  # fmt: skip
 
 
-def _called(chance: random.Random, name: str, at: datetime, sides: tuple[str, str]) -> Message:
+def _called(chance: random.Random, name: str, at: datetime, sides: tuple[UserId, UserId]) -> Message:
     seconds = chance.choice((0.0, 12.5, 300.0))
     return CallEnded(
         id=name, at=at, cause="x", call=name, caller=sides[0], callee=sides[1], kind=CallKind.DIRECT, reason=EndReason.HUNG_UP,
@@ -192,7 +192,8 @@ def laws(log: Log) -> list[str]:
         if isinstance(message, PutTracking):
             consented[message.user] |= set(message.consents)
     for fact in due:
-        needed = next(rule.consent for rule in RULES if rule.provider == fact.provider and rule.event == fact.postback.event)
+        event = fact.postback and fact.postback.event
+        needed = next(rule.consent for rule in RULES if rule.provider == fact.provider and rule.event == event)
         if needed not in consented[fact.subject]:
             broken.append(f"{fact.effect} without {needed}")
     for _, _, key, value in log.read(ATTRIBUTION.changelog):

@@ -16,7 +16,7 @@ from pipelines.runtime.core import Output
 from pipelines.runtime.simulator import EPOCH, Log, Setup, schedule_of, search, tell
 from schemas.balance import Freeze, Hold, PlaceTransfer, Post, Reason, Unfreeze, Void
 from schemas.log import topics
-from schemas.log.base import Message
+from schemas.log.base import AccountId, HoldId, Message, TransferId, UserId
 from schemas.log.codec import encode
 from schemas.log.entity import DEFAULT_PARTITIONS, Flow, partition_of
 from schemas.user import USER, Role, SignUp
@@ -37,27 +37,27 @@ def output_of(message: Message) -> Output:
 def workload(chance: random.Random) -> Iterator[Output]:
     """Sign-ups first, for most of the users; then money, hot on few accounts."""
     at = EPOCH
-    people = [f"u{n}" for n in range(USERS)]
-    holds: list[tuple[str, str]] = []
+    people = [UserId(f"u{n}") for n in range(USERS)]
+    holds: list[tuple[AccountId, HoldId]] = []
     for n, person in enumerate(people[:-1]):
         yield output_of(SignUp(id=f"s{n}", at=at, user=person, role=Role.USER))
     placed: list[PlaceTransfer] = []
     for n in range(SENDS):
         at += timedelta(seconds=chance.expovariate(1.0))
-        payer, payee = (f"{chance.choice(people)}/{chance.choice(('coins', 'earnings'))}" for _ in range(2))
+        payer, payee = (AccountId(f"{chance.choice(people)}/{chance.choice(('coins', 'earnings'))}") for _ in range(2))
         kind = chance.choices(("grant", "transfer", "again", "hold", "end", "freeze"), (30, 35, 8, 12, 12, 3))[0]
         coins = chance.randrange(1, 120)
         if kind == "again" and placed:
             yield output_of(_again(chance, chance.choice(placed), f"m{n}"))
         elif kind == "hold":
-            holds.append((payer, f"h{n}"))
+            holds.append((payer, HoldId(f"h{n}")))
             expires_at = at + timedelta(seconds=chance.choice((-1, 5, 60, 600)))
             yield output_of(
                 Hold(
                     id=f"m{n}",
                     at=at,
                     account=payer,
-                    hold=f"h{n}",
+                    hold=HoldId(f"h{n}"),
                     to=payee,
                     coins=coins,
                     reason=Reason.CALL,
@@ -77,9 +77,9 @@ def workload(chance: random.Random) -> Iterator[Output]:
             request = PlaceTransfer(
                 id=f"m{n}",
                 at=at,
-                transfer=str(uuid.UUID(int=n)),
-                payer="@promotions" if outside else payer,
-                payee=payee if outside or chance.random() < 0.9 else "@shop",
+                transfer=TransferId(str(uuid.UUID(int=n))),
+                payer=AccountId("@promotions") if outside else payer,
+                payee=payee if outside or chance.random() < 0.9 else AccountId("@shop"),
                 coins=coins,
                 reason=Reason.GRANT if outside else Reason.TRANSFER,
             )

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Final
 
 import pyarrow as pa
+from clickhouse_connect.driver.client import Client
 
 from infra.backtest import Draft, backtest, bills
 from infra.clickhouse import connect
@@ -45,7 +46,7 @@ def main(tell: Callable[[str], None], scale: float = 1.0) -> None:
     tell(f"  backtest           {took:6.1f} s (aim {AIM_S * scale:.0f} s: {verdict})")
 
 
-def _fill(client: object, total: int) -> None:
+def _fill(client: Client, total: int) -> None:
     """Bills as the flows would have closed them, under the shipped tariffs."""
     chance, at = random.Random(1), now()
     for begin in range(0, total, 100_000):
@@ -62,4 +63,4 @@ def _fill(client: object, total: int) -> None:
                     "earned_coins": tariff.earner.total(length),
                 }
             )  # fmt: skip
-        client.insert_arrow("bills", pa.Table.from_pylist(rows))  # type: ignore[attr-defined]
+        client.insert_arrow("bills", pa.Table.from_pylist(rows))

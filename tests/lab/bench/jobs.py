@@ -7,12 +7,13 @@ bytewax (its own connectors), quix (Quix Streams, exactly once). JSON in and out
 import os
 import sys
 import tempfile
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from confluent_kafka import Consumer, Producer
 from msgspec import Struct, json
 
 from infra.config import Config, load
+from infra.kafka import Record
 from schemas.log.base import Fact, Message, State, now
 from schemas.log.entity import Entity, Flow
 from schemas.log.topics import Route
@@ -101,11 +102,11 @@ def bare(topic: str, group: str, config: Config) -> None:
     books: dict[bytes, Book] = {}
     consumer.subscribe([topic])
     while True:
-        messages = consumer.consume(BATCH, 0.05)
+        records = cast(list[Record], consumer.consume(BATCH, 0.05))
         changed: dict[bytes, tuple[int, Book]] = {}
-        for message in messages:
-            key, partition = message.key(), message.partition()
-            book, (outcome,) = decide(books.get(key), decode(message.value()))
+        for record in records:
+            key, partition = record.key() or b"", record.partition()
+            book, (outcome,) = decide(books.get(key), decode(record.value() or b""))
             books[key] = book
             changed[key] = (partition, book)
             producer.produce(events, encode(outcome), key, partition)
@@ -130,7 +131,7 @@ def bytewax(topic: str, group: str, config: Config) -> None:
 
     flow = Dataflow(group)
     taken = kop.input("in", flow, brokers=[config.brokers], topics=[topic], batch_size=BATCH)
-    keyed = op.key_on("key", taken.oks, lambda message: message.key.decode())
+    keyed = op.key_on("key", taken.oks, lambda message: (message.key or b"").decode())
     folded = op.stateful_map("fold", keyed, fold)
     outcomes = op.map("outcome", folded, lambda kv: KafkaSinkMessage(kv[0].encode(), encode(kv[1][1])))
     states = op.map("state", folded, lambda kv: KafkaSinkMessage(kv[0].encode(), encode(kv[1][0])))

@@ -71,7 +71,7 @@ def _commands(config: Config, each_s: int, seconds: float) -> list[float]:
             message = consumer.poll(0.5)
             if message is None or message.error():
                 continue
-            value = message.value()
+            value = message.value() or b""
             start = value.find(b'"cause":"') + 9
             began = sent.pop(value[start : value.index(b'"', start)].decode(), None)
             if began is not None:

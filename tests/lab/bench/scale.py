@@ -85,9 +85,9 @@ def _prototype(stage: Stage, config: Config) -> list[tuple[str, bytes, bytes]]:
     wanted = PROTOTYPE.encode()
     found: dict[tuple[str, bytes], bytes] = {}
     for entity in ENTITIES:
-        for message in read_topic(config, entity.changelog):
-            if wanted in message.key() and message.value():
-                found[entity.changelog, message.key()] = message.value()
+        for record in read_topic(config, entity.changelog):
+            if wanted in (name := record.key() or b"") and (value := record.value()):
+                found[entity.changelog, name] = value
     return [(topic, key, value) for (topic, key), value in found.items()]
 
 

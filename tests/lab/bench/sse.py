@@ -9,7 +9,8 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, cast
 
 import httpx
 import psutil
@@ -49,7 +50,7 @@ class _Client(asyncio.Protocol):
         self._counter = counter
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport.write(self._request)  # type: ignore[attr-defined]
+        cast(asyncio.WriteTransport, transport).write(self._request)
 
     def data_received(self, data: bytes) -> None:
         self._counter[0] += data.count(b"event: ")
@@ -66,7 +67,7 @@ async def _measure(name: str, connections: int, events: int) -> dict[str, tuple[
             await _up(client)
             for number in range(connections):
                 request = f"GET /feed?user=u{number} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
-                await loop.create_connection(lambda request=request: _Client(request, counter), "127.0.0.1", port)  # type: ignore[misc]
+                await loop.create_connection(partial(_Client, request, counter), "127.0.0.1", port)
             while counter[0] < connections:  # each stream begins with an event
                 await asyncio.sleep(0.05)
             process = psutil.Process(server.pid)

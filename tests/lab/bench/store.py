@@ -8,7 +8,7 @@ import pyarrow as pa
 from infra.clickhouse import connect
 from infra.config import Config
 from schemas.balance import ACCOUNT, EntryKind, EntryRecorded
-from schemas.log.base import now
+from schemas.log.base import AccountId, now
 from schemas.log.codec import encode
 from tests.lab.bench.ground import fill, ground, rate
 
@@ -42,7 +42,7 @@ def _entries(total: int) -> Iterator[tuple[bytes, bytes]]:
             id=f"{number:032x}/0",
             at=at,
             cause=f"{number:032x}",
-            account=account,  # type: ignore[arg-type]
+            account=AccountId(account),
             seq=number // 50_000 + 1,
             kind=EntryKind.CREDIT,
             balance_coins=number,

@@ -149,7 +149,7 @@ class Campaigns:
 
     def _ledger(self, client: Client) -> list[tuple[str, str, str, int]]:
         found = client.query("SELECT provider, effect, state, attempts, user FROM postbacks").result_rows
-        return [row[:4] for row in found if row[4] in self._users]
+        return [(provider, effect, state, attempts) for provider, effect, state, attempts, user in found if user in self._users]
 
     def _attributed(self, client: Client) -> int:
         found = client.query("SELECT DISTINCT user FROM attributions FINAL WHERE counts").result_rows

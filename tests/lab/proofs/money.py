@@ -23,7 +23,7 @@ from rich.console import Console
 from infra.clickhouse import connect
 from infra.config import Config
 from infra.exposition import total
-from infra.kafka import read_topic
+from infra.kafka import key_of, read_topic
 from tests.lab.city.books import Books
 from tests.lab.city.town import City
 from tests.lab.city.town import Plan as People
@@ -169,9 +169,9 @@ def audit(stage: Stage, seen: Witnesses) -> tuple[list[str], dict[str, int]]:
     config, load, sights = stage.config, seen.load, seen.city.sights
 
     def read(topic: str) -> Iterator[Row]:
-        for message in read_topic(config, topic):
-            value = message.value()
-            yield Row(message.partition(), message.key().decode(), None if value is None else msgspec.json.decode(value))
+        for record in read_topic(config, topic):
+            value = record.value()
+            yield Row(record.partition(), key_of(record), None if value is None else msgspec.json.decode(value))
 
     found = Audit(read)
     calls = CallAudit(read)
