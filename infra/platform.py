@@ -8,7 +8,6 @@ import fcntl
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -27,6 +26,7 @@ from infra.config import EMULATOR_VARIABLE, Config, Environment, load
 from infra.errors import UsageError
 from infra.exposition import total
 from infra.machine import launch
+from infra.ports import Ports, answers, replace
 from infra.supervisor import Child, Supervisor
 from schemas.log.entity import Flow
 
@@ -51,7 +51,7 @@ class Platform:
         self.brokers = config.brokers
         self.clickhouse = config.clickhouse_url
         self.http = ""
-        self.ports = _Ports(self.home / "ports.json")
+        self.ports = Ports(self.home / "ports.json")
         self.supervisor = Supervisor(lambda line: console.print(f"[yellow]olo:[/] {line}"), self.write_endpoints)
 
     # --- what it is made of ----------------------------------------------------------------------------------------------
@@ -83,7 +83,7 @@ class Platform:
         self.brokers = f"127.0.0.1:{port}"
         child = self.child("broker", command, self.brokers, foundation=True)
         tell("waiting for the broker ...")
-        self.supervisor.wait_until(child, lambda: _answers(port), READY_S)
+        self.supervisor.wait_until(child, lambda: answers(port), READY_S)
 
     def create_topics(self, _: Callable[[str], None]) -> None:
         """Whatever the map of topics has and the broker lacks."""
@@ -276,14 +276,14 @@ class Platform:
 
     def _port_is_free(self) -> None:
         host, port = self.config.http_host, self.config.http_port
-        if port and _answers(port):
+        if port and answers(port):
             raise PlatformError(f"port {port} on {host} is taken; set OLO_HTTP_PORT to a free one (0: any)")
 
     def write_endpoints(self) -> None:
         """Where everything is, in one piece."""
         children = [{"role": c.role, "pid": c.pid, "url": c.url, "log": str(c.log)} for c in self.supervisor.children]
         found = {"http": self.http, "brokers": self.brokers, "clickhouse": self.clickhouse, "pid": os.getpid()}
-        _replace(self.home / "endpoints.json", found | {"children": children})
+        replace(self.home / "endpoints.json", found | {"children": children})
 
     def _tell_where(self, took: float) -> None:
         self.write_endpoints()
@@ -301,38 +301,6 @@ class Platform:
             table.add_row(what, where)
         self.console.print(table)
         self.console.print("ready; Ctrl-C stops everything, the data stays. Next: [bold].venv/bin/olo token --user ann[/]")
-
-
-class _Ports:
-    """Free ports, remembered: a second start uses the same ones where it can, so that bookmarks stay right."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        self._known: dict[str, int] = json.loads(file.read_text()) if file.is_file() else {}
-
-    def of(self, role: str) -> int:
-        port = self._known.get(role, 0)
-        if not port or _answers(port):
-            port = free_port(set(self._known.values()))
-        self._known[role] = port
-        _replace(self._file, self._known)
-        return port
-
-
-def free_port(taken: set[int]) -> int:
-    """A port that nobody listens on, and that is not among `taken`."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        if port not in taken:
-            return port
-
-
-def _answers(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(0.5)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _get(url: str) -> httpx.Response | None:
@@ -388,13 +356,6 @@ def config_here() -> Config:
             }
         )
     return config
-
-
-def _replace(file: Path, content: Any) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    new = file.with_suffix(".new")
-    new.write_text(json.dumps(content, indent=1))
-    new.replace(file)
 
 
 @contextmanager

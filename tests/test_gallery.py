@@ -270,7 +270,7 @@ def test_what_the_gallery_refuses(admin: Api, new_user: NewUser) -> None:
     assert bob.put("/v1/admin/gallery/user", json=wrong).status_code == 403
 
 
-def test_whoever_of_two_has_blocked_the_other_they_are_apart():
+def test_whoever_of_two_has_blocked_the_other_they_are_apart() -> None:
     shelf = Shelf(SHIPPED_RULES[Role.USER])
     for name, hides_from in (("sue", ()), ("tia", ("bob",)), ("uma", ())):
         shelf.put(Candidate(name, 0, hides_from=frozenset(hides_from)))

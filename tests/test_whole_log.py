@@ -45,7 +45,7 @@ def test_what_the_log_says_of_all_calls_keeps_every_law(stack: Stack) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_all_that_was_decided_is_decided_again_byte_for_byte(stack):
+def test_all_that_was_decided_is_decided_again_byte_for_byte(stack: Stack) -> None:
     done = fresh_olo("prove", "replay", environment=stack.environment)
     assert (done.returncode, "PROVEN" in done.stdout) == (0, True), done.stdout + done.stderr
     assert "0 differ, 0 cannot be replayed" in done.stdout

@@ -12,9 +12,9 @@ from heapq import merge
 from itertools import islice
 from typing import Any, Final
 
-from confluent_kafka import Message
 from prometheus_client import Gauge
 
+from infra.kafka import Record, key_of
 from schemas.log import topics
 from schemas.log.base import State
 from schemas.log.codec import decoder_of, encode, state_decoder
@@ -196,19 +196,19 @@ class Views:
         OVERLAY.set(len(self._overlay))
         ACCOUNTS.set(self.accounts())
 
-    def take(self, messages: Iterable[Message]) -> None:
+    def take(self, records: Iterable[Record]) -> None:
         """A batch of records, in order."""
-        for message in messages:
-            topic, value = message.topic(), message.value()
+        for record in records:
+            topic, key, value = record.topic(), record.key() or b"", record.value()
             if topic == topics.FEED.name:
-                self._show(message)
+                self._show(record)
             elif topic in self._facts:
                 if self.outcomes:
-                    self.outcomes.fact((CHANGELOG_OF[topic], message.key()), message.timestamp()[1], self._facts[topic](value))
-            elif not message.key().startswith(RESERVED):
-                self.keep(topic, message.key(), value, message.offset())
+                    self.outcomes.fact((CHANGELOG_OF[topic], key), record.timestamp()[1], self._facts[topic](value or b""))
+            elif not key.startswith(RESERVED):
+                self.keep(topic, key, value, record.offset())
                 if self.outcomes:
-                    self.outcomes.state((topic, message.key()), message.timestamp()[1])
+                    self.outcomes.state((topic, key), record.timestamp()[1])
         OVERLAY.set(len(self._overlay))
 
     def keep(self, topic: str, key: bytes, value: bytes | None, offset: int) -> None:
@@ -221,11 +221,11 @@ class Views:
             for watcher in watchers:
                 watcher(name, state)
 
-    def _show(self, message: Message) -> None:
-        partition, offset, value = message.partition(), message.offset(), message.value()
+    def _show(self, record: Record) -> None:
+        partition, offset, value = record.partition(), record.offset(), record.value() or b""
         if offset >= self._reached(partition) and (entry := entry_of(value)):
             self._overlay.put(topics.FEED.name, partition, entry[0].encode(), (offset, encode(entry[1])))
-        self.hub.publish(partition, offset, message.key().decode(), value)
+        self.hub.publish(partition, offset, key_of(record), value)
 
     def _reached(self, partition: int) -> int:
         """Where the snapshot's balances reach to: of the past that is read for phones it has the entries."""

@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import msgspec
-from confluent_kafka import Message
 
 from infra.config import Config
-from infra.kafka import identity
+from infra.kafka import Record, identity
 from schemas.balance import ACCOUNT, Account, EntryRecorded
 from schemas.log import topics
 from schemas.log.base import Time
@@ -65,20 +64,20 @@ class Batch:
         self._tables: dict[str, dict[bytes, bytes | None]] = {}
         self._entries: dict[bytes, Balance] = {}
 
-    def take(self, messages: Iterable[Message]) -> None:
+    def take(self, records: Iterable[Record]) -> None:
         """Records of the sources, in order, or of the accounts' changelog."""
-        for message in messages:
+        for record in records:
             self.records += 1
-            topic, value = message.topic(), message.value()
+            topic, key, value = record.topic(), record.key() or b"", record.value()
             if topic == topics.FEED.name:
-                if found := entry_of(value):
+                if found := entry_of(value or b""):
                     self._enter(found[0].encode(), found[1])
             elif topic == ACCOUNT.changelog:
-                if value is not None and not message.key().startswith(RESERVED):
+                if value is not None and not key.startswith(RESERVED):
                     state: Any = _decode_account(value)
-                    self._enter(message.key(), Balance(state.seq, state.balance_coins, state.held_coins, state.at))
-            elif not message.key().startswith(RESERVED):
-                self._tables.setdefault(topic, {})[message.key()] = value
+                    self._enter(key, Balance(state.seq, state.balance_coins, state.held_coins, state.at))
+            elif not key.startswith(RESERVED):
+                self._tables.setdefault(topic, {})[key] = value
 
     def _enter(self, account: bytes, entry: Balance) -> None:
         known = self._entries.get(account)

@@ -23,7 +23,7 @@ from confluent_kafka import Producer
 from infra.config import Config
 from infra.exposition import total
 from infra.kafka import end_offsets, quiet, reader
-from infra.platform import free_port
+from infra.ports import free_port
 from schemas.balance import Credit, OpenAccount, Reason, coins_account, earnings_account
 from schemas.billing import BILL, BOOK, CallKind, PublishTariff, Rule
 from schemas.billing_rating import Checkpoint, Side

@@ -15,7 +15,7 @@ from typing import Any, Final, cast
 import httpx
 import psutil
 
-from infra.platform import free_port
+from infra.ports import free_port
 
 CONNECTIONS = 2_000
 VALUE: Final = (
