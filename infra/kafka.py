@@ -1,8 +1,9 @@
 """Kafka clients, configured in one place: the admin's work on topics, and a bounded read of a whole topic."""
 
+import logging
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, Producer, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
@@ -12,8 +13,20 @@ from infra.errors import UsageError
 from schemas.log.entity import DAY_S, Topic
 from schemas.log.positions import RESERVED
 
-# Brokers answer in milliseconds; ten seconds is a broker that is down.
+log = logging.getLogger("olo.kafka")
+
+T = TypeVar("T")
+
+# Brokers answer in milliseconds. So long a person waits; a process that has all the time asks again (`patiently`).
 TIMEOUT_S = 10.0
+# A slot that is not started again loses its partitions after this; one that is has them back at once, so only the end of a
+# whole machine, or fewer processes than before, wait for it. The default of Kafka 3 and later: with 6 s an overloaded machine,
+# whose heartbeats come late, lost its members again and again.
+SESSION_MS = 45_000
+# A member that lives and does not poll for so long loses its partitions: longer than a transaction may take, so that one which
+# is only slow commits and goes on.
+REBALANCE_MS = 120_000
+PAUSE_S = 0.2
 # A partition that was just created, or whose broker has just started, has no leader yet.
 ELECTING = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE})
 # A read that ends: a partition's end shows by a fetch that finds nothing, which a broker answers half a second late by default.
@@ -52,8 +65,8 @@ def member(config: Config, group: str, slot: int, more: dict[str, Any]) -> Consu
         "group.id": group,
         "group.instance.id": f"{group}-{slot}",
         "partition.assignment.strategy": "range",
-        # A dead slot that is not started again loses its partitions after this; brokers refuse less by default.
-        "session.timeout.ms": 6_000,
+        "session.timeout.ms": SESSION_MS,
+        "max.poll.interval.ms": REBALANCE_MS,
         "heartbeat.interval.ms": 1_000,
         # After its queue was full librdkafka fetches nothing for a second by default: a busy worker starves half of its time.
         "fetch.queue.backoff.ms": 10,
@@ -93,6 +106,37 @@ def committed(consumer: Consumer, parts: list[TopicPartition], wait_s: float) ->
 
 # What a client tells while its broker is away; it reconnects by itself.
 AWAY = frozenset({KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT})
+# What a request tells that had no answer in time, or found the broker in the middle of its own start.
+LATE = (
+    AWAY
+    | ELECTING
+    | {
+        KafkaError._TIMED_OUT,
+        KafkaError._TIMED_OUT_QUEUE,
+        KafkaError._WAIT_COORD,
+        KafkaError.REQUEST_TIMED_OUT,
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    }
+)
+
+
+def patiently(what: str, ask: Callable[[], T]) -> T:
+    """What the broker answers, however long that takes: a request that had no answer in time is made again, and the log says
+    what is waited for. Errors: KafkaException, for anything that waiting does not mend."""
+    while True:
+        try:
+            return ask()
+        except TimeoutError:
+            why = "no answer in time"
+        except KafkaException as error:
+            first = error.args[0]
+            if first.code() not in LATE and not first.retriable():
+                raise
+            why = first.name()
+        log.warning("still waiting for %s (%s)", what, why)
+        time.sleep(PAUSE_S)
 
 
 def records_of(messages: list[Message], passing: frozenset[int] = frozenset()) -> list[Message]:
