@@ -1,12 +1,14 @@
 """Kafka clients, configured in one place: the admin's work on topics, and a bounded read of a whole topic."""
 
 import logging
+import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+import zlib
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, TypeVar
 
 from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, Producer, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, ClusterMetadata, NewTopic
 
 from infra.config import Config
 from infra.errors import UsageError
@@ -35,7 +37,8 @@ BOUNDED = {"enable.partition.eof": True, "fetch.wait.max.ms": 20, "queued.max.me
 
 def quiet(config: Config, **more: Any) -> dict[str, Any]:
     """Connection properties without librdkafka's chatter on stderr; errors reach us as errors."""
-    return {**config.kafka, "log_level": 2, "error_cb": lambda _: None, **more}
+    # A broker that is back is found within a second; the client's own longest wait is ten.
+    return {**config.kafka, "log_level": 2, "error_cb": lambda _: None, "reconnect.backoff.max.ms": 1_000, **more}
 
 
 def reader(config: Config, more: dict[str, Any] | None = None, *, committed: bool = True) -> Consumer:
@@ -55,6 +58,11 @@ def reader(config: Config, more: dict[str, Any] | None = None, *, committed: boo
     )
 
 
+def client_id(home: str, host: str) -> str:
+    """What a flow's consumer calls itself: two Olos, even on one machine, have different ones."""
+    return f"olo-{host}-{zlib.crc32(home.encode()):08x}"
+
+
 def member(config: Config, group: str, slot: int, more: dict[str, Any]) -> Consumer:
     """One of a group's consumers: a slot of its own, which a restart takes up again; reads what is committed, commits by hand.
 
@@ -64,6 +72,8 @@ def member(config: Config, group: str, slot: int, more: dict[str, Any]) -> Consu
     conf = {
         "group.id": group,
         "group.instance.id": f"{group}-{slot}",
+        # By it `olo doctor` sees that another Olo holds the slot.
+        "client.id": client_id(str(config.home.absolute()), socket.gethostname()),
         "partition.assignment.strategy": "range",
         "session.timeout.ms": SESSION_MS,
         "max.poll.interval.ms": REBALANCE_MS,
@@ -184,7 +194,7 @@ def create_topics(config: Config, topics: Sequence[Topic]) -> list[str]:
             topic.name,
             num_partitions=topic.partitions,
             replication_factor=config.replication_factor,
-            config=_config(topic) | {"min.insync.replicas": str((config.replication_factor + 1) // 2)},
+            config=_config(topic) | {"min.insync.replicas": str(least_in_sync(config.replication_factor))},
         )
         for topic in missing
     ]
@@ -238,15 +248,17 @@ def ends_of(consumer: Consumer, places: Sequence[tuple[str, int]]) -> dict[tuple
     return offsets_of(consumer, places, OFFSET_END)
 
 
-def offsets_of(consumer: Consumer, places: Sequence[tuple[str, int]], which: int) -> dict[tuple[str, int], int]:
+def offsets_of(
+    consumer: Consumer, places: Sequence[tuple[str, int]], which: int, wait_s: float = TIMEOUT_S
+) -> dict[tuple[str, int], int]:
     """The offset of each partition's beginning or end (`which`: OFFSET_BEGINNING or OFFSET_END), asked in one request. Errors:
     KafkaException."""
     if not places:
         return {}
-    deadline = time.monotonic() + TIMEOUT_S
+    deadline = time.monotonic() + wait_s
     while True:
         try:
-            found = consumer.offsets_for_times([TopicPartition(*place, which) for place in places], TIMEOUT_S)
+            found = consumer.offsets_for_times([TopicPartition(*place, which) for place in places], wait_s)
             for part in found:
                 if part.error:
                     raise KafkaException(part.error)
@@ -255,6 +267,23 @@ def offsets_of(consumer: Consumer, places: Sequence[tuple[str, int]], which: int
             if error.args[0].code() not in ELECTING or time.monotonic() > deadline:
                 raise
             time.sleep(0.05)
+
+
+def least_in_sync(replicas: int) -> int:
+    """How many copies must have a record before it counts: half of them, or more."""
+    return (replicas + 1) // 2
+
+
+def short_of_replicas(cluster: ClusterMetadata, names: Collection[str]) -> list[str]:
+    """The partitions ("<topic>/<partition>") that cannot take a record, for want of a leader or of copies that are in step."""
+    found = [
+        (name, part) for name in sorted(names) if name in cluster.topics for part in cluster.topics[name].partitions.values()
+    ]
+    return [
+        f"{name}/{part.id} has {'no leader' if part.leader < 0 else f'{len(part.isrs)} of {len(part.replicas)} copies'}"
+        for name, part in found
+        if part.leader < 0 or len(part.isrs) < least_in_sync(len(part.replicas))
+    ]
 
 
 def identity(config: Config, topics: Sequence[str]) -> tuple[str, dict[str, str]]:

@@ -19,7 +19,7 @@ from msgspec import Struct
 from prometheus_client import Gauge
 
 from infra.config import Config
-from infra.kafka import AWAY, TIMEOUT_S, check_topics, ends_of, read_topic, reader, records_of
+from infra.kafka import AWAY, TIMEOUT_S, check_topics, ends_of, patiently, read_topic, reader, records_of
 from schemas import balance
 from schemas.balance import ACCOUNT
 from schemas.log import topics
@@ -116,8 +116,21 @@ class Tail:
         self._loop = loop
         self._stop = threading.Event()
         self.heard_at = 0.0
+        self._noted_at = 0.0
+        self._read_to: dict[int, int] = {}
         self._thread = threading.Thread(target=self._run, name="tail", daemon=True)
         self._thread.start()
+
+    def read_to(self) -> dict[int, int]:
+        """How far the feed has been read: partition -> offset, as of a second ago; empty before it is followed."""
+        return self._read_to
+
+    def _note(self, consumer: Consumer) -> None:
+        """Only this thread asks its consumer."""
+        if self.heard_at > self._noted_at + 1:
+            self._noted_at = self.heard_at
+            parts = [TopicPartition(topics.FEED.name, p) for p in range(topics.FEED.partitions)]
+            self._read_to = {part.partition: part.offset for part in consumer.position(parts)}
 
     def stop(self) -> None:
         """End the thread."""
@@ -133,7 +146,7 @@ class Tail:
 
     def _read(self) -> None:
         began = time.monotonic()
-        check_topics(self._config, topics.topics())
+        patiently("the broker", lambda: check_topics(self._config, topics.topics()))
         consumer = reader(self._config, {"queued.min.messages": 50_000})
         partitions = range(topics.FEED.partitions)
         feed = self._recent(consumer, partitions)
@@ -172,6 +185,7 @@ class Tail:
         while not self._stop.is_set():
             first = consumer.poll(0.1)
             self.heard_at = time.monotonic()
+            self._note(consumer)
             messages = [] if first is None else [first, *consumer.consume(5_000, 0)]
             if good := records_of(messages, AWAY):
                 self._loop.call_soon_threadsafe(self._views.take, good)
