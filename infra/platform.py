@@ -266,7 +266,7 @@ class Platform:
 
     def write_endpoints(self) -> None:
         """Where everything is, in one piece."""
-        children = [{"role": c.role, "pid": c.pid, "url": c.url, "log": str(c.log)} for c in self.supervisor.children]
+        children = [{"role": c.role, "pid": c.pid, "url": c.url, "log": str(c.log)} | c.lives for c in self.supervisor.children]
         found = {"http": self.http, "brokers": self.brokers, "clickhouse": self.clickhouse, "pid": os.getpid()}
         _replace(self.home / "endpoints.json", found | {"children": children})
 
