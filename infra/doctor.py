@@ -5,7 +5,7 @@ import shutil
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from typing import Final, NamedTuple
+from typing import Final
 
 import httpx
 from clickhouse_connect.driver.exceptions import Error
@@ -14,11 +14,12 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from infra.clickhouse import connect
 from infra.config import EMULATOR_VARIABLE, Config, Environment
 from infra.dead_letters import parked
+from infra.doctor_log import Examined, examine_log
 from infra.exposition import total
-from infra.kafka import TIMEOUT_S, ends_of, quiet, reader
+from infra.kafka import ends_of, quiet
 from infra.platform import endpoints_of
 from schemas.log.entity import Flow
-from schemas.log.topics import ENTITIES, topics
+from schemas.log.topics import ENTITIES
 from schemas.outbox import OUTBOX
 
 FREE_GB: Final = 5
@@ -33,15 +34,6 @@ READS: Final[dict[str, list[str]]] = {
 }
 
 
-class Examined(NamedTuple):
-    """One thing looked at: fine or not, what was seen, and what mends it."""
-
-    what: str
-    fine: bool
-    seen: str
-    mend: str = ""
-
-
 def examine(config: Config) -> Iterator[Examined]:
     """Every finding, as it is made."""
     yield _python()
@@ -51,7 +43,7 @@ def examine(config: Config) -> Iterator[Examined]:
     broker = _broker(config)
     yield broker
     if broker.fine:
-        yield _topics(config)
+        yield from examine_log(config, endpoints_of(config.home).get("children", []))
         for group in LAG_RECORDS:
             yield _lag(config, group)
         yield _parked(config)
@@ -101,15 +93,6 @@ def _broker(config: Config) -> Examined:
     except KafkaException as error:
         return Examined("broker", False, f"{config.brokers} does not answer ({error.args[0].name()})", "make up")
     return Examined("broker", True, f"{len(found.brokers)} node(s) at {config.brokers}")
-
-
-def _topics(config: Config) -> Examined:
-    consumer = reader(config)
-    there = consumer.list_topics(timeout=TIMEOUT_S).topics
-    consumer.close()
-    wrong = [t.name for t in topics() if t.name not in there or len(there[t.name].partitions) != t.partitions]
-    seen = f"{len(topics())} as the map has them" if not wrong else f"missing or of other partitions: {', '.join(wrong)}"
-    return Examined("topics", not wrong, seen, "olo topics --create")
 
 
 def lag_of(config: Config, group: str) -> int | None:

@@ -1,19 +1,34 @@
 """Kafka clients, configured in one place: the admin's work on topics, and a bounded read of a whole topic."""
 
+import logging
+import socket
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any, Protocol, cast
+import zlib
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any, Protocol, TypeVar, cast
 
 from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, Producer, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, ClusterMetadata, NewTopic
 
 from infra.config import Config
 from infra.errors import UsageError
 from schemas.log.entity import DAY_S, Topic
 from schemas.log.positions import RESERVED
 
-# Brokers answer in milliseconds; ten seconds is a broker that is down.
+log = logging.getLogger("olo.kafka")
+
+T = TypeVar("T")
+
+# Brokers answer in milliseconds. So long a person waits; a process that has all the time asks again (`patiently`).
 TIMEOUT_S = 10.0
+# A slot that is not started again loses its partitions after this; one that is has them back at once, so only the end of a
+# whole machine, or fewer processes than before, wait for it. The default of Kafka 3 and later: with 6 s an overloaded machine,
+# whose heartbeats come late, lost its members again and again.
+SESSION_MS = 45_000
+# A member that lives and does not poll for so long loses its partitions: longer than a transaction may take, so that one which
+# is only slow commits and goes on.
+REBALANCE_MS = 120_000
+PAUSE_S = 0.2
 # A partition that was just created, or whose broker has just started, has no leader yet.
 ELECTING = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE})
 # A read that ends: a partition's end shows by a fetch that finds nothing, which a broker answers half a second late by default.
@@ -54,7 +69,8 @@ def key_of(record: Record) -> str:
 
 def quiet(config: Config, **more: Any) -> dict[str, Any]:
     """Connection properties without librdkafka's chatter on stderr; errors reach us as errors."""
-    return {**config.kafka, "log_level": 2, "error_cb": lambda _: None, **more}
+    # A broker that is back is found within a second; the client's own longest wait is ten.
+    return {**config.kafka, "log_level": 2, "error_cb": lambda _: None, "reconnect.backoff.max.ms": 1_000, **more}
 
 
 def reader(config: Config, more: dict[str, Any] | None = None, *, committed: bool = True) -> Consumer:
@@ -74,6 +90,11 @@ def reader(config: Config, more: dict[str, Any] | None = None, *, committed: boo
     )
 
 
+def client_id(home: str, host: str) -> str:
+    """What a flow's consumer calls itself: two Olos, even on one machine, have different ones."""
+    return f"olo-{host}-{zlib.crc32(home.encode()):08x}"
+
+
 def member(config: Config, group: str, slot: int, more: dict[str, Any]) -> Consumer:
     """One of a group's consumers: a slot of its own, which a restart takes up again; reads what is committed, commits by hand.
 
@@ -83,9 +104,11 @@ def member(config: Config, group: str, slot: int, more: dict[str, Any]) -> Consu
     conf = {
         "group.id": group,
         "group.instance.id": f"{group}-{slot}",
+        # By it `olo doctor` sees that another Olo holds the slot.
+        "client.id": client_id(str(config.home.absolute()), socket.gethostname()),
         "partition.assignment.strategy": "range",
-        # A dead slot that is not started again loses its partitions after this; brokers refuse less by default.
-        "session.timeout.ms": 6_000,
+        "session.timeout.ms": SESSION_MS,
+        "max.poll.interval.ms": REBALANCE_MS,
         "heartbeat.interval.ms": 1_000,
         # After its queue was full librdkafka fetches nothing for a second by default: a busy worker starves half of its time.
         "fetch.queue.backoff.ms": 10,
@@ -125,6 +148,37 @@ def committed(consumer: Consumer, parts: list[TopicPartition], wait_s: float) ->
 
 # What a client tells while its broker is away; it reconnects by itself.
 AWAY = frozenset({KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT})
+# What a request tells that had no answer in time, or found the broker in the middle of its own start.
+LATE = (
+    AWAY
+    | ELECTING
+    | {
+        KafkaError._TIMED_OUT,
+        KafkaError._TIMED_OUT_QUEUE,
+        KafkaError._WAIT_COORD,
+        KafkaError.REQUEST_TIMED_OUT,
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    }
+)
+
+
+def patiently(what: str, ask: Callable[[], T]) -> T:
+    """What the broker answers, however long that takes: a request that had no answer in time is made again, and the log says
+    what is waited for. Errors: KafkaException, for anything that waiting does not mend."""
+    while True:
+        try:
+            return ask()
+        except TimeoutError:
+            why = "no answer in time"
+        except KafkaException as error:
+            first = error.args[0]
+            if first.code() not in LATE and not first.retriable():
+                raise
+            why = first.name()
+        log.warning("still waiting for %s (%s)", what, why)
+        time.sleep(PAUSE_S)
 
 
 def records_of(messages: list[Message], passing: frozenset[int] = frozenset()) -> list[Record]:
@@ -182,7 +236,7 @@ def _create(config: Config, missing: Sequence[Topic]) -> list[str]:
             topic.name,
             num_partitions=topic.partitions,
             replication_factor=config.replication_factor,
-            config=_config(topic) | {"min.insync.replicas": str((config.replication_factor + 1) // 2)},
+            config=_config(topic) | {"min.insync.replicas": str(least_in_sync(config.replication_factor))},
         )
         for topic in missing
     ]
@@ -242,15 +296,17 @@ def ends_of(consumer: Consumer, places: Sequence[tuple[str, int]]) -> dict[tuple
     return offsets_of(consumer, places, OFFSET_END)
 
 
-def offsets_of(consumer: Consumer, places: Sequence[tuple[str, int]], which: int) -> dict[tuple[str, int], int]:
+def offsets_of(
+    consumer: Consumer, places: Sequence[tuple[str, int]], which: int, wait_s: float = TIMEOUT_S
+) -> dict[tuple[str, int], int]:
     """The offset of each partition's beginning or end (`which`: OFFSET_BEGINNING or OFFSET_END), asked in one request. Errors:
     KafkaException."""
     if not places:
         return {}
-    deadline = time.monotonic() + TIMEOUT_S
+    deadline = time.monotonic() + wait_s
     while True:
         try:
-            found = consumer.offsets_for_times([TopicPartition(*place, which) for place in places], TIMEOUT_S)
+            found = consumer.offsets_for_times([TopicPartition(*place, which) for place in places], wait_s)
             for part in found:
                 if part.error:
                     raise KafkaException(part.error)
@@ -259,6 +315,23 @@ def offsets_of(consumer: Consumer, places: Sequence[tuple[str, int]], which: int
             if error.args[0].code() not in ELECTING or time.monotonic() > deadline:
                 raise
             time.sleep(0.05)
+
+
+def least_in_sync(replicas: int) -> int:
+    """How many copies must have a record before it counts: half of them, or more."""
+    return (replicas + 1) // 2
+
+
+def short_of_replicas(cluster: ClusterMetadata, names: Collection[str]) -> list[str]:
+    """The partitions ("<topic>/<partition>") that cannot take a record, for want of a leader or of copies that are in step."""
+    found = [
+        (name, part) for name in sorted(names) if name in cluster.topics for part in cluster.topics[name].partitions.values()
+    ]
+    return [
+        f"{name}/{part.id} has {'no leader' if part.leader < 0 else f'{len(part.isrs)} of {len(part.replicas)} copies'}"
+        for name, part in found
+        if part.leader < 0 or len(part.isrs) < least_in_sync(len(part.replicas))
+    ]
 
 
 def identity(config: Config, topics: Sequence[str]) -> tuple[str, dict[str, str]]:

@@ -33,6 +33,8 @@ from schemas.log.entity import Flow
 # A child that is not ready and has done nothing for so long hangs.
 READY_S: Final = 90.0
 TELL_S: Final = 10.0
+# A broker that is not ours is asked so often, ten seconds each time, before its address is taken for wrong.
+BROKER_TRIES: Final = 3
 
 
 class PlatformError(Exception):
@@ -49,6 +51,7 @@ class Platform:
         self.home = config.home.absolute()
         self.console = console
         self.brokers = config.brokers
+        self.broker: Child | None = None
         self.clickhouse = config.clickhouse_url
         self.http = ""
         self.ports = Ports(self.home / "ports.json")
@@ -81,27 +84,35 @@ class Platform:
         port = self.ports.of("broker")
         command = broker.prepare(self.home / "kafka", port, self.ports.of("controller"), tell)
         self.brokers = f"127.0.0.1:{port}"
-        child = self.child("broker", command, self.brokers, foundation=True)
+        self.broker = self.child("broker", command, self.brokers, foundation=True)
         tell("waiting for the broker ...")
-        self.supervisor.wait_until(child, lambda: answers(port), READY_S)
+        self.supervisor.wait_until(self.broker, lambda: answers(port), READY_S)
 
-    def create_topics(self, _: Callable[[str], None]) -> None:
-        """Whatever the map of topics has and the broker lacks."""
+    def create_topics(self, tell: Callable[[str], None]) -> None:
+        """Whatever the map of topics has and the broker lacks. Our own broker is waited for as long as it works."""
+        if self.broker:
+            self.supervisor.wait_until(self.broker, lambda: not self._lacks_topics(tell), READY_S)
+            return
+        for _ in range(BROKER_TRIES):
+            if not (why := self._lacks_topics(tell)):
+                return
+            if self.supervisor.stopping:
+                raise KeyboardInterrupt
+        raise PlatformError(f"OLO_BROKERS: no broker answers at {self.brokers}: {why}")
+
+    def _lacks_topics(self, tell: Callable[[str], None]) -> str:
+        """Try to create the topics; why the broker has not done it yet, or nothing. Errors: PlatformError."""
         from infra.kafka import create_topics
         from schemas.log.topics import topics
 
-        connected = self.config.model_copy(update={"brokers": self.brokers})
-        deadline = time.monotonic() + READY_S
-        while True:
-            try:
-                create_topics(connected, topics())
-                return
-            except UsageError as error:
-                raise PlatformError(str(error)) from None
-            except Exception as error:
-                if time.monotonic() > deadline or self.config.brokers:
-                    raise PlatformError(f"OLO_BROKERS: no broker answers at {self.brokers}: {error}") from error
-                time.sleep(0.2)
+        try:
+            create_topics(self.config.model_copy(update={"brokers": self.brokers}), topics())
+        except UsageError as error:
+            raise PlatformError(str(error)) from None
+        except Exception as error:
+            tell(f"still waiting for the broker at {self.brokers} ... ({error})")
+            return str(error) or type(error).__name__
+        return ""
 
     def launch(self, _: Callable[[str], None]) -> None:
         """Whatever needs the log alone starts at once, side by side; later steps wait for each."""
@@ -281,7 +292,7 @@ class Platform:
 
     def write_endpoints(self) -> None:
         """Where everything is, in one piece."""
-        children = [{"role": c.role, "pid": c.pid, "url": c.url, "log": str(c.log)} for c in self.supervisor.children]
+        children = [{"role": c.role, "pid": c.pid, "url": c.url, "log": str(c.log)} | c.lives for c in self.supervisor.children]
         found = {"http": self.http, "brokers": self.brokers, "clickhouse": self.clickhouse, "pid": os.getpid()}
         replace(self.home / "endpoints.json", found | {"children": children})
 

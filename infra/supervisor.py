@@ -52,6 +52,11 @@ class Child:
         """The process id while it runs."""
         return self.process.pid if self.process and self.process.poll() is None else None
 
+    @property
+    def lives(self) -> dict[str, float]:
+        """How often in a row it has died, and when it was started last (Unix time), for `olo doctor`."""
+        return {"deaths": self.deaths, "started": time.time() - (time.monotonic() - self.started_at)}
+
     def worked_s(self) -> float:
         """The processor time that it has used; 0 while it does not run."""
         if not self.pid:

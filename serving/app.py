@@ -25,6 +25,7 @@ from serving.runtime.commands import Commands, producer, views_of
 from serving.runtime.feed import Hub
 from serving.runtime.presence import Presence
 from serving.runtime.problems import responses, unavailable
+from serving.runtime.reach import Reach
 from serving.runtime.refusals import RefusalTables
 from serving.runtime.stream import FeedEndpoint
 from serving.runtime.tail import Tail
@@ -67,6 +68,7 @@ def build(config: Config) -> tuple[FastAPI, Any, Hub]:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         loop = asyncio.get_running_loop()
         app.state.tail = Tail(config, views, loop)
+        app.state.reach = Reach(config, app.state.tail.read_to)
         app.state.commands = Commands(producer(config), views.outcomes, app.state.refusals)
         presence = Presence(views, app.state.commands)
         timers = [asyncio.create_task(timer) for timer in (hub.ping(), presence.run())]
@@ -74,6 +76,7 @@ def build(config: Config) -> tuple[FastAPI, Any, Hub]:
         for timer in timers:
             timer.cancel()
         await asyncio.to_thread(app.state.commands.stop)
+        await asyncio.to_thread(app.state.reach.stop)
         await asyncio.to_thread(app.state.tail.stop)
 
     app = _Application(title="Olo", version="1", lifespan=lifespan, redoc_url=None)
@@ -129,10 +132,12 @@ def _add_health(app: FastAPI) -> None:
 
     @app.get("/readyz", include_in_schema=False)
     async def readyz(request: Request) -> dict[str, Any]:
-        """The views are there and the log is being followed."""
+        """The views are there, the log answers, and it is being followed."""
         views = views_of(request)
         if time.monotonic() - request.app.state.tail.heard_at > TAIL_S:
-            raise unavailable("log_unreachable", "the log is not being followed")
+            raise unavailable("views_stand_still", "the log is not being followed")
+        if problem := request.app.state.reach.problem():
+            raise unavailable(*problem)
         return {"status": "ready", "accounts": views.accounts()}
 
     @app.get("/v1/feed", include_in_schema=False)

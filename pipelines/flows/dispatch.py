@@ -21,13 +21,13 @@ from confluent_kafka import Consumer, TopicPartition
 
 from infra import vendors
 from infra.config import Config
-from infra.kafka import Record, committed, end_offsets, key_of, member, read_topic, records_of
+from infra.kafka import TIMEOUT_S, Record, committed, end_offsets, key_of, member, patiently, read_topic, records_of
 from infra.vendors.answers import Attempt
 from pipelines.flows.process import arguments, start
 from pipelines.runtime import metrics
 from pipelines.runtime.core import Written
 from pipelines.runtime.lag import Lag
-from pipelines.runtime.transactions import STEP_S, Transactions
+from pipelines.runtime.transactions import Transactions
 from schemas.log.base import derive, now
 from schemas.log.codec import decoder_of, encode, state_decoder
 from schemas.log.entity import partition_of
@@ -140,7 +140,7 @@ class Dispatch:
     def __init__(self, slot: int, config: Config) -> None:
         self._config = config
         self._transactions = Transactions(f"{NAME}-{slot}", config)
-        self._consumer = member(config, NAME, slot, {"max.poll.interval.ms": 60_000})
+        self._consumer = member(config, NAME, slot, {})
         self._lag = Lag(NAME, self._consumer)
         self._lanes: dict[int, OwedEffects] = {}
         self._decode = decoder_of(OUTBOX.facts)
@@ -153,8 +153,9 @@ class Dispatch:
         )  # fmt: skip
 
     def _assigned(self, consumer: Consumer, parts: list[TopicPartition]) -> None:
-        begins = committed(consumer, parts, 2 * STEP_S)
-        ends = end_offsets(consumer, OUTBOX.events, [part.partition for part in begins])
+        begins = patiently("the group's positions", lambda: committed(consumer, parts, TIMEOUT_S))
+        shares = [part.partition for part in begins]
+        ends = patiently("the ends of what is due", lambda: end_offsets(consumer, OUTBOX.events, shares))
         for part in begins:
             behind = ends[part.partition] - part.offset
             past = (
@@ -255,6 +256,7 @@ class Dispatch:
         """Leave: what is under way is not waited for, and made again."""
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._consumer.close()
+        self._transactions.close()
         self._client.close()
         vendors.close()
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from infra.config import Config, ConfigError, load
-from infra.kafka import check_topics
+from infra.kafka import check_topics, patiently
 from pipelines.runtime import metrics
 from pipelines.runtime.flow import Steps, run
 from schemas.log.topics import topics
@@ -37,7 +37,7 @@ def start(name: str, build: Callable[[int, Config], Steps], given: argparse.Name
         metrics.serve(given.metrics_port)
     began = time.monotonic()
     try:
-        check_topics(config, topics())
+        patiently("the broker", lambda: check_topics(config, topics()))
         steps = build(given.slot, config)
         log.info("slot %d connected in %.2f s", given.slot, time.monotonic() - began)
         run(name, steps)

@@ -22,7 +22,7 @@ from confluent_kafka import Consumer, TopicPartition
 from infra.clickhouse import connect
 from infra.config import Config
 from infra.errors import UsageError
-from infra.kafka import Record, ends_of, member, records_of
+from infra.kafka import Record, ends_of, member, patiently, records_of
 from pipelines.flows.process import arguments, start
 from pipelines.runtime import metrics
 from pipelines.runtime.lag import Lag
@@ -50,8 +50,10 @@ LONGEST_POLL_S: Final = 3.0
 INSERTS_SHARE: Final = 0.2
 # Rows that a projection that lags behind catches up at a time: below the engine's million rows a part, so each step is atomic.
 CATCH_UP_ROWS: Final = 500_000
-# The consumer must poll again within a minute; by then the process ends and the supervisor's next one tries again.
-RETRY_S: Final = 40.0
+# Looks at a ClickHouse that does not answer, or has an insert of ours under way, before this process ends and the next one
+# tries again. It is their number that counts: each takes as long as the machine needs.
+RETRIES: Final = 80
+RETRY_S: Final = 0.5
 
 FIELDS: Final[dict[str, pa.DataType]] = {
     "topic": pa.string(),
@@ -115,7 +117,6 @@ class Store:
         self._told: dict[TopicShare, int] = {}
         self._took_s = 0.0
         conf = {
-            "max.poll.interval.ms": 60_000,
             "queued.min.messages": 200_000,
             # the broker gathers what comes: two answers a second instead of one a transaction
             "fetch.min.bytes": 65_536,
@@ -129,9 +130,10 @@ class Store:
 
     def _assigned(self, consumer: Consumer, parts: list[TopicPartition]) -> None:
         self._settle()
-        self._wait_for_own_inserts(time.monotonic() + RETRY_S)
+        self._wait_for_own_inserts()
         stored = self._checkpoints()
-        _refuse_another_log(stored, ends_of(consumer, [(part.topic, part.partition) for part in parts]))
+        places = [(part.topic, part.partition) for part in parts]
+        _refuse_another_log(stored, patiently("the ends of the log", lambda: ends_of(consumer, places)))
         for part in parts:
             place = (part.topic, part.partition)
             self._stored[place] = stored.get(place, -1)
@@ -139,8 +141,7 @@ class Store:
         projected = self._projected_to()
         for projection in PROJECTIONS:
             mine = {part.partition for part in parts if part.topic == projection.topic}
-            places = [(projection.table, partition) for partition in mine]
-            self._projected |= {place: projected.get(place, -1) for place in places}
+            self._projected |= {place: projected.get(place, -1) for place in ((projection.table, p) for p in mine)}
             self._project(projection, mine)
         consumer.assign(parts)
         metrics.PARTITIONS.labels(NAME).set(len(self._stored))
@@ -162,14 +163,16 @@ class Store:
         found = self._client.query(" UNION ALL ".join(each))
         return {(table, partition): offset for table, partition, offset in found.result_rows}
 
-    def _wait_for_own_inserts(self, deadline: float) -> None:
-        """An insert that a dead or timed-out store had sent may still be running: its rows must be counted."""
+    def _wait_for_own_inserts(self) -> None:
+        """An insert that a dead or timed-out store had sent may still be running: its rows must be counted. Errors:
+        TimeoutError, after RETRIES looks."""
         mine = "|".join(TABLES)
         question = f"SELECT count() FROM system.processes WHERE match(query, '^\\\\s*INSERT INTO ({mine})\\\\b')"
-        while self._client.query(question).result_rows[0][0]:
-            if time.monotonic() > deadline:
-                raise TimeoutError("an insert of an earlier store is still running in ClickHouse")
-            time.sleep(0.1)
+        for _ in range(RETRIES):
+            if not self._client.query(question).result_rows[0][0]:
+                return
+            time.sleep(RETRY_S)
+        raise TimeoutError("an insert of an earlier store is still running in ClickHouse")
 
     # --- steps -----------------------------------------------------------------------------------------------------------
 
@@ -213,10 +216,9 @@ class Store:
             inserting.result()
 
     def _write(self, rows: pa.Table) -> None:
-        """Insert the rows, whatever it takes, then bring the projections up to them. Errors: the last one, after RETRY_S."""
+        """Insert the rows, whatever it takes, then bring the projections up to them. Errors: the last of RETRIES."""
         began = time.monotonic()
-        deadline = began + RETRY_S
-        while True:
+        for left in reversed(range(RETRIES)):
             try:
                 if rows.num_rows:
                     self._insert(rows)
@@ -225,11 +227,11 @@ class Store:
                     self._project(projection, {p for table, p in self._projected if table == projection.table})
                 break
             except (Error, OSError) as error:
-                if time.monotonic() > deadline:
+                if not left:
                     raise
                 log.warning("an insert failed, asking what is there: %s", str(error)[:200])
-                time.sleep(0.5)
-                rows = self._missing(rows, deadline)
+                time.sleep(RETRY_S)
+                rows = self._missing(rows)
         self._took_s = time.monotonic() - began
         metrics.COMMIT.labels(NAME).observe(self._took_s)
         metrics.BATCH.labels(NAME).observe(rows.num_rows)
@@ -259,10 +261,10 @@ class Store:
         for place, _, high in _places(rows):
             self._stored[place] = max(high, self._stored.get(place, -1))
 
-    def _missing(self, rows: pa.Table, deadline: float) -> pa.Table:
+    def _missing(self, rows: pa.Table) -> pa.Table:
         """The rows that did not get there, once nothing is on its way any more."""
         try:
-            self._wait_for_own_inserts(deadline)
+            self._wait_for_own_inserts()
             stored = self._checkpoints()
             for place, offset in self._projected_to().items():  # one may be the insert that got through after all
                 self._projected[place] = max(offset, self._projected.get(place, -1))

@@ -14,7 +14,7 @@ from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, TopicPartition
 
 from infra.config import Config
 from infra.errors import UsageError
-from infra.kafka import BoundedRead, bring_back, offsets_of, read_to_end, reader
+from infra.kafka import BoundedRead, bring_back, offsets_of, patiently, read_to_end, reader
 from pipelines.runtime import metrics
 from pipelines.runtime.lane import Lane
 
@@ -45,7 +45,7 @@ class Restore:
         self._tell_at = self._began + TELL_S
         self._empty = 0
         with reader(config, committed=False) as plain:
-            ends = offsets_of(plain, list(self.lanes), OFFSET_END)
+            ends = patiently("the changelogs' ends", lambda: offsets_of(plain, list(self.lanes), OFFSET_END))
         for place, lane in self.lanes.items():
             self._begin(lane, ends[place])
         # Behind a transaction's last record lies its mark: one offset more is no record.
@@ -104,7 +104,8 @@ class Restore:
         """Where each inbox goes on. Errors: UsageError."""
         inboxes = [(lane.entity.inbox, lane.partition) for lane in self.lanes.values()]
         with reader(self._config, committed=False) as plain:
-            begins, ends = offsets_of(plain, inboxes, OFFSET_BEGINNING), offsets_of(plain, inboxes, OFFSET_END)
+            begins = patiently("the inboxes' beginnings", lambda: offsets_of(plain, inboxes, OFFSET_BEGINNING))
+            ends = patiently("the inboxes' ends", lambda: offsets_of(plain, inboxes, OFFSET_END))
         for place, lane in self.lanes.items():
             inbox = (lane.entity.inbox, lane.partition)
             if lane.position < 0:

@@ -3,26 +3,25 @@
 Any failed transaction ends the process: its next start, under the same name, fences and aborts what it left open.
 """
 
-import faulthandler
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 
 from infra.config import Config
-from infra.kafka import quiet, record_of
+from infra.kafka import patiently, quiet, record_of
 from pipelines.runtime.core import Written
+from pipelines.runtime.watchdog import Watchdog, broker_answers
 from schemas.log.positions import POSITION
 
-# The broker aborts what a process that never came back left open.
-TRANSACTION_MS: Final = 10_000
-# No step of a transaction takes this long unless the broker is away. A worker that waits on would hold up the group's
-# rebalance, and with it everybody's partitions: it ends, and its next start finds the broker.
-STEP_S: Final = 6.0
-# librdkafka does not keep that limit when the broker dies under send_offsets_to_transaction: the call never returns (2.16, most
-# crashes of a broker). A process that hangs in one small request for so long says where, and ends; that costs a second or two.
-HANGS_S: Final = 5.0
+# The broker aborts what has been open for so long; until then nobody reads behind it. A slot that starts again aborts at once
+# what it had left: this is for one that never comes back. A shorter limit would abort what a slow machine is about to commit:
+# an overloaded one took 46 s for what takes 30 ms. It is the protocol's own default.
+TRANSACTION_MS: Final = 60_000
+# The client's own limit for a step. Long before, the watchdog ends a process that hangs.
+STEP_S: Final = TRANSACTION_MS / 1_000
+# One try at the start; another one follows.
+BEGIN_S: Final = 10.0
 
 
 class Stuck(Exception):  # noqa: N818 - reads as what it is
@@ -35,7 +34,8 @@ class Transactions:
     def __init__(self, name: str, config: Config) -> None:
         self._name = name
         self._producer = Producer(_producing(name, config))
-        self._producer.init_transactions(2 * STEP_S)
+        self._watchdog = Watchdog(name, broker_answers(config)).start()
+        patiently("the broker to end what this slot has left open", lambda: self._producer.init_transactions(BEGIN_S))
         self._open = False
         # Where the position of each changelog's partition was put last: (topic, partition) -> offset.
         self.placed: dict[tuple[str, int], int] = {}
@@ -64,24 +64,20 @@ class Transactions:
         producer = self._producer
         self.send(records)
         # What is flushed first need not be waited for inside send_offsets, whose retries are slower (p90 114 ms -> 1 ms).
-        if left := producer.flush(STEP_S):
+        with self._watchdog.watch("sending records"):
+            left = producer.flush(STEP_S)
+        if left:
             raise Stuck(f"{self._name}: the broker has not taken {left} records within {STEP_S:.0f} s")
-        with _ends_if_it_hangs():
-            if offsets:
+        if offsets:
+            with self._watchdog.watch("sending the positions of a transaction"):
                 producer.send_offsets_to_transaction(list(offsets), consumer.consumer_group_metadata(), STEP_S)
-        with _ends_if_it_hangs():
+        with self._watchdog.watch("committing a transaction"):
             producer.commit_transaction(STEP_S)
         self._open = False
 
-
-@contextmanager
-def _ends_if_it_hangs() -> Iterator[None]:
-    """After HANGS_S a thread of the interpreter writes every thread's stack to stderr and ends the process with status 1."""
-    faulthandler.dump_traceback_later(HANGS_S, exit=True)
-    try:
-        yield
-    finally:
-        faulthandler.cancel_dump_traceback_later()
+    def close(self) -> None:
+        """Let go of the watchdog; the producer goes with this object."""
+        self._watchdog.stop()
 
 
 def _producing(name: str, config: Config) -> dict[str, Any]:

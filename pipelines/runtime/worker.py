@@ -20,14 +20,14 @@ from typing import Any, Final
 from confluent_kafka import Consumer, TopicPartition
 
 from infra.config import Config
-from infra.kafka import Record, committed, identity, key_of, member, read_topic, records_of
+from infra.kafka import TIMEOUT_S, Record, committed, identity, key_of, member, patiently, read_topic, records_of
 from pipelines.runtime import metrics
 from pipelines.runtime.core import Batch, Core, Take
 from pipelines.runtime.disk import Disk, DisownedError, Origin
 from pipelines.runtime.lag import Lag
 from pipelines.runtime.restore import Restore
 from pipelines.runtime.states import States
-from pipelines.runtime.transactions import STEP_S, Transactions
+from pipelines.runtime.transactions import Transactions
 from schemas.log.entity import Entity
 from schemas.log.topics import SKIPS
 
@@ -41,8 +41,6 @@ SENT_RECORDS: Final = 5_000
 POLL_S: Final = 0.02
 # A fetch of a flow that gathers waits for so much, or its time.
 GATHERED_BYTES: Final = 65_536
-# How long the group waits for a member that does not come to a rebalance.
-REBALANCE_MS: Final = 30_000
 # A restore goes on for so long between two polls of the group.
 RESTORE_S: Final = 0.5
 # How often an idle flow looks whether states are to be written.
@@ -70,7 +68,7 @@ class Worker:
         self._tend_at = 0.0
         self._origins: dict[str, Origin] = {}
         self._restore: Restore | None = None
-        more: dict[str, Any] = {"max.poll.interval.ms": REBALANCE_MS, "queued.min.messages": 100_000}
+        more: dict[str, Any] = {"queued.min.messages": 100_000}
         if gather_s:
             more |= {"fetch.min.bytes": GATHERED_BYTES, "fetch.wait.max.ms": int(gather_s * 1_000)}
         self._gather_s = gather_s
@@ -93,8 +91,9 @@ class Worker:
     def _assigned(self, consumer: Consumer, parts: list[TopicPartition]) -> None:
         # Nothing is fetched before the states are there; the group need not know.
         consumer.assign([])
-        offsets = {(part.topic, part.partition): part.offset for part in committed(consumer, parts, 2 * STEP_S)}
-        cluster, ids = identity(self.config, sorted(self.core.changelogs))
+        stood = patiently("the group's positions", lambda: committed(consumer, parts, TIMEOUT_S))
+        offsets = {(part.topic, part.partition): part.offset for part in stood}
+        cluster, ids = patiently("the changelogs' ids", lambda: identity(self.config, sorted(self.core.changelogs)))
         self._origins = {changelog: Origin(cluster, id_) for changelog, id_ in ids.items()}
         lanes = [self.core.open(part.topic, part.partition) for part in parts]
         self._restore = Restore(self.flow, lanes, self.config, self._memory_bytes, offsets)
@@ -223,6 +222,7 @@ class Worker:
         """Leave cleanly: nothing is in flight, since a batch is committed before the next poll."""
         self._let_go(sync=True)
         self._consumer.close()
+        self._transactions.close()
 
 
 def _skips(config: Config) -> set[tuple[str, int, int]]:

@@ -16,7 +16,7 @@ from typing import Final
 from confluent_kafka import Consumer, TopicPartition
 
 from infra.config import Config
-from infra.kafka import AWAY, TIMEOUT_S, check_topics, ends_of, reader, records_of
+from infra.kafka import AWAY, TIMEOUT_S, check_topics, ends_of, patiently, reader, records_of
 from schemas.log import topics
 from schemas.log.entity import log_partitions
 from serving.runtime.views import Views
@@ -84,11 +84,24 @@ class Tail:
         self._stop = threading.Event()
         self._disk = Disk(Folder(config.home.absolute()))
         self.heard_at = 0.0
+        self._noted_at = 0.0
+        self._read_to: dict[int, int] = {}
         self._reached: Positions = {}
         self._candidate: Snapshot | None = None
         self._looked = 0.0
         self._thread = threading.Thread(target=self._run, name="tail", daemon=True)
         self._thread.start()
+
+    def read_to(self) -> dict[int, int]:
+        """How far the feed has been read: partition -> offset, as of a second ago; empty before it is followed."""
+        return self._read_to
+
+    def _note(self, consumer: Consumer) -> None:
+        """Only this thread asks its consumer."""
+        if self.heard_at > self._noted_at + 1:
+            self._noted_at = self.heard_at
+            asked = consumer.position([TopicPartition(topics.FEED.name, p) for p in _partitions()])
+            self._read_to = {part.partition: part.offset for part in asked}
 
     def stop(self) -> None:
         """End the thread."""
@@ -105,7 +118,7 @@ class Tail:
 
     def _read(self) -> None:
         began = time.monotonic()
-        check_topics(self._config, topics.topics())
+        patiently("the broker", lambda: check_topics(self._config, topics.topics()))
         consumer = reader(self._config, {"auto.offset.reset": "error", "queued.min.messages": 50_000})
         self._disk.log = log_of(self._config)
         snapshot = self._begin(consumer)
@@ -176,6 +189,7 @@ class Tail:
         while not self._stop.is_set():
             first = consumer.poll(0.1)
             self.heard_at = time.monotonic()
+            self._note(consumer)
             messages = [] if first is None else [first, *consumer.consume(5_000, 0)]
             if good := records_of(messages, AWAY):
                 self._loop.call_soon_threadsafe(self._views.take, good)
