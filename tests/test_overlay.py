@@ -5,7 +5,9 @@ from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
+from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,6 +27,7 @@ NAMES = ("ann", "bob", "cem", "dee", "eve")
 STATES = st.none() | st.builds(
     User, role=st.sampled_from([Role.USER, Role.STREAMER]), signed_up_at=st.just(AT), online_since=st.none() | st.just(AT)
 )
+Step = tuple[str, Any, Any]
 # A user's state changes, or a balance; the store is written; the views move to what is written, if they have heard of it.
 STEPS = st.lists(
     st.one_of(
@@ -42,8 +45,9 @@ class World:
     """A log of two partitions, a store that has a part of it, and views that have heard another part. `known`: what they must
     tell, worked out from the log alone."""
 
-    def __init__(self, folder):
-        self.log, self.heard, self.stored = [], 0, 0
+    def __init__(self, folder: str) -> None:
+        self.log: list[Any] = []
+        self.heard = self.stored = 0
         self.writer = StoreWriter(Path(folder), TABLES)
         self.positions = dict.fromkeys(places(), 0)
         self.writer.write({}, self.positions, 0)
@@ -51,10 +55,10 @@ class World:
         self.views.start(self.snapshot())
         self.seq = count(1)
 
-    def snapshot(self):
+    def snapshot(self) -> Snapshot:
         return Snapshot(self.writer._environment, self.writer._tables)
 
-    def append(self, topic, key, value):
+    def append(self, topic: str, key: str, value: bytes | None) -> None:
         partition, offset = partition_of(key.encode(), log_partitions()), len(self.log)
         self.log.append(
             SimpleNamespace(
@@ -62,15 +66,15 @@ class World:
             )
         )  # fmt: skip
 
-    def entry(self, name, coins):
+    def entry(self, name: str, coins: int) -> None:
         body = {"type": "EntryRecorded", "id": "i", "at": AT, "cause": "c", "account": coins_account(name), "kind": "credit"}
         self.append(FEED.name, name, encode(body | {"seq": next(self.seq), "balance_coins": coins, "held_coins": 0}))
 
-    def hear(self, records):
+    def hear(self, records: int) -> None:
         self.views.take(self.log[self.heard : self.heard + records])
         self.heard = min(len(self.log), self.heard + records)
 
-    def write(self, records):
+    def write(self, records: int) -> None:
         """What is written may be ahead of what is heard."""
         batch = Batch()
         batch.take(self.log[self.stored : self.stored + records])
@@ -79,7 +83,7 @@ class World:
         self.stored = min(len(self.log), self.stored + records)
         self.writer.write(batch.changes(self.writer.get_many), self.positions, 0)
 
-    def look(self):
+    def look(self) -> None:
         """The tail's rule: no snapshot is ahead of what was heard."""
         snapshot = self.snapshot()
         if self.stored <= self.heard:
@@ -87,8 +91,9 @@ class World:
         else:
             snapshot.close()
 
-    def check(self):
-        states, balances = {}, {}
+    def check(self) -> None:
+        states: dict[str, bytes] = {}
+        balances: dict[str, bytes] = {}
         for message in self.log[: self.heard]:
             name = message.key().decode()
             if message.topic() == FEED.name:
@@ -111,13 +116,24 @@ class World:
         assert self.views.accounts() == len(balances)
 
 
-def _coins(value):
+def closed(views: Views) -> None:
+    """Let go of the snapshot that the views look at."""
+    assert views._snapshot is not None
+    views._snapshot.close()
+
+
+def coins_of(views: Views, name: str) -> int | None:
+    balance = views.balance(coins_account(name))
+    return None if balance is None else balance.balance_coins
+
+
+def _coins(value: bytes) -> int:
     return int(value.partition(b'"balance_coins":')[2].partition(b",")[0])
 
 
 @settings(deadline=None)
 @given(STEPS)
-def test_a_view_is_what_the_log_told_whatever_the_store_has(steps):
+def test_a_view_is_what_the_log_told_whatever_the_store_has(steps: list[Step]) -> None:
     with TemporaryDirectory() as folder:
         world = World(folder)
         for what, one, other in steps:
@@ -136,16 +152,17 @@ def test_a_view_is_what_the_log_told_whatever_the_store_has(steps):
         world.look()
         world.check()
         assert len(world.views._overlay) == 0
-        world.views._snapshot.close()
+        closed(world.views)
         world.writer.close()
 
 
-def test_watchers_see_the_state_that_came_and_begin_with_what_is_stored():
+def test_watchers_see_the_state_that_came_and_begin_with_what_is_stored() -> None:
     with TemporaryDirectory() as folder:
         world = World(folder)
         world.append(USER.changelog, "ann", encode(User(Role.USER, AT, online_since=AT)))
         world.write(1)
-        views, seen = Views(Hub()), []
+        views = Views(Hub())
+        seen: list[Any] = []
         views.at_start(lambda: seen.append(views.rows(ONLINE, Role.USER)))
         views.watch(USER, lambda name, state: seen.append((name, state and state.role, views.of(USER).get(name) == state)))
         views.start(world.snapshot())
@@ -155,12 +172,12 @@ def test_watchers_see_the_state_that_came_and_begin_with_what_is_stored():
         views.take(world.log[1:])
         assert seen[1:] == [("ann", Role.STREAMER, True), ("bob", None, True)]
         assert views.rows(ONLINE, Role.USER) == []
-        views._snapshot.close()
-        world.views._snapshot.close()
+        closed(views)
+        closed(world.views)
         world.writer.close()
 
 
-def test_the_feeds_past_is_for_phones_and_changes_no_balance():
+def test_the_feeds_past_is_for_phones_and_changes_no_balance() -> None:
     """A new process reads a little of the feed again that the store has already."""
     with TemporaryDirectory() as folder:
         world = World(folder)
@@ -170,16 +187,16 @@ def test_the_feeds_past_is_for_phones_and_changes_no_balance():
         views = Views(Hub())
         views.start(world.snapshot())
         views.take(world.log[:1])
-        assert views.balance("ann/coins").balance_coins == 3
+        assert coins_of(views, "ann") == 3
         views.take(world.log[1:])
-        assert views.balance("ann/coins").balance_coins == 3
+        assert coins_of(views, "ann") == 3
         assert len(views.hub.recent[partition_of(b"ann", log_partitions())]) == 3
-        views._snapshot.close()
-        world.views._snapshot.close()
+        closed(views)
+        closed(world.views)
         world.writer.close()
 
 
-def test_what_is_remembered_is_bounded_by_its_bytes(monkeypatch):
+def test_what_is_remembered_is_bounded_by_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("serving.runtime.views.MAX_REMEMBERED_BYTES", 1_000)
     kept = Remembered()
     for number in range(5):

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import pytest
@@ -36,14 +37,14 @@ KEYS = st.one_of(
 )
 
 
-def user(online=False, role=Role.USER):
+def user(online: bool = False, role: Role = Role.USER) -> bytes:
     return encode(User(role, AT, online_since=AT if online else None))
 
 
 @pytest.mark.parametrize(
     "key", [b"", b"a", b"\0", "ü".encode(), b"x" * 399, b"x" * 400, b"x" * 511, ("😀" * 128).encode(), b"x" * 5_000]
 )
-def test_any_key_fits_and_comes_back(key, tmp_path):
+def test_any_key_fits_and_comes_back(key: bytes, tmp_path: Path) -> None:
     assert 1 <= len(fit(key)) <= 495
     writer = StoreWriter(tmp_path, TABLES)
     writer.write({USER.changelog: {key: user(online=True)}}, {(USER.changelog, 0): 1}, 0)
@@ -56,13 +57,13 @@ def test_any_key_fits_and_comes_back(key, tmp_path):
     writer.close()
 
 
-def snapshot_of(writer):
+def snapshot_of(writer: StoreWriter) -> Snapshot:
     """What a reader in another process would see; LMDB opens an environment once a process."""
     return Snapshot(writer._environment, writer._tables)
 
 
 @given(st.lists(KEYS, unique=True))
-def test_no_two_keys_are_the_same_on_disk(keys):
+def test_no_two_keys_are_the_same_on_disk(keys: list[bytes]) -> None:
     assert len({fit(key) for key in keys}) == len(keys)
 
 
@@ -71,8 +72,9 @@ BATCHES = st.lists(st.tuples(st.dictionaries(KEYS, VALUES, max_size=8), st.boole
 
 
 @given(BATCHES)
-def test_it_holds_what_a_dict_would_hold(batches):
-    model, position = {}, 0
+def test_it_holds_what_a_dict_would_hold(batches: list[tuple[dict[bytes, bytes | None], bool]]) -> None:
+    model: dict[bytes, bytes] = {}
+    position = 0
     with TemporaryDirectory() as folder:
         writer = StoreWriter(folder_of(folder), TABLES)
         for values, reopened in batches:
@@ -94,7 +96,7 @@ def test_it_holds_what_a_dict_would_hold(batches):
         writer.close()
 
 
-def folder_of(path):
+def folder_of(path: str) -> Path:
     return Path(path) / "store"
 
 
@@ -105,12 +107,12 @@ MEMBERS = st.dictionaries(
 
 
 @given(st.lists(MEMBERS, max_size=5))
-def test_groups_are_counted_as_they_change(batches):
-    model = {}
+def test_groups_are_counted_as_they_change(batches: list[dict[bytes, Member | None]]) -> None:
+    model: dict[bytes, Member | None] = {}
     with TemporaryDirectory() as folder:
         writer = StoreWriter(folder_of(folder), TABLES)
         for members in batches:
-            values = {key: member and encode(member) for key, member in members.items()}
+            values = {key: None if member is None else encode(member) for key, member in members.items()}
             writer.write({MEMBER.changelog: values}, {(MEMBER.changelog, 0): 1}, 0)
             model |= members
         known = {key: member for key, member in model.items() if member is not None and key != b"@0"}
@@ -140,11 +142,12 @@ for number in range(begin, 10**9):
 """
 
 
-def test_what_a_killed_writer_has_left_is_whole(tmp_path):
+def test_what_a_killed_writer_has_left_is_whole(tmp_path: Path) -> None:
     """States and positions are those of the same batch, and the next writer goes on."""
     last = 0
     for _ in range(3):
         writer = subprocess.Popen([sys.executable, "-c", WRITES, str(tmp_path / "s")], stdout=subprocess.PIPE)
+        assert writer.stdout is not None
         assert writer.stdout.readline() == b"go\n"
         writer.send_signal(signal.SIGKILL)
         writer.wait()
@@ -160,7 +163,7 @@ def test_what_a_killed_writer_has_left_is_whole(tmp_path):
 
 
 @pytest.mark.parametrize("length", [0, 100])
-def test_a_file_without_its_head_is_an_error_or_empty(tmp_path, length):
+def test_a_file_without_its_head_is_an_error_or_empty(tmp_path: Path, length: int) -> None:
     writer = StoreWriter(tmp_path / "s", TABLES)
     writer.write({USER.changelog: {b"ann": user()}}, {(USER.changelog, 0): 1}, 0)
     writer.close()
@@ -173,7 +176,7 @@ def test_a_file_without_its_head_is_an_error_or_empty(tmp_path, length):
     writer.close()
 
 
-def test_a_file_that_lacks_its_end_is_not_touched(tmp_path):
+def test_a_file_that_lacks_its_end_is_not_touched(tmp_path: Path) -> None:
     writer = StoreWriter(tmp_path / "s", TABLES)
     many = {b"u%d" % number: b"x" * 500 for number in range(10_000)}
     writer.write({USER.changelog: many}, {(USER.changelog, 0): 1}, 0)
@@ -184,7 +187,7 @@ def test_a_file_that_lacks_its_end_is_not_touched(tmp_path):
         StoreWriter(tmp_path / "s", TABLES)
 
 
-def test_a_reader_wants_every_table(tmp_path):
+def test_a_reader_wants_every_table(tmp_path: Path) -> None:
     writer = StoreWriter(tmp_path / "s", [USER.changelog])
     writer.close()
     with pytest.raises(StoreError, match="lacks a table"):
@@ -218,7 +221,7 @@ GOOD = Note("store-1", LOG, "boot 1")
         (msgspec.structs.replace(GOOD, deaths=MAX_DEATHS), LOG, "boot 1", "died"),
     ],
 )
-def test_which_store_a_writer_trusts(tmp_path, note, log, boot, reason):
+def test_which_store_a_writer_trusts(tmp_path: Path, note: Note | None, log: Log, boot: str, reason: str) -> None:
     folder = Folder(tmp_path, boot)
     folder.path.mkdir()
     if note:
@@ -229,7 +232,7 @@ def test_which_store_a_writer_trusts(tmp_path, note, log, boot, reason):
 
 
 @pytest.mark.parametrize("written", [b"", b"{", b'{"store":1}', b"\0" * 300])
-def test_a_note_that_cannot_be_read_is_none(tmp_path, written):
+def test_a_note_that_cannot_be_read_is_none(tmp_path: Path, written: bytes) -> None:
     folder = Folder(tmp_path, "boot 1")
     folder.path.mkdir()
     (folder.path / "current.json").write_bytes(written)
@@ -238,7 +241,7 @@ def test_a_note_that_cannot_be_read_is_none(tmp_path, written):
     assert folder.distrust(LOG) == "there is none"
 
 
-def test_readers_wait_until_a_writer_of_this_boot_has_looked_at_the_store(tmp_path):
+def test_readers_wait_until_a_writer_of_this_boot_has_looked_at_the_store(tmp_path: Path) -> None:
     folder = Folder(tmp_path, "boot 2")
     folder.path.mkdir()
     folder.write(msgspec.structs.replace(GOOD, clean=True))
@@ -250,7 +253,7 @@ def test_readers_wait_until_a_writer_of_this_boot_has_looked_at_the_store(tmp_pa
     assert folder.readable(LOG) == folder.path / "store-1"
 
 
-def test_one_process_writes(tmp_path):
+def test_one_process_writes(tmp_path: Path) -> None:
     with (
         Folder(tmp_path).writing(),
         pytest.raises(Taken, match="another process keeps the views"),
@@ -264,11 +267,11 @@ def test_one_process_writes(tmp_path):
 # --- what records change -----------------------------------------------------------------------------------------------------
 
 
-def record(topic, key, value, offset=0):
+def record(topic: str, key: bytes, value: bytes | None, offset: int = 0) -> Any:
     return SimpleNamespace(topic=lambda: topic, key=lambda: key, value=lambda: value, offset=lambda: offset)
 
 
-def entry(account, seq, coins):
+def entry(account: str, seq: int, coins: int) -> Any:
     body = {"type": "EntryRecorded", "id": "i", "at": AT, "cause": "c", "account": account, "seq": seq, "kind": "credit"}
     return record(FEED.name, b"ann", encode(body | {"balance_coins": coins, "held_coins": 0}))
 
@@ -286,7 +289,7 @@ def entry(account, seq, coins):
         (None, [record(FEED.name, b"ann", b'{"type":"GiftSent"}')], None),
     ],
 )
-def test_balances_go_by_seq(stored, records, expected):
+def test_balances_go_by_seq(stored: Balance | None, records: list[Any], expected: int | None) -> None:
     batch = Batch()
     batch.take(records)
     changes = batch.changes(lambda _, keys: {key: encode(stored) for key in keys} if stored else {})
@@ -294,7 +297,7 @@ def test_balances_go_by_seq(stored, records, expected):
     assert (found and decode_balance(found).balance_coins) == expected
 
 
-def test_of_a_key_the_last_state_counts_a_tombstone_too():
+def test_of_a_key_the_last_state_counts_a_tombstone_too() -> None:
     batch = Batch()
     batch.take(
         [record(USER.changelog, b"ann", b"1"), record(USER.changelog, b"bob", b"2"), record(USER.changelog, b"ann", None)]
