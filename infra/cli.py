@@ -20,10 +20,10 @@ from infra.cli_ads import attribution_app, connected, postbacks_app, warehouse
 from infra.config import POSTBACKS_NEED, ConfigError, Environment, load, missing_for
 from infra.doctor import report
 from infra.errors import UsageError
-from infra.kafka import create_topics
 from infra.laboratory import laboratory
 from infra.machine import allow_open_files
 from infra.platform import Platform, PlatformError, config_here
+from infra.topics import create_topics
 from schemas.log.dead_letters import PARKING
 from schemas.log.export import documents, problems
 from schemas.log.topics import SUBSCRIPTIONS, topics

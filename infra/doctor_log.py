@@ -14,7 +14,8 @@ from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
 from infra.clickhouse import connect
 from infra.config import Config
-from infra.kafka import TIMEOUT_S, client_id, end_offsets, ends_of, quiet, reader, short_of_replicas
+from infra.kafka import TIMEOUT_S, client_id, end_offsets, ends_of, quiet, reader
+from infra.topics import short_of_replicas
 from schemas.log.entity import Topic
 from schemas.log.topics import FEED, topics
 

@@ -4,15 +4,13 @@ import logging
 import socket
 import time
 import zlib
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar, cast
 
 from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, Producer, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient, ClusterMetadata, NewTopic
+from confluent_kafka.admin import AdminClient
 
 from infra.config import Config
-from infra.errors import UsageError
-from schemas.log.entity import DAY_S, Topic
 from schemas.log.positions import RESERVED
 
 log = logging.getLogger("olo.kafka")
@@ -200,92 +198,6 @@ def _is_record(record: Record, passing: frozenset[int]) -> bool:
     raise KafkaException(error)
 
 
-def check_topics(config: Config, topics: Sequence[Topic]) -> list[Topic]:
-    """The topics that the broker lacks. Those that it has must have as many partitions as ours: keys would stand in wrong ones.
-    Errors: UsageError."""
-    there = AdminClient(quiet(config)).list_topics(timeout=TIMEOUT_S).topics
-    for topic in topics:
-        found = len(there[topic.name].partitions) if topic.name in there else topic.partitions
-        if found != topic.partitions:
-            raise UsageError(
-                f"OLO_PARTITIONS: the topic {topic.name} has {found} partitions, not {topic.partitions}, and keys cannot move: "
-                f"set OLO_PARTITIONS={found}, or begin with a new OLO_HOME or broker"
-            )
-    return [topic for topic in topics if topic.name not in there]
-
-
-def create_topics(config: Config, topics: Sequence[Topic]) -> list[str]:
-    """Create the topics that are missing; the names of the created ones. Errors: UsageError (see `check_topics`), also where a
-    topic is missing that holds a part of what was decided."""
-    missing = check_topics(config, topics)
-    if not missing:
-        return []
-    _refuse_lost(config, [topic.name for topic in missing])
-    return _create(config, missing)
-
-
-def create_again(config: Config, name: str, partitions: int) -> None:
-    """Create a changelog that was lost, for whoever is about to fill it. Errors: RuntimeError."""
-    _create(config, [Topic(name, "", (), own_partitions=partitions, compacted=True)])
-
-
-def _create(config: Config, missing: Sequence[Topic]) -> list[str]:
-    admin = AdminClient(quiet(config))
-    new = [
-        NewTopic(
-            topic.name,
-            num_partitions=topic.partitions,
-            replication_factor=config.replication_factor,
-            config=_config(topic) | {"min.insync.replicas": str(least_in_sync(config.replication_factor))},
-        )
-        for topic in missing
-    ]
-    for name, future in admin.create_topics(new).items():
-        try:
-            future.result(TIMEOUT_S)
-        except KafkaException as error:
-            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise RuntimeError(f"topic {name}: {error}") from error
-    return [topic.name for topic in missing]
-
-
-def bring_back(entity: str = "") -> str:
-    """What an operator can do about a lost topic. `entity`: whose changelog it is; a rebuild makes that again."""
-    rebuilt = f"make it again with `olo rebuild {entity}` (try `--dry-run` first), " if entity else ""
-    return f"{rebuilt}bring it back from a backup, or begin with a new log and a new OLO_HOME"
-
-
-def _refuse_lost(config: Config, missing: Sequence[str]) -> None:
-    """An inbox or a changelog that is made anew, empty, beside the facts that were decided from it: accounts would be gone, and
-    commands decided twice. Errors: UsageError."""
-    with reader(config, committed=False) as plain:
-        there = plain.list_topics(timeout=TIMEOUT_S).topics
-        for name in missing:
-            entity, _, kind = name.rpartition(".")
-            facts = f"{entity}.events"
-            partitions = sorted(there[facts].partitions) if kind in ("inbox", "state") and facts in there else []
-            if any(end_offsets(plain, facts, partitions).values()):
-                raise UsageError(
-                    f"the topic {name} is missing, and {facts} has facts that came of it: it was lost, and is not made anew; "
-                    f"{bring_back(entity if kind == 'state' else '')}"
-                )
-
-
-def _config(topic: Topic) -> dict[str, str]:
-    if topic.compacted:
-        # A restore reads the whole changelog: compact soon, so that it stays near one record an entity.
-        # A store of states that stood still for days must still learn what was forgotten meanwhile (`disk.STALE_S`).
-        return {
-            "cleanup.policy": "compact",
-            "min.cleanable.dirty.ratio": "0.2",
-            "segment.ms": "600000",
-            "delete.retention.ms": str(7 * DAY_S * 1000),
-            # A record that waits for a parked entity stands here under a longer key, and may be as large as a broker takes.
-            "max.message.bytes": str(2 << 20),
-        }
-    return {"cleanup.policy": "delete", "retention.ms": str(topic.retention_s * 1000)}
-
-
 def end_offsets(consumer: Consumer, topic: str, partitions: Sequence[int]) -> dict[int, int]:
     """Where each partition ends: the high watermark for read_uncommitted consumers, the last stable offset otherwise."""
     return {place[1]: end for place, end in ends_of(consumer, [(topic, partition) for partition in partitions]).items()}
@@ -315,23 +227,6 @@ def offsets_of(
             if error.args[0].code() not in ELECTING or time.monotonic() > deadline:
                 raise
             time.sleep(0.05)
-
-
-def least_in_sync(replicas: int) -> int:
-    """How many copies must have a record before it counts: half of them, or more."""
-    return (replicas + 1) // 2
-
-
-def short_of_replicas(cluster: ClusterMetadata, names: Collection[str]) -> list[str]:
-    """The partitions ("<topic>/<partition>") that cannot take a record, for want of a leader or of copies that are in step."""
-    found = [
-        (name, part) for name in sorted(names) if name in cluster.topics for part in cluster.topics[name].partitions.values()
-    ]
-    return [
-        f"{name}/{part.id} has {'no leader' if part.leader < 0 else f'{len(part.isrs)} of {len(part.replicas)} copies'}"
-        for name, part in found
-        if part.leader < 0 or len(part.isrs) < least_in_sync(len(part.replicas))
-    ]
 
 
 def identity(config: Config, topics: Sequence[str]) -> tuple[str, dict[str, str]]:

@@ -102,7 +102,7 @@ class Platform:
 
     def _lacks_topics(self, tell: Callable[[str], None]) -> str:
         """Try to create the topics; why the broker has not done it yet, or nothing. Errors: PlatformError."""
-        from infra.kafka import create_topics
+        from infra.topics import create_topics
         from schemas.log.topics import topics
 
         try:

@@ -7,6 +7,7 @@ import pytest
 
 from infra import kafka
 from infra.config import load
+from infra.topics import create_topics
 from tests.alone import NotAloneError
 from tests.branches import FLOOR, told
 from tests.lab.stage import Stage
@@ -17,7 +18,7 @@ def test_it_can_make_no_kafka_client() -> None:
     with pytest.raises(NotAloneError, match="fixture `stack`"):
         kafka.reader(config)
     with pytest.raises(NotAloneError, match="the mark `platform`"):
-        kafka.create_topics(config, ())
+        create_topics(config, ())
 
 
 def test_it_can_start_no_platform(tmp_path: Path) -> None:

@@ -1,19 +1,21 @@
 """What `olo doctor` makes of what it sees of the log, and that no cure makes anew what was lost."""
 
 import socket
+from pathlib import Path
 
 import pytest
 
 from infra.doctor_log import YOUNG_S, of_replicas, of_restarts, of_slots, of_store, of_topics
 from infra.kafka import client_id
 from schemas.log.entity import Topic
+from tests.conftest import Stack
 
 
-def wanted():
+def wanted() -> list[Topic]:
     return [Topic(name, "", (), compacted=name.endswith(".state")) for name in ("a.inbox", "a.events", "a.state", "feed")]
 
 
-def counts(**other):
+def counts(**other: int) -> dict[str, int]:
     return {topic.name: topic.partitions for topic in wanted()} | other
 
 
@@ -29,13 +31,13 @@ def counts(**other):
         (("feed", "a.state"), {"a.events"}, False, "bring it back"),
     ],
 )
-def test_a_topic_that_was_lost_is_not_to_be_made_anew(gone, told, fine, mend):
+def test_a_topic_that_was_lost_is_not_to_be_made_anew(gone: tuple[str, ...], told: set[str], fine: bool, mend: str) -> None:
     found = of_topics(wanted(), {name: n for name, n in counts().items() if name not in gone}, told)
     assert (found.fine, mend in found.mend) == (fine, True)
     assert mend == "olo topics --create" or "--create" not in found.mend
 
 
-def test_a_log_of_other_partitions_is_taken_as_it_is():
+def test_a_log_of_other_partitions_is_taken_as_it_is() -> None:
     most = dict.fromkeys(counts(), 7)
     assert of_topics(wanted(), most, set()).mend == "OLO_PARTITIONS=7 make up"
     assert "OLO_PARTITIONS" not in of_topics(wanted(), most | {"feed": 9}, set()).mend
@@ -45,12 +47,12 @@ def test_a_log_of_other_partitions_is_taken_as_it_is():
     ("short", "behind", "seen"),
     [([], 0, "all in step"), ([], 3, "3 partitions have a copy"), (["a/0 has no leader"], 3, "1 partitions take no record")],
 )
-def test_copies(short, behind, seen):
+def test_copies(short: list[str], behind: int, seen: str) -> None:
     found = of_replicas(short, behind)
     assert (found.fine, seen in found.seen) == (not behind, True)
 
 
-def test_a_slot_that_another_olo_holds():
+def test_a_slot_that_another_olo_holds() -> None:
     ours, other = client_id("/one", "host"), client_id("/other", "host")
     assert of_slots([("money-0", ours, "/127.0.0.1")], ours).fine
     found = of_slots([("money-0", ours, "/127.0.0.1"), ("live-0", other, "/10.0.0.7")], ours)
@@ -59,19 +61,19 @@ def test_a_slot_that_another_olo_holds():
 
 
 @pytest.mark.parametrize(("deaths", "age_s", "fine"), [(0, 1, True), (1, 1, True), (2, 1, False), (9, YOUNG_S + 1, True)])
-def test_processes_that_die_again_and_again(deaths, age_s, fine):
+def test_processes_that_die_again_and_again(deaths: int, age_s: float, fine: bool) -> None:
     child = {"role": "money-0", "log": "money-0.log", "deaths": deaths, "started": 1_000.0 - age_s}
     assert of_restarts([child, {"role": "old", "log": ""}], 1_000.0).fine is fine
 
 
 @pytest.mark.parametrize(("stored", "fine"), [({}, True), ({("a.events", 0): 9}, True), ({("a.events", 0): 10}, False)])
-def test_a_store_of_another_log(stored, fine):
+def test_a_store_of_another_log(stored: dict[tuple[str, int], int], fine: bool) -> None:
     found = of_store(stored, {("a.events", 0): 10})
     assert found.fine is fine
     assert fine or "bring that log back" in found.mend
 
 
-def test_it_sees_another_olo_on_the_same_log(stack, tmp_path):
+def test_it_sees_another_olo_on_the_same_log(stack: Stack, tmp_path: Path) -> None:
     """The same flows' slots, seen from a folder that is not theirs."""
     home = tmp_path / "home"
     home.mkdir()

@@ -4,13 +4,14 @@ import os
 import signal
 import time
 from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import pytest
 
-from infra.kafka import short_of_replicas
+from infra.topics import short_of_replicas
 from serving.runtime.reach import REACH_S, STANDS_S, Standing, problem_of
-from tests.conftest import eventually
+from tests.conftest import Stack, eventually
 
 
 @pytest.mark.parametrize(
@@ -24,7 +25,7 @@ from tests.conftest import eventually
         (100.0, "", True, "views_stand_still"),
     ],
 )
-def test_what_keeps_a_process_from_being_ready(heard_at, short, stands, code):
+def test_what_keeps_a_process_from_being_ready(heard_at: float, short: str, stands: bool, code: str | None) -> None:
     assert (problem_of(heard_at, short, stands, 100.0) or (None,))[0] == code
 
 
@@ -42,7 +43,7 @@ def test_what_keeps_a_process_from_being_ready(heard_at, short, stands, code):
         ([({0: 5}, {0: 9}), ({}, {0: 9})], False),
     ],
 )
-def test_what_stands_still(rounds, stands):
+def test_what_stands_still(rounds: list[tuple[dict[int, int], dict[int, int]]], stands: bool) -> None:
     """Between two rounds lies more time than a process may stand. Idle, at the end, is no standstill, nor is the first look."""
     standing, found = Standing(), None
     for number, (positions, ends) in enumerate(rounds):
@@ -50,28 +51,29 @@ def test_what_stands_still(rounds, stands):
     assert found is stands
 
 
-def topic(*partitions):
+def topic(*partitions: tuple[int, list[int]]) -> SimpleNamespace:
     parts = {
         n: SimpleNamespace(id=n, leader=leader, isrs=isrs, replicas=[1, 2, 3]) for n, (leader, isrs) in enumerate(partitions)
     }
     return SimpleNamespace(partitions=parts)
 
 
-def test_partitions_that_cannot_take_a_record():
-    cluster = SimpleNamespace(topics={"a": topic((1, [1, 2]), (2, [2]), (-1, [])), "b": topic((-1, []))})
+def test_partitions_that_cannot_take_a_record() -> None:
+    cluster: Any = SimpleNamespace(topics={"a": topic((1, [1, 2]), (2, [2]), (-1, [])), "b": topic((-1, []))})
     assert short_of_replicas(cluster, ["a", "unknown"]) == ["a/1 has 1 of 3 copies", "a/2 has no leader"]
 
 
-def ready(stack):
+def ready(stack: Stack) -> httpx.Response:
     return httpx.get(f"{stack.http}/readyz", timeout=5, trust_env=False)
 
 
-def test_a_broker_that_is_frozen_or_killed_is_503_and_afterwards_200(stack):
+def test_a_broker_that_is_frozen_or_killed_is_503_and_afterwards_200(stack: Stack) -> None:
     assert ready(stack).status_code == 200
     pid = stack.child("broker")["pid"]
     os.kill(pid, signal.SIGSTOP)
     try:
-        assert eventually(lambda: (found := ready(stack)).status_code == 503 and found).json()["code"] == "log_unreachable"
+        eventually(lambda: ready(stack).status_code == 503)
+        assert ready(stack).json()["code"] == "log_unreachable"
     finally:
         os.kill(pid, signal.SIGCONT)
     eventually(lambda: ready(stack).status_code == 200)

@@ -16,7 +16,8 @@ from confluent_kafka.admin import AdminClient
 from infra import dead_letters, kafka
 from infra.config import Config
 from infra.errors import UsageError
-from infra.kafka import create_topics, quiet, read_topic
+from infra.kafka import quiet, read_topic
+from infra.topics import create_topics
 from pipelines.flows.store import _refuse_another_log
 from pipelines.runtime import restore, transactions
 from pipelines.runtime import worker as worker_module

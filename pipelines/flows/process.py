@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable
 
 from infra.config import Config, ConfigError, load
-from infra.kafka import check_topics, patiently
+from infra.kafka import patiently
+from infra.topics import check_topics
 from pipelines.runtime import metrics
 from pipelines.runtime.flow import Steps, run
 from schemas.log.topics import topics

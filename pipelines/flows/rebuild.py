@@ -18,7 +18,8 @@ from confluent_kafka.admin import AdminClient
 
 from infra.config import Config, ConfigError, load
 from infra.errors import UsageError
-from infra.kafka import TIMEOUT_S, create_again, partitions_of, quiet, reader
+from infra.kafka import TIMEOUT_S, partitions_of, quiet, reader
+from infra.topics import create_again
 from pipelines.flows.deciders import decider_of
 from pipelines.flows.history import changelog, recorded
 from pipelines.runtime.core import Decider

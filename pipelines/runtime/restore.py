@@ -14,7 +14,8 @@ from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, TopicPartition
 
 from infra.config import Config
 from infra.errors import UsageError
-from infra.kafka import BoundedRead, bring_back, offsets_of, patiently, read_to_end, reader
+from infra.kafka import BoundedRead, offsets_of, patiently, read_to_end, reader
+from infra.topics import bring_back
 from pipelines.runtime import metrics
 from pipelines.runtime.lane import Lane
 

@@ -14,7 +14,8 @@ from typing import Final
 from confluent_kafka import OFFSET_END, Consumer, KafkaException
 
 from infra.config import Config
-from infra.kafka import offsets_of, reader, short_of_replicas
+from infra.kafka import offsets_of, reader
+from infra.topics import short_of_replicas
 from schemas.log.entity import log_partitions
 from schemas.log.topics import ENTITIES, FEED
 

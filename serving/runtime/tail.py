@@ -16,7 +16,8 @@ from typing import Final
 from confluent_kafka import Consumer, TopicPartition
 
 from infra.config import Config
-from infra.kafka import AWAY, TIMEOUT_S, check_topics, ends_of, patiently, reader, records_of
+from infra.kafka import AWAY, TIMEOUT_S, ends_of, patiently, reader, records_of
+from infra.topics import check_topics
 from schemas.log import topics
 from schemas.log.entity import log_partitions
 from serving.runtime.views import Views

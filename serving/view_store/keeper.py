@@ -17,7 +17,8 @@ from confluent_kafka import TopicPartition
 from prometheus_client import Counter, Gauge
 
 from infra.config import Config
-from infra.kafka import AWAY, TIMEOUT_S, check_topics, ends_of, read_topic, reader, records_of
+from infra.kafka import AWAY, TIMEOUT_S, ends_of, read_topic, reader, records_of
+from infra.topics import check_topics
 from schemas.balance import ACCOUNT
 from schemas.log import topics
 from schemas.log.entity import log_partitions
