@@ -19,11 +19,11 @@ def main(tell: Callable[[str], None], scale: float = 1.0) -> None:
     accounts = {"few accounts": min(ACCOUNTS, commands), "each its own": commands}
     with ground() as config:
         tell(f"ledger job, {commands:,} commands, one process; states in memory and on disk in turn, medians of {TIMES}")
-        for job, of in accounts.items():
+        for number, (job, of) in enumerate(accounts.items()):
             found: dict[str, list[float]] = {"memory": [], "host": []}
             for turn in range(TIMES):
                 for form, rates in found.items():
-                    rates.append(_measure(form, f"{form}-{of}-{turn}", Fill(commands, of), config))
+                    rates.append(_measure(form, f"{form}-{number}-{turn}", Fill(commands, of), config))
             memory, disk = (median(rates) for rates in found.values())
             reached = "reached" if disk / memory >= AIMS[job] else "NOT reached"
             tell(
