@@ -32,10 +32,10 @@ from schemas.log.base import EPOCH
 FORMAT: Final = 1
 # Address space, not memory or disk; doubled whenever a store outgrows it.
 MAP_BYTES: Final = 1 << 32
-# So many keys are written between two transactions; it takes some milliseconds.
-SLICE: Final = 1_000
+# So many keys are written between two transactions; it takes a millisecond or two.
+SLICE: Final = 200
 # A generation is written in at most so many slices: otherwise a flow that is busy would fill memory faster than it is written.
-SLICES: Final = 8
+SLICES: Final = 32
 # What nobody has decided for so long is written, too, so that a start has less to read.
 FLUSH_S: Final = 5.0
 # An owner that was frozen in the middle of a write holds the store's lock for as long as it is frozen.
@@ -284,13 +284,16 @@ class Disk:
         """What was merged so far is the changelog up to the offset `contains`, and the inbox up to `position`."""
         self._reached = (contains, position)
 
-    def tend(self, *, pressed: bool = False) -> None:
-        """Call it behind transactions: freezes a generation when it is time, and writes the next slice of the frozen one.
-        `pressed`: memory is short, so write all of it. Errors: DisownedError, lmdb.Error."""
+    def tend(self, *, pressed: bool = False) -> bool:
+        """Call it behind transactions: freezes a generation when it is time, and writes the next slice of the frozen one;
+        whether there was anything to write. `pressed`: memory is short, so write all of it. Errors: DisownedError,
+        lmdb.Error."""
         if self._goal is None and self._young and (pressed or time.monotonic() - self._since > FLUSH_S):
             self._freeze()
-        if self._goal is not None:
-            self._write(len(self._todo) if pressed else max(SLICE, len(self._todo) // SLICES))
+        if self._goal is None:
+            return False
+        self._write(len(self._todo) if pressed else max(SLICE, len(self._todo) // SLICES))
+        return True
 
     def _freeze(self) -> None:
         if self._reached is None:

@@ -47,8 +47,9 @@ class States(Protocol):
     def reached(self, contains: int, position: int) -> None:
         """What was merged so far is committed: the changelog up to the offset `contains`, the inbox up to `position`."""
 
-    def tend(self, *, pressed: bool = False) -> None:
-        """Write some of what is only in memory; `pressed`: all of it. For between transactions."""
+    def tend(self, *, pressed: bool = False) -> bool:
+        """Write some of what is only in memory, if it is time; `pressed`: all of it. For between transactions. Whether there
+        was anything to write."""
 
     def close(self, *, sync: bool = False) -> None:
         """Write all, and let go; `sync`: it is to outlive the loss of power."""
@@ -90,8 +91,10 @@ class Memory:
     def reached(self, contains: int, position: int) -> None:
         """See `States`."""
 
-    def tend(self, *, pressed: bool = False) -> None:
+    def tend(self, *, pressed: bool = False) -> bool:
         """See `States`."""
+        del pressed
+        return False
 
     def close(self, *, sync: bool = False) -> None:
         """See `States`."""

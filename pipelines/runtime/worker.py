@@ -66,6 +66,7 @@ class Worker:
         # Half of it for what is not on disk yet, half for what is being written, and was just before.
         self._memory_bytes = config.states_mb * 500_000
         self._tend_at = 0.0
+        self._turn = 0
         self._origins: dict[str, Origin] = {}
         self._restore: Restore | None = None
         more: dict[str, Any] = {"queued.min.messages": 100_000}
@@ -201,12 +202,15 @@ class Worker:
             lane.states.reached(offset + 1, lane.position)
 
     def _tend(self) -> None:
-        """Write states behind the log, as far as it is time. Errors: DisownedError, lmdb.Error: final."""
+        """Write states behind the log, as far as it is time: a slice of one lane, in turn, since a command waits for it; all of
+        them where memory is short. Errors: DisownedError, lmdb.Error: final."""
         self._tend_at = time.monotonic() + TEND_S
-        lanes = self.core.lanes.values()
+        lanes = list(self.core.lanes.values())
         pressed = sum(lane.states.recent_bytes for lane in lanes) > self._memory_bytes
-        for lane in lanes:
-            lane.states.tend(pressed=pressed)
+        for number in range(self._turn, self._turn + len(lanes)):
+            if lanes[number % len(lanes)].states.tend(pressed=pressed) and not pressed:
+                self._turn = number + 1
+                return
 
     def _measure(self, batches: list[Batch], took: float) -> None:
         decided, dead = sum(batch.decided for batch in batches), sum(batch.dead for batch in batches)
