@@ -12,14 +12,26 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
+from pathlib import Path
 from typing import Any, Final
 
 PR_SET_PDEATHSIG: Final = 1
 # As many as macOS allows a process at all. A shell there begins with 256, and each phone of a city is at least one.
 OPEN_FILES: Final = 10_240
+BOOT_FILE: Final = Path("/proc/sys/kernel/random/boot_id")
 
 _guard: subprocess.Popen[bytes] | None = None
+
+
+@cache
+def boot_id() -> str:
+    """What identifies this boot of the machine; empty where nobody says."""
+    kernel_tells = sys.platform == "linux"
+    if kernel_tells:
+        return BOOT_FILE.read_text().strip() if BOOT_FILE.is_file() else ""
+    asked = subprocess.run(["sysctl", "-n", "kern.bootsessionuuid"], capture_output=True, text=True, check=False)
+    return asked.stdout.strip()
 
 
 def allow_open_files() -> None:

@@ -174,8 +174,7 @@ class Batch:
                     to_key = to.encode()
                     self.outputs.append((topic, partition_of(to_key, partitions), to_key, body))
 
-    # --- what cannot be decided
-    # ------------------------------------------------------------------------------------------------
+    # --- what cannot be decided -----------------------------------------------------------------------------------------
 
     def _refuse(self, lane: Lane, record: Record, due: bytes) -> None:
         """A readable record that must not be decided: an operator skips it, or it stands under a foreign key."""
@@ -293,8 +292,7 @@ class Batch:
         place = _place(lane, offset)
         self.outputs.append((DEAD_LETTERS.name, 0, place.encode(), encode(LetterSettled(id=place, at=now(), way=way, by=by))))
 
-    # --- the rest of a batch
-    # ---------------------------------------------------------------------------------------------------
+    # --- the rest of a batch --------------------------------------------------------------------------------------------
 
     def wake(self, at: datetime) -> None:
         """Put a `Wake` into the inbox of every entity whose time has come by `at`. Call it before `decide`."""

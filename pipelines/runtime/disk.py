@@ -82,6 +82,7 @@ class Disk:
         self.origin = origin
         self.why = ""
         self.contains, self.position, self.swept = 0, -1, b""
+        self._at = 0.0
         self.recent_bytes = 0
         self._token = uuid.uuid4().hex
         self._young: dict[bytes, bytes | None] = {}
@@ -117,10 +118,6 @@ class Disk:
                 self.why = f"it cannot be opened ({error})"
         if self.why:
             self._make_anew(self.why)
-        else:
-            meta = self._meta()
-            assert meta is not None
-            self.contains, self.position, self.swept = meta.contains, meta.position, meta.swept
         self._read = self._env.begin()
 
     def _untrusted(self) -> str | None:
@@ -154,7 +151,7 @@ class Disk:
             raise lmdb.LockError(f"a process that does not go on has been writing it for {LOCK_S:.0f} s")
 
     def _foreign(self) -> str | None:
-        """Why what the store says of itself does not fit; `_meta` when it does."""
+        """Why what the store says of itself does not fit; where it does, take note of what it contains."""
         info, page = self._env.info(), self._env.stat()["psize"]
         if self._data.stat().st_size < (info["last_pgno"] + 1) * page:
             return "a part of it is missing"
@@ -163,6 +160,7 @@ class Disk:
             return "its format is another one"
         if meta.origin != self.origin:
             return "it belongs to another log"
+        self.contains, self.position, self.swept, self._at = meta.contains, meta.position, meta.swept, meta.at
         return None
 
     def _meta(self) -> Meta | None:
@@ -184,9 +182,8 @@ class Disk:
     def _unfit(self, end: int) -> str | None:
         if self.contains > end:
             return f"it contains the changelog up to {self.contains}, which ends at {end}"
-        meta = self._meta()
         # Behind the last record of a transaction lies its mark: one offset more is no record.
-        if meta is not None and end > self.contains + 1 and time.time() - meta.at > STALE_S:
+        if not self.why and end > self.contains + 1 and time.time() - self._at > STALE_S:
             return "it is too old"
         return None
 

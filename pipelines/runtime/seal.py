@@ -7,17 +7,15 @@ or cut off has another time of its last change (ctime), which no tool can set. W
 """
 
 import os
-import subprocess
-import sys
 import time
-from functools import cache
 from pathlib import Path
 from typing import Final
 
 from msgspec import DecodeError, Struct, json
 
-# Between the time that a seal tells and the time of its own file lies the writing of a hundred bytes. A copy is later than
-# that.
+from infra.machine import boot_id
+
+# Between the time that a seal tells and the time of its own file lies the writing of a hundred bytes. A copy comes later.
 FRESH_S: Final = 5.0
 
 
@@ -29,15 +27,6 @@ class Seal(Struct, frozen=True):
     synced: bool
     changed_ns: int
     at_ns: int
-
-
-@cache
-def boot_id() -> str:
-    """What identifies this boot of the machine."""
-    kernel_tells = sys.platform == "linux"
-    if kernel_tells:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return subprocess.run(["sysctl", "-n", "kern.bootsessionuuid"], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def put(file: Path, data: Path, *, writing: bool = False, synced: bool = False) -> None:
@@ -64,7 +53,7 @@ def broken(file: Path, data: Path) -> str | None:
         found, changed_ns = file.stat(), data.stat().st_ctime_ns
     except (OSError, DecodeError):
         return "it has no seal"
-    if seal.boot != boot_id() and not seal.synced:
+    if not seal.synced and (seal.boot != boot_id() or not seal.boot):
         return "the machine was started again before the store was synced"
     if abs(found.st_ctime_ns - seal.at_ns) > FRESH_S * 1e9:
         return "it is a copy"

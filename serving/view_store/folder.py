@@ -13,8 +13,6 @@ under another boot nobody trusts it. A store whose writers died soon after they 
 import fcntl
 import os
 import shutil
-import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,11 +21,12 @@ from typing import Final
 
 import msgspec
 
+from infra.machine import boot_id
+
 # Change it whenever older stores, or what indexes say of the same states, would be read wrongly.
 FORMAT: Final = 1
 # A file that is broken ends whoever touches the broken page, which nobody can catch.
 MAX_DEATHS: Final = 3
-BOOT_FILE: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Log(msgspec.Struct, frozen=True):
@@ -55,14 +54,6 @@ _note = msgspec.json.Decoder(Note).decode
 
 class Taken(Exception):  # noqa: N818 - nothing is wrong: one writer is enough
     """Another process writes in this folder."""
-
-
-def boot_id() -> str:
-    """This boot of the machine; empty where nobody says."""
-    if sys.platform == "darwin":
-        asked = subprocess.run(["sysctl", "-n", "kern.bootsessionuuid"], capture_output=True, text=True, check=False)
-        return asked.stdout.strip()
-    return BOOT_FILE.read_text().strip() if BOOT_FILE.is_file() else ""
 
 
 class Folder:
