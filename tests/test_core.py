@@ -222,6 +222,14 @@ def test_what_changes_often_in_a_batch_is_written_once_as_it_is_in_the_end() -> 
     assert core.lanes[ACCOUNT.inbox, P].states.get(KEY) == states[0].value
 
 
+@pytest.mark.parametrize("key", [b"", b"a" * 512, b"a" * 100_000])
+def test_a_strangers_key_in_a_changelog_is_left_out(key: bytes) -> None:
+    lane = new_core().lanes[ACCOUNT.inbox, P]
+    lane.restore({key: b"{}", KEY: encode(balance.decide_account(None, OPEN)[0])})
+    assert lane.states.get(key) is None
+    assert lane.states.get(KEY)
+
+
 def test_a_state_that_the_schema_cannot_read_is_named() -> None:
     core = new_core()
     lane = core.lanes[ACCOUNT.inbox, P]

@@ -18,7 +18,7 @@ from confluent_kafka.admin import AdminClient
 
 from infra.config import Config, ConfigError, load
 from infra.errors import UsageError
-from infra.kafka import TIMEOUT_S, partitions_of, quiet, reader
+from infra.kafka import SESSION_MS, TIMEOUT_S, partitions_of, quiet, reader
 from infra.topics import create_again
 from pipelines.flows.deciders import decider_of
 from pipelines.flows.history import changelog, recorded
@@ -29,8 +29,8 @@ from schemas.log import positions
 from schemas.log.entity import Entity
 from schemas.log.topics import ENTITIES
 
-# A member that has ended without a word stays in its group for its session, six seconds.
-LEAVES_S: Final = 15.0
+# A member that has ended stays in its group for its session: static members leave without a word.
+LEAVES_S: Final = SESSION_MS / 1_000 + 15.0
 # The longest that brokers allow by default: a partition's states are one transaction.
 TRANSACTION_MS: Final = 900_000
 

@@ -20,7 +20,7 @@ from pipelines.runtime.states import Memory, States
 from schemas.log import positions
 from schemas.log.base import Fact, Message, State
 from schemas.log.codec import decoder_of, encode, state_decoder
-from schemas.log.entity import MAX_KEY_BYTES, Entity, broadcast_keys, partition_of
+from schemas.log.entity import MAX_KEY_BYTES, MAX_STORED_KEY_BYTES, Entity, broadcast_keys, partition_of
 from schemas.log.parking import OFFSET_DIGITS, PARKED, Parked, Release, held_prefix, read_parked
 from schemas.log.topics import Route, hears, inbox_keys, routes
 
@@ -189,8 +189,9 @@ class Lane:
             self.sweep = self.states.walk()
 
     def restore(self, records: Mapping[bytes, bytes | None]) -> None:
-        """Take what the changelog has: the last record of each key."""
-        found = dict(records)
+        """Take what the changelog has: the last record of each key. Keys that nothing of ours has are a stranger's, and left
+        out: a store cannot hold them."""
+        found = {key: value for key, value in records.items() if 0 < len(key) <= MAX_STORED_KEY_BYTES}
         if (position := found.pop(positions.POSITION, None)) is not None:
             self.position = positions.read(position)
         self.states.merge(found, {key: self.wake_of(key, value) for key, value in found.items()} if self.wakes else {})

@@ -23,6 +23,7 @@ EVENTS_RETENTION_S: Final = 30 * DAY_S
 # A record's key, in bytes of UTF-8. A store on disk takes keys of up to 511 bytes, and its index of wakes adds the time to
 # them.
 MAX_KEY_BYTES: Final = 480
+MAX_STORED_KEY_BYTES: Final = 511
 
 _partitions = [DEFAULT_PARTITIONS]
 

@@ -14,6 +14,11 @@ RESERVED: Final = b"\x00"
 POSITION: Final = RESERVED + b"position"
 
 
+def of_entity(key: bytes) -> bool:
+    """Whether an entity's state may stand under a key of a changelog."""
+    return bool(key) and not key.startswith(RESERVED)
+
+
 class Position(Struct, frozen=True):
     """`next`: the offset, in the inbox's partition of the same number, of the first record that has not been decided."""
 

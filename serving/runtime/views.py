@@ -19,7 +19,7 @@ from schemas.log import topics
 from schemas.log.base import State
 from schemas.log.codec import decoder_of, encode, state_decoder
 from schemas.log.entity import Entity, log_partitions, partition_of
-from schemas.log.positions import RESERVED
+from schemas.log.positions import of_entity
 from serving.runtime.feed import Hub
 from serving.runtime.outcomes import Outcomes
 from serving.runtime.overlay import Overlay
@@ -205,7 +205,7 @@ class Views:
             elif topic in self._facts:
                 if self.outcomes:
                     self.outcomes.fact((CHANGELOG_OF[topic], key), record.timestamp()[1], self._facts[topic](value or b""))
-            elif not key.startswith(RESERVED):
+            elif of_entity(key):
                 self.keep(topic, key, value, record.offset())
                 if self.outcomes:
                     self.outcomes.state((topic, key), record.timestamp()[1])

@@ -18,7 +18,7 @@ from schemas.log import topics
 from schemas.log.base import Time
 from schemas.log.codec import decoder_of, encode, state_decoder
 from schemas.log.entity import log_partitions
-from schemas.log.positions import RESERVED
+from schemas.log.positions import of_entity
 from serving.view_store.folder import Log
 from serving.view_store.store import BALANCES, Changes
 
@@ -73,10 +73,10 @@ class Batch:
                 if found := entry_of(value or b""):
                     self._enter(found[0].encode(), found[1])
             elif topic == ACCOUNT.changelog:
-                if value is not None and not key.startswith(RESERVED):
+                if value is not None and of_entity(key):
                     state: Any = _decode_account(value)
                     self._enter(key, Balance(state.seq, state.balance_coins, state.held_coins, state.at))
-            elif not key.startswith(RESERVED):
+            elif of_entity(key):
                 self._tables.setdefault(topic, {})[key] = value
 
     def _enter(self, account: bytes, entry: Balance) -> None:
