@@ -59,7 +59,8 @@ class Config(BaseSettings):
     kafka_username: str = ""
     kafka_password: str = Field("", repr=False)
     kafka_ca: str = Field("", description="a PEM file with the broker's certificate authority")
-    replication_factor: int = Field(1, ge=1, le=5)
+    replication_factor: int = Field(1, ge=1, le=5, description="copies of each record; odd on Redpanda")
+    redpanda_admin: str = Field("", description="http(s)://host:9644, Redpanda's admin API, for `olo doctor`")
 
     clickhouse_url: str = Field("", description="http(s)://user:password@host:port/database")
     firebase_project: str = "demo-olo"

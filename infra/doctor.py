@@ -9,29 +9,22 @@ from typing import Final
 
 import httpx
 from clickhouse_connect.driver.exceptions import Error
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException
 
 from infra.clickhouse import connect
 from infra.config import EMULATOR_VARIABLE, Config, Environment
 from infra.dead_letters import parked
+from infra.doctor_flows import examine_flows
 from infra.doctor_log import Examined, examine_log
+from infra.doctor_redpanda import examine_redpanda
+from infra.doctor_states import examine_states
 from infra.exposition import total
-from infra.kafka import ends_of, quiet
+from infra.kafka import quiet
 from infra.platform import endpoints_of
-from schemas.log.entity import Flow
-from schemas.log.topics import ENTITIES
-from schemas.outbox import OUTBOX
 
 FREE_GB: Final = 5
-# A flow that decides and is this far behind answers nobody in time; a store that is so far behind shows analysts the past.
-LAG_RECORDS: Final = {"money": 5_000, "live": 5_000, "growth": 50_000, "dispatch": 5_000, "store": 200_000}
 # Serving holds in memory what its store lacks.
 VIEWS_BEHIND: Final = 100_000
-READS: Final[dict[str, list[str]]] = {
-    **{flow: [entity.inbox for entity in ENTITIES if entity.flow is flow] for flow in Flow},
-    "dispatch": [OUTBOX.events],
-    "store": [entity.inbox for entity in ENTITIES if not entity.private],
-}
 
 
 def examine(config: Config) -> Iterator[Examined]:
@@ -43,9 +36,11 @@ def examine(config: Config) -> Iterator[Examined]:
     broker = _broker(config)
     yield broker
     if broker.fine:
-        yield from examine_log(config, endpoints_of(config.home).get("children", []))
-        for group in LAG_RECORDS:
-            yield _lag(config, group)
+        children = endpoints_of(config.home).get("children", [])
+        yield from examine_log(config, children)
+        yield from examine_flows(config, children)
+        yield from examine_states(config)
+        yield from examine_redpanda(config)
         yield _parked(config)
     yield _clickhouse(config)
     yield from _views(config)
@@ -93,32 +88,6 @@ def _broker(config: Config) -> Examined:
     except KafkaException as error:
         return Examined("broker", False, f"{config.brokers} does not answer ({error.args[0].name()})", "make up")
     return Examined("broker", True, f"{len(found.brokers)} node(s) at {config.brokers}")
-
-
-def lag_of(config: Config, group: str) -> int | None:
-    """Records of the inboxes that `group` has not taken yet; None when the broker does not say in time."""
-    consumer = Consumer(quiet(config, **{"group.id": group, "isolation.level": "read_committed"}))
-    try:
-        places = [(topic, p) for topic in READS[group] for p in range(config.partitions)]
-        ends = ends_of(consumer, places)
-        taken = consumer.committed([TopicPartition(*place) for place in places], 5)
-        behind: int = sum(max(0, ends[part.topic, part.partition] - max(part.offset, 0)) for part in taken)
-        return behind
-    except KafkaException:
-        return None
-    finally:
-        consumer.close()
-
-
-def _lag(config: Config, group: str) -> Examined:
-    behind = lag_of(config, group)
-    if behind is None:
-        return Examined(f"{group} lag", False, "unknown: a transaction hangs or the broker is slow", "olo doctor")
-    fine = behind <= LAG_RECORDS[group]
-    processes = {"money": config.money_processes, "live": config.live_processes, "growth": config.growth_processes}
-    room = processes.get(group, config.partitions) < config.partitions  # of more, the settings would complain
-    more = f"OLO_{group.upper()}_PROCESSES={processes[group] + 1} make up" if room else "make up"
-    return Examined(f"{group} lag", fine, f"{behind:,} records", more)
 
 
 def _parked(config: Config) -> Examined:

@@ -9,21 +9,37 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from clickhouse_connect.driver.exceptions import Error
-from confluent_kafka import Consumer, KafkaException
-from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from infra.clickhouse import connect
 from infra.config import Config
-from infra.kafka import TIMEOUT_S, client_id, end_offsets, ends_of, quiet, reader
+from infra.kafka import TIMEOUT_S, client_id, end_offsets, offsets_of, quiet, read_to_end, reader
 from infra.topics import short_of_replicas
 from schemas.log.entity import Topic
-from schemas.log.topics import FEED, topics
+from schemas.log.topics import topics
 
 BACKUP: Final = "bring it back from a backup, or begin with a new log and a new OLO_HOME"
 # A child that has died more than once, and whose last start is so young, has not been seen to live.
 YOUNG_S: Final = 20.0
-REDPANDA: Final = "redpanda."
-LOG_OF_STORE: Final = "SELECT topic, partition, max(offset) FROM log GROUP BY topic, partition"
+# One that has died so often within the last hour does not live, either, though it works for a while each time.
+OFTEN: Final = 5
+HOUR_S: Final = 3_600.0
+LOG_OF_STORE: Final = """SELECT topic, partition, max(offset), toUnixTimestamp64Milli(argMax(logged_at, offset))
+FROM log GROUP BY topic, partition"""
+
+
+# Behind a record lies the mark of its transaction, which is none.
+MARKS: Final = 1
+
+Place = tuple[str, int]
+
+
+class Stored(NamedTuple):
+    """A record, by its offset and the log's time in ms."""
+
+    offset: int
+    at_ms: int
 
 
 class Examined(NamedTuple):
@@ -46,7 +62,6 @@ def examine_log(config: Config, children: Sequence[Mapping[str, Any]]) -> Iterat
         yield from _store(config, consumer, counts)
     yield from _slots(config, children)
     yield of_restarts(children, time.time())
-    yield from _redpanda(config)
 
 
 def _has_facts(consumer: Consumer, topic: Topic, counts: Mapping[str, int]) -> bool:
@@ -90,17 +105,35 @@ def _store(config: Config, consumer: Consumer, counts: Mapping[str, int]) -> Ite
         rows = connect(config.clickhouse_url).query(LOG_OF_STORE).result_rows if config.clickhouse_url else []
     except (Error, OSError):
         return  # ClickHouse has a finding of its own
-    stored = {(topic, partition): offset for topic, partition, offset in rows if partition < counts.get(topic, 0)}
-    yield of_store(stored, ends_of(consumer, list(stored)))
+    stored = {(topic, p): Stored(offset, at_ms) for topic, p, offset, at_ms in rows if p < counts.get(topic, 0)}
+    begins, ends = (offsets_of(consumer, list(stored), which) for which in (OFFSET_BEGINNING, OFFSET_END))
+    there = [place for place, last in stored.items() if begins[place] <= last.offset < ends[place]]
+    starts = [TopicPartition(*place, stored[place].offset) for place in there]
+    found: dict[Place, Stored] = {}
+    for record in read_to_end(config, starts, {place: stored[place].offset + 1 for place in there}):
+        found.setdefault((record.topic(), record.partition()), Stored(record.offset(), record.timestamp()[1]))
+    yield of_store(stored, begins, ends, found)
 
 
-def of_store(stored: Mapping[tuple[str, int], int], ends: Mapping[tuple[str, int], int]) -> Examined:
-    """A warehouse that has records which the log has not got belongs to another log: new ones would never be stored."""
-    beyond = [place for place, offset in stored.items() if offset >= ends[place]]
-    if not beyond:
-        return Examined("store and log", True, "of one log")
-    seen = f"ClickHouse has {beyond[0][0]}/{beyond[0][1]} up to {stored[beyond[0]]}, the log ends at {ends[beyond[0]]}"
-    return Examined("store and log", False, seen, "bring that log back, or name a new database with OLO_CLICKHOUSE_URL")
+def of_store(
+    stored: Mapping[Place, Stored], begins: Mapping[Place, int], ends: Mapping[Place, int], found: Mapping[Place, Stored]
+) -> Examined:
+    """A warehouse that has other records than the log belongs to another log: new ones would not be stored. `found`: the first
+    record that the log has from the last stored offset on."""
+    other = "bring that log back, or name a new database with OLO_CLICKHOUSE_URL"
+    for place, last in stored.items():
+        name = f"{place[0]}/{place[1]}"
+        if last.offset >= ends[place]:
+            seen = f"ClickHouse has {name} up to {last.offset}, the log ends at {ends[place]}"
+            return Examined("store and log", False, seen, other)
+        if place in found and found[place] != last:
+            seen = f"the record {name}/{last.offset} is another one in ClickHouse than in the log, which was begun anew"
+            return Examined("store and log", False, seen, other)
+        if begins[place] > last.offset + 1 + MARKS:
+            gone = f"{name}: ClickHouse ends at {last.offset}, the log begins at {begins[place]}"
+            mend = "make up: the store goes on; what lies between was deleted by the broker while nobody stored it"
+            return Examined("store and log", False, gone, mend)
+    return Examined("store and log", True, "of one log")
 
 
 def _slots(config: Config, children: Sequence[Mapping[str, Any]]) -> Iterator[Examined]:
@@ -115,7 +148,9 @@ def _slots(config: Config, children: Sequence[Mapping[str, Any]]) -> Iterator[Ex
                    for group in found.values() for member in group.result(TIMEOUT_S).members]  # fmt: skip
     except (KafkaException, TimeoutError):
         return  # the lag of the group tells it
-    yield of_slots(members, client_id(str(config.home.absolute()), socket.gethostname()))
+    # Other slots of the same flow may well run on other machines.
+    mine = {child["role"] for child in children}
+    yield of_slots([one for one in members if one[0] in mine], client_id(str(config.home.absolute()), socket.gethostname()))
 
 
 def of_slots(members: Sequence[tuple[str | None, str, str]], ours: str) -> Examined:
@@ -129,25 +164,15 @@ def of_slots(members: Sequence[tuple[str | None, str, str]], ours: str) -> Exami
 
 
 def of_restarts(children: Sequence[Mapping[str, Any]], moment: float) -> Examined:
-    """Processes that die again and again. `moment`: Unix time."""
-    again = [one for one in children if one.get("deaths", 0) > 1 and moment - one.get("started", 0.0) < YOUNG_S]
+    """Processes that die again and again: in a row, or now and then, each time after a while. `moment`: Unix time."""
+    again = {
+        one["role"]: max(one.get("deaths", 0), recent)
+        for one in children
+        if (recent := sum(moment - at < HOUR_S for at in one.get("died", []))) >= OFTEN
+        or (one.get("deaths", 0) > 1 and moment - one.get("started", 0.0) < YOUNG_S)
+    }
     if not again:
         return Examined("restarts", True, "no process dies again and again")
-    seen = ", ".join(f"{one['role']} ({one['deaths']} times)" for one in again)
-    return Examined("restarts", False, f"started again and again: {seen}", f"less {again[0]['log']}")
-
-
-def _redpanda(config: Config) -> Iterator[Examined]:
-    """Redpanda shows by its topics' settings; its version it tells to its own tool only."""
-    resource = ConfigResource(ResourceType.TOPIC, FEED.name)
-    admin = AdminClient(quiet(config))
-    try:
-        (found,) = admin.describe_configs([resource], request_timeout=TIMEOUT_S).values()
-        names = found.result(TIMEOUT_S)
-    except (KafkaException, TimeoutError):
-        return  # no such topic: that has a finding of its own
-    if any(name.startswith(REDPANDA) for name in names):
-        seen = "Redpanda: versions before 24.2 lose transactions; `rpk redpanda admin brokers list` shows yours"
-        yield Examined(
-            "broker's kind", config.replication_factor % 2 == 1, seen, "OLO_REPLICATION_FACTOR=3: factors are odd there"
-        )
+    seen = ", ".join(f"{role} ({deaths} times)" for role, deaths in again.items())
+    log = next(one["log"] for one in children if one["role"] in again)
+    return Examined("restarts", False, f"started again and again: {seen}", f"less {log}")

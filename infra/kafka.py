@@ -7,7 +7,17 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar, cast
 
-from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, Producer, TopicCollection, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    OFFSET_END,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicCollection,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient
 
 from infra.config import Config
@@ -162,19 +172,24 @@ LATE = (
 )
 
 
+def late(error: TimeoutError | KafkaException) -> str:
+    """What a failure that waiting mends is called; empty for one that it does not mend."""
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    first = error.args[0]
+    return str(first.name()) if first.code() in LATE or first.retriable() else ""
+
+
 def patiently(what: str, ask: Callable[[], T]) -> T:
     """What the broker answers, however long that takes: a request that had no answer in time is made again, and the log says
     what is waited for. Errors: KafkaException, for anything that waiting does not mend."""
     while True:
         try:
             return ask()
-        except TimeoutError:
-            why = "no answer in time"
-        except KafkaException as error:
-            first = error.args[0]
-            if first.code() not in LATE and not first.retriable():
+        except (TimeoutError, KafkaException) as error:
+            why = late(error)
+            if not why:
                 raise
-            why = first.name()
         log.warning("still waiting for %s (%s)", what, why)
         time.sleep(PAUSE_S)
 
@@ -332,3 +347,10 @@ def read_topic(config: Config, topic: str, *, committed: bool = True, partition:
     for record in read_to_end(config, [TopicPartition(*place, 0) for place in places], ends, committed=committed):
         if not (record.key() or b"").startswith(RESERVED):
             yield record
+
+
+def has_records(config: Config, place: tuple[str, int]) -> bool:
+    """Whether a partition has, or had, a record of a transaction that was committed. Errors: KafkaException."""
+    with reader(config, committed=False) as plain:
+        begin, end = (offsets_of(plain, [place], which)[place] for which in (OFFSET_BEGINNING, OFFSET_END))
+    return begin > 0 or next(read_to_end(config, [TopicPartition(*place, 0)], {place: end}), None) is not None

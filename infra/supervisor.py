@@ -9,10 +9,12 @@ import re
 import signal
 import subprocess
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import psutil
 
@@ -23,6 +25,8 @@ BACKOFF_S: Final = (0.0, 0.2, 0.5, 1.0, 2.0, 3.0)
 # A child that has lived this long is taken for healthy: the next death starts the waits anew.
 HEALTHY_S: Final = 20.0
 STOP_S: Final = 20.0
+# So many of its last deaths are remembered: one that dies now and then counts as healthy each time.
+REMEMBERED: Final = 10
 # A child that has used so much more of a processor is at work; one that hangs uses next to nothing.
 WORKS_S: Final = 0.5
 # A line of a stack. One that hangs ends with its threads' stacks, behind the line that says so.
@@ -46,6 +50,7 @@ class Child:
     started_at: float = 0.0
     deaths: int = 0
     start_at: float = 0.0
+    died_at: deque[float] = field(default_factory=partial(deque, maxlen=REMEMBERED))
 
     @property
     def pid(self) -> int | None:
@@ -53,9 +58,10 @@ class Child:
         return self.process.pid if self.process and self.process.poll() is None else None
 
     @property
-    def lives(self) -> dict[str, float]:
-        """How often in a row it has died, and when it was started last (Unix time), for `olo doctor`."""
-        return {"deaths": self.deaths, "started": time.time() - (time.monotonic() - self.started_at)}
+    def lives(self) -> dict[str, Any]:
+        """For `olo doctor`: how often in a row it has died; when it was started last, and when it has died (Unix times)."""
+        ahead = time.time() - time.monotonic()
+        return {"deaths": self.deaths, "started": ahead + self.started_at, "died": [ahead + at for at in self.died_at]}
 
     def worked_s(self) -> float:
         """The processor time that it has used; 0 while it does not run."""
@@ -135,6 +141,7 @@ class Supervisor:
 
     def _died(self, child: Child, moment: float) -> None:
         assert child.process is not None
+        child.died_at.append(moment)
         child.deaths = 1 if moment - child.started_at > HEALTHY_S else child.deaths + 1
         wait = BACKOFF_S[min(child.deaths, len(BACKOFF_S)) - 1]
         child.start_at = moment + wait

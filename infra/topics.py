@@ -55,7 +55,13 @@ def _create(config: Config, missing: Sequence[Topic]) -> list[str]:
         try:
             future.result(TIMEOUT_S)
         except KafkaException as error:
-            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+            code = error.args[0].code()
+            if code == KafkaError.INVALID_REPLICATION_FACTOR:
+                raise RuntimeError(
+                    f"topic {name}: the broker refuses OLO_REPLICATION_FACTOR={config.replication_factor}: it must not "
+                    "be larger than the number of brokers, and odd on Redpanda"
+                ) from error
+            if code != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise RuntimeError(f"topic {name}: {error}") from error
     return [topic.name for topic in missing]
 

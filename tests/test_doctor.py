@@ -5,7 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from infra.doctor_log import YOUNG_S, of_replicas, of_restarts, of_slots, of_store, of_topics
+from infra.doctor_log import (
+    HOUR_S,
+    YOUNG_S,
+    Examined,
+    Stored,
+    of_replicas,
+    of_restarts,
+    of_slots,
+    of_store,
+    of_topics,
+)
 from infra.kafka import client_id
 from schemas.log.entity import Topic
 from tests.conftest import Stack
@@ -66,11 +76,37 @@ def test_processes_that_die_again_and_again(deaths: int, age_s: float, fine: boo
     assert of_restarts([child, {"role": "old", "log": ""}], 1_000.0).fine is fine
 
 
-@pytest.mark.parametrize(("stored", "fine"), [({}, True), ({("a.events", 0): 9}, True), ({("a.events", 0): 10}, False)])
-def test_a_store_of_another_log(stored: dict[tuple[str, int], int], fine: bool) -> None:
-    found = of_store(stored, {("a.events", 0): 10})
-    assert found.fine is fine
-    assert fine or "bring that log back" in found.mend
+@pytest.mark.parametrize(("ago_s", "fine"), [([], True), ([1.0] * 4, True), ([1.0] * 5, False), ([HOUR_S + 1] * 9, True)])
+def test_processes_that_die_now_and_then(ago_s: list[float], fine: bool) -> None:
+    """Each has lived for a while, so that its deaths are none in a row."""
+    died = [10_000.0 - ago for ago in ago_s]
+    child = {"role": "live-0", "log": "live-0.log", "deaths": 1, "started": 0.0, "died": died}
+    assert of_restarts([{"role": "old", "log": ""}, child], 10_000.0) == Examined(
+        "restarts",
+        fine,
+        "no process dies again and again" if fine else "started again and again: live-0 (5 times)",
+        "" if fine else "less live-0.log",
+    )
+
+
+@pytest.mark.parametrize(
+    ("stored", "begin", "found", "mend"),
+    [
+        (None, 0, None, ""),
+        (Stored(8, 70), 0, Stored(8, 70), ""),
+        (Stored(8, 70), 10, None, ""),  # what lies between is a transaction's mark
+        (Stored(8, 70), 9, None, ""),
+        (Stored(10, 70), 0, None, "bring that log back"),
+        (Stored(8, 70), 0, Stored(8, 71), "bring that log back"),
+        (Stored(8, 70), 0, Stored(9, 70), "bring that log back"),
+        (Stored(5, 70), 8, None, "the store goes on"),
+    ],
+)
+def test_a_store_of_another_log(stored: Stored | None, begin: int, found: Stored | None, mend: str) -> None:
+    """The log of a partition goes from `begin` up to 10."""
+    place = ("a.events", 0)
+    seen = of_store({place: stored} if stored else {}, {place: begin}, {place: 10}, {place: found} if found else {})
+    assert (seen.fine, mend in seen.mend) == (not mend, True)
 
 
 def test_it_sees_another_olo_on_the_same_log(stack: Stack, tmp_path: Path) -> None:

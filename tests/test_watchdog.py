@@ -10,9 +10,9 @@ from confluent_kafka import KafkaError, KafkaException
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra import kafka
-from pipelines.runtime import watchdog
-from pipelines.runtime.watchdog import LOOKS, Watchdog, broker_answers
+from infra import asking, kafka
+from infra.asking import broker_answers
+from pipelines.runtime.watchdog import LOOKS, Watchdog
 from tests.conftest import Stack, eventually
 
 
@@ -125,7 +125,7 @@ def test_patience_asks_again_what_had_no_answer_in_time(monkeypatch: pytest.Monk
 
 def test_looks_at_the_real_broker(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     """It answers; while it is frozen it does not; then it does again."""
-    monkeypatch.setattr(watchdog, "TIMEOUT_S", 0.5)
+    monkeypatch.setattr(asking, "TIMEOUT_S", 0.5)
     look = broker_answers(stack.config)
     assert eventually(look)
     pid = stack.child("broker")["pid"]

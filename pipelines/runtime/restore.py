@@ -14,7 +14,7 @@ from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, TopicPartition
 
 from infra.config import Config
 from infra.errors import UsageError
-from infra.kafka import BoundedRead, offsets_of, patiently, read_to_end, reader
+from infra.kafka import BoundedRead, has_records, offsets_of, patiently, reader
 from infra.topics import bring_back
 from pipelines.runtime import metrics
 from pipelines.runtime.lane import Lane
@@ -127,7 +127,7 @@ class Restore:
         offset = self._offsets.get((lane.entity.inbox, lane.partition), 0)
         if not empty and offset:
             return offset  # written by a version that left the position to the group
-        if _has_records(self._config, lane.entity.events, lane.partition):
+        if has_records(self._config, (lane.entity.events, lane.partition)):
             seen = "is empty" if empty else "does not say how far its inbox was decided"
             raise UsageError(
                 f"{lane.entity.changelog}/{lane.partition} {seen}, and {lane.entity.events}/{lane.partition} has facts: the "
@@ -139,13 +139,3 @@ class Restore:
     def close(self) -> None:
         """Give it up."""
         self._read.close()
-
-
-def _has_records(config: Config, topic: str, partition: int) -> bool:
-    """Whether a partition has, or had, a record of a transaction that was committed."""
-    place = (topic, partition)
-    with reader(config, committed=False) as plain:
-        begin, end = (offsets_of(plain, [place], which)[place] for which in (OFFSET_BEGINNING, OFFSET_END))
-    if begin:
-        return True
-    return next(read_to_end(config, [TopicPartition(*place, 0)], {place: end}), None) is not None

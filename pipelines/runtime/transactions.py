@@ -8,10 +8,11 @@ from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 
+from infra.asking import broker_answers
 from infra.config import Config
 from infra.kafka import patiently, quiet, record_of
 from pipelines.runtime.core import Written
-from pipelines.runtime.watchdog import Watchdog, broker_answers
+from pipelines.runtime.watchdog import Watchdog
 from schemas.log.positions import POSITION
 
 # The broker aborts what has been open for so long; until then nobody reads behind it. A slot that starts again aborts at once

@@ -9,7 +9,6 @@ nothing counts: to end would mend nothing.
 """
 
 import faulthandler
-import logging
 import os
 import sys
 import threading
@@ -17,19 +16,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
-
-from infra.config import Config
-from infra.kafka import TIMEOUT_S, quiet
-
-log = logging.getLogger("olo.watchdog")
-
 # Five seconds where the broker answers at once.
 LOOKS: Final = 50
 EVERY_S: Final = 0.1
-# A step of a transaction is some ten requests, one behind the other, and waits for disks: a look is a few of the cheapest kind.
-REQUESTS: Final = 3
 
 
 class Watchdog:
@@ -84,20 +73,3 @@ def _end() -> None:
     """Every thread's stack to stderr, then the end: what hangs in a client cannot be ended otherwise."""
     faulthandler.dump_traceback(all_threads=True)
     os._exit(1)
-
-
-def broker_answers(config: Config) -> Callable[[], bool]:
-    """A look: REQUESTS requests, one behind the other, each answered. Its client is made when it is needed first."""
-    clients: list[AdminClient] = []
-
-    def look() -> bool:
-        clients.extend([] if clients else [AdminClient(quiet(config))])
-        try:
-            for _ in range(REQUESTS):
-                clients[0].list_topics(timeout=TIMEOUT_S)
-        except KafkaException as error:
-            log.warning("waiting for the broker, which does not answer: %s", error.args[0].name())
-            return False
-        return True
-
-    return look
