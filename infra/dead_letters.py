@@ -8,11 +8,11 @@ import getpass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, TopicPartition
 
 from infra.config import Config
 from infra.errors import UsageError
-from infra.kafka import BOUNDED, TIMEOUT_S, produce_one, read_topic, reader
+from infra.kafka import offsets_of, produce_one, read_to_end, read_topic, reader
 from schemas.log.base import new_id, now
 from schemas.log.codec import decoder_of, encode
 from schemas.log.dead_letters import MAX_VALUE_BYTES, PARKING, DeadLetter, LetterSettled
@@ -129,18 +129,12 @@ def _settle(config: Config, letter: DeadLetter, way: Way) -> None:
 
 def value_at(config: Config, place: str) -> bytes:
     """The bytes of the record at a place. Errors: NoSuchPlaceError."""
-    consumer = reader(config, BOUNDED)
-    try:
-        return _value_at(consumer, RecordPosition.parse(place))
-    finally:
-        consumer.close()
-
-
-def _value_at(consumer: Consumer, place: RecordPosition) -> bytes:
-    low, end = consumer.get_watermark_offsets(TopicPartition(place.topic, place.partition), TIMEOUT_S)
-    if low <= place.offset < end:
-        consumer.assign([TopicPartition(place.topic, place.partition, place.offset)])
-        message = consumer.poll(TIMEOUT_S)
-        if message is not None and message.error() is None and message.offset() == place.offset:
-            return message.value() or b""
-    raise NoSuchPlaceError(f"there is no record at {'/'.join(map(str, place))}; the partition has {low} to {end - 1}")
+    wanted = RecordPosition.parse(place)
+    where = (wanted.topic, wanted.partition)
+    with reader(config) as consumer:
+        low, end = (offsets_of(consumer, [where], which)[where] for which in (OFFSET_BEGINNING, OFFSET_END))
+    if low <= wanted.offset < end:
+        for record in read_to_end(config, [TopicPartition(*wanted)], {where: wanted.offset + 1}):
+            if record.offset() == wanted.offset:
+                return record.value() or b""
+    raise NoSuchPlaceError(f"there is no record at {place}; the partition has {low} to {end - 1}")
