@@ -21,7 +21,7 @@ from schemas.log.entity import Entity
 from schemas.log.parking import Way
 from tests.conftest import Stack
 from tests.lab.bench.jobs import Book, Command, Outcome, decide
-from tests.test_recovery import ACCOUNTS, Trial, forget_offsets, recreate, set_offsets, trial
+from tests.test_recovery import ACCOUNTS, Trial, recreate, set_offsets, trial
 
 __all__ = ["trial"]
 
@@ -141,10 +141,6 @@ def test_another_decider_is_refused_with_the_first_difference(trial: Trial) -> N
     assert not any(found for _, found in states(trial))
 
 
-def no_offsets(trial: Trial) -> None:
-    forget_offsets(trial)
-
-
 def too_early(trial: Trial) -> None:
     set_offsets(trial, 1)
 
@@ -162,7 +158,6 @@ def undecided(trial: Trial) -> None:
 @pytest.mark.parametrize(
     ("harm", "why"),
     [
-        (no_offsets, "the group tells no position any more, and .* has a fact behind that, at 0"),
         (too_early, "the group tells the position 1, and .* has a fact behind that"),
         (too_late, "ends at .*, and 1000000 records of it were decided"),
         (undecided, "written nothing, decided "),

@@ -1,9 +1,12 @@
 """A changelog that was lost, made again from its inbox: `python -m pipelines.flows.rebuild ENTITY [--dry-run]`.
 
-Every partition is planned before any is written: the inbox is decided again up to the position that the consumer group has, and
-must lead to exactly the facts that are there. What a plan cannot prove is refused: where history is incomplete (`history`),
-where the group tells no position, where a fact differs, where the changelog holds something else, and while a flow runs. A
-partition is written in one transaction, its position with its states; nothing else is written, and nobody is told anything.
+Every partition is planned before any is written: the inbox is decided again up to the position that the consumer group has and
+must lead to exactly the facts that are there. Where the group has forgotten its offset, the position lies behind the record
+that the last fact, or letter, came of, if the records from there to the next that would tell one have no effect at all.
+
+What a plan cannot prove is refused: where history is incomplete (`history`), where a fact differs, where the changelog holds
+something else, and while a flow runs. A partition is written in one transaction, its position with its states; nothing else is
+written, and nobody is told anything.
 """
 
 import argparse
@@ -24,7 +27,7 @@ from pipelines.flows.deciders import decider_of
 from pipelines.flows.history import changelog, recorded
 from pipelines.runtime.core import Decider
 from pipelines.runtime.lane import Routes
-from pipelines.runtime.replay import Difference, Recorded, Replay, ReplayError, differs, states_differ
+from pipelines.runtime.replay import Difference, Recorded, Replay, ReplayError, Trace, differs, states_differ
 from schemas.log import positions
 from schemas.log.entity import Entity
 from schemas.log.topics import ENTITIES
@@ -33,6 +36,7 @@ from schemas.log.topics import ENTITIES
 LEAVES_S: Final = SESSION_MS / 1_000 + 15.0
 # The longest that brokers allow by default: a partition's states are one transaction.
 TRANSACTION_MS: Final = 900_000
+OLD_DECIDER: Final = "bring back the decider that decided it"
 
 Tell = Callable[[str], None]
 
@@ -113,12 +117,51 @@ def _plan(config: Config, decider: Decider, partition: int, offset: int, table: 
     entity = decider.entity
     written, states = changelog(config, entity, partition)
     position = offset if written < 0 else written
+    unknown = position < 0
+    if unknown:
+        there = recorded(config, entity, partition, position, states)
+        position = _proven(Replay(decider, partition, there.letters, table), there)
     there = recorded(config, entity, partition, position, states)
     replay = Replay(decider, partition, there.letters, table)
     count = _follow(replay, there, position)
+    if unknown and position >= 0:
+        _refuse_unproven(replay, there)
     # What is there without a position is a part of it, as long as nothing of it is another state.
     _refuse(states_differ(replay, states if written >= 0 else replay.states | states))
     return Plan(partition, position, replay.states, count, there=written >= 0 or position < 0)
+
+
+def _proven(replay: Replay, there: Recorded) -> int:
+    """Up to where facts and letters prove that an inbox was decided; -1: there are none. Errors: UsageError."""
+    position = max((letter.offset + 1 for letter in there.letters), default=-1)
+    decided = replay.decide(there.inbox(0, None))
+    try:
+        for fact in there.facts:
+            found = next(decided, None)
+            _refuse(differs(replay, found, fact))
+            position = max(position, found.cause + 1 if found else 0)
+    except ReplayError as error:
+        raise UsageError(f"{error}; {OLD_DECIDER}") from error
+    return position
+
+
+def _refuse_unproven(replay: Replay, there: Recorded) -> None:
+    """Behind the last fact stand records that may have been decided, too; the next that would have told a fact was not. What
+    lies between must have no effect at all. Errors: UsageError."""
+    place = f"{replay.entity.inbox}/{replay.partition}"
+    try:
+        for record in there.inbox(there.position, None):
+            trace = replay.trace(record)
+            if trace is Trace.PROOF:
+                return
+            if trace is Trace.LOST:
+                raise UsageError(
+                    f"{place}: neither the changelog nor the group tells how far it was decided; the facts prove up to "
+                    f"{there.position}, and the record {record[0]} tells no fact, so that it may have been decided or not: "
+                    f"bring {replay.entity.changelog} back from a backup"
+                )
+    except ReplayError as error:
+        raise UsageError(f"{error}; {OLD_DECIDER}") from error
 
 
 def _follow(replay: Replay, there: Recorded, position: int) -> int:
@@ -129,13 +172,12 @@ def _follow(replay: Replay, there: Recorded, position: int) -> int:
             _refuse(differs(replay, fact, next(written, None)))
             count += 1
     except ReplayError as error:
-        raise UsageError(f"{error}; bring back the decider that decided it") from error
+        raise UsageError(f"{error}; {OLD_DECIDER}") from error
     if more := next(written, None):
-        known = f"the group tells the position {position}" if position >= 0 else "the group tells no position any more"
         entity, partition = replay.entity, replay.partition
         raise UsageError(
-            f"{entity.inbox}/{partition}: {known}, and {entity.events}/{partition} has a fact behind that, at {more[0]}: how "
-            "far the inbox was decided is not known"
+            f"{entity.inbox}/{partition}: the group tells the position {position}, and {entity.events}/{partition} "
+            f"has a fact behind that, at {more[0]}: how far the inbox was decided is not known"
         )
     return count
 

@@ -12,6 +12,7 @@ that it is written otherwise. It begins with nothing, and therefore needs the in
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from enum import Enum, auto
 from itertools import islice
 from typing import Final, NamedTuple
 
@@ -23,6 +24,8 @@ from schemas.log.base import EPOCH, Message
 from schemas.log.codec import encode
 from schemas.log.dead_letters import PARKING, DeadCause, DeadLetter
 from schemas.log.parking import PARKED, Parked, held_key, parked_key, read_parked
+from schemas.log.positions import POSITION
+from schemas.log.topics import DEAD_LETTERS
 
 SLICE: Final = 5_000
 SHOWN: Final = 300
@@ -75,6 +78,15 @@ class Fact(NamedTuple):
     cause: int
     key: bytes
     value: bytes | None
+
+
+class Trace(Enum):
+    """What a record that was decided leaves: a fact or a letter, which is there or is not (`PROOF`); states that were lost, or
+    messages to others (`LOST`); or nothing, so that it is the same whether it was decided (`NONE`)."""
+
+    PROOF = auto()
+    LOST = auto()
+    NONE = auto()
 
 
 class _Again(Batch):
@@ -150,6 +162,19 @@ class Replay:
                 batch.merge()
             except Exception as error:
                 raise ReplayError(f"{self.entity.inbox}/{self.partition}/{portion[-1][0]}: {error}") from error
+
+    def trace(self, record: Record) -> Trace:
+        """What the log would have of the next record, had it been decided. Errors: ReplayError."""
+        batch = _Again(self._core, self._failed)
+        batch.again(self._lane, record)
+        found = Trace.NONE
+        for topic, _, key, value in batch.seal():
+            if topic in (self.entity.events, DEAD_LETTERS.name):
+                return Trace.PROOF
+            if topic != self.entity.changelog or (key != POSITION and self._lane.states.get(key) != value):
+                found = Trace.LOST
+        batch.merge()
+        return found
 
     @property
     def states(self) -> dict[bytes, bytes]:
