@@ -131,6 +131,7 @@ def test_looks_at_the_real_broker(stack: Stack, monkeypatch: pytest.MonkeyPatch)
     pid = stack.child("broker")["pid"]
     os.kill(pid, signal.SIGSTOP)
     try:
+        assert eventually(lambda: not look()), "the signal takes a moment to reach all of the broker's threads"
         assert not look()
     finally:
         os.kill(pid, signal.SIGCONT)
