@@ -13,6 +13,7 @@ import typer
 from clickhouse_connect.driver.exceptions import Error as ClickHouseError
 from confluent_kafka import KafkaException
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from infra import dead_letters, outbox, tokens
@@ -157,7 +158,7 @@ def list_letters() -> None:
     """All dead letters that nobody has settled, oldest first."""
     table = Table("place", "at", "cause", "message", "error")
     for letter in dead_letters.letters(connected()):
-        table.add_row(letter.id, f"{letter.at:%Y-%m-%d %H:%M:%S}", letter.cause, letter.kind, letter.error)
+        table.add_row(letter.id, f"{letter.at:%Y-%m-%d %H:%M:%S}", letter.cause, letter.kind, escape(letter.error))
     console.print(table if table.row_count else "no dead letters")
 
 
@@ -166,9 +167,10 @@ def show(place: Annotated[str, typer.Argument(help="<topic>/<partition>/<offset>
     """One dead letter with its original bytes; of a parked entity, what a redrive would decide."""
     config = connected()
     letter = dead_letters.find(config, place)
-    console.print(f"{letter.cause}: {letter.error}")
-    console.print(f"key   {letter.key!r}")
-    console.print(f"value {letter.value!r}")
+    # Their bytes come from anywhere, and may look like the console's own marks.
+    console.print(f"{letter.cause}: {letter.error}", markup=False)
+    console.print(f"key   {letter.key!r}", markup=False)
+    console.print(f"value {letter.value!r}", markup=False)
     if letter.cause in PARKING:
         command = [sys.executable, "-m", "pipelines.flows.preview", letter.topic, str(letter.partition), letter.key.decode()]
         subprocess.run(command, env=os.environ | {"OLO_BROKERS": config.brokers, "OLO_HOME": str(config.home)}, check=False)
@@ -184,19 +186,19 @@ def redrive(
         raise UsageError("name a place, as `olo dead-letters list` shows it, or say --all")
     told = dead_letters.redrive_all(connected()) if everything else [dead_letters.redrive(connected(), place)]
     for line in told or ["nobody is parked"]:
-        console.print(line)
+        console.print(line, markup=False)
 
 
 @letters_app.command()
 def skip(place: Annotated[str, typer.Argument(help="<topic>/<partition>/<offset>")]) -> None:
     """Leave out the record that a parked entity waits for, and go on behind it; or put aside one that stops a whole flow."""
-    console.print(dead_letters.skip(connected(), place))
+    console.print(dead_letters.skip(connected(), place), markup=False)
 
 
 @letters_app.command()
 def drop(place: Annotated[str, typer.Argument(help="<topic>/<partition>/<offset>")]) -> None:
     """Leave out all that waits for a parked entity, or take another letter off the list."""
-    console.print(dead_letters.drop(connected(), place))
+    console.print(dead_letters.drop(connected(), place), markup=False)
 
 
 @outbox_app.command(name="list")

@@ -41,11 +41,14 @@ class RecordPosition(NamedTuple):
 
 
 def letters(config: Config) -> list[DeadLetter]:
-    """All dead letters that nobody has settled, oldest first."""
+    """All dead letters that nobody has settled, oldest first. What is no letter, a stranger's record, is left out."""
     decode = decoder_of((DeadLetter, LetterSettled))
     found: dict[str, DeadLetter] = {}
     for record in read_topic(config, DEAD_LETTERS.name):
-        letter: Any = decode(record.value() or b"")
+        try:
+            letter: Any = decode(record.value() or b"")
+        except ValueError:
+            continue
         found.pop(letter.id, None)
         if isinstance(letter, DeadLetter):
             found[letter.id] = letter

@@ -222,7 +222,7 @@ def test_what_changes_often_in_a_batch_is_written_once_as_it_is_in_the_end() -> 
     assert core.lanes[ACCOUNT.inbox, P].states.get(KEY) == states[0].value
 
 
-@pytest.mark.parametrize("key", [b"", b"a" * 512, b"a" * 100_000])
+@pytest.mark.parametrize("key", [b"", b"a" * 512, b"a" * 100_000, b"\xff", b"ann\xed\xa0\x80"])
 def test_a_strangers_key_in_a_changelog_is_left_out(key: bytes) -> None:
     lane = new_core().lanes[ACCOUNT.inbox, P]
     lane.restore({key: b"{}", KEY: encode(balance.decide_account(None, OPEN)[0])})

@@ -1,13 +1,17 @@
 """Dispatch's bookkeeping: which attempts have a report, where a partition goes on, and turns that are spread over time."""
 
 import time
-from typing import cast
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.flows.dispatch import Limiter, OwedEffects, Running
+from pipelines.flows.dispatch import Dispatch, Limiter, OwedEffects, Running
+from schemas.log.codec import decoder_of
+from schemas.log.topics import DEAD_LETTERS
+from schemas.outbox import OUTBOX
 
 
 def lane_after(position: int, begun: list[int], finished: list[int] | set[int]) -> OwedEffects:
@@ -48,3 +52,22 @@ def test_turns_at_a_vendor_are_spread_and_vendors_do_not_wait_for_each_other(mon
     clock[0] += 60
     limiter.wait("agora", 10.0)
     assert slept[-1] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("value", "cause"),
+    [
+        (b"", "broken_json"),
+        (b"\xff", "broken_json"),
+        (b'{"type":"Nothing"}', "unknown_type"),
+        (b'{"type":"EffectDue"}', "invalid"),
+    ],
+)
+def test_a_fact_that_cannot_be_read_is_passed_over_with_a_dead_letter(value: bytes, cause: str) -> None:
+    dispatch = object.__new__(Dispatch)  # without a broker
+    dispatch._decode, dispatch._letters = decoder_of(OUTBOX.facts), []
+    record: Any = SimpleNamespace(partition=lambda: 1, offset=lambda: 7, key=lambda: b"\xff", value=lambda: value)
+    assert dispatch._fact(record) is None
+    ((partition, (topic, _, place, letter)),) = dispatch._letters
+    assert (partition, topic, place) == (1, DEAD_LETTERS.name, b"outbox.events/1/7")
+    assert f'"cause":"{cause}"'.encode() in (letter or b"")

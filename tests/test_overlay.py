@@ -17,6 +17,7 @@ from schemas.log.entity import log_partitions, partition_of
 from schemas.log.topics import FEED
 from schemas.user import USER, Role, User
 from serving.runtime.feed import Hub
+from serving.runtime.outcomes import Outcomes
 from serving.runtime.views import UNKNOWN, Remembered, Views
 from serving.view_store.changes import TABLES, Batch, places
 from serving.view_store.indexes import ONLINE
@@ -213,3 +214,28 @@ def test_what_is_remembered_is_bounded_by_its_bytes(monkeypatch: pytest.MonkeyPa
     kept.forget(("t", "k7"))
     kept.forget(("t", "k7"))
     assert (kept.get(("t", "k7")), kept._bytes) == (UNKNOWN, 0)
+
+
+def told(topic: str, key: bytes | None, value: bytes | None, offset: int = 0) -> Any:
+    return SimpleNamespace(
+        topic=lambda: topic, key=lambda: key, value=lambda: value, offset=lambda: offset, partition=lambda: 0,
+        timestamp=lambda: (1, 0),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("key", [b"ann", b"", b"\xff", None])
+@pytest.mark.parametrize("value", [b"", b"\xff", b'{"type":"EntryRecorded"}', b'{"type":"\n', b"[1]", None])
+@pytest.mark.parametrize("topic", [FEED.name, USER.changelog, USER.events])
+def test_a_record_that_cannot_be_read_takes_no_other_one_with_it(
+    topic: str, key: bytes | None, value: bytes | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    views = Views(Hub())
+    seen: list[str] = []
+    views.watch(USER, lambda name, _: seen.append(name))
+    monkeypatch.setattr(Outcomes, "__bool__", lambda _: True)  # somebody waits, so that facts are read, too
+    bob = encode(User(Role.USER, AT))
+    views.take([told(topic, key, value), told(USER.changelog, b"bob", bob, 1)])
+    assert views.of(USER).get("bob") == User(Role.USER, AT)
+    assert "bob" in seen
+    if topic == FEED.name:
+        assert not [event for recent in views.hub.recent.values() for event in recent if b"\n\n" in event[2][:-2]]

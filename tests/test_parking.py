@@ -12,7 +12,6 @@ import pytest
 from pipelines import balance
 from pipelines.runtime import core as core_module
 from pipelines.runtime.core import Batch, Core, Decider, Output, Take
-from pipelines.runtime.failures import TooManyParkedError
 from pipelines.runtime.lane import Decide
 from schemas.balance import ACCOUNT, Account, Credit, OpenAccount, Reason
 from schemas.log import positions
@@ -314,28 +313,6 @@ def test_a_state_that_cannot_be_read_parks_its_entity_and_the_others_start() -> 
     house.work()
     assert (house.coins("ann"), house.coins("bob")) == (0, 1)
     assert house.letters()[0]["cause"] == "state_unreadable"
-
-
-def test_what_fails_for_very_many_stops_the_flow_and_nothing_is_committed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(core_module, "MAX_PARKED_IN_A_ROW", 5)
-
-    def fails(state: Account | None, message: Any) -> Any:
-        raise ZeroDivisionError("oops")
-
-    house = House(fails)
-    house.open(*(f"user{n}" for n in range(40)))
-    with pytest.raises(TooManyParkedError, match="oops"):
-        house.work()
-    assert not house.letters()
-
-
-def test_some_that_fail_among_many_that_do_not_stop_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(core_module, "MAX_PARKED_IN_A_ROW", 5)
-    names = [f"user{n}" for n in range(200)]
-    house = House(fails_for(*names[::2]))
-    house.open(*names)
-    house.work()
-    assert sum(bool(house.facts(name)) for name in names) == 100
 
 
 def test_a_wake_of_a_parked_entity_waits_with_the_rest() -> None:

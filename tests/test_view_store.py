@@ -268,7 +268,9 @@ def test_one_process_writes(tmp_path: Path) -> None:
 
 
 def record(topic: str, key: bytes, value: bytes | None, offset: int = 0) -> Any:
-    return SimpleNamespace(topic=lambda: topic, key=lambda: key, value=lambda: value, offset=lambda: offset)
+    return SimpleNamespace(
+        topic=lambda: topic, key=lambda: key, value=lambda: value, offset=lambda: offset, partition=lambda: 0
+    )
 
 
 def entry(account: str, seq: int, coins: int) -> Any:
@@ -305,3 +307,32 @@ def test_of_a_key_the_last_state_counts_a_tombstone_too() -> None:
     batch.take([record(topic, POSITION, b'{"next":1}') for topic in (USER.changelog, ACCOUNT.changelog)])
     assert batch.changes(lambda *_: {}) == {USER.changelog: {b"ann": None, b"bob": b"2"}, BALANCES: {}}
     assert batch.records == 5
+
+
+NO_TEXT = b"\xff\xfe"
+
+
+@pytest.mark.parametrize(
+    "poison",
+    [
+        record(FEED.name, b"ann", b'{"type":"EntryRecorded","seq":"many"}'),
+        record(FEED.name, NO_TEXT, b'{"type":"EntryRecorded"\xff'),
+        record(FEED.name, b"", b""),
+        record(ACCOUNT.changelog, b"ann/coins", b"no JSON"),
+        record(ACCOUNT.changelog, NO_TEXT, b"{}"),
+        *(record(USER.changelog, key, user(online=True)) for key in (b"", NO_TEXT, b"ann\xed\xa0\x80", b"\0x")),
+    ],
+)
+def test_a_record_that_cannot_be_read_is_left_out_and_the_others_are_kept(poison: Any, tmp_path: Path) -> None:
+    batch = Batch()
+    batch.take(
+        [record(USER.changelog, b"ann", user()), poison, record(USER.changelog, "ü".encode(), user()), entry("ann/coins", 1, 7)]
+    )
+    writer = StoreWriter(tmp_path, (*TABLES, ACCOUNT.changelog))
+    writer.write(batch.changes(writer.get_many), {(USER.changelog, 0): 4}, 0)
+    found = snapshot_of(writer)
+    assert [key for key, _ in found.items(USER.changelog)] == [b"ann", "ü".encode()]
+    assert [key for key, _ in found.items(BALANCES)] == [b"ann/coins"]
+    assert not list(found.rows(ONLINE, Role.USER))
+    found.close()
+    writer.close()

@@ -21,16 +21,18 @@ from confluent_kafka import Consumer, TopicPartition
 
 from infra import vendors
 from infra.config import Config
-from infra.kafka import TIMEOUT_S, Record, committed, end_offsets, key_of, member, patiently, read_topic, records_of
+from infra.kafka import TIMEOUT_S, Record, committed, end_offsets, member, patiently, read_topic, records_of
 from infra.vendors.answers import Attempt
 from pipelines.flows.process import arguments, start
 from pipelines.runtime import metrics
 from pipelines.runtime.core import Written
 from pipelines.runtime.lag import Lag
 from pipelines.runtime.transactions import Transactions
-from schemas.log.base import derive, now
-from schemas.log.codec import decoder_of, encode, state_decoder
+from schemas.log.base import MAX_REF_LENGTH, Message, derive, now
+from schemas.log.codec import decoder_of, encode, state_decoder, unreadable
+from schemas.log.dead_letters import MAX_VALUE_BYTES, DeadLetter
 from schemas.log.entity import partition_of
+from schemas.log.topics import DEAD_LETTERS
 from schemas.outbox import OUTBOX, AttemptOutcome, Effect, EffectDue, EffectStatus, ReportAttempt
 
 log = logging.getLogger("olo.dispatch")
@@ -143,6 +145,8 @@ class Dispatch:
         self._consumer = member(config, NAME, slot, {})
         self._lag = Lag(NAME, self._consumer)
         self._lanes: dict[int, OwedEffects] = {}
+        # Of facts that nobody can read, until the next commit.
+        self._letters: list[tuple[int, Written]] = []
         self._decode = decoder_of(OUTBOX.facts)
         self._limiter = Limiter()
         self._breaker = Breaker()
@@ -172,9 +176,12 @@ class Dispatch:
         decode = state_decoder(Effect)
         due: dict[str, int] = {}
         for record in read_topic(self._config, OUTBOX.changelog, partition=partition):
-            name, value = key_of(record), record.value()
-            state = None if value is None else decode(value)
+            name, value = (record.key() or b"").decode(errors="replace"), record.value()
             due.pop(name, None)
+            try:
+                state = None if value is None else decode(value)
+            except ValueError:  # the outbox parks this effect
+                continue
             if state is not None and state.status is EffectStatus.DUE:
                 due[name] = state.attempt
         log.info("partition %d: a replay up to %d, of which %d attempts are due", partition, end, len(due))
@@ -207,7 +214,7 @@ class Dispatch:
             if lane is None or offset < lane.next:
                 continue
             lane.next = offset + 1
-            fact = self._decode(record.value() or b"")
+            fact = self._fact(record)
             over = lane.past is not None and isinstance(fact, EffectDue) and lane.past.is_over(offset, fact)
             if isinstance(fact, EffectDue) and offset not in lane.done and not over:
                 lane.running[offset] = Running(fact, self._pool.submit(self._attempt, fact))
@@ -222,6 +229,22 @@ class Dispatch:
             if one.attempt.done()
         ]
 
+    def _fact(self, record: Record) -> Message | None:
+        """What a record tells; None, and a dead letter, where nobody can read that."""
+        try:
+            return self._decode(record.value() or b"")
+        except ValueError as error:
+            wrong = unreadable(error)
+            place = f"{OUTBOX.events}/{record.partition()}/{record.offset()}"
+            log.error("%s cannot be read (%s), and is passed over: %s; see `olo dead-letters list`", place, wrong.cause, wrong)
+            letter = DeadLetter(
+                id=place, at=now(), cause=wrong.cause, error=str(wrong), topic=OUTBOX.events, partition=record.partition(),
+                offset=record.offset(), key=(record.key() or b"")[:MAX_REF_LENGTH],
+                value=(record.value() or b"")[:MAX_VALUE_BYTES],
+            )  # fmt: skip
+            self._letters.append((record.partition(), (DEAD_LETTERS.name, 0, place.encode(), encode(letter))))
+            return None
+
     def _attempt(self, due: EffectDue) -> Attempt:
         if now() >= due.expires_at:
             return Attempt(AttemptOutcome.FAILED, 0, "too late")
@@ -235,11 +258,11 @@ class Dispatch:
 
     def commit(self, ended: list[Reported]) -> None:
         """Write the reports, and where each partition goes on, in one transaction. Errors: KafkaException and Stuck, final."""
-        if not ended:
+        if not ended and not self._letters:
             return
         began = time.monotonic()
-        records = [_report(one) for one in ended]
-        offsets: dict[int, set[int]] = defaultdict(set)
+        records = [*map(_report, ended), *(letter for _, letter in self._letters)]
+        offsets: dict[int, set[int]] = defaultdict(set, {p: set() for p, _ in self._letters if p in self._lanes})
         for one in ended:
             offsets[one.place[0]].add(one.place[1])
         for partition, finished in offsets.items():
@@ -247,6 +270,8 @@ class Dispatch:
         self._transactions.write(records, [_position(p, self._lanes[p]) for p in offsets], self._consumer)
         metrics.COMMIT.labels(NAME).observe(time.monotonic() - began)
         metrics.DECIDED.labels(NAME).inc(len(ended))
+        metrics.DEAD.labels(NAME).inc(len(self._letters))
+        self._letters.clear()
         metrics.WRITTEN.labels(NAME).inc(len(records))
         metrics.mark_working(NAME)
         for one in ended:

@@ -19,8 +19,8 @@ from pipelines.runtime.agenda import LONG_AGO
 from pipelines.runtime.failures import (
     CarefulError,
     DeciderError,
+    Tally,
     TooManyDeadLettersError,
-    TooManyParkedError,
     cause_of,
     weigh,
 )
@@ -36,8 +36,6 @@ from schemas.log.topics import DEAD_LETTERS
 
 # Garbage comes alone; a thousand in a row is a producer or a schema gone wrong: going on would empty the inbox into the bin.
 MAX_DEAD_IN_A_ROW: Final = 1_000
-# One entity that cannot be decided waits for an operator; so many one after the other are a bug that would park the world.
-MAX_PARKED_IN_A_ROW: Final = 100
 # Of the records that wait for an entity so many are decided in one transaction.
 RELEASED: Final = 1_000
 MAX_ERROR: Final = 1_000
@@ -109,6 +107,8 @@ class Batch:
         except Exception:
             self._rewind()
             feed(self._take_carefully)
+            for lane in self._lanes:
+                self.core.tallies[lane.entity.name].check()
 
     def take(self, lane: Lane, offset: int, key: bytes, value: bytes) -> None:
         """Decide one record. Errors: whatever a decider, an encoder or a state raises; TooManyDeadLettersError."""
@@ -230,21 +230,26 @@ class Batch:
     def _take_carefully(self, lane: Lane, offset: int, key: bytes, value: bytes) -> None:
         self._safely(lane, (offset, key, value), lambda: self.take(lane, offset, key, value))
 
-    def _safely(self, lane: Lane, record: Record, decide: Callable[[], None]) -> None:
-        """Decide a record by itself; if that fails, leave no trace of it but that its entity is parked."""
-        key, mark, before = record[1], len(self.outputs), lane.remember(record[1])
+    def _safely(self, lane: Lane, record: Record, decide: Callable[[], None], *, again: bool = False) -> None:
+        """Decide a record by itself, or `again` one that waited; if that fails, leave no trace of it but that its entity is
+        parked."""
+        key, mark, before, dead = record[1], len(self.outputs), lane.remember(record[1]), self.dead
+        tally = self.core.tallies[lane.entity.name]
         try:
             decide()
             lane.settle()
             weigh([lane.overlay.get(key), *(output[3] for output in self.outputs[mark:] if output[0] != DEAD_LETTERS.name)])
-        except (TooManyDeadLettersError, TooManyParkedError):
+        except TooManyDeadLettersError:
             raise
         except Exception as error:
             del self.outputs[mark:]
             lane.put_back(key, before)
             self._park(lane, record, error)
+            if key in lane.parked and not again:  # one that was parked before does no more harm
+                tally.parked(error)
         else:
-            lane.parked_in_a_row = 0
+            if self.dead == dead:
+                tally.well([key])
 
     def _park(self, lane: Lane, record: Record, error: Exception) -> None:
         offset, key, value = record
@@ -253,9 +258,6 @@ class Batch:
             return
         cause, kind, text = cause_of(error), type(lane.decode(value)).__name__, str(error)[:MAX_ERROR]
         lane.parked[key] = Parked(cause, text, _place(lane, offset), kind, now())
-        lane.parked_in_a_row += 1
-        if lane.parked_in_a_row > MAX_PARKED_IN_A_ROW:
-            raise TooManyParkedError(f"{lane.parked_in_a_row} in a row could not be decided, the last one: {text}") from error
         lane.overlay[parked_key(key)] = encode(lane.parked[key])
         lane.overlay[held_key(key, offset)] = value
         self._letter(lane, record, cause, text, kind)
@@ -286,7 +288,7 @@ class Batch:
 
     def _again(self, lane: Lane, record: Record) -> None:
         """Decide a record that waited."""
-        self._safely(lane, record, lambda: self._decide(lane, lane.decode(record[2]), record))
+        self._safely(lane, record, lambda: self._decide(lane, lane.decode(record[2]), record), again=True)
 
     def _letter_settled(self, lane: Lane, offset: int, way: Way, by: str) -> None:
         place = _place(lane, offset)
@@ -319,9 +321,9 @@ class Batch:
     def merge(self) -> None:
         """The transaction is committed: what was decided is the state."""
         for lane in self._lanes:
-            lane.merge()
             if not self._careful:
-                lane.parked_in_a_row = 0
+                self.core.tallies[lane.entity.name].well(lane.overlay)
+            lane.merge()
 
 
 def _place(lane: Lane, offset: int) -> str:
@@ -342,6 +344,7 @@ class Core:
         self.changelogs = {decider.entity.changelog: inbox for inbox, decider in self.deciders.items()}
         self.lanes: dict[tuple[str, int], Lane] = {}
         self.skips: set[tuple[str, int, int]] = set()
+        self.tallies = {decider.entity.name: Tally(decider.entity.name) for decider in self.deciders.values()}
         self._table = table
         self.states = states
 

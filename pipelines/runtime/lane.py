@@ -109,9 +109,8 @@ class Lane:
         self.shared: State | None = None
         self.sweep: Iterator[bytes] | None = None
         self.dead_in_a_row = 0
-        # Entities that wait for an operator, and how many in a row have been sent to wait.
+        # Entities that wait for an operator.
         self.parked: dict[bytes, Parked] = {}
-        self.parked_in_a_row = 0
 
     def misplaced(self, key: bytes) -> str | None:
         """Why an unknown entity's record does not belong here: no entity has such a key, or another partition has it."""
@@ -190,8 +189,10 @@ class Lane:
 
     def restore(self, records: Mapping[bytes, bytes | None]) -> None:
         """Take what the changelog has: the last record of each key. Keys that nothing of ours has are a stranger's, and left
-        out: a store cannot hold them."""
-        found = {key: value for key, value in records.items() if 0 < len(key) <= MAX_STORED_KEY_BYTES}
+        out: a store cannot hold them, and nobody can be named by bytes that are no UTF-8."""
+        found = {
+            key: value for key, value in records.items() if 0 < len(key) <= MAX_STORED_KEY_BYTES and positions.is_text(key)
+        }
         if (position := found.pop(positions.POSITION, None)) is not None:
             self.position = positions.read(position)
         self.states.merge(found, {key: self.wake_of(key, value) for key, value in found.items()} if self.wakes else {})

@@ -108,7 +108,8 @@ class _Again(Batch):
             raise RecordedFailureError(letters.popleft())
         super()._decide(lane, message, record)
 
-    def _safely(self, lane: Lane, record: Record, decide: Callable[[], None]) -> None:
+    def _safely(self, lane: Lane, record: Record, decide: Callable[[], None], *, again: bool = False) -> None:
+        del again
         offset, key, value = record
         try:
             decide()

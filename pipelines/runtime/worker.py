@@ -230,6 +230,12 @@ class Worker:
 
 
 def _skips(config: Config) -> set[tuple[str, int, int]]:
-    """The records that an operator set aside with `olo dead-letters skip`."""
-    places = (key_of(record).rsplit("/", 2) for record in read_topic(config, SKIPS.name))
-    return {(topic, int(partition), int(offset)) for topic, partition, offset in places}
+    """The records that an operator set aside with `olo dead-letters skip`; what names no place is a stranger's."""
+    found = set()
+    for record in read_topic(config, SKIPS.name):
+        try:
+            topic, partition, offset = key_of(record).rsplit("/", 2)
+            found.add((topic, int(partition), int(offset)))
+        except ValueError:
+            log.warning("a record of %s names no place, and is left out: %r", SKIPS.name, record.key())
+    return found

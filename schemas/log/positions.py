@@ -15,8 +15,19 @@ POSITION: Final = RESERVED + b"position"
 
 
 def of_entity(key: bytes) -> bool:
-    """Whether an entity's state may stand under a key of a changelog."""
-    return bool(key) and not key.startswith(RESERVED)
+    """Whether an entity's state may stand under a key of a changelog; keys are UTF-8."""
+    return bool(key) and not key.startswith(RESERVED) and is_text(key)
+
+
+def is_text(key: bytes) -> bool:
+    """Whether these bytes are UTF-8, as all keys of Olo's own are; a stranger's need not be."""
+    if key.isascii():
+        return True
+    try:
+        key.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 class Position(Struct, frozen=True):

@@ -23,7 +23,7 @@ from schemas.log.positions import of_entity
 from serving.runtime.feed import Hub
 from serving.runtime.outcomes import Outcomes
 from serving.runtime.overlay import Overlay
-from serving.view_store.changes import CHANGELOGS, HEARD, Balance, decode_balance, entry_of
+from serving.view_store.changes import CHANGELOGS, HEARD, Balance, decode_balance, entry_of, leave_out
 from serving.view_store.indexes import Index, memberships
 from serving.view_store.store import BALANCES, Snapshot
 
@@ -32,6 +32,8 @@ MAX_REMEMBERED_BYTES: Final = 8_000_000
 ENTRY_BYTES: Final = 100
 CHANGELOG_OF: Final = {entity.events: entity.changelog for entity in HEARD}
 UNKNOWN: Final = object()
+# Every message of ours begins so.
+MESSAGE: Final = b'{"type":"'
 ACCOUNTS = Gauge("olo_view_accounts", "Accounts in this process's view")
 OVERLAY = Gauge("olo_view_overlay", "States and balances in memory that the store on disk did not have yet")
 
@@ -197,19 +199,25 @@ class Views:
         ACCOUNTS.set(self.accounts())
 
     def take(self, records: Iterable[Record]) -> None:
-        """A batch of records, in order."""
+        """A batch of records, in order. Those that cannot be read are left out."""
         for record in records:
-            topic, key, value = record.topic(), record.key() or b"", record.value()
-            if topic == topics.FEED.name:
-                self._show(record)
-            elif topic in self._facts:
-                if self.outcomes:
-                    self.outcomes.fact((CHANGELOG_OF[topic], key), record.timestamp()[1], self._facts[topic](value or b""))
-            elif of_entity(key):
-                self.keep(topic, key, value, record.offset())
-                if self.outcomes:
-                    self.outcomes.state((topic, key), record.timestamp()[1])
+            try:
+                self._take(record)
+            except Exception as error:  # of a watcher, too: what one record does must not take the others with it
+                leave_out(record, error)
         OVERLAY.set(len(self._overlay))
+
+    def _take(self, record: Record) -> None:
+        topic, key, value = record.topic(), record.key() or b"", record.value()
+        if topic == topics.FEED.name:
+            self._show(record)
+        elif topic in self._facts:
+            if self.outcomes:
+                self.outcomes.fact((CHANGELOG_OF[topic], key), record.timestamp()[1], self._facts[topic](value or b""))
+        elif of_entity(key):
+            self.keep(topic, key, value, record.offset())
+            if self.outcomes:
+                self.outcomes.state((topic, key), record.timestamp()[1])
 
     def keep(self, topic: str, key: bytes, value: bytes | None, offset: int) -> None:
         """A state has changed."""
@@ -223,6 +231,8 @@ class Views:
 
     def _show(self, record: Record) -> None:
         partition, offset, value = record.partition(), record.offset(), record.value() or b""
+        if not value.startswith(MESSAGE) or b"\n" in value:
+            raise ValueError("it is no message, and would break the streams that it is shown on")
         if offset >= self._reached(partition) and (entry := entry_of(value)):
             self._overlay.put(topics.FEED.name, partition, entry[0].encode(), (offset, encode(entry[1])))
         self.hub.publish(partition, offset, key_of(record), value)

@@ -6,10 +6,12 @@ snapshot plus the events behind its cursor misses nothing and repeats nothing. E
 was begun with the accounts' changelog does not take twice what that held already.
 """
 
+import logging
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import msgspec
+from prometheus_client import Counter
 
 from infra.config import Config
 from infra.kafka import Record, identity
@@ -21,6 +23,8 @@ from schemas.log.entity import log_partitions
 from schemas.log.positions import of_entity
 from serving.view_store.folder import Log
 from serving.view_store.store import BALANCES, Changes
+
+log = logging.getLogger("olo.views")
 
 HEARD: Final = tuple(entity for entity in topics.ENTITIES if entity is not ACCOUNT)
 CHANGELOGS: Final = tuple(entity.changelog for entity in HEARD)
@@ -41,6 +45,7 @@ class Balance(msgspec.Struct, gc=False):
 decode_balance: Final[Callable[[bytes], Balance]] = msgspec.json.Decoder(Balance).decode
 _decode_account: Final = state_decoder(Account)
 _decode_entry: Final = decoder_of((EntryRecorded,))
+UNREADABLE = Counter("olo_view_unreadable", "Records of the log that the views left out, because nobody could read them")
 
 
 def places() -> list[tuple[str, int]]:
@@ -48,8 +53,14 @@ def places() -> list[tuple[str, int]]:
     return [(topic, partition) for topic in SOURCES for partition in range(log_partitions())]
 
 
+def leave_out(record: Record, error: Exception) -> None:
+    """One record that cannot be read, such as a stranger's, is counted and named; all others are taken."""
+    UNREADABLE.inc()
+    log.error("%s/%d/%d cannot be read, and is left out: %s", record.topic(), record.partition(), record.offset(), error)
+
+
 def entry_of(value: bytes) -> tuple[str, Balance] | None:
-    """The account and the balance that a record of the feed tells; None for any other record."""
+    """The account and the balance that a record of the feed tells; None for any other record. Errors: ValueError."""
     if not value.startswith(ENTRY):
         return None
     entry: Any = _decode_entry(value)
@@ -65,19 +76,25 @@ class Batch:
         self._entries: dict[bytes, Balance] = {}
 
     def take(self, records: Iterable[Record]) -> None:
-        """Records of the sources, in order, or of the accounts' changelog."""
+        """Records of the sources, in order, or of the accounts' changelog. Those that cannot be read are left out."""
         for record in records:
             self.records += 1
-            topic, key, value = record.topic(), record.key() or b"", record.value()
-            if topic == topics.FEED.name:
-                if found := entry_of(value or b""):
-                    self._enter(found[0].encode(), found[1])
-            elif topic == ACCOUNT.changelog:
-                if value is not None and of_entity(key):
-                    state: Any = _decode_account(value)
-                    self._enter(key, Balance(state.seq, state.balance_coins, state.held_coins, state.at))
-            elif of_entity(key):
-                self._tables.setdefault(topic, {})[key] = value
+            try:
+                self._take(record)
+            except ValueError as error:
+                leave_out(record, error)
+
+    def _take(self, record: Record) -> None:
+        topic, key, value = record.topic(), record.key() or b"", record.value()
+        if topic == topics.FEED.name:
+            if found := entry_of(value or b""):
+                self._enter(found[0].encode(), found[1])
+        elif topic == ACCOUNT.changelog:
+            if value is not None and of_entity(key):
+                state: Any = _decode_account(value)
+                self._enter(key, Balance(state.seq, state.balance_coins, state.held_coins, state.at))
+        elif of_entity(key):
+            self._tables.setdefault(topic, {})[key] = value
 
     def _enter(self, account: bytes, entry: Balance) -> None:
         known = self._entries.get(account)

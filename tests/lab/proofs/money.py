@@ -3,7 +3,8 @@
 At least two money processes and one serving process under concurrent HTTP clients with retries, and a small city whose people
 call each other, give gifts and block; kill -9 of money, live, store and serving processes, and one of the broker; then all
 flows stand still for a while, in the middle of calls. The states on disk of a killed flow are kept, deleted, cut off, or put
-back from an older copy. Afterwards the log, the views, ClickHouse, what clients were told and what phones saw must agree."""
+back from an older copy. Afterwards the log, the views, ClickHouse, what clients were told and what phones saw must agree, and
+all recorded inboxes, decided once more, must lead to what was written, byte for byte."""
 
 import asyncio
 import os
@@ -24,6 +25,7 @@ from infra.clickhouse import connect
 from infra.config import Config
 from infra.exposition import total
 from infra.kafka import key_of, read_topic
+from pipelines.flows.replay import check
 from tests.lab.city.books import Books
 from tests.lab.city.town import City
 from tests.lab.city.town import Plan as People
@@ -31,6 +33,7 @@ from tests.lab.proofs.auditor import Audit, Row
 from tests.lab.proofs.calls import CallAudit
 from tests.lab.proofs.harm import Harm
 from tests.lab.proofs.load import Load
+from tests.lab.proofs.replay import judge
 from tests.lab.stage import Stage
 
 Tell = Callable[[str], None]
@@ -39,6 +42,8 @@ SHOWN = 12
 LAST_LINES = 12
 VICTIMS = ("money", "money", "live", "live", "growth", "store", "serving")
 FLOWS = ("money", "live", "growth", "store", "dispatch")
+# Partitions that are decided once more side by side.
+PROCESSES = 2
 # A phone tries so long; longer than the flows stand still.
 PATIENCE_S = 300.0
 
@@ -279,6 +284,10 @@ def prove(plan: Plan, tell: Tell) -> int:
         took = time.monotonic() - began
         tell("auditing the log, the views, ClickHouse, the clients' answers and the streams ...")
         broken, counts = audit(stage, seen)
+        tell("deciding all recorded inboxes once more ...")
+        began = time.monotonic()
+        if differ := judge(sorted(check(stage.config, PROCESSES)), time.monotonic() - began, tell):
+            broken.append(f"replay is not live: {differ} partitions differ")
     finally:
         stage.stop()
     for line in broken[:SHOWN]:
