@@ -1,5 +1,7 @@
 """Calls over HTTP on the real platform: two phones, coins by the second, and every way in which a call does not come about."""
 
+import os
+import signal
 import time
 import uuid
 from datetime import timedelta
@@ -7,7 +9,11 @@ from typing import Any
 
 import httpx
 import pytest
+from confluent_kafka import TopicPartition
 
+from infra.kafka import member
+from schemas.log.entity import Flow
+from schemas.log.topics import ENTITIES
 from tests.conftest import Api, NewUser, Phone, Phones, Stack, eventually
 
 FAST = {
@@ -102,6 +108,41 @@ def test_kill_9_of_the_flows_in_a_call_and_it_is_billed_by_its_own_times(phones:
     passed = sum(length > timedelta(seconds=s) for s in (2, 5, 10, 15, 20, 25, 30, 35, 40))
     assert closed["paid_coins"] == 9 + 60 * passed
     assert eventually(lambda: bob.call(sue).status_code == 201), "nobody is left busy"
+
+
+def _back_to_the_start(stack: Stack, flow: Flow) -> int:
+    """Kill a flow's only process and set its group's offsets to 0 before the next one starts; the number of partitions set.
+
+    The broker has not noticed the death: whoever names the same instance takes the dead member's place, with all partitions."""
+    stack.process.send_signal(signal.SIGSTOP)  # the supervisor
+    try:
+        os.kill(stack.child(f"{flow.value}-0")["pid"], signal.SIGKILL)
+        next_one = member(stack.config, flow.value, 0, {})
+        next_one.subscribe([entity.inbox for entity in ENTITIES if entity.flow is flow])
+        parts: list[TopicPartition] = eventually(lambda: [next_one.poll(0.1)] and next_one.assignment())
+        answers = next_one.commit(offsets=[TopicPartition(part.topic, part.partition, 0) for part in parts], asynchronous=False)
+        assert answers
+        assert not any(part.error for part in answers)
+        next_one.close()  # a static member that closes stays a member: the next one takes its place in turn
+        return len(parts)
+    finally:
+        stack.process.send_signal(signal.SIGCONT)
+
+
+def test_a_call_in_progress_while_offsets_go_back_to_the_start_is_billed_once(phones: Phones, fast: str, stack: Stack) -> None:
+    bob, sue = phones(country=fast)
+    call = bob.call(sue).json()["call"]
+    sue.api.post(f"/v1/calls/{call}/accept")
+    bob.wait_for("BillStepped")
+    for flow in (Flow.LIVE, Flow.MONEY):
+        assert _back_to_the_start(stack, flow) == sum(e.partitions for e in ENTITIES if e.flow is flow)
+    bob.wait_for("BillStepped", 2)
+    assert eventually(lambda: bob.api.post(f"/v1/calls/{call}/hang-up").status_code in (200, 409))
+    closed = bob.wait_for("BillClosed")
+    assert bob.api.get("/v1/balance").json()["balance_coins"] == 1_000 - closed["paid_coins"]
+    assert eventually(lambda: bob.call(sue).status_code == 201), "nobody is left busy"
+    for told in ("CallConnected", "CallEnded", "BillClosed"):
+        assert len([fact for fact in bob.of(told) if fact.get("call") == call]) == 1
 
 
 def test_roulette_pairs_those_who_wait_and_a_decline_looks_on(phones: Phones) -> None:
