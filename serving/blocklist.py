@@ -107,7 +107,7 @@ async def block(user: UserInPath, body: BlockBody, caller: SignedIn, request: Re
     command = BlockUser(
         id=new_id(), at=now(), user=UserId(caller.user), peer=UserId(user), reason=body.reason, rules=rules
     )  # fmt: skip
-    await commands_of(request).ask(command, UserBlocked)
+    await commands_of(request).ask(command, UserBlocked, urgent=True)
     return BlockAnswer(user=user, reason=body.reason)
 
 

@@ -168,14 +168,14 @@ async def beat(session: SessionId, caller: SignedIn, request: Request) -> None:
 async def close_session(session: SessionId, caller: SignedIn, request: Request) -> None:
     """Log a phone out."""
     command = CloseSession(id=new_id(), at=now(), user=UserId(caller.user), session=session)
-    await commands_of(request).ask(command, SessionClosed)
+    await commands_of(request).ask(command, SessionClosed, urgent=True)
 
 
 @router.put("/v1/admin/bans/{user}", status_code=204, responses=responses(400, 401, 403, 404, 422, 503))
 async def ban(user: UserInPath, body: BanBody, caller: Admin, request: Request) -> None:
     """Ban a user: sessions close, a call ends, nothing new begins."""
     command = Ban(id=new_id(), at=now(), user=UserId(user), reason=body.reason, by=caller.user, until=body.until)
-    await commands_of(request).ask(command, UserBanned)
+    await commands_of(request).ask(command, UserBanned, urgent=True)
 
 
 @router.delete("/v1/admin/bans/{user}", status_code=204, responses=responses(401, 403, 404, 422, 503))

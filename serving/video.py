@@ -140,7 +140,9 @@ async def accept(call: IdInPath, caller: SignedIn, request: Request) -> Any:
     """Take a call that rings."""
     command = AcceptCall(id=new_id(), at=now(), call=call, by=UserId(caller.user))
     later = _later_of(call, caller, request)
-    return _answer(await commands_of(request).ask(command, CallConnected, CallEnded, CallRepeated, later=later), request)
+    return _answer(
+        await commands_of(request).ask(command, CallConnected, CallEnded, CallRepeated, later=later, urgent=True), request
+    )
 
 
 @router.post("/v1/calls/{call}/decline", response_model=CallAnswer, responses=CALL_RESPONSES)
@@ -148,7 +150,7 @@ async def decline(call: IdInPath, caller: SignedIn, request: Request) -> Any:
     """Do not take a call that rings."""
     command = DeclineCall(id=new_id(), at=now(), call=call, by=UserId(caller.user))
     later = _later_of(call, caller, request)
-    return _answer(await commands_of(request).ask(command, CallEnded, later=later), request)
+    return _answer(await commands_of(request).ask(command, CallEnded, later=later, urgent=True), request)
 
 
 @router.post("/v1/calls/{call}/hang-up", response_model=CallAnswer, responses=CALL_RESPONSES)
@@ -156,7 +158,7 @@ async def hang_up(call: IdInPath, caller: SignedIn, request: Request) -> Any:
     """End a call, or give one up that still rings."""
     command = HangUp(id=new_id(), at=now(), call=call, by=UserId(caller.user))
     later = _later_of(call, caller, request)
-    return _answer(await commands_of(request).ask(command, CallEnded, CallRepeated, later=later), request)
+    return _answer(await commands_of(request).ask(command, CallEnded, CallRepeated, later=later, urgent=True), request)
 
 
 @router.get("/v1/calls/{call}", response_model=CallAnswer, responses=responses(401, 403, 404, 422, 503))

@@ -37,4 +37,4 @@ async def join(caller: SignedIn, request: Request) -> dict[str, str]:
 async def leave(caller: SignedIn, request: Request) -> None:
     """Do not wait any more."""
     command = LeaveRoulette(id=new_id(), at=now(), user=UserId(caller.user))
-    await commands_of(request).ask(command, RouletteLeft)
+    await commands_of(request).ask(command, RouletteLeft, urgent=True)

@@ -67,7 +67,7 @@ async def _room(call: str, known: Call, user: UserId, provider: VideoProvider, r
     if known.room and known.status in (CallStatus.RINGING, CallStatus.CONNECTED):
         return known.room
     command = OpenRoom(id=new_id(), at=now(), call=call, by=user, provider=provider)
-    fact = await commands_of(request).ask(command, RoomOpened, CallEnded)
+    fact = await commands_of(request).ask(command, RoomOpened, CallEnded, urgent=True)
     if isinstance(fact, CallEnded):  # nobody had noticed before that the ringing was over, or a side was lost
         raise refusal_of(request, CallRefusal.CALL_ENDED)
     return fact.provider

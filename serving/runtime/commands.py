@@ -4,20 +4,28 @@
 log did not take the command; NotDecided, where the log has it and nobody has decided it in time. A route goes on behind `ask`
 only with a decision. `tell` and `note` are for commands that nobody answers, such as beats.
 
+While decisions of an inbox are late, `ask` refuses new commands for it at once (`serving/runtime/admission.py`): those that
+begin something sooner than `urgent` ones, which answer or end what is in progress. What is told or noted is never refused:
+beats keep paid calls alive, and their number follows from who is there.
+
 Errors: Problem 503 `log_unreachable` when the broker has not taken the command in time. Then it is unknown whether it did, so
-the client sends the same request again under the same Idempotency-Key: it counts once.
+the client sends the same request again under the same Idempotency-Key: it counts once. Problem 503 `overloaded`, whose
+Retry-After follows from the measured rate of decisions: the command is not in the log.
 """
 
 import asyncio
 import logging
 import threading
+import time
 import uuid
 from collections.abc import Sequence
+from functools import partial
 from operator import attrgetter
 from typing import Any, Final, TypeVar, overload
 
 from confluent_kafka import KafkaError, Producer
 from fastapi import Request
+from prometheus_client import Counter, Gauge
 
 from infra.config import Config
 from infra.kafka import quiet
@@ -25,7 +33,8 @@ from schemas.log.base import Fact, Message
 from schemas.log.codec import encode
 from schemas.log.dead_letters import DeadLetter
 from schemas.log.entity import partition_of
-from schemas.log.topics import DEAD_LETTERS, Route, routes
+from schemas.log.topics import DEAD_LETTERS, ENTITIES, Route, routes
+from serving.runtime.admission import Asked
 from serving.runtime.later import Later, NotDecided
 from serving.runtime.outcomes import Outcomes
 from serving.runtime.problems import Problem, unavailable
@@ -42,6 +51,9 @@ DELIVERY_MS: Final = 1_500
 MAX_WAITING: Final = 10_000
 
 DEAD: Final = Route(DEAD_LETTERS.name, attrgetter("id"), DEAD_LETTERS.partitions)
+UNDECIDED = Gauge("olo_commands_undecided", "Commands in the log that this process still awaits the decision of", ["inbox"])
+REFUSING = Gauge("olo_commands_refusing", "1: a command was refused early within the last 5 s", ["inbox"])
+REFUSED = Counter("olo_commands_refused", "Commands refused early, since decisions of their inbox are late", ["inbox"])
 NAMESPACE: Final = uuid.UUID("6c0f5f5e-9d3a-5b0e-8d0e-4f1f0c6f0a01")
 
 A = TypeVar("A", bound=Fact)
@@ -66,12 +78,24 @@ class Commands:
     def __init__(self, producer: Producer, outcomes: Outcomes, refusals: RefusalTables) -> None:
         self._producer = producer
         self._waiting = outcomes.waiting
+        self._admission = outcomes.admission
         self._refusals = refusals
         self._loop = asyncio.get_running_loop()
         self._routes = routes()
+        self._show()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="producer", daemon=True)
         self._thread.start()
+
+    def _show(self) -> None:
+        """Metrics that are looked up when somebody asks for them."""
+        for entity in ENTITIES:
+            if entity.commands:
+                UNDECIDED.labels(entity.inbox).set_function(partial(self._admission.undecided, entity.inbox))
+                REFUSING.labels(entity.inbox).set_function(partial(self._refusing, entity.inbox))
+
+    def _refusing(self, inbox: str) -> bool:
+        return self._admission.refusing(inbox, time.monotonic())
 
     def _poll(self) -> None:
         while not self._stop.is_set():
@@ -84,22 +108,46 @@ class Commands:
         self._thread.join(2)
 
     @overload
-    async def ask(self, command: Message, one: type[A], /, *, derived: str = "", later: Later | None = None) -> A: ...
+    async def ask(
+        self, command: Message, one: type[A], /, *, derived: str = "", later: Later | None = None, urgent: bool = False
+    ) -> A: ...
     @overload
     async def ask(
-        self, command: Message, one: type[A], two: type[B], /, *, derived: str = "", later: Later | None = None
+        self,
+        command: Message,
+        one: type[A],
+        two: type[B],
+        /,
+        *,
+        derived: str = "",
+        later: Later | None = None,
+        urgent: bool = False,
     ) -> A | B: ...
     @overload
     async def ask(
-        self, command: Message, one: type[A], two: type[B], three: type[C], /, *, derived: str = "", later: Later | None = None
+        self,
+        command: Message,
+        one: type[A],
+        two: type[B],
+        three: type[C],
+        /,
+        *,
+        derived: str = "",
+        later: Later | None = None,
+        urgent: bool = False,
     ) -> A | B | C: ...
 
-    async def ask(self, command: Message, /, *expected: type[Fact], derived: str = "", later: Later | None = None) -> Fact:
+    async def ask(
+        self, command: Message, /, *expected: type[Fact], derived: str = "", later: Later | None = None, urgent: bool = False
+    ) -> Fact:
         """Produce a command and wait for its decision: the first fact whose cause is the command, or `derived`, which is the id
-        of the command that its decider sends on. `expected`: the types of fact that the route can tell of.
+        of the command that its decider sends on. `expected`: the types of fact that the route can tell of. `urgent`: it answers
+        or ends what is in progress.
 
         Errors: Problem for a refusal, and for a fact of another type; Problem 503; NotDecided, which answers with `later`."""
-        fact = await self._decision(command, derived, later)
+        causes = [command.id, derived] if derived else [command.id]
+        self._admit(command, causes, urgent=urgent)
+        fact = await self._decision(command, causes, later)
         if fact.refused is not None:
             raise self._refusals.problem_of(fact)
         if not isinstance(fact, expected):
@@ -116,19 +164,32 @@ class Commands:
                 raise error
         return facts
 
-    async def _decision(self, command: Message, derived: str, later: Later | None) -> Fact:
+    def _admit(self, command: Message, causes: Sequence[str], *, urgent: bool) -> None:
+        """Take note of a command that is about to be produced. Errors: Problem 503, where it could not be decided in time."""
+        (route,) = self._routes[type(command)]
+        key = route.key(command)
+        place = (route.topic, partition_of(key.encode(), route.partitions))
+        full = len(self._waiting) >= MAX_WAITING
+        wait_s = 1 if full else self._admission.ask(Asked(place, key, causes, time.monotonic()), urgent=urgent)
+        if wait_s:
+            REFUSED.labels(route.topic).inc()
+            detail = "decisions are late, so this was not taken; send it again, under the same key, after Retry-After seconds"
+            raise Problem(503, "overloaded", detail, headers={"Retry-After": str(wait_s)})
+
+    async def _decision(self, command: Message, causes: Sequence[str], later: Later | None) -> Fact:
         """The first fact that answers the command."""
-        if len(self._waiting) >= MAX_WAITING:
-            raise unavailable("overloaded", "too many commands are waiting for their outcome; try again soon")
         outcome: asyncio.Future[Fact] = self._loop.create_future()
-        causes = [command.id, derived] if derived else [command.id]
         self._waiting.update(dict.fromkeys(causes, outcome))
         try:
             taken = self._produce(command)
             taken.add_done_callback(lambda done: _fail(outcome, done.exception()))
             return await asyncio.wait_for(outcome, OUTCOME_S)
+        except Problem:
+            self._admission.lost(command.id)
+            raise
         except TimeoutError:
             if not taken.done():
+                self._admission.lost(command.id)
                 raise _unreachable("no answer in time") from None
             raise NotDecided(later) from None
         finally:

@@ -4,12 +4,15 @@ A transaction's records come by several topics, and one may be milliseconds ahea
 could read the state from before its own command. In a transaction states are written behind the facts that led to them, so a
 key's state that is as young as the fact, or younger, holds it. Whether a fact changes a state is declared on its type
 (`changes_state`); where one that may has changed none, or the broker stamps records by itself, the answer comes after GRACE_S.
+A decision that comes when nobody waits for it any more is still measured: `admission` is told of each.
 """
 
 import asyncio
+import time
 from typing import Final, NamedTuple
 
 from schemas.log.base import Fact
+from serving.runtime.admission import Admission
 
 GRACE_S: Final = 0.05
 # Keys whose last state's time is known; then all are forgotten, and at worst some answers come after GRACE_S.
@@ -32,12 +35,13 @@ class Outcomes:
 
     def __init__(self) -> None:
         self.waiting: dict[str, asyncio.Future[Fact]] = {}
+        self.admission = Admission()
         self._states: dict[StateKey, int] = {}
         self._held: dict[StateKey, list[_Held]] = {}
 
     def __bool__(self) -> bool:
-        """Whether anybody waits."""
-        return bool(self.waiting or self._held)
+        """Whether anybody waits, or a decision is still to come."""
+        return bool(self.waiting or self._held or self.admission)
 
     def state(self, key: StateKey, at_ms: int) -> None:
         """A state is in view."""
@@ -50,6 +54,7 @@ class Outcomes:
 
     def fact(self, key: StateKey, at_ms: int, fact: Fact) -> None:
         """A fact has come, of the entity with this state; the first one of a cause counts."""
+        self.admission.decided(fact.cause, time.monotonic())
         outcome = self.waiting.pop(fact.cause, None)
         if outcome is None:
             return

@@ -64,6 +64,21 @@ def money(
 
 
 @prove_app.command()
+def overload(
+    loops: Annotated[int, typer.Option(help="busy loops beside the platform", min=1)] = 40,
+    people: Annotated[int, typer.Option(help="phones of the city", min=2)] = 100,
+    seconds: Annotated[float, typer.Option(help="how long the loops last", min=1)] = 120,
+    recover: Annotated[float, typer.Option(help="behind them all is as before within so many seconds", min=1)] = 10,
+) -> None:
+    """Busy loops beside a city: nothing ends, nothing is lost, what is late is put off; then all is as before."""
+    from tests.lab.proofs.overload import Plan, prove
+
+    plan = Plan(loops=loops, people=people, seconds=seconds, recover_s=recover)
+    if prove(plan, lambda line: console.print(line, soft_wrap=True)):
+        raise SystemExit(1)
+
+
+@prove_app.command()
 def replay(
     processes: Annotated[int, typer.Option(help="partitions that are decided side by side", min=1)] = 2,
 ) -> None:

@@ -39,15 +39,23 @@ class Entry(NamedTuple):
     ref: str
 
 
+def _code(answer: httpx.Response) -> str:
+    """A problem's code; of another answer, how it begins."""
+    problem = "json" in answer.headers.get("content-type", "")
+    return str(answer.json().get("code", "")) if problem else answer.text[:80]
+
+
 class Sights:
     """What all phones together have measured and counted. Times are `time.perf_counter` seconds, latencies milliseconds.
 
+    `put_off`: the codes of 503 that were followed by another try.
     `patience_s`: for so long a request without an answer is sent again (0: each one is an error of the run)."""
 
     def __init__(self, patience_s: float = 0.0) -> None:
         self.patience_s = patience_s
         self.statuses: Counter[str] = Counter()
         self.refusals: Counter[str] = Counter()
+        self.put_off: Counter[str] = Counter()
         self.ended: Counter[str] = Counter()
         self.errors: list[str] = []
         self.latencies: dict[str, list[float]] = defaultdict(list)
@@ -111,7 +119,7 @@ class Phone:
             answer = await self._once(method, path, body, headers)
             if answer is None or answer.status_code == 503:
                 if time.monotonic() < deadline:
-                    await asyncio.sleep(AGAIN_S)
+                    await asyncio.sleep(AGAIN_S if answer is None else self._put_off(answer))
                     continue
             elif answer.status_code == 202 and key:
                 await asyncio.sleep(AGAIN_S)
@@ -122,11 +130,16 @@ class Phone:
             return None
         if answer.status_code < 400:
             return answer
-        code = answer.json().get("code", "") if "json" in answer.headers.get("content-type", "") else answer.text[:80]
+        code = _code(answer)
         self.sights.refusals[code] += 1
         if code not in EXPECTED:
             self.sights.wrong(f"{method} {path} of {self.user}: {answer.status_code} {code}")
         return None
+
+    def _put_off(self, answer: httpx.Response) -> float:
+        """Count a 503; after how many seconds to ask again, as it says."""
+        self.sights.put_off[_code(answer)] += 1
+        return float(answer.headers.get("retry-after", AGAIN_S))
 
     async def _once(self, method: str, path: str, body: Any, headers: dict[str, str]) -> httpx.Response | None:
         try:

@@ -165,7 +165,7 @@ class City:
         self._coins_at.append((time.monotonic(), sights.spent_coins))
         since, spent = self._coins_at[0]
         each_s = (sights.spent_coins - spent) / max(0.001, time.monotonic() - since)
-        lag = await self._lag(client)
+        lag = await self.lag(client)
         self._lags.append(lag)
         recent = sorted(sights.recent)
         return {
@@ -180,7 +180,7 @@ class City:
             "errors": f"{len(sights.errors)}",
         }
 
-    async def _lag(self, client: httpx.AsyncClient) -> dict[str, float]:
+    async def lag(self, client: httpx.AsyncClient) -> dict[str, float]:
         """Records that each flow is behind, as its processes say."""
         found: dict[str, float] = {}
         for child in endpoints_of(self._config.home).get("children", ()):

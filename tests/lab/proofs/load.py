@@ -29,11 +29,23 @@ class Told(NamedTuple):
     status: int
 
 
-class Load:
-    """Clients against one platform. `told`: key -> answer; `seen`: user -> the entries its feed has shown, in order."""
+class Wait(NamedTuple):
+    """A client's wait for its final answer, in seconds. `at`: when it began, by the monotonic clock."""
 
-    def __init__(self, url: str, project: str, users: int, seed: int) -> None:
+    at: float
+    seconds: float
+
+
+class Load:
+    """Clients against one platform. `told`: key -> answer; `seen`: user -> the entries its feed has shown, in order;
+    `put_off`: the codes of 503. `pause_s`: between two requests of a client; `patience_s`: until one gives up."""
+
+    def __init__(
+        self, url: str, project: str, users: int, seed: int, *, pause_s: float = 0.0, patience_s: float = PATIENCE_S
+    ) -> None:
         self.url = url
+        self.put_off: Counter[str] = Counter()
+        self._pause_s, self._patience_s = pause_s, patience_s
         self.users = [f"p{seed}-{number}" for number in range(users)]
         self.tokens = {user: tokens.token(project, user, "user") for user in self.users}
         self.admin = tokens.token(project, "prover", "admin")
@@ -42,7 +54,7 @@ class Load:
         self.seen: dict[str, list[tuple[str, int]]] = {user: [] for user in self.users}
         self.resumed = 0
         self.given_up: list[str] = []
-        self.waits: list[float] = []
+        self.waits: list[Wait] = []
         self._chance = random.Random(seed)
         self._finished = False
         self._cursors: dict[str, str] = {}
@@ -87,6 +99,7 @@ class Load:
         while not self._finished:
             count += 1
             await self._ask(client, f"c{number}-{count}")
+            await asyncio.sleep(self._pause_s)
 
     def _request(self) -> tuple[str, dict[str, Any]]:
         payer, payee = self._chance.choice(self.users), self._chance.choice([*self.users, "nobody"])
@@ -111,15 +124,14 @@ class Load:
                 if not again:
                     break
                 again = False
-            elif time.monotonic() - began > PATIENCE_S:
-                self.given_up.append(f"{key}: no answer in {PATIENCE_S:.0f} s, last {status}")
+            elif time.monotonic() - began > self._patience_s:
+                self.given_up.append(f"{key}: no answer in {self._patience_s:.0f} s, last {status}")
                 break
             else:
                 await asyncio.sleep(0.1)
-        self.waits.append(time.monotonic() - began)
+        self.waits.append(Wait(began, time.monotonic() - began))
 
-    @staticmethod
-    async def _once(client: httpx.AsyncClient, path: str, body: Any, headers: dict[str, str]) -> tuple[int | str, str]:
+    async def _once(self, client: httpx.AsyncClient, path: str, body: Any, headers: dict[str, str]) -> tuple[int | str, str]:
         try:
             answer = await client.post(path, json=body, headers=headers)
         except httpx.HTTPError as error:
@@ -127,6 +139,8 @@ class Load:
         transfer = answer.headers.get("location", "").rpartition("/")[2]
         if answer.status_code == 409 and "retry-after" in answer.headers:
             return "409 in_progress", transfer  # not the transfer's outcome: too many repeats are waiting for it
+        if answer.status_code == 503:
+            self.put_off[answer.json()["code"]] += 1
         return answer.status_code, transfer
 
     async def _watch(self, client: httpx.AsyncClient, user: str) -> None:

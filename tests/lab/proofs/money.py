@@ -295,7 +295,7 @@ def prove(plan: Plan, tell: Tell) -> int:
     _report(seen, recoveries, counts, took, tell)
     if broken:
         tell(f"what the processes said last (all of it, with the data, is in {folder}):")
-        for line in _last_words(folder):
+        for line in last_words(folder):
             tell(f"  {line}")
         tell(f"FAILED: {len(broken)} broken")
     else:
@@ -304,7 +304,7 @@ def prove(plan: Plan, tell: Tell) -> int:
     return len(broken)
 
 
-def _last_words(folder: Path) -> list[str]:
+def last_words(folder: Path) -> list[str]:
     """The end of the platform's log and of each flow's: where to look when a law is broken."""
     logs = [folder / "up.log", *sorted((folder / "logs").glob("[mlg]*-*.log"))]
     return [f"{log.name}: {line}" for log in logs for line in log.read_text(errors="replace").splitlines()[-LAST_LINES:]]
@@ -320,5 +320,5 @@ def _report(seen: Witnesses, recoveries: list[Recovery], counts: dict[str, int],
         if times:
             middle, worst = times[len(times) // 2], times[-1]
             tell(f"recovery of {name:<8} {len(times):2} kills, median {middle:.2f} s, worst {worst:.2f} s")
-    waits = sorted(load.waits)
+    waits = sorted(wait.seconds for wait in load.waits)
     tell(f"a client's wait for its final answer: median {waits[len(waits) // 2]:.2f} s, worst {waits[-1]:.2f} s")
