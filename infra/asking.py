@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 # A look is so many requests, one behind the other: what is watched is some ten of them, and waits for disks.
 REQUESTS: Final = 3
+# A broker that has a processor answers a look within some milliseconds. One that took ten times as long as this is a tenth.
+QUICK_S: Final = 0.05
 # A question is put so often while the broker answers others.
 LOOKS: Final = 5
 # The broker is away when it leaves so many looks without an answer, TIMEOUT_S each: a person is told so.
@@ -31,26 +33,28 @@ TRY_S: Final = 2.0
 SLOWER: Final = 3.0
 
 
-def broker_answers(config: Config) -> Callable[[], bool]:
-    """A look: REQUESTS requests, one behind the other, each answered. Its client is made when it is needed first."""
+def broker_answers(config: Config) -> Callable[[], float]:
+    """A look: REQUESTS requests, one behind the other, each answered. It gives how much the answer counts, at most 1: a late one
+    counts for less, none for 0. Its client is made when it is needed first."""
     clients: list[AdminClient] = []
 
-    def look() -> bool:
+    def look() -> float:
         clients.extend([] if clients else [AdminClient(quiet(config))])
+        began = time.monotonic()
         try:
             for _ in range(REQUESTS):
                 clients[0].list_topics(timeout=TIMEOUT_S)
         except KafkaException as error:
             log.warning("waiting for the broker, which does not answer: %s", error.args[0].name())
-            return False
-        return True
+            return 0.0
+        return QUICK_S / max(QUICK_S, time.monotonic() - began)
 
     return look
 
 
-def answered(ask: Callable[[float], T], look: Callable[[], bool]) -> T | None:
+def answered(ask: Callable[[float], T], look: Callable[[], float]) -> T | None:
     """What the broker answers to `ask`, which gets the seconds that it may take; None when the broker leaves it open. `look`:
-    whether the broker answers another question. Errors: KafkaException, for anything that waiting does not mend."""
+    above 0 where the broker answers another question. Errors: KafkaException, for anything that waiting does not mend."""
     wait_s, looks, silent = TRY_S, 0, 0
     while looks < LOOKS and silent < SILENT:
         try:

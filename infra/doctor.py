@@ -4,7 +4,7 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 import httpx
@@ -44,6 +44,7 @@ def examine(config: Config) -> Iterator[Examined]:
         yield _parked(config)
     yield _clickhouse(config)
     yield from _views(config)
+    yield from _refusing(config)
     yield _http(config)
 
 
@@ -121,6 +122,28 @@ def _views(config: Config) -> Iterator[Examined]:
         ready, behind = total(told, "olo_view_store_ready") > 0, total(told, "olo_view_store_behind_records")
         seen = f"{behind:,.0f} records behind" if ready else f"being built, {behind:,.0f} records to go; see {child['log']}"
         yield Examined("views' store", ready and behind <= VIEWS_BEHIND, seen, "olo doctor")
+
+
+def _refusing(config: Config) -> Iterator[Examined]:
+    """Inboxes for which serving refuses commands early (`serving/runtime/admission.py`)."""
+    for child in endpoints_of(config.home).get("children", []):
+        if not child["role"].startswith("serving"):
+            continue
+        try:
+            told = httpx.get(f"{child['url']}/metrics", timeout=5).text
+        except httpx.HTTPError:
+            continue  # HTTP has a finding of its own
+        yield of_refusals(child["role"], told, {entity.inbox: entity.flow for entity in ENTITIES})
+
+
+def of_refusals(role: str, told: str, flows: Mapping[str, str]) -> Examined:
+    """`told`: the metrics of a serving process; `flows`: who decides each inbox."""
+    late = [inbox for inbox in flows if total(told, f'olo_commands_refusing{{inbox="{inbox}"}}')]
+    if not late:
+        return Examined(f"{role} takes", True, "every command")
+    seen = f"commands are refused early (503 overloaded), since decisions are late: {', '.join(late)}"
+    flow = flows[late[0]].upper()
+    return Examined(f"{role} takes", False, seen, f"free the machine of other work, or OLO_{flow}_PROCESSES=2 make up")
 
 
 def _http(config: Config) -> Examined:

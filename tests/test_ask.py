@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -152,3 +153,30 @@ def test_of_many_each_is_decided_or_the_first_that_is_not_is_the_answer() -> Non
 def test_a_note_that_the_log_did_not_take_is_lost_and_a_told_command_is_not() -> None:
     assert asked(error="full", ask=lambda commands: commands.note(PUT)) is None
     assert asked(error="full", ask=lambda commands: commands.tell(PUT)).code == "log_unreachable"
+
+
+def test_decisions_that_are_late_refuse_new_commands_of_their_inbox_until_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None is decided for longer than anybody has patience; then all are."""
+    clock = [0.0]
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(module, "OUTCOME_S", 0.01)
+
+    def put(name: str) -> PutGiftItem:
+        return PutGiftItem(id=name, at=now(), item=name, price_coins=2, share_coins=1)
+
+    async def run(commands: Commands) -> list[Any]:
+        names = [f"c{number}" for number in range(40)]
+        undecided = await asyncio.gather(*(commands.ask(put(name), GiftItemPut) for name in names), return_exceptions=True)
+        clock[0] = 8.0
+        found: list[Any] = [one for one in undecided if not isinstance(one, NotDecided)]
+        for name, urgent in (("d", False), ("c0", True)):
+            found += await asyncio.gather(commands.ask(put(name), GiftItemPut, urgent=urgent), return_exceptions=True)
+        commands._waiting.clear()
+        for name in names:
+            commands._admission.decided(name, 8.0)
+        found += await asyncio.gather(commands.ask(put("e"), GiftItemPut), return_exceptions=True)
+        return found
+
+    refused, again, taken = asked(ask=run)
+    assert (refused.status, refused.code, refused.headers) == (503, "overloaded", {"Retry-After": "8"})
+    assert (again.code, type(taken)) == ("overloaded", NotDecided)

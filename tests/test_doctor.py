@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from infra.doctor import of_refusals
 from infra.doctor_log import (
     HOUR_S,
     YOUNG_S,
@@ -117,3 +118,11 @@ def test_it_sees_another_olo_on_the_same_log(stack: Stack, tmp_path: Path) -> No
     done = stack.olo("doctor", OLO_HOME=str(home), OLO_HTTP_PORT=stack.http.rpartition(":")[2])
     assert "is held by another Olo" in done.stdout, done.stdout
     assert socket.gethostname() in done.stdout
+
+
+def test_inboxes_whose_commands_are_refused_early_are_named() -> None:
+    told = 'olo_commands_refusing{inbox="call.inbox"} 0.0\nolo_commands_refusing{inbox="gift.inbox"} 1.0\n'
+    found = of_refusals("serving-0", told, {"call.inbox": "live", "gift.inbox": "live"})
+    assert (found.fine, "gift.inbox" in found.seen, "call.inbox" in found.seen) == (False, True, False)
+    assert "OLO_LIVE_PROCESSES" in found.mend
+    assert of_refusals("serving-0", told, {"call.inbox": "live"}).fine

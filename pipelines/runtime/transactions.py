@@ -91,7 +91,8 @@ def _producing(name: str, config: Config) -> dict[str, Any]:
             # back-to-back small transactions meet CONCURRENT_TRANSACTIONS while the broker ends the last one (some 5 ms);
             # the default wait of 100 ms would be the p99
             "retry.backoff.ms": 1,
-            "retry.backoff.max.ms": 10,
+            # each wait is twice the last: a broker without a processor must not be kept busy by what it cannot do yet
+            "retry.backoff.max.ms": 1_000,
             "compression.type": "lz4",
             # the largest record of an inbox, put aside into the changelog (see `infra.kafka`)
             "message.max.bytes": 1_200_000,

@@ -4,14 +4,16 @@ librdkafka does not always keep its time limits: when the broker dies under `sen
 returns (2.16, most crashes of a broker). A limit in seconds cannot tell that from a broker which has no processor: on an
 overloaded machine it ended processes that would have gone on, again and again. So the limit is a number of looks at the broker,
 by a client of its own. When a broker has answered so many of them, one behind the other, while a request to it stands, that
-request will never be answered. Where the broker is slow its answers are, too, and the limit grows with them; where it is away
-nothing counts: to end would mend nothing.
+request will never be answered. Where the broker is slow its answers are, too, and the limit grows with them, twice over: there
+are fewer, and a late one counts for less, since a step waits for much that a look does not. Where the broker is away nothing
+counts: to end would mend nothing.
 """
 
 import faulthandler
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -22,16 +24,16 @@ EVERY_S: Final = 0.1
 
 
 class Watchdog:
-    """Watches one thread's steps. `look`: asks the broker something; whether it has answered."""
+    """Watches one thread's steps. `look`: asks the broker something; how much its answer counts, 0 for none, at most 1."""
 
-    def __init__(self, name: str, look: Callable[[], bool], end: Callable[[], None] | None = None) -> None:
+    def __init__(self, name: str, look: Callable[[], float], end: Callable[[], None] | None = None) -> None:
         self._name = name
         self._look = look
         self._end = end or _end
         # What is under way, if anything, and the number of it: read and written as one, by two threads.
         self._step: tuple[int, str] = (0, "")
         self._seen = 0
-        self._answered = 0
+        self._answered = 0.0
         self._stop = threading.Event()
 
     def start(self) -> "Watchdog":
@@ -57,7 +59,7 @@ class Watchdog:
         step = self._step
         number, what = step
         if number != self._seen or not what:
-            self._seen, self._answered = number, 0
+            self._seen, self._answered = number, 0.0
             return
         self._answered += self._look()
         if self._answered >= LOOKS and self._step == step:

@@ -101,6 +101,8 @@ class Person:
         self.sights.expect(word, call)
         if await self.phone.ask("POST", f"/v1/calls/{call}/{word}") is None:
             self.sights.forget(word, call)
+        if self.tired:  # whoever was called out of roulette is in it again
+            await self.phone.ask("DELETE", "/v1/roulette")
 
     def _connected(self, event: dict[str, Any]) -> None:
         clip, caller = event["kind"] == "clip", event["caller"] == self.phone.user
