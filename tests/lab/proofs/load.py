@@ -64,9 +64,11 @@ class Load:
         async with self._client() as client:
             for user in self.users:
                 headers = {"Authorization": f"Bearer {self.tokens[user]}"}
-                await client.post("/v1/users", headers=headers)
-                balance = (await client.get("/v1/balance", headers=headers)).json()
-                self._cursors[user] = balance["cursor"]
+                while (await client.post("/v1/users", headers=headers)).status_code not in (201, 409):
+                    await asyncio.sleep(0.5)
+                while (balance := await client.get("/v1/balance", headers=headers)).status_code != 200:
+                    await asyncio.sleep(0.2)  # a sign-up opens the accounts soon
+                self._cursors[user] = balance.json()["cursor"]
 
     def _client(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(base_url=self.url, timeout=10, trust_env=False, limits=httpx.Limits(max_connections=400))
