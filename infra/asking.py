@@ -34,8 +34,8 @@ SLOWER: Final = 3.0
 
 
 def broker_answers(config: Config) -> Callable[[], float]:
-    """A look: REQUESTS requests, one behind the other, each answered. It gives how much the answer counts, at most 1: a late one
-    counts for less, none for 0. Its client is made when it is needed first."""
+    """A look: REQUESTS requests, one behind the other, each answered. It gives how much the answer counts: 1, a late one less,
+    none 0. Its client is made when it is needed first."""
     clients: list[AdminClient] = []
 
     def look() -> float:

@@ -21,6 +21,7 @@ from infra.doctor_states import examine_states
 from infra.exposition import total
 from infra.kafka import quiet
 from infra.platform import endpoints_of
+from schemas.log.topics import ENTITIES
 
 FREE_GB: Final = 5
 # Serving holds in memory what its store lacks.

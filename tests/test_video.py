@@ -119,7 +119,7 @@ def _back_to_the_start(stack: Stack, flow: Flow) -> int:
         os.kill(stack.child(f"{flow.value}-0")["pid"], signal.SIGKILL)
         next_one = member(stack.config, flow.value, 0, {})
         next_one.subscribe([entity.inbox for entity in ENTITIES if entity.flow is flow])
-        parts: list[TopicPartition] = eventually(lambda: [next_one.poll(0.1)] and next_one.assignment())
+        parts: list[TopicPartition] = eventually(lambda: (next_one.poll(0.1), next_one.assignment())[1])
         answers = next_one.commit(offsets=[TopicPartition(part.topic, part.partition, 0) for part in parts], asynchronous=False)
         assert answers
         assert not any(part.error for part in answers)

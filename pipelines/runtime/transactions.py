@@ -3,10 +3,11 @@
 Any failed transaction ends the process: its next start, under the same name, fences and aborts what it left open.
 """
 
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
-from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from infra.asking import broker_answers
 from infra.config import Config
@@ -15,11 +16,13 @@ from pipelines.runtime.core import Written
 from pipelines.runtime.watchdog import Watchdog
 from schemas.log.positions import POSITION
 
+log = logging.getLogger("olo.transactions")
+
 # The broker aborts what has been open for so long; until then nobody reads behind it. A slot that starts again aborts at once
 # what it had left: this is for one that never comes back. A shorter limit would abort what a slow machine is about to commit:
-# an overloaded one took 46 s for what takes 30 ms. It is the protocol's own default.
-TRANSACTION_MS: Final = 60_000
-# The client's own limit for a step. Long before, the watchdog ends a process that hangs.
+# an overloaded one took more than a minute for what takes 30 ms.
+TRANSACTION_MS: Final = 120_000
+# One try at a step; another one follows, for as long as the transaction lives and the watchdog sees that the broker is slow.
 STEP_S: Final = TRANSACTION_MS / 1_000
 # One try at the start; another one follows.
 BEGIN_S: Final = 10.0
@@ -70,15 +73,29 @@ class Transactions:
         if left:
             raise Stuck(f"{self._name}: the broker has not taken {left} records within {STEP_S:.0f} s")
         if offsets:
+            metadata = consumer.consumer_group_metadata()
             with self._watchdog.watch("sending the positions of a transaction"):
-                producer.send_offsets_to_transaction(list(offsets), consumer.consumer_group_metadata(), STEP_S)
+                _resumed(lambda: producer.send_offsets_to_transaction(list(offsets), metadata, STEP_S))
         with self._watchdog.watch("committing a transaction"):
-            producer.commit_transaction(STEP_S)
+            _resumed(lambda: producer.commit_transaction(STEP_S))
         self._open = False
 
     def close(self) -> None:
         """Let go of the watchdog; the producer goes with this object."""
         self._watchdog.stop()
+
+
+def _resumed(step: Callable[[], object]) -> None:
+    """A step of a transaction, taken up again while the client says that it is only late. Errors: KafkaException, final."""
+    while True:
+        try:
+            step()
+        except KafkaException as error:
+            if not error.args[0].retriable():
+                raise
+            log.warning("still waiting for the broker, which is late with a transaction: %s", error.args[0].str())
+        else:
+            return
 
 
 def _producing(name: str, config: Config) -> dict[str, Any]:
