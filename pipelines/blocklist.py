@@ -160,7 +160,7 @@ def _draw(case: Case, message: CountBlock, first: int) -> tuple[Message, Message
         )  # fmt: skip
     until = later(message.at, timedelta(seconds=rule.ban_s)) if rule.ban_s else None
     reason, by = f"blocks:{rule.reason}", f"rule:{rule.rule}"
-    return drawn, Ban(**derive(message, first + 1), user=message.user, reason=reason, by=by, until=until)
+    return drawn, Ban(**derive(message, first + 1), user=message.user, reason=reason, by=by, until=until, case=case.case)
 
 
 def _review(record: Record, message: Review) -> tuple[Record, Sequence[Message]]:
@@ -180,7 +180,7 @@ def _undo(case: Case, message: Review) -> tuple[Message, ...]:
     if message.upheld:
         return ()
     if case.rule.then is Consequence.BAN:
-        return (Unban(**derive(message, 1), user=message.user, by=message.by),)
+        return (Unban(**derive(message, 1), user=message.user, by=message.by, case=case.case),)
     if not case.taken_coins:
         return ()
     back = Credit(

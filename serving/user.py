@@ -96,7 +96,7 @@ class BanBody(RequestBody):
 
 
 class UserAnswer(BaseModel):
-    """A signed-up user."""
+    """A signed-up user. `banned_until` null while `banned`: for good."""
 
     user: str
     role: str
@@ -104,6 +104,7 @@ class UserAnswer(BaseModel):
     accounts: list[str]
     online: bool = False
     banned: bool = False
+    banned_until: datetime | None = None
 
 
 @router.post(
@@ -173,14 +174,14 @@ async def close_session(session: SessionId, caller: SignedIn, request: Request) 
 
 @router.put("/v1/admin/bans/{user}", status_code=204, responses=responses(400, 401, 403, 404, 422, 503))
 async def ban(user: UserInPath, body: BanBody, caller: Admin, request: Request) -> None:
-    """Ban a user: sessions close, a call ends, nothing new begins."""
+    """Ban a user: sessions close, a call ends, nothing new begins. A ban never shortens one that stands: end that one first."""
     command = Ban(id=new_id(), at=now(), user=UserId(user), reason=body.reason, by=caller.user, until=body.until)
     await commands_of(request).ask(command, UserBanned)
 
 
 @router.delete("/v1/admin/bans/{user}", status_code=204, responses=responses(401, 403, 404, 422, 503))
 async def unban(user: UserInPath, caller: Admin, request: Request) -> None:
-    """End a ban."""
+    """End every ban of a user, those that followed from blocks, too."""
     await commands_of(request).ask(Unban(id=new_id(), at=now(), user=UserId(user), by=caller.user), UserUnbanned)
 
 
@@ -191,7 +192,8 @@ def _answer(name: str, user: User) -> UserAnswer:
         signed_up_at=user.signed_up_at,
         accounts=[f"{name}/coins", f"{name}/earnings"],
         online=bool(user.sessions),
-        banned=user.ban is not None,
+        banned=user.banned,
+        banned_until=user.banned_until,
     )
 
 
