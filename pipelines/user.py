@@ -1,6 +1,6 @@
 """The user, keyed by user id: sign-up, sessions, presence, bans.
 
-State: role, sessions with their last beat, since when online, the bans (`schemas.user.User`); no state: unknown. A sign-up opens
+State: role, sessions with their last beat, since when online, bans (`schemas.user.User`); no state: unknown. A sign-up opens
 the user's two accounts. A user is online while at least one session beats: several phones are one presence.
 Laws: a user signs up once, and the same request again is answered alike; CameOnline and WentOffline alternate; online_s is the
 time between them; who is banned has no session; a session ends once, silent ones at their last beat plus OFFLINE_AFTER; a user
