@@ -163,7 +163,7 @@ class ConsequenceDrawn(_OfCase):
     """A rule fired; it waits for a review."""
 
     rule: BlockRule
-    by: Annotated[tuple[UserInList, ...], Meta(max_length=MAX_NAMED)]
+    by: Annotated[tuple[UserInList, ...], Meta(max_length=MAX_NAMED)] = ()
 
 
 class ConsequenceReviewed(_OfCase):
@@ -242,7 +242,7 @@ RECORD: Final = Entity(
             "a penalty that was paid can be given back",
         ),
     ),
-    shown=(Shown(ConsequenceDrawn, ("user",), "the phone is told"),),
+    shown=(Shown(ConsequenceDrawn, ("user",), "the phone is told, and never who has blocked its user", ("by",)),),
     raw="cases are few, and reviewed one by one",
 )
 RULEBOOK: Final = Entity(

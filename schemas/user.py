@@ -320,5 +320,5 @@ USER: Final = Entity(
         UserSignedUp, SignUpRepeated, UserRefused, SessionOpened, SessionClosed, CameOnline, WentOffline, UserBanned,
         BanEnded, UserUnbanned,
     ),
-    shown=(Shown(UserBanned, ("user",), "the phone is told"),),
+    shown=(Shown(UserBanned, ("user",), "the phone is told, and not by whom", ("by",)),),
 )  # fmt: skip

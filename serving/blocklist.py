@@ -34,6 +34,7 @@ from serving.body import RequestBody
 from serving.runtime.auth import Admin, SignedIn
 from serving.runtime.commands import commands_of, views_of
 from serving.runtime.fields import UserInPath
+from serving.runtime.gate import Acting
 from serving.runtime.problems import Problem, responses
 from serving.runtime.refusals import Refusals
 from serving.runtime.views import Views
@@ -101,7 +102,7 @@ class ReviewBody(RequestBody):
 
 
 @router.put("/v1/blocks/{user}", response_model=BlockAnswer, responses=responses(400, 401, 403, 404, 409, 422, 503))
-async def block(user: UserInPath, body: BlockBody, caller: SignedIn, request: Request) -> Any:
+async def block(user: UserInPath, body: BlockBody, caller: Acting, request: Request) -> Any:
     """Block somebody: a call between you ends, and neither meets the other in calls, roulette or gifts any more."""
     rules = _rules(views_of(request))
     command = BlockUser(
@@ -112,7 +113,7 @@ async def block(user: UserInPath, body: BlockBody, caller: SignedIn, request: Re
 
 
 @router.delete("/v1/blocks/{user}", status_code=204, responses=responses(401, 403, 404, 409, 422, 503))
-async def unblock(user: UserInPath, caller: SignedIn, request: Request) -> None:
+async def unblock(user: UserInPath, caller: Acting, request: Request) -> None:
     """Take a block back."""
     command = UnblockUser(id=new_id(), at=now(), user=UserId(caller.user), peer=UserId(user))
     await commands_of(request).ask(command, UserUnblocked)

@@ -36,6 +36,7 @@ from serving.body import Name, RequestBody
 from serving.runtime.auth import Admin, SignedIn
 from serving.runtime.commands import commands_of, request_id, views_of
 from serving.runtime.fields import OptionalIdempotencyKey, UserInPath, Word
+from serving.runtime.gate import Acting
 from serving.runtime.later import Later, Pending, accepted
 from serving.runtime.presence import call_beats
 from serving.runtime.problems import responses
@@ -145,7 +146,7 @@ async def me(caller: SignedIn, request: Request) -> Any:
 @router.post(
     "/v1/sessions", status_code=201, response_model=SessionAnswer, responses=responses(400, 401, 403, 404, 409, 422, 503)
 )
-async def open_session(body: SessionBody, caller: SignedIn, request: Request) -> Any:
+async def open_session(body: SessionBody, caller: Acting, request: Request) -> Any:
     """Log a phone in: the user is online while one of the sessions beats."""
     command = OpenSession(id=new_id(), at=now(), user=UserId(caller.user), session=new_id(), **body.model_dump())
     await commands_of(request).ask(command, SessionOpened)
@@ -153,7 +154,7 @@ async def open_session(body: SessionBody, caller: SignedIn, request: Request) ->
 
 
 @router.post("/v1/sessions/{session}/beat", status_code=204, responses=responses(401, 403, 404, 422, 503))
-async def beat(session: SessionId, caller: SignedIn, request: Request) -> None:
+async def beat(session: SessionId, caller: Acting, request: Request) -> None:
     """The phone is there: every ten seconds; during a call every five, which counts for the call as well.
 
     Nothing is decided on a beat, so the answer comes as soon as the log has it."""
@@ -166,7 +167,7 @@ async def beat(session: SessionId, caller: SignedIn, request: Request) -> None:
 
 
 @router.delete("/v1/sessions/{session}", status_code=204, responses=responses(401, 403, 404, 422, 503))
-async def close_session(session: SessionId, caller: SignedIn, request: Request) -> None:
+async def close_session(session: SessionId, caller: Acting, request: Request) -> None:
     """Log a phone out."""
     command = CloseSession(id=new_id(), at=now(), user=UserId(caller.user), session=session)
     await commands_of(request).ask(command, SessionClosed)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pipelines.blocklist import decide_record
 from pipelines.user import decide_user
 from schemas.blocklist import BlockReason, BlockRule, Consequence, CountBlock, Review
-from schemas.log.base import Message, UserId, Wake
+from schemas.log.base import UserId, Wake
 from schemas.user import (
     MAX_CASE_BANS,
     Ban,
@@ -20,6 +20,7 @@ from schemas.user import (
     Unban,
     User,
     UserBanned,
+    UserInbox,
     UserRefused,
     UserUnbanned,
 )
@@ -49,8 +50,8 @@ def unban(case: str = "", seconds: int = 0) -> Unban:
     return Unban(id=f"u-{case}-{seconds}", at=at(seconds), user=ANN, by="root", case=case)
 
 
-def after(*messages: Message) -> tuple[Any, list[Any]]:
-    user, told = known(), []
+def after(*messages: UserInbox) -> tuple[Any, list[Any]]:
+    user, told = known(), list[Any]()
     for message in messages:
         user, more = decide(user, message)
         told += more
@@ -108,7 +109,7 @@ def test_bans_are_those_of_a_naive_model(script: list[tuple[str, str, int | None
     model: dict[str, int] = {}
     now, open_ = 0, True
     for number, (what, cause, value) in enumerate(script):
-        message: Message
+        message: UserInbox
         if what == "wait":
             now += value or 0
             message = wake(now)

@@ -76,7 +76,10 @@ def test_a_call_is_cut_when_the_coins_are_spent_and_both_are_told(phones: Phones
     assert at - _seconds(connected) < 5 + 5  # told soon after the checkpoint; the city measures how soon
     assert bob.wait_for("BillClosed")["paid_coins"] == 69
     assert bob.api.balance().json()["available_coins"] == 31
-    assert sue.of("CreditLow")
+    assert not sue.of("CreditLow")
+    assert sue.wait_for("BillClosed")["paid_coins"] == 69
+    assert any("seconds_left" in told for told in bob.of("BillStepped"))
+    assert not any("seconds_left" in told for told in sue.of("BillStepped")), "what the payer has is none of her business"
 
 
 def _seconds(text: str) -> float:
