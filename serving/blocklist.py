@@ -64,8 +64,9 @@ class BlockAnswer(BaseModel):
 
 
 class BlockRuleBody(RequestBody):
-    """`blocks` different people blocked somebody of `role` for `reason` within `window_s`: a penalty (`coins`), or a ban
-    (`ban_s`; 0: for good)."""
+    """`blocks` different people who met somebody of `role` blocked them for `reason` within `window_s`: a penalty (`coins`), or
+    a ban (`ban_s`; 0: for good). Only accounts count that were `min_age_s` old when they blocked, and only if those who blocked
+    are at least `percent` of all people that the blocked one has met."""
 
     rule: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")]
     reason: BlockReason
@@ -75,6 +76,8 @@ class BlockRuleBody(RequestBody):
     role: Role | None = None
     coins: Annotated[int, Field(strict=True, ge=0, le=1_000_000)] = 0
     ban_s: Annotated[int, Field(strict=True, ge=0, le=10 * 366 * 86_400)] = 0
+    min_age_s: Annotated[int, Field(strict=True, ge=0, le=10 * 366 * 86_400)] = 0
+    percent: Annotated[int, Field(strict=True, ge=0, le=100)] = 0
 
 
 class BlockRulesBody(RequestBody):
@@ -103,7 +106,8 @@ class ReviewBody(RequestBody):
 
 @router.put("/v1/blocks/{user}", response_model=BlockAnswer, responses=responses(400, 401, 403, 404, 409, 422, 503))
 async def block(user: UserInPath, body: BlockBody, caller: Acting, request: Request) -> Any:
-    """Block somebody: a call between you ends, and neither meets the other in calls, roulette or gifts any more."""
+    """Block somebody: a call between you ends, and neither meets the other in calls, roulette or gifts any more. It counts
+    against them if you have met, in a call or by a gift."""
     rules = _rules(views_of(request))
     command = BlockUser(
         id=new_id(), at=now(), user=UserId(caller.user), peer=UserId(user), reason=body.reason, rules=rules
