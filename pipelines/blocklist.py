@@ -1,7 +1,8 @@
 """Blocks, keyed by the blocker; records, keyed by the blocked; the rulebook, one entity.
 
-A block bars the peer from the blocker's own line and favourites, parts the two, and is counted on the record of the blocked:
-there the rules that came with it are looked at, and a penalty or a ban follows, which waits for a review by a person.
+A block bars the peer from the blocker's own line and favourites, and parts the two. Where the two have met (`contact`), the
+blocker's own record vouches that its user has signed up, and the record of the blocked counts it: there the rules that came
+with it are looked at, and a penalty or a ban follows, which waits for a review by a person.
 Laws: a line and favourites bar exactly those whom their user blocks; a rule fires once a window for a user;
 what a review takes back is what was taken. Refusals: `same_user`, `too_many_blocks`, `not_blocked`, `review_unknown`.
 """
@@ -13,6 +14,7 @@ from msgspec.structs import replace
 
 from schemas.balance import Credit, EntryKind, EntryRecorded, Reason, Transfer, earnings_account
 from schemas.blocklist import (
+    MAX_BAN_S,
     MAX_CASES,
     MAX_COUNTED,
     MAX_NAMED,
@@ -29,6 +31,7 @@ from schemas.blocklist import (
     ConsequenceDrawn,
     ConsequenceReviewed,
     CountBlock,
+    CountContact,
     Counted,
     PublishRules,
     Record,
@@ -41,6 +44,7 @@ from schemas.blocklist import (
     UnblockUser,
     UserBlocked,
     UserUnblocked,
+    VouchBlock,
 )
 from schemas.favorites import BarFavorite, UnbarFavorite
 from schemas.log.base import AccountId, Message, Wake, derive, later, reply, same_fields
@@ -65,8 +69,7 @@ def decide_blocks(blocks: Blocks | None, message: BlocksInbox) -> tuple[Blocks |
         return blocks, (blocked,)
     part = PartFrom(**derive(message, f"PartFrom/{message.peer}"), user=message.peer, peer=message.user)
     bars = (*_to_own(message, Bar, BarFavorite), part) if message.peer not in peers else ()
-    count = CountBlock(**derive(message, 3), user=message.peer, by=message.user, reason=message.reason, rules=message.rules)
-    return Blocks({**peers, message.peer: message.reason}), (blocked, *bars, count)
+    return Blocks({**peers, message.peer: message.reason}), (blocked, *bars)
 
 
 def _to_own(message: BlockUser | UnblockUser, *kinds: type[Bar | Unbar | BarFavorite | UnbarFavorite]) -> Sequence[Message]:
@@ -93,7 +96,11 @@ def decide_record(record: Record | None, message: RecordInbox) -> tuple[Record |
         case Wake():
             return record, ()
         case UserSignedUp():
-            return replace(state, role=message.role), ()
+            return replace(state, role=message.role, signed_up_at=message.at), ()
+        case CountContact():
+            return replace(state, met=state.met + 1), ()
+        case VouchBlock():
+            return record, _vouch(state, message)
         case CountBlock():
             return _count(state, message)
         case Review():
@@ -106,8 +113,21 @@ def decide_record(record: Record | None, message: RecordInbox) -> tuple[Record |
             return record, ()
 
 
+def _vouch(record: Record, message: VouchBlock) -> tuple[Message, ...]:
+    """Nobody counts who has not signed up."""
+    if record.role is None:
+        return ()
+    age_s = MAX_BAN_S if record.signed_up_at is None else int((message.at - record.signed_up_at).total_seconds())
+    return (
+        CountBlock(
+            **derive(message, 0), user=message.peer, by=message.user, reason=message.reason, rules=message.rules,
+            age_s=min(max(age_s, 0), MAX_BAN_S),
+        ),
+    )  # fmt: skip
+
+
 def _count(record: Record, message: CountBlock) -> tuple[Record, Sequence[Message]]:
-    record = replace(record, counted=_counted(record.counted, Counted(message.by, message.reason, message.at)))
+    record = replace(record, counted=_counted(record.counted, Counted(message.by, message.reason, message.at, message.age_s)))
     messages: list[Message] = []
     for rule in message.rules:
         if (by := _fires(record, rule, message)) is not None:
@@ -146,8 +166,9 @@ def _fires(record: Record, rule: BlockRule, message: CountBlock) -> tuple[str, .
         return None
     if any(case.rule.rule == rule.rule and case.at > since for case in record.cases):
         return None
-    by = tuple(c.by for c in record.counted if c.reason is rule.reason and c.at > since)
-    return by if len(by) >= min(rule.blocks, MAX_COUNTED) else None
+    fit = (c for c in record.counted if c.reason is rule.reason and c.at > since and c.age_s >= rule.min_age_s)
+    by = tuple(c.by for c in fit)
+    return by if len(by) >= min(rule.blocks, MAX_COUNTED) and len(by) * 100 >= rule.percent * record.met else None
 
 
 def _draw(case: Case, message: CountBlock, first: int) -> tuple[Message, Message]:
@@ -160,7 +181,7 @@ def _draw(case: Case, message: CountBlock, first: int) -> tuple[Message, Message
         )  # fmt: skip
     until = later(message.at, timedelta(seconds=rule.ban_s)) if rule.ban_s else None
     reason, by = f"blocks:{rule.reason}", f"rule:{rule.rule}"
-    return drawn, Ban(**derive(message, first + 1), user=message.user, reason=reason, by=by, until=until)
+    return drawn, Ban(**derive(message, first + 1), user=message.user, reason=reason, by=by, until=until, case=case.case)
 
 
 def _review(record: Record, message: Review) -> tuple[Record, Sequence[Message]]:
@@ -180,7 +201,7 @@ def _undo(case: Case, message: Review) -> tuple[Message, ...]:
     if message.upheld:
         return ()
     if case.rule.then is Consequence.BAN:
-        return (Unban(**derive(message, 1), user=message.user, by=message.by),)
+        return (Unban(**derive(message, 1), user=message.user, by=message.by, case=case.case),)
     if not case.taken_coins:
         return ()
     back = Credit(

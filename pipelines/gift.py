@@ -2,7 +2,8 @@
 
 A gift asks both lines whether it may come and the catalogue what it costs, then the sender's account; the streamer's
 share is credited in the decision that hears of the debit. Paid to, and shared from, the outside party `@gifts`.
-Laws: a gift is paid at most once and credited exactly when it was paid; the same request again gets the same answer.
+Laws: who is banned, or has not signed up, gives nothing and is given nothing; a gift is paid at most once and credited exactly
+when it was paid; the same request again gets the same answer.
 Refusals: `schemas.gift.GiftRefusal`, in order of precedence.
 """
 
@@ -42,7 +43,12 @@ from schemas.gift import (
 from schemas.log.base import REMEMBERED_FOR, Message, MessageId, Wake, derive, later, reply, same_fields
 from schemas.video_line import AdmitGift, GiftAdmitted, LineRefusal
 
-OF_LINE: Final = {
+OF_SENDER: Final = {
+    LineRefusal.UNKNOWN: GiftRefusal.ACCOUNT_UNKNOWN,
+    LineRefusal.BANNED: GiftRefusal.SENDER_BANNED,
+    LineRefusal.BLOCKED: GiftRefusal.BLOCKED,
+}
+OF_RECEIVER: Final = {
     LineRefusal.UNKNOWN: GiftRefusal.RECEIVER_UNKNOWN,
     LineRefusal.BANNED: GiftRefusal.RECEIVER_BANNED,
     LineRefusal.BLOCKED: GiftRefusal.BLOCKED,
@@ -68,10 +74,10 @@ def decide_gift(gift: Gift | None, message: GiftInbox) -> Decision:
         case _ if gift.sent or gift.refusal is not None:
             return gift, ()
         case GiftAdmitted() if message.user == gift.sender:
-            blocked = GiftRefusal.BLOCKED if message.refusal is LineRefusal.BLOCKED else None
-            return _ready(replace(gift, asks_sender=False), message, blocked)
+            refusal = OF_SENDER.get(message.refusal) if message.refusal else None
+            return _ready(replace(gift, asks_sender=False), message, refusal)
         case GiftAdmitted():
-            return _ready(replace(gift, admitted=True), message, OF_LINE.get(message.refusal) if message.refusal else None)
+            return _ready(replace(gift, admitted=True), message, OF_RECEIVER.get(message.refusal) if message.refusal else None)
         case GiftPriced():
             priced = replace(gift, price_coins=message.price_coins, share_coins=message.share_coins)
             return _ready(priced, message, message.refusal)

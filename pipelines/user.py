@@ -1,9 +1,10 @@
 """The user, keyed by user id: sign-up, sessions, presence, bans.
 
-State: role, sessions with their last beat, since when online, the ban (`schemas.user.User`); no state: unknown. A sign-up opens
+State: role, sessions with their last beat, since when online, bans (`schemas.user.User`); no state: unknown. A sign-up opens
 the user's two accounts. A user is online while at least one session beats: several phones are one presence.
 Laws: a user signs up once, and the same request again is answered alike; CameOnline and WentOffline alternate; online_s is the
-time between them; who is banned has no session; a session ends once, silent ones at their last beat plus OFFLINE_AFTER.
+time between them; who is banned has no session; a session ends once, silent ones at their last beat plus OFFLINE_AFTER; a user
+is banned while any ban stands, a ban ends by its own time or its own review, and a shorter one never shortens a longer one.
 Refusals, in order of precedence: `user_unknown`, `already_signed_up`, `banned`, `session_unknown`, `not_banned`.
 """
 
@@ -15,8 +16,10 @@ from msgspec.structs import replace
 from schemas.balance import OpenAccount, coins_account, earnings_account
 from schemas.log.base import Fact, Message, UserId, Wake, derive, reply, same_fields
 from schemas.user import (
+    MAX_CASE_BANS,
     MAX_SESSIONS,
     Ban,
+    BanEnded,
     BanState,
     Beat,
     CameOnline,
@@ -71,11 +74,11 @@ def refusal_of(user: User | None, message: OpenSession | Beat | CloseSession | B
     if user is None:
         return UserRefusal.USER_UNKNOWN
     match message:
-        case OpenSession() if user.ban:
+        case OpenSession() if user.banned:
             return UserRefusal.BANNED
         case Beat() | CloseSession() if not any(s.session == message.session for s in user.sessions):
             return UserRefusal.SESSION_UNKNOWN
-        case Unban() if user.ban is None:
+        case Unban() if not _lifted(user, message):
             return UserRefusal.NOT_BANNED
     return None
 
@@ -166,17 +169,44 @@ def _close(user: User, message: CloseSession | Ban | Wake, going: dict[str, Clos
 def _wake(user: User, message: Wake) -> Decision:
     silent = {s.session: CloseReason.TIMED_OUT for s in user.sessions if s.silent_at <= message.at}
     after, facts = _close(user, message, silent) if silent else (user, ())
-    if after.ban and after.ban.until and after.ban.until <= message.at:
-        unbanned = UserUnbanned(**reply(message, len(facts)), user=_user_of(message))
-        return replace(after, ban=None), (*facts, unbanned)
-    return after, facts
+    over = [case for case, ban in after.bans.items() if ban.until and ban.over_at <= message.at]
+    after, ends = _end_bans(after, message, over, first=len(facts)) if over else (after, ())
+    return after, (*facts, *ends)
 
 
 def _ban(user: User, message: Ban) -> Decision:
     after, facts = _close(user, message, {s.session: CloseReason.BANNED for s in user.sessions})
-    banned = UserBanned(**reply(message, len(facts)), **same_fields(message, UserBanned))
-    return replace(after, ban=BanState(message.reason, message.by, message.at, message.until)), (banned, *facts)
+    ban, before = BanState(message.reason, message.by, message.at, message.until), after.bans.get(message.case)
+    if before is None or ban.over_at > before.over_at:
+        after = _with(after, {**after.bans, message.case: ban})
+    told = same_fields(message, UserBanned) | {"until": after.banned_until}
+    return after, (UserBanned(**reply(message, len(facts)), **told), *facts)
+
+
+def _with(user: User, bans: dict[str, BanState]) -> User:
+    """The user under these bans. Of more cases than there is room for, that which is over first is left out."""
+    of_cases = {case: ban for case, ban in bans.items() if case}
+    if len(of_cases) > MAX_CASE_BANS:
+        del of_cases[min(of_cases, key=lambda case: of_cases[case].over_at)]
+    return replace(user, ban=bans.get(""), case_bans=of_cases)
+
+
+def _lifted(user: User, message: Unban) -> list[str]:
+    """The bans that the message lifts."""
+    return [case for case in user.bans if message.case in ("", case)]
 
 
 def _unban(user: User, message: Unban) -> Decision:
-    return replace(user, ban=None), (UserUnbanned(**reply(message), user=message.user, by=message.by),)
+    return _end_bans(user, message, _lifted(user, message), by=message.by)
+
+
+def _end_bans(
+    user: User, message: Unban | Wake, ending: Sequence[str], *, first: int = 0, by: str = ""
+) -> tuple[User, tuple[Fact, ...]]:
+    """End some bans; each is told, and the end of the last one is the user's return."""
+    after, name = _with(user, {case: ban for case, ban in user.bans.items() if case not in ending}), _user_of(message)
+    if not after.banned:
+        return after, (UserUnbanned(**reply(message, first), user=name, by=by),)
+    return after, tuple(
+        BanEnded(**reply(message, number), user=name, case=case, by=by) for number, case in enumerate(ending, first)
+    )

@@ -180,7 +180,8 @@ def _answered(call: Call, message: Answer) -> Decision:
             call = replace(call, billed=True)
         case BillRefused():
             who = "bill"
-            call = replace(_worse(call, CallRefusal.INSUFFICIENT_COINS), shortfall_coins=message.shortfall_coins)
+            own = message.payer == call.caller  # what a payer lacks is told to nobody else
+            call = replace(_worse(call, CallRefusal.INSUFFICIENT_COINS), shortfall_coins=message.shortfall_coins * own)
     call = replace(call, waiting=tuple(waited for waited in call.waiting if waited != who))
     return (call, ()) if call.waiting else _placed(call, message)
 

@@ -385,15 +385,16 @@ TARIFFS: Final = Entity(
     facts=(TariffPublished, TariffRefused, TariffSelected),
 )
 BILL: Final = Entity(
-    "bill",
-    key="call",
-    flow=Flow.LIVE,
-    state=Bill,
+    "bill", key="call", flow=Flow.LIVE, state=Bill,
     commands=(OpenBill, StartBill, EndBill),
     facts=(BillOpened, BillRefused, BillStepped, CreditLow, BillClosed),
     hears=(
         Hears(EntryRecorded, paid_for(Reason.CALL), "a bill follows its coins"),
         Hears(AccountRefused, paid_for(Reason.CALL), "a bill hears that coins ran out"),
     ),
-    shown=tuple(Shown(fact, ("payer", "earner"), "both phones show the bill") for fact in (BillStepped, CreditLow, BillClosed)),
-)
+    shown=(
+        Shown(BillStepped, ("payer",), "the payer's phone shows the bill, and how long the coins last"),
+        Shown(BillStepped, ("earner",), "the earner's phone shows the bill, not what the payer has", ("seconds_left",)),
+        Shown(CreditLow, ("payer",), "coins run out"), Shown(BillClosed, ("payer", "earner"), "both phones show the receipt"),
+    ),
+)  # fmt: skip

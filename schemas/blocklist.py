@@ -64,9 +64,10 @@ class Consequence(StrEnum):
 
 
 class BlockRule(State):
-    """`blocks` different people blocked somebody of `role` for `reason` within `window_s`: then `then`.
+    """`blocks` different people who met somebody of `role` blocked them for `reason` within `window_s`: then `then`.
 
-    A penalty takes `coins` from the earnings; a ban lasts `ban_s` (0: for good)."""
+    A penalty takes `coins` from the earnings; a ban lasts `ban_s` (0: for good). `min_age_s`: only those count whose account
+    was as old as this when they blocked; `percent`: they are at least so many percent of all whom the blocked one has met."""
 
     rule: Annotated[str, Meta(min_length=1, max_length=64)]
     reason: BlockReason
@@ -76,6 +77,8 @@ class BlockRule(State):
     role: Role | None = None
     coins: Annotated[int, Meta(ge=0, le=MAX_COINS)] = 0
     ban_s: Annotated[int, Meta(ge=0, le=MAX_BAN_S)] = 0
+    min_age_s: Annotated[int, Meta(ge=0, le=MAX_BAN_S)] = 0
+    percent: Annotated[int, Meta(ge=0, le=100)] = 0
 
 
 SHIPPED_RULES: Final = (
@@ -123,12 +126,26 @@ class Blocks(State):
 # --- the record of the blocked ----------------------------------------------------------------------------------------------
 
 
+class CountContact(UserCommand):
+    """The user has met one person more."""
+
+
+class VouchBlock(PeerCommand):
+    """`user` has blocked `peer`, whom they met. Whether `user` has signed up, and when, its own record knows, and has the block
+    counted."""
+
+    reason: BlockReason
+    rules: _Rules = ()
+
+
 class CountBlock(UserCommand):
-    """`by` has blocked `user`: count it, and see what follows."""
+    """`by` has blocked `user`, whom they met: count it, and see what follows. `age_s`: how old the account of `by` was then (of
+    those who signed up before this was kept: the oldest there can be)."""
 
     by: ListedUser
     reason: BlockReason
     rules: _Rules = ()
+    age_s: Annotated[int, Meta(ge=0, le=MAX_BAN_S)] = MAX_BAN_S
 
 
 class RulebookFields(Fields):
@@ -163,7 +180,7 @@ class ConsequenceDrawn(_OfCase):
     """A rule fired; it waits for a review."""
 
     rule: BlockRule
-    by: Annotated[tuple[UserInList, ...], Meta(max_length=MAX_NAMED)]
+    by: Annotated[tuple[UserInList, ...], Meta(max_length=MAX_NAMED)] = ()
 
 
 class ConsequenceReviewed(_OfCase):
@@ -185,6 +202,7 @@ class Counted(State):
     by: UserInList
     reason: BlockReason
     at: Time
+    age_s: int = MAX_BAN_S
 
 
 class Case(State):
@@ -200,9 +218,11 @@ class Case(State):
 
 class Record(State):
     """Who blocked this user, newest last (the newest MAX_COUNTED for each reason), and what came of it (the newest MAX_CASES).
-    `drawn`: how many consequences there were."""
+    `drawn`: how many consequences there were; `met`: how many people the user has met."""
 
     role: Role | None = None
+    signed_up_at: Time | None = None
+    met: int = 0
     counted: Annotated[tuple[Counted, ...], Meta(max_length=MAX_COUNTED * len(BlockReason))] = ()
     cases: Annotated[tuple[Case, ...], Meta(max_length=MAX_CASES)] = ()
     drawn: int = 0
@@ -216,7 +236,7 @@ class Rulebook(State):
 
 BOOK: Final = "blocks"
 BlocksInbox = BlockUser | UnblockUser | Wake
-RecordInbox = CountBlock | Review | UserSignedUp | EntryRecorded | Wake
+RecordInbox = CountContact | VouchBlock | CountBlock | Review | UserSignedUp | EntryRecorded | Wake
 RulebookInbox = PublishRules | Wake
 
 BLOCKS: Final = Entity(
@@ -232,17 +252,17 @@ RECORD: Final = Entity(
     key="user",
     flow=Flow.LIVE,
     state=Record,
-    commands=(CountBlock, Review),
+    commands=(CountContact, VouchBlock, CountBlock, Review),
     facts=(ConsequenceDrawn, ConsequenceReviewed, ReviewRefused),
     hears=(
-        Hears(UserSignedUp, "user", "rules look at the role"),
+        Hears(UserSignedUp, "user", "rules look at the role, and at the age of the accounts that block"),
         Hears(
             EntryRecorded,
             lambda entry: owner_of(entry.account) if entry.reason == Reason.PENALTY else "",
             "a penalty that was paid can be given back",
         ),
     ),
-    shown=(Shown(ConsequenceDrawn, ("user",), "the phone is told"),),
+    shown=(Shown(ConsequenceDrawn, ("user",), "the phone is told, and never who has blocked its user", ("by",)),),
     raw="cases are few, and reviewed one by one",
 )
 RULEBOOK: Final = Entity(

@@ -39,6 +39,7 @@ class GiftRefusal(StrEnum):
     GIFT_UNKNOWN = "gift_unknown"
     GIFT_INACTIVE = "gift_inactive"
     SHARE_ABOVE_PRICE = "share_above_price"
+    SENDER_BANNED = "sender_banned"
     RECEIVER_UNKNOWN = "receiver_unknown"
     RECEIVER_BANNED = "receiver_banned"
     BLOCKED = "blocked"

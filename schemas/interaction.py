@@ -1,5 +1,9 @@
 """Interaction: who did what with whom. `pair`: two users, whatever happened between them, and how close they are (affinity).
 
+`contact`: whether they have met, in a call or by a gift. A block bars at once, whoever it is from; it counts against the
+blocked one only from somebody who met them, once for each reason: else a troll's many accounts would be a weapon. The call
+in which they met may end by the block itself, so a block that comes first waits for a day.
+
 A pair's key is both ids in order with "/" between them, which no user id holds.
 """
 
@@ -10,13 +14,14 @@ from typing import Annotated, Any, Final
 
 from msgspec import Meta
 
-from schemas.blocklist import UserBlocked
+from schemas.billing import CallKind
+from schemas.blocklist import MAX_RULES, BlockReason, BlockRule, UserBlocked, UserUnblocked
 from schemas.favorites import FavoriteAdded, FavoriteRemoved
 from schemas.gift import GiftSent
 from schemas.log.base import Fact, Message, State, Time, Wake
 from schemas.log.entity import Entity, Flow, Hears
 from schemas.log.windows import expires_at
-from schemas.user import User_
+from schemas.user import User_, UserInList
 from schemas.video import CallEnded
 
 # Affinity is what happened in the last week, an hour at a time.
@@ -80,7 +85,49 @@ class Pair(State):
         return expires_at(self.points, HOUR_S, WINDOW_HOURS)
 
 
+# --- contact ---------------------------------------------------------------------------------------------------------------
+
+# A block that comes before the meeting is told waits so long: no call lasts longer than six hours.
+PENDING_FOR: Final = timedelta(days=1)
+# No rule looks back further than a year.
+MET_FOR: Final = timedelta(days=366)
+
+
+_Reasons = Annotated[tuple[BlockReason, ...], Meta(max_length=len(BlockReason))]
+
+
+class ContactMade(Fact):
+    """Two users met for the first time (or for the first time in a year)."""
+
+    pair: PairKey
+    user: User_
+    peer: User_
+
+
+class PendingBlock(State):
+    """A block from somebody who has not met the blocked one, as far as is known."""
+
+    reason: BlockReason
+    rules: Annotated[tuple[BlockRule, ...], Meta(max_length=MAX_RULES)]
+    at: Time
+
+
+class Contact(State):
+    """Whether two have met, what each of both has counted against the other, and blocks that wait for a meeting."""
+
+    forget_at: Time
+    met: bool = False
+    counted: Annotated[dict[UserInList, _Reasons], Meta(max_length=2)] = {}
+    pending: Annotated[dict[UserInList, PendingBlock], Meta(max_length=2)] = {}
+
+    @property
+    def wake_at(self) -> datetime | None:
+        """When it may be forgotten."""
+        return self.forget_at
+
+
 PairInbox = RecordView | CallEnded | GiftSent | FavoriteAdded | FavoriteRemoved | UserBlocked | Wake
+ContactInbox = CallEnded | GiftSent | UserBlocked | UserUnblocked | Wake
 
 
 def _pair(one: str, other: str) -> Callable[[Any], str]:
@@ -102,4 +149,25 @@ PAIR: Final = Entity(
         Hears(FavoriteRemoved, _pair("user", "peer"), "who is no favourite any more is less close"),
         Hears(UserBlocked, _pair("user", "peer"), "a block ends all closeness"),
     ),
+)
+
+
+def _of_call(ended: CallEnded) -> str:
+    """The pair of a talk; who watches a recorded video, or is not answered, meets nobody."""
+    return pair_of(ended.caller, ended.callee) if ended.connected and ended.kind is not CallKind.CLIP else ""
+
+
+CONTACT: Final = Entity(
+    "contact",
+    key="pair",
+    flow=Flow.LIVE,
+    state=Contact,
+    facts=(ContactMade,),
+    hears=(
+        Hears(CallEnded, _of_call, "who has talked has met"),
+        Hears(GiftSent, _pair("sender", "receiver"), "who has given or got a gift has met"),
+        Hears(UserBlocked, _pair("user", "peer"), "a block counts between those who have met"),
+        Hears(UserUnblocked, _pair("user", "peer"), "a block that was taken back waits no more"),
+    ),
+    raw="who met whom stands in `interactions`",
 )

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta
 
-from schemas.log.base import By, Fact, Id, Message, OptionalId, Refused, State, Time, UserId, Wake, in_calendar, later
+from schemas.log.base import LAST, By, Fact, Id, Message, OptionalId, Refused, State, Time, UserId, Wake, in_calendar, later
 from schemas.log.entity import Entity, Flow, Shown
 
 # A user's id has at most 128 bytes and no character that JSON writes longer: up to 128 ASCII characters, as Firebase has them,
@@ -35,6 +35,11 @@ OFFLINE_AFTER: Final = timedelta(seconds=45)
 # who has blocked its user: a list that others can lengthen has no end.
 MAX_BLOCKS: Final = 1_000
 BlockedUsers = Annotated[tuple[UserInList, ...], Meta(max_length=MAX_BLOCKS)]
+
+
+# Cases fire for a handful of rules, each once a window. Of more bans than this the one that is over first gives way: it matters
+# least, since the user is banned beyond its end by all the others.
+MAX_CASE_BANS: Final = 40
 
 
 class Role(StrEnum):
@@ -132,17 +137,22 @@ class CloseSession(UserCommand):
 
 
 class Ban(UserCommand):
-    """Close everything that the user has open and let nothing new begin, until `until` (None: for good)."""
+    """Close everything that the user has open and let nothing new begin, until `until` (None: for good).
+
+    `case`: the case of the block list that it follows from; empty: an admin bans. Bans of several causes stand side by side; of
+    the same cause the longer one holds."""
 
     reason: Short
     by: By
     until: Time | None = None
+    case: OptionalId = ""
 
 
 class Unban(UserCommand):
-    """End a ban."""
+    """End the ban of one case; without a case: every ban."""
 
     by: By
+    case: OptionalId = ""
 
 
 UserInbox = SignUp | OpenSession | Beat | CloseSession | Ban | Unban | Wake
@@ -208,15 +218,23 @@ class WentOffline(_OfUser):
 
 
 class UserBanned(_OfUser):
-    """The user is banned until `until` (None: for good)."""
+    """A ban was put on the user. `until`: when the last of all bans that stand now will be over (None: never)."""
 
     reason: Short
-    by: By
+    by: By = ""
     until: Time | None = None
+    case: OptionalId = ""
+
+
+class BanEnded(_OfUser):
+    """One of several bans ended, lifted (`by`) or over (`by` is empty); others stand, so the user stays banned."""
+
+    case: OptionalId = ""
+    by: By = ""
 
 
 class UserUnbanned(_OfUser):
-    """The ban ended: lifted (`by`), or over (`by` is empty)."""
+    """The last ban ended: lifted (`by`), or over (`by` is empty)."""
 
     by: By = ""
 
@@ -242,16 +260,22 @@ class Session(State):
 
 
 class BanState(State):
-    """A standing ban."""
+    """A standing ban; `until` None: for good."""
 
     reason: Short
     by: By
     at: Time
     until: Time | None = None
 
+    @property
+    def over_at(self) -> datetime:
+        """When it is over; one for good: at the calendar's end."""
+        return LAST if self.until is None else in_calendar(self.until)
+
 
 class User(State):
-    """A known user; online while there are sessions."""
+    """A known user; online while there are sessions. Bans stand side by side: `ban` is the admins', `case_bans` are those that
+    followed from cases of the block list, by case."""
 
     role: Role
     signed_up_at: Time
@@ -260,13 +284,29 @@ class User(State):
     online_since: Time | None = None
     sessions: Annotated[tuple[Session, ...], Meta(max_length=MAX_SESSIONS)] = ()
     ban: BanState | None = None
+    case_bans: Annotated[dict[Id, BanState], Meta(max_length=MAX_CASE_BANS)] = {}
+
+    @property
+    def bans(self) -> dict[str, BanState]:
+        """Every ban that stands, by case; that of the admins under the empty name."""
+        return {"": self.ban, **self.case_bans} if self.ban else self.case_bans
+
+    @property
+    def banned(self) -> bool:
+        """Whether any ban stands."""
+        return self.ban is not None or bool(self.case_bans)
+
+    @property
+    def banned_until(self) -> datetime | None:
+        """When the last of the bans will be over. None: never, or there is none."""
+        ends = [ban.until for ban in self.bans.values()]
+        return max((end for end in ends if end is not None), default=None) if None not in ends else None
 
     @property
     def wake_at(self) -> datetime | None:
         """When a session falls silent or a ban is over."""
         times = [session.silent_at for session in self.sessions]
-        if self.ban and self.ban.until:
-            times.append(in_calendar(self.ban.until))
+        times += [ban.over_at for ban in self.bans.values() if ban.until]
         return min(times) if times else None
 
 
@@ -278,7 +318,7 @@ USER: Final = Entity(
     commands=(SignUp, OpenSession, Beat, CloseSession, Ban, Unban),
     facts=(
         UserSignedUp, SignUpRepeated, UserRefused, SessionOpened, SessionClosed, CameOnline, WentOffline, UserBanned,
-        UserUnbanned,
+        BanEnded, UserUnbanned,
     ),
-    shown=(Shown(UserBanned, ("user",), "the phone is told"),),
+    shown=(Shown(UserBanned, ("user",), "the phone is told, and not by whom", ("by",)),),
 )  # fmt: skip

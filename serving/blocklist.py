@@ -34,6 +34,7 @@ from serving.body import RequestBody
 from serving.runtime.auth import Admin, SignedIn
 from serving.runtime.commands import commands_of, views_of
 from serving.runtime.fields import UserInPath
+from serving.runtime.gate import Acting
 from serving.runtime.problems import Problem, responses
 from serving.runtime.refusals import Refusals
 from serving.runtime.views import Views
@@ -63,8 +64,9 @@ class BlockAnswer(BaseModel):
 
 
 class BlockRuleBody(RequestBody):
-    """`blocks` different people blocked somebody of `role` for `reason` within `window_s`: a penalty (`coins`), or a ban
-    (`ban_s`; 0: for good)."""
+    """`blocks` different people who met somebody of `role` blocked them for `reason` within `window_s`: a penalty (`coins`), or
+    a ban (`ban_s`; 0: for good). Only accounts count that were `min_age_s` old when they blocked, and only if those who blocked
+    are at least `percent` of all people that the blocked one has met."""
 
     rule: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")]
     reason: BlockReason
@@ -74,6 +76,8 @@ class BlockRuleBody(RequestBody):
     role: Role | None = None
     coins: Annotated[int, Field(strict=True, ge=0, le=1_000_000)] = 0
     ban_s: Annotated[int, Field(strict=True, ge=0, le=10 * 366 * 86_400)] = 0
+    min_age_s: Annotated[int, Field(strict=True, ge=0, le=10 * 366 * 86_400)] = 0
+    percent: Annotated[int, Field(strict=True, ge=0, le=100)] = 0
 
 
 class BlockRulesBody(RequestBody):
@@ -101,8 +105,9 @@ class ReviewBody(RequestBody):
 
 
 @router.put("/v1/blocks/{user}", response_model=BlockAnswer, responses=responses(400, 401, 403, 404, 409, 422, 503))
-async def block(user: UserInPath, body: BlockBody, caller: SignedIn, request: Request) -> Any:
-    """Block somebody: a call between you ends, and neither meets the other in calls, roulette or gifts any more."""
+async def block(user: UserInPath, body: BlockBody, caller: Acting, request: Request) -> Any:
+    """Block somebody: a call between you ends, and neither meets the other in calls, roulette or gifts any more. It counts
+    against them if you have met, in a call or by a gift."""
     rules = _rules(views_of(request))
     command = BlockUser(
         id=new_id(), at=now(), user=UserId(caller.user), peer=UserId(user), reason=body.reason, rules=rules
@@ -112,7 +117,7 @@ async def block(user: UserInPath, body: BlockBody, caller: SignedIn, request: Re
 
 
 @router.delete("/v1/blocks/{user}", status_code=204, responses=responses(401, 403, 404, 409, 422, 503))
-async def unblock(user: UserInPath, caller: SignedIn, request: Request) -> None:
+async def unblock(user: UserInPath, caller: Acting, request: Request) -> None:
     """Take a block back."""
     command = UnblockUser(id=new_id(), at=now(), user=UserId(caller.user), peer=UserId(user))
     await commands_of(request).ask(command, UserUnblocked)

@@ -24,6 +24,7 @@ from schemas.user import USER
 from serving.runtime.auth import SignedIn
 from serving.runtime.commands import commands_of, views_of
 from serving.runtime.fields import UserInPath
+from serving.runtime.gate import Acting
 from serving.runtime.problems import Problem, responses
 from serving.runtime.refusals import Refusals
 
@@ -59,10 +60,10 @@ class FollowersPage(BaseModel):
 
 
 @router.put("/v1/favorites/{user}", response_model=FavoriteAnswer, responses=responses(401, 403, 404, 409, 422, 503))
-async def add(user: UserInPath, caller: SignedIn, request: Request) -> Any:
+async def add(user: UserInPath, caller: Acting, request: Request) -> Any:
     """Add a favourite: your phone is told when that user comes online."""
     known = views_of(request).of(USER).get(user)
-    if known is None:
+    if known is None or known.banned:
         raise Problem(404, "user_unknown", "there is no such user")
     command = AddFavorite(id=new_id(), at=now(), user=UserId(caller.user), peer=UserId(user))
     await commands_of(request).ask(command, FavoriteAdded)
@@ -72,7 +73,7 @@ async def add(user: UserInPath, caller: SignedIn, request: Request) -> Any:
 
 
 @router.delete("/v1/favorites/{user}", status_code=204, responses=responses(401, 403, 404, 409, 422, 503))
-async def remove(user: UserInPath, caller: SignedIn, request: Request) -> None:
+async def remove(user: UserInPath, caller: Acting, request: Request) -> None:
     """Take a favourite away."""
     command = RemoveFavorite(id=new_id(), at=now(), user=UserId(caller.user), peer=UserId(user))
     await commands_of(request).ask(command, FavoriteRemoved)

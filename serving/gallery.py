@@ -33,9 +33,10 @@ from schemas.user import Role
 from serving.body import RequestBody
 from serving.gallery_room import Room, Rooms, Watcher, room_of
 from serving.gallery_shelf import Position
-from serving.runtime.auth import Admin, Caller, SignedIn
+from serving.runtime.auth import Admin, Caller
 from serving.runtime.commands import commands_of, views_of
 from serving.runtime.fields import Word
+from serving.runtime.gate import Looking
 from serving.runtime.problems import Problem, responses
 
 router = APIRouter(tags=["gallery"])
@@ -129,7 +130,7 @@ def _position(cursor: str) -> Position:
 @router.get("/v1/gallery", response_model=GalleryAnswer, responses=responses(400, 401, 403, 422, 503))
 async def look(
     *,
-    caller: SignedIn,
+    caller: Looking,
     request: Request,
     background: BackgroundTasks,
     cursor: Annotated[str, Query(max_length=512)] = "",
@@ -154,7 +155,7 @@ async def look(
     response_class=EventSourceResponse,
     responses={200: {"description": "A stream", "content": {"text/event-stream": {}}}, **responses(401, 403, 503)},
 )
-async def stream(caller: SignedIn, request: Request) -> EventSourceResponse:
+async def stream(caller: Looking, request: Request) -> EventSourceResponse:
     """Changes of your gallery, live: `card` (came, or moved), `gone`, and `again` (the rules changed: read it anew)."""
     room = _room(request, caller)
     lifetime = min(STREAM_S, caller.expires_at - time.time())

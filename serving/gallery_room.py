@@ -187,7 +187,7 @@ class Room:
 
     def _candidate(self, user: str) -> Candidate | None:
         known: User | None = self._views.of(USER).get(user)
-        if known is None or known.role is not self.rules.shows or known.online_since is None or known.ban is not None:
+        if known is None or known.role is not self.rules.shows or known.online_since is None or known.banned:
             return None
         line, profile, rank = (self._views.of(entity).get(user) for entity in (LINE, PROFILE, RANK))
         return Candidate(

@@ -13,6 +13,7 @@ from serving.body import RequestBody
 from serving.runtime.auth import Admin, SignedIn
 from serving.runtime.commands import commands_of, request_id, views_of
 from serving.runtime.fields import IdempotencyKey, IdInPath, ItemId, OptionalWebUrl, Word
+from serving.runtime.gate import Acting, Looking
 from serving.runtime.later import Later, NotDecided, accepted
 from serving.runtime.problems import Problem, responses
 from serving.runtime.refusals import Refusals
@@ -24,6 +25,7 @@ REFUSED: Final[Refusals] = {
     GiftRefusal.GIFT_UNKNOWN: (404, "the catalogue has no such gift; see GET /v1/gifts"),
     GiftRefusal.GIFT_INACTIVE: (409, "this gift is not offered at the moment"),
     GiftRefusal.SHARE_ABOVE_PRICE: (422, "share_coins is above price_coins: each gift would lose coins"),
+    GiftRefusal.SENDER_BANNED: (403, "you are banned"),
     GiftRefusal.RECEIVER_UNKNOWN: (404, "there is no such user"),
     GiftRefusal.RECEIVER_BANNED: (409, "the receiver is banned"),
     GiftRefusal.BLOCKED: (409, "one of you has blocked the other"),
@@ -79,7 +81,7 @@ async def put(item: IdInPath, body: ItemBody, caller: Admin, request: Request) -
 
 
 @router.get("/v1/gifts", response_model=list[ItemAnswer], responses=responses(401, 403, 503))
-async def catalogue(_: SignedIn, request: Request) -> Any:
+async def catalogue(_: Looking, request: Request) -> Any:
     """What can be given."""
     return [
         ItemAnswer(
@@ -95,7 +97,7 @@ async def catalogue(_: SignedIn, request: Request) -> Any:
     "/v1/gifts", status_code=201, response_model=GiftAnswer,
     responses={**accepted(GiftAnswer), **responses(400, 401, 402, 403, 404, 409, 422, 503)},
 )  # fmt: skip
-async def give(body: GiftBody, caller: SignedIn, key: IdempotencyKey, request: Request, response: Response) -> Any:
+async def give(body: GiftBody, caller: Acting, key: IdempotencyKey, request: Request, response: Response) -> Any:
     """Give a gift: paid once, credited once, shown to both."""
     gift = request_id(caller.user, f"gift {key}")
     command = SendGift(

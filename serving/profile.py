@@ -28,6 +28,7 @@ from serving.body import RequestBody
 from serving.runtime.auth import SignedIn
 from serving.runtime.commands import commands_of, views_of
 from serving.runtime.fields import UserInPath, WebUrl, Word
+from serving.runtime.gate import Acting, Looking, takes_part
 from serving.runtime.problems import Problem, responses
 from serving.runtime.refusals import Refusals, refusal_of
 
@@ -71,8 +72,8 @@ class PrivateAnswer(PrivateBody):
     user: str
 
 
-@router.put("/v1/profile", response_model=ProfileAnswer, responses=responses(400, 401, 403, 422, 503))
-async def put(body: ProfileBody, caller: SignedIn, request: Request) -> Any:
+@router.put("/v1/profile", response_model=ProfileAnswer, responses=responses(400, 401, 403, 404, 422, 503))
+async def put(body: ProfileBody, caller: Acting, request: Request) -> Any:
     """Replace your public profile."""
     given = body.model_dump() | {"age": body.age or 0, "languages": tuple(body.languages), "photos": tuple(body.photos)}
     await commands_of(request).ask(PutProfile(id=new_id(), at=now(), user=UserId(caller.user), **given), ProfilePut)
@@ -80,12 +81,13 @@ async def put(body: ProfileBody, caller: SignedIn, request: Request) -> Any:
 
 
 @router.get("/v1/profiles/{user}", response_model=ProfileAnswer, responses=responses(401, 403, 404, 422, 503))
-async def look(user: UserInPath, caller: SignedIn, request: Request, background: BackgroundTasks) -> Any:
-    """Somebody's public profile; not theirs between whom and you a block stands."""
+async def look(user: UserInPath, caller: Looking, request: Request, background: BackgroundTasks) -> Any:
+    """Somebody's public profile; not theirs who are banned, or between whom and you a block stands."""
     views = views_of(request)
     known = views.of(PROFILE).get(user)
     theirs, own = (views.of(LINE).get(side) for side in (user, caller.user))
-    if known is None or (theirs and caller.user in theirs.barred) or (own and user in own.barred):
+    gone = user != caller.user and not takes_part(views, user)
+    if known is None or gone or (theirs and caller.user in theirs.barred) or (own and user in own.barred):
         raise Problem(404, "profile_unknown", "there is no such profile")
     shown = msgspec.to_builtins(known) | {"age": known.age or None, "user": user}
     shown.pop("changed_at", None)
@@ -95,8 +97,8 @@ async def look(user: UserInPath, caller: SignedIn, request: Request, background:
     return ProfileAnswer(**shown)
 
 
-@router.put("/v1/profile/private", response_model=PrivateAnswer, responses=responses(400, 401, 403, 422, 503))
-async def put_private(body: PrivateBody, caller: SignedIn, request: Request) -> Any:
+@router.put("/v1/profile/private", response_model=PrivateAnswer, responses=responses(400, 401, 403, 404, 422, 503))
+async def put_private(body: PrivateBody, caller: Acting, request: Request) -> Any:
     """Replace your private profile."""
     given = body.model_dump() | {"birth_date": body.birth_date.isoformat() if body.birth_date else ""}
     command = PutPrivateProfile(id=new_id(), at=now(), user=UserId(caller.user), **given)
@@ -111,7 +113,7 @@ async def look_private(caller: SignedIn, request: Request) -> Any:
 
 
 @router.get("/v1/admin/profiles/{user}/private", response_model=PrivateAnswer, responses=responses(401, 403, 404, 422, 503))
-async def read_private(user: UserInPath, reason: Reason, caller: SignedIn, request: Request) -> Any:
+async def read_private(user: UserInPath, reason: Reason, caller: Looking, request: Request) -> Any:
     """Somebody's private profile, for the roles support and admin: that you read it, and why, is kept."""
     if not caller.is_staff:
         raise Problem(403, "forbidden", f"this takes the role support or admin, the token has {caller.role}")

@@ -36,6 +36,7 @@ from serving.body import Name, RequestBody
 from serving.runtime.auth import Admin, SignedIn
 from serving.runtime.commands import commands_of, request_id, views_of
 from serving.runtime.fields import OptionalIdempotencyKey, UserInPath, Word
+from serving.runtime.gate import Acting
 from serving.runtime.later import Later, Pending, accepted
 from serving.runtime.presence import call_beats
 from serving.runtime.problems import responses
@@ -96,7 +97,7 @@ class BanBody(RequestBody):
 
 
 class UserAnswer(BaseModel):
-    """A signed-up user."""
+    """A signed-up user. `banned_until` null while `banned`: for good."""
 
     user: str
     role: str
@@ -104,6 +105,7 @@ class UserAnswer(BaseModel):
     accounts: list[str]
     online: bool = False
     banned: bool = False
+    banned_until: datetime | None = None
 
 
 @router.post(
@@ -144,7 +146,7 @@ async def me(caller: SignedIn, request: Request) -> Any:
 @router.post(
     "/v1/sessions", status_code=201, response_model=SessionAnswer, responses=responses(400, 401, 403, 404, 409, 422, 503)
 )
-async def open_session(body: SessionBody, caller: SignedIn, request: Request) -> Any:
+async def open_session(body: SessionBody, caller: Acting, request: Request) -> Any:
     """Log a phone in: the user is online while one of the sessions beats."""
     command = OpenSession(id=new_id(), at=now(), user=UserId(caller.user), session=new_id(), **body.model_dump())
     await commands_of(request).ask(command, SessionOpened)
@@ -152,7 +154,7 @@ async def open_session(body: SessionBody, caller: SignedIn, request: Request) ->
 
 
 @router.post("/v1/sessions/{session}/beat", status_code=204, responses=responses(401, 403, 404, 422, 503))
-async def beat(session: SessionId, caller: SignedIn, request: Request) -> None:
+async def beat(session: SessionId, caller: Acting, request: Request) -> None:
     """The phone is there: every ten seconds; during a call every five, which counts for the call as well.
 
     Nothing is decided on a beat, so the answer comes as soon as the log has it."""
@@ -165,7 +167,7 @@ async def beat(session: SessionId, caller: SignedIn, request: Request) -> None:
 
 
 @router.delete("/v1/sessions/{session}", status_code=204, responses=responses(401, 403, 404, 422, 503))
-async def close_session(session: SessionId, caller: SignedIn, request: Request) -> None:
+async def close_session(session: SessionId, caller: Acting, request: Request) -> None:
     """Log a phone out."""
     command = CloseSession(id=new_id(), at=now(), user=UserId(caller.user), session=session)
     await commands_of(request).ask(command, SessionClosed, urgent=True)
@@ -173,14 +175,14 @@ async def close_session(session: SessionId, caller: SignedIn, request: Request) 
 
 @router.put("/v1/admin/bans/{user}", status_code=204, responses=responses(400, 401, 403, 404, 422, 503))
 async def ban(user: UserInPath, body: BanBody, caller: Admin, request: Request) -> None:
-    """Ban a user: sessions close, a call ends, nothing new begins."""
+    """Ban a user: sessions close, a call ends, nothing new begins. A ban never shortens one that stands: end that one first."""
     command = Ban(id=new_id(), at=now(), user=UserId(user), reason=body.reason, by=caller.user, until=body.until)
     await commands_of(request).ask(command, UserBanned, urgent=True)
 
 
 @router.delete("/v1/admin/bans/{user}", status_code=204, responses=responses(401, 403, 404, 422, 503))
 async def unban(user: UserInPath, caller: Admin, request: Request) -> None:
-    """End a ban."""
+    """End every ban of a user, those that followed from blocks, too."""
     await commands_of(request).ask(Unban(id=new_id(), at=now(), user=UserId(user), by=caller.user), UserUnbanned)
 
 
@@ -191,7 +193,8 @@ def _answer(name: str, user: User) -> UserAnswer:
         signed_up_at=user.signed_up_at,
         accounts=[f"{name}/coins", f"{name}/earnings"],
         online=bool(user.sessions),
-        banned=user.ban is not None,
+        banned=user.banned,
+        banned_until=user.banned_until,
     )
 
 

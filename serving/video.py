@@ -36,9 +36,10 @@ from serving.body import Name, RequestBody
 from serving.runtime.auth import Caller, SignedIn
 from serving.runtime.commands import commands_of, request_id, views_of
 from serving.runtime.fields import IdInPath, OptionalIdempotencyKey, WebUrl
+from serving.runtime.gate import Acting, ActingStreamer, Looking, takes_part
 from serving.runtime.later import Later, NotDecided, accepted
 from serving.runtime.lookups import call_of, country_of, role_of, tags_of
-from serving.runtime.problems import Problem, responses
+from serving.runtime.problems import responses
 from serving.runtime.refusals import Refusals
 
 router = APIRouter(tags=["calls"])
@@ -112,9 +113,7 @@ CALL_RESPONSES: Final = {**accepted(CallAnswer), **responses(400, 401, 402, 403,
 
 
 @router.post("/v1/calls", status_code=201, response_model=CallAnswer, responses=CALL_RESPONSES)
-async def place(
-    body: CallBody, caller: SignedIn, request: Request, response: Response, key: OptionalIdempotencyKey = ""
-) -> Any:
+async def place(body: CallBody, caller: Acting, request: Request, response: Response, key: OptionalIdempotencyKey = "") -> Any:
     """Call somebody; answers when the other phone rings, or says why it does not."""
     views = views_of(request)
     command = PlaceCall(
@@ -136,7 +135,7 @@ async def place(
 
 
 @router.post("/v1/calls/{call}/accept", response_model=CallAnswer, responses=CALL_RESPONSES)
-async def accept(call: IdInPath, caller: SignedIn, request: Request) -> Any:
+async def accept(call: IdInPath, caller: Acting, request: Request) -> Any:
     """Take a call that rings."""
     command = AcceptCall(id=new_id(), at=now(), call=call, by=UserId(caller.user))
     later = _later_of(call, caller, request)
@@ -146,7 +145,7 @@ async def accept(call: IdInPath, caller: SignedIn, request: Request) -> Any:
 
 
 @router.post("/v1/calls/{call}/decline", response_model=CallAnswer, responses=CALL_RESPONSES)
-async def decline(call: IdInPath, caller: SignedIn, request: Request) -> Any:
+async def decline(call: IdInPath, caller: Acting, request: Request) -> Any:
     """Do not take a call that rings."""
     command = DeclineCall(id=new_id(), at=now(), call=call, by=UserId(caller.user))
     later = _later_of(call, caller, request)
@@ -154,7 +153,7 @@ async def decline(call: IdInPath, caller: SignedIn, request: Request) -> Any:
 
 
 @router.post("/v1/calls/{call}/hang-up", response_model=CallAnswer, responses=CALL_RESPONSES)
-async def hang_up(call: IdInPath, caller: SignedIn, request: Request) -> Any:
+async def hang_up(call: IdInPath, caller: Acting, request: Request) -> Any:
     """End a call, or give one up that still rings."""
     command = HangUp(id=new_id(), at=now(), call=call, by=UserId(caller.user))
     later = _later_of(call, caller, request)
@@ -209,28 +208,26 @@ def _sides(fact: CallRinging | CallConnected | CallEnded) -> dict[str, Any]:
 
 
 @router.put("/v1/clips/{clip}", response_model=ClipAnswer, responses=responses(400, 401, 403, 404, 422, 503))
-async def offer(clip: IdInPath, body: ClipBody, caller: SignedIn, request: Request) -> Any:
+async def offer(clip: IdInPath, body: ClipBody, caller: ActingStreamer, request: Request) -> Any:
     """Offer a recorded video, or change the offer: for streamers."""
-    if caller.role is not Role.STREAMER:
-        raise Problem(403, "forbidden", f"clips are offered by streamers, the token has the role {caller.role}")
     command = OfferClip(id=new_id(), at=now(), clip=clip, streamer=UserId(caller.user), **body.model_dump())
     await commands_of(request).ask(command, ClipOffered)
     return ClipAnswer(clip=clip, streamer=caller.user, **body.model_dump())
 
 
 @router.get("/v1/clips", response_model=list[ClipAnswer], responses=responses(401, 403, 503))
-async def clips(_: SignedIn, request: Request) -> Any:
-    """The clips that are offered."""
-    known = views_of(request).of(CLIP).items()
+async def clips(_: Looking, request: Request) -> Any:
+    """The clips that are offered; none of a streamer who is banned."""
+    views = views_of(request)
     return [
         ClipAnswer(clip=name, streamer=c.streamer, title=c.title, url=c.url, duration_s=c.duration_s)
-        for name, c in known
-        if c.active
+        for name, c in views.of(CLIP).items()
+        if c.active and takes_part(views, c.streamer)
     ]
 
 
 @router.post("/v1/clips/{clip}/plays", status_code=201, response_model=CallAnswer, responses=CALL_RESPONSES)
-async def play(clip: IdInPath, caller: SignedIn, request: Request, response: Response, key: OptionalIdempotencyKey = "") -> Any:
+async def play(clip: IdInPath, caller: Acting, request: Request, response: Response, key: OptionalIdempotencyKey = "") -> Any:
     """Watch a clip: a priced call without a callee, which ends with the clip, or when you hang up."""
     views = views_of(request)
     command = PlayClip(

@@ -6,8 +6,8 @@ from fastapi import APIRouter, Request
 
 from schemas.log.base import UserId, new_id, now
 from schemas.video_line import JoinRoulette, LeaveRoulette, LineRefusal, RouletteJoined, RouletteLeft
-from serving.runtime.auth import SignedIn
 from serving.runtime.commands import commands_of, views_of
+from serving.runtime.gate import Acting
 from serving.runtime.lookups import tags_of
 from serving.runtime.problems import responses
 from serving.runtime.refusals import Refusals
@@ -25,7 +25,7 @@ REFUSED: Final[Refusals] = {
 
 
 @router.post("/v1/roulette", status_code=202, responses=responses(401, 403, 404, 409, 503))
-async def join(caller: SignedIn, request: Request) -> dict[str, str]:
+async def join(caller: Acting, request: Request) -> dict[str, str]:
     """Wait for a partner: 202 says that you do. The match's call comes on the feed."""
     tags = tags_of(views_of(request), caller.user)
     command = JoinRoulette(id=new_id(), at=now(), user=UserId(caller.user), tags=tags)
@@ -34,7 +34,7 @@ async def join(caller: SignedIn, request: Request) -> dict[str, str]:
 
 
 @router.delete("/v1/roulette", status_code=204, responses=responses(401, 403, 404, 409, 503))
-async def leave(caller: SignedIn, request: Request) -> None:
+async def leave(caller: Acting, request: Request) -> None:
     """Do not wait any more."""
     command = LeaveRoulette(id=new_id(), at=now(), user=UserId(caller.user))
     await commands_of(request).ask(command, RouletteLeft, urgent=True)

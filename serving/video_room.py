@@ -14,9 +14,9 @@ from infra.vendors.notices import Notice
 from schemas.log.base import UserId, new_id, now
 from schemas.video import CALL, Call, CallEnded, CallRefusal, CallStatus, OpenRoom, RoomOpened
 from schemas.video_room import CALLEE_UID, CALLER_UID, NoteParticipant
-from serving.runtime.auth import SignedIn
 from serving.runtime.commands import commands_of, request_id, views_of
 from serving.runtime.fields import IdInPath
+from serving.runtime.gate import Acting
 from serving.runtime.lookups import call_of
 from serving.runtime.problems import Problem, responses
 from serving.runtime.refusals import refusal_of
@@ -45,7 +45,7 @@ class CredentialsAnswer(BaseModel):
     "/v1/calls/{call}/credentials", status_code=201, response_model=CredentialsAnswer,
     responses=responses(401, 403, 404, 409, 422, 503),
 )  # fmt: skip
-async def credentials(call: IdInPath, caller: SignedIn, request: Request) -> Any:
+async def credentials(call: IdInPath, caller: Acting, request: Request) -> Any:
     """Join a call's room: for both sides, while it rings or runs. Each has its own place in the room."""
     config: Config = request.app.state.config
     if config.video_provider is VideoProvider.NONE:

@@ -61,14 +61,14 @@ def test_each_refusal_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {refusal for _, refusal in rows} | {fact.refusal} == set(BlockRefusal)
 
 
-def test_a_block_bars_on_the_blockers_side_once_parts_the_two_and_counts_each_reason() -> None:
+def test_a_block_bars_on_the_blockers_side_once_and_parts_the_two() -> None:
     _, told = after(block())
     assert [(one.user, one.peer) for one in told if isinstance(one, Bar)] == [("bob", "sue")]
     assert [(one.user, one.peer) for one in told if isinstance(one, PartFrom)] == [("sue", "bob")]
     _, told = after(block(), block())
     assert [type(one).__name__ for one in told] == ["UserBlocked"]
     _, told = after(block(), block(reason=BlockReason.HARASSMENT))
-    assert [type(one).__name__ for one in told] == ["UserBlocked", "CountBlock"]
+    assert [type(one).__name__ for one in told] == ["UserBlocked"]
     _, told = after(block(), UNBLOCK)
     assert [(one.user, one.peer) for one in told if isinstance(one, Unbar)] == [("bob", "sue")]
 

@@ -56,6 +56,8 @@ REFUSALS = [
     ((send(sender="sue"),), GiftRefusal.SAME_USER),
     ((send(), priced(GiftRefusal.GIFT_UNKNOWN)), GiftRefusal.GIFT_UNKNOWN),
     ((send(), admitted(), priced(GiftRefusal.GIFT_INACTIVE)), GiftRefusal.GIFT_INACTIVE),
+    ((send(), priced(), admitted(), own_side(LineRefusal.BANNED)), GiftRefusal.SENDER_BANNED),
+    ((send(), own_side(LineRefusal.UNKNOWN)), GiftRefusal.ACCOUNT_UNKNOWN),
     ((send(), admitted(LineRefusal.UNKNOWN)), GiftRefusal.RECEIVER_UNKNOWN),
     ((send(), admitted(LineRefusal.BANNED)), GiftRefusal.RECEIVER_BANNED),
     ((send(), priced(), admitted(LineRefusal.BLOCKED)), GiftRefusal.BLOCKED),

@@ -82,7 +82,10 @@ def test_a_call_is_cut_when_the_coins_are_spent_and_both_are_told(phones: Phones
     assert at - _seconds(connected) < 5 + 5  # told soon after the checkpoint; the city measures how soon
     assert bob.wait_for("BillClosed")["paid_coins"] == 69
     assert bob.api.balance().json()["available_coins"] == 31
-    assert sue.of("CreditLow")
+    assert not sue.of("CreditLow")
+    assert sue.wait_for("BillClosed")["paid_coins"] == 69
+    assert any("seconds_left" in told for told in bob.of("BillStepped"))
+    assert not any("seconds_left" in told for told in sue.of("BillStepped")), "what the payer has is none of her business"
 
 
 def _seconds(text: str) -> float:
@@ -236,7 +239,7 @@ def test_a_ban_closes_everything_and_ends(phones: Phones, admin: Api) -> None:
     assert admin.put(f"/v1/admin/bans/{bob.user}", json={"reason": "rude"}).status_code == 204
     assert sue.wait_for("CallEnded")["reason"] == "banned"
     assert bob.wait_for("UserBanned")["reason"] == "rude"
-    assert code(bob.call(sue), 403) == "caller_banned"
+    assert code(bob.call(sue), 403) == "banned"
     assert code(bob.api.post("/v1/sessions", json={"device": "d"}), 403) == "banned"
     assert admin.delete(f"/v1/admin/bans/{bob.user}").status_code == 204
     assert code(admin.delete(f"/v1/admin/bans/{bob.user}"), 404) == "not_banned"
@@ -289,11 +292,17 @@ def test_rules_turn_blocks_into_a_penalty_that_a_review_takes_back(phones: Phone
     assert admin.put("/v1/admin/block-rules", json={"rules": [rule]}).status_code == 200
     admin.place("/v1/admin/grants", account=f"{sue.user}/earnings", coins=100)
     eventually(lambda: admin.get("/v1/admin/block-rules").json()["rules"][0]["rule"] == rule["rule"])
+    assert new_user().put(f"/v1/blocks/{sue.user}", json={"reason": "indecency"}).status_code == 200  # never met her
+    assert admin.put("/v1/admin/gifts/tulip", json={"price_coins": 10, "share_coins": 0}).status_code == 200
     for _ in range(2):
-        assert new_user().put(f"/v1/blocks/{sue.user}", json={"reason": "indecency"}).status_code == 200
+        giver = new_user()
+        assert admin.place("/v1/admin/grants", account=f"{giver.user}/coins", coins=10).status_code == 201
+        assert giver.place("/v1/gifts", to=sue.user, gift="tulip").status_code == 201
+        assert giver.put(f"/v1/blocks/{sue.user}", json={"reason": "indecency"}).status_code == 200
     eventually(lambda: sue.api.balance(book="earnings").json()["balance_coins"] == 70)
     (case,) = [case for case in admin.get("/v1/admin/reviews").json() if case["user"] == sue.user]
-    assert sue.wait_for("ConsequenceDrawn")["case"] == case["case"]
+    told = sue.wait_for("ConsequenceDrawn")
+    assert (told["case"], "by" in told, len(case["by"])) == (case["case"], False, 2), "staff see who blocked, she does not"
     eventually(lambda: [c["taken_coins"] for c in admin.get("/v1/admin/reviews").json() if c["user"] == sue.user] == [30])
     assert admin.post(f"/v1/admin/reviews/{sue.user}/{case['case']}", json={"upheld": False}).status_code == 204
     eventually(lambda: sue.api.balance(book="earnings").json()["balance_coins"] == 100)

@@ -23,6 +23,7 @@ from schemas.video import (
     CallEnded,
     CallInbox,
     CallRefusal,
+    CallRefused,
     CallRinging,
     CallStatus,
     DeclineCall,
@@ -33,7 +34,7 @@ from schemas.video import (
     PlayClip,
 )
 from schemas.video_line import LineRefusal, LineRefused, LineSeized, ReleaseLine
-from tests.decisions import decisions_of, last_decision
+from tests.decisions import all_decisions, decisions_of, last_decision
 from tests.people import BOB, SUE
 
 decide = decisions_of(decide_call)
@@ -197,3 +198,15 @@ def test_a_roulette_call_that_does_not_come_about_sends_on_whoever_can_go_on(
 ) -> None:
     _, told = after(place(kind=CallKind.ROULETTE), *answers)
     assert {one.user for one in told if isinstance(one, ReleaseLine) and one.again} == again
+
+
+def test_what_the_payer_lacks_is_told_to_nobody_who_calls_the_payer() -> None:
+    """A streamer calls a user who has too few coins: neither the refusal nor its repeat tells her by how many."""
+    hers = replace(place(), caller=SUE, callee=BOB, caller_role=Role.STREAMER, callee_role=Role.USER)
+    for placed, shortfall in ((place(), 7), (hers, 0)):
+        messages: list[CallInbox] = [placed, seized("bob"), seized("sue"), SELECTED, POOR]
+        call, told = all_decisions(decide, *messages)
+        (refused,) = [one for one in told if isinstance(one, CallRefused)]
+        (again,) = decide(call, replace(placed, id="again"))[1]
+        assert (refused.refusal, refused.shortfall_coins) == (CallRefusal.INSUFFICIENT_COINS, shortfall)
+        assert (again.refusal, again.shortfall_coins) == (CallRefusal.INSUFFICIENT_COINS, shortfall)

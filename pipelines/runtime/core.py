@@ -30,7 +30,7 @@ from schemas.log import positions
 from schemas.log.base import Message, Wake, now
 from schemas.log.codec import encode, unreadable
 from schemas.log.dead_letters import MAX_VALUE_BYTES, DeadCause, DeadLetter, LetterSettled
-from schemas.log.entity import Entity, partition_of
+from schemas.log.entity import Entity, partition_of, without
 from schemas.log.parking import Parked, Release, Way, held_key, offset_of, parked_key
 from schemas.log.topics import DEAD_LETTERS
 
@@ -169,10 +169,11 @@ class Batch:
             own, others = lane.ways[type(message)]
             if own:
                 self.outputs.append((own, lane.partition, key, body))
-            for topic, key_of, partitions in others:
+            for topic, key_of, partitions, hides in others:
                 if to := key_of(message):
                     to_key = to.encode()
-                    self.outputs.append((topic, partition_of(to_key, partitions), to_key, body))
+                    shown = encode(without(message, hides)) if hides else body
+                    self.outputs.append((topic, partition_of(to_key, partitions), to_key, shown))
 
     # --- what cannot be decided -----------------------------------------------------------------------------------------
 

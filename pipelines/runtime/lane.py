@@ -27,7 +27,8 @@ from schemas.log.topics import Route, hears, inbox_keys, routes
 # When a broadcast state changes, so many entities a batch are woken to look at it: the flow goes on deciding meanwhile.
 SWEEP: Final = 2_000
 
-Destination = tuple[str, Callable[[Any], str], int]
+# A topic, the key in it, its partitions, and the fields of a message that do not go there.
+Destination = tuple[str, Callable[[Any], str], int, tuple[str, ...]]
 Routes = dict[type[Message], tuple[Route, ...]]
 Decision = tuple[State | None, Sequence[Message]]
 
@@ -65,7 +66,7 @@ def _ways(entity: Entity, table: Routes) -> dict[type[Message], tuple[str, tuple
     return {
         type_: (
             next((way.topic for way in ways if way.topic == entity.events), ""),
-            tuple((way.topic, way.key, way.partitions) for way in ways if way.topic != entity.events),
+            tuple((way.topic, way.key, way.partitions, way.hides) for way in ways if way.topic != entity.events),
         )
         for type_, ways in table.items()
         if type_ in entity.facts or not issubclass(type_, Fact)

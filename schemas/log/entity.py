@@ -7,7 +7,8 @@ from operator import attrgetter
 from typing import Any, Final
 from zlib import crc32
 
-from msgspec import Struct
+from msgspec import NODEFAULT, Struct
+from msgspec.structs import fields, replace
 
 from schemas.log.base import Fact, Message, State
 
@@ -74,11 +75,15 @@ class Hears(Struct, frozen=True):
 
 
 class Shown(Struct, frozen=True):
-    """Phones are shown a fact: the users whose ids are in the attributes (or come of the functions) `to`."""
+    """Phones are shown a fact: the users whose ids are in the attributes (or come of the functions) `to`.
+
+    `hides`: fields that are none of their business, such as who reported them. In what these phones are shown they have their
+    defaults, so each of them has one; the fact itself keeps them."""
 
     fact: type[Fact]
     to: tuple[str | Callable[[Any], str], ...]
     why: str
+    hides: tuple[str, ...] = ()
 
 
 class Entity(Struct, frozen=True):
@@ -124,18 +129,29 @@ class Entity(Struct, frozen=True):
 
 
 class Subscription(Struct, frozen=True):
-    """`fact` is also put into `topic`, under the key that `key` gives; an empty key: this one is of no concern there."""
+    """`fact` is also put into `topic`, without the fields `hides`, under the key that `key` gives; an empty key: this one is
+    of no concern there."""
 
     fact: type[Fact]
     topic: str
     key: Callable[[Any], str]
     why: str
+    hides: tuple[str, ...] = ()
+
+
+def without(message: Message, hides: tuple[str, ...]) -> Message:
+    """The message as readers see it who must not see these fields: they have their defaults."""
+    defaults = {field.name: field for field in fields(message) if field.name in hides}
+    return replace(
+        message,
+        **{n: f.default_factory() if f.default is NODEFAULT else f.default for n, f in defaults.items()},
+    )
 
 
 def subscriptions_of(entity: Entity, feed: str) -> tuple[Subscription, ...]:
     """What an entity hears of others, and what phones are shown of it in the topic `feed`."""
     heard = (Subscription(one.fact, entity.inbox, _key(one.key), one.why) for one in entity.hears)
-    return (*heard, *(Subscription(one.fact, feed, _key(key), one.why) for one in entity.shown for key in one.to))
+    return (*heard, *(Subscription(one.fact, feed, _key(key), one.why, one.hides) for one in entity.shown for key in one.to))
 
 
 def _key(key: str | Callable[[Any], str]) -> Callable[[Any], str]:

@@ -39,7 +39,10 @@ def entities_of(domain: ModuleType) -> tuple[Entity, ...]:
 
 ENTITIES: Final = tuple(entity for domain in DOMAINS for entity in entities_of(domain))
 FEED: Final = Topic(
-    "feed", "user id", tuple(shown.fact for entity in ENTITIES for shown in entity.shown), retention_s=FEED_RETENTION_S
+    "feed",
+    "user id",
+    tuple(dict.fromkeys(shown.fact for entity in ENTITIES for shown in entity.shown)),
+    retention_s=FEED_RETENTION_S,
 )
 DEAD_LETTERS: Final = Topic("dead_letters", "<topic>/<partition>/<offset>", (DeadLetter, LetterSettled), own_partitions=1)
 SKIPS: Final = Topic("skips", "<topic>/<partition>/<offset>", (), own_partitions=1, compacted=True)
@@ -66,11 +69,13 @@ def topics() -> tuple[Topic, ...]:
 
 
 class Route(Struct, frozen=True):
-    """Where a message goes: a topic, and the key in it. `own_partitions`: as a topic has them."""
+    """Where a message goes: a topic, and the key in it. `own_partitions`: as a topic has them; `hides`: the fields that do not
+    go along."""
 
     topic: str
     key: Callable[[Any], str]
     own_partitions: int = 0
+    hides: tuple[str, ...] = ()
 
     @property
     def partitions(self) -> int:
@@ -86,7 +91,7 @@ def routes() -> dict[type[Message], tuple[Route, ...]]:
         for command in entity.commands:
             table[command] = (Route(entity.inbox, attrgetter(entity.key)),)
         for fact in entity.facts:
-            heard = (Route(s.topic, s.key) for s in SUBSCRIPTIONS if s.fact is fact)
+            heard = (Route(s.topic, s.key, hides=s.hides) for s in SUBSCRIPTIONS if s.fact is fact)
             table[fact] = (Route(entity.events, attrgetter(entity.key)), *heard)
     return table
 

@@ -48,7 +48,7 @@ class Presence:
 
     def _session(self, user: str) -> list[OpenSession | Beat | BeatCall]:
         known = self._views.of(USER).get(user)
-        if known is None or known.ban is not None:
+        if known is None or known.banned:
             return []
         session = f"feed-{user}"
         if any(one.session == session for one in known.sessions):

@@ -1,0 +1,62 @@
+"""Who acts: the one gate of the API, in front of every route that is not about the caller's own things only.
+
+A route says by its caller's type who is let in; `tests/test_gate.py` holds every route against this:
+- `SignedIn` (from `auth`): whoever has a token. It is for reading what is theirs.
+- `Looking`: likewise, but nobody who is banned. It is for reading what others offer.
+- `Acting`: who has signed up and is not banned. It is for all that changes something.
+- `ActingStreamer`: likewise, and is a streamer, by the sign-up and by the token.
+
+The gate looks at this process's views, which may lag behind by some milliseconds. Where coins or other people are concerned the
+deciders ask again (a line is asked before each call, gift and play of a clip), and theirs is the last word.
+
+Errors: Problem 404 `user_unknown`, 403 `banned`, 403 `forbidden`.
+"""
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from schemas.user import USER, Role, User, UserRefusal
+from serving.runtime.auth import Caller, SignedIn
+from serving.runtime.commands import views_of
+from serving.runtime.problems import Problem
+from serving.runtime.refusals import refusal_of
+from serving.runtime.views import Views
+
+
+def takes_part(views: Views, user: str) -> bool:
+    """Whether somebody has signed up and is not banned: only then do others see what they offer."""
+    known: User | None = views.of(USER).get(user)
+    return known is not None and not known.banned
+
+
+async def looking(caller: SignedIn, request: Request) -> Caller:
+    """The caller, unless banned."""
+    known: User | None = views_of(request).of(USER).get(caller.user)
+    if known is not None and known.banned:
+        raise refusal_of(request, UserRefusal.BANNED, user=caller.user)
+    return caller
+
+
+Looking = Annotated[Caller, Depends(looking)]
+
+
+async def acting(caller: Looking, request: Request) -> Caller:
+    """The caller, who has signed up and is not banned."""
+    if caller.user not in views_of(request).of(USER):
+        raise refusal_of(request, UserRefusal.USER_UNKNOWN, user=caller.user)
+    return caller
+
+
+Acting = Annotated[Caller, Depends(acting)]
+
+
+async def acting_streamer(caller: Acting, request: Request) -> Caller:
+    """The caller, who has signed up as a streamer, has a streamer's token and is not banned."""
+    known: User | None = views_of(request).of(USER).get(caller.user)
+    if caller.role is not Role.STREAMER or known is None or known.role is not Role.STREAMER:
+        raise Problem(403, "forbidden", "this is for those who have signed up as streamers, with a token of the role streamer")
+    return caller
+
+
+ActingStreamer = Annotated[Caller, Depends(acting_streamer)]

@@ -1,0 +1,185 @@
+"""The gate: every route says who is let in, and who is banned or a stranger is let in to what is theirs only."""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any, Final, cast
+
+import pytest
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+
+from pipelines.runtime.lane import _usual_ways
+from schemas.billing import BILL, BillStepped
+from schemas.log.codec import decoder_of, encode
+from schemas.log.entity import without
+from schemas.log.topics import SUBSCRIPTIONS
+from schemas.user import BanState, Role, User
+from serving.parts import parts
+from serving.runtime import auth, gate
+from serving.runtime.auth import Caller
+from serving.runtime.problems import Problem
+from serving.runtime.refusals import RefusalTables
+from serving.user import REFUSED
+from tests.conftest import Api, NewUser, Phones, Stack, eventually
+from tests.golden import golden_lines
+
+GOLDEN: Final = golden_lines()
+GATES: Final = {
+    gate.acting: "acting", gate.acting_streamer: "streamer", gate.looking: "looking", auth._admin: "admin", auth._caller: "own",
+}  # fmt: skip
+RANK: Final = {"streamer": 0, "acting": 1, "admin": 2, "looking": 3, "own": 4}
+# What a banned person, or a stranger, may do all the same: read what is theirs. (The feed, too, which is no route.)
+OWN: Final = {
+    "GET /v1/balance", "GET /v1/balance/entries", "GET /v1/blocks", "GET /v1/calls/{call}", "GET /v1/calls/{call}/receipt",
+    "GET /v1/favorites", "GET /v1/followers", "GET /v1/followers/users", "GET /v1/gifts/{gift}",
+    "GET /v1/profile/private", "GET /v1/transfers/{transfer}", "GET /v1/users/me",
+}  # fmt: skip
+OTHERS: Final = {
+    "POST /v1/users": "a stranger signs up; who is banned has signed up before, and is told so",
+    "PUT /v1/tracking": "consent is its person's to give and to take back, whatever else they may not do",
+}
+PUBLIC: Final = {
+    "GET /v1/settings": "an app asks before anybody has signed in",
+    "POST /v1/webhooks/appsflyer": "the sender is known by a secret of its own",
+    "POST /v1/webhooks/agora": "likewise",
+    "POST /v1/webhooks/twilio": "likewise",
+}
+LOOKING: Final = {
+    "GET /v1/admin/profiles/{user}/private", "GET /v1/clips", "GET /v1/gallery", "GET /v1/gallery/stream", "GET /v1/gifts",
+    "GET /v1/profiles/{user}",
+}  # fmt: skip
+
+
+def calls(dependant: Dependant) -> Iterator[Callable[..., Any] | None]:
+    for one in dependant.dependencies:
+        yield one.call
+        yield from calls(one)
+
+
+def let_in() -> dict[str, str]:
+    """Whom each route lets in: the strictest of its gates."""
+    found = {}
+    for part in parts():
+        for route in cast(list[APIRoute], part.router.routes):
+            mine = set(calls(route.dependant))
+            (method,) = route.methods or ("",)
+            found[f"{method} {route.path}"] = next(
+                (name for call, name in sorted(GATES.items(), key=lambda one: RANK[one[1]]) if call in mine), "public"
+            )
+    return found
+
+
+def test_every_route_says_who_is_let_in() -> None:
+    found = let_in()
+    assert {route for route, name in found.items() if name == "public"} == PUBLIC.keys()
+    assert {route for route, name in found.items() if name == "own"} == OWN | OTHERS.keys()
+    assert {route for route, name in found.items() if name == "looking"} == LOOKING
+    assert {route for route, name in found.items() if name == "streamer"} == {"PUT /v1/clips/{clip}"}
+    admins = {route for route in found if "/admin/" in route} - LOOKING
+    assert {route for route, name in found.items() if name == "admin"} == admins, "an admin's route lets in admins"
+
+
+def test_what_phones_must_not_see_of_a_fact_is_hidden_and_all_else_is_shown() -> None:
+    """Law: of every fact that is shown, exactly the declared fields have their defaults; the fact itself keeps them."""
+    hidden = set()
+    for subscription in SUBSCRIPTIONS:
+        for line in GOLDEN:
+            if subscription.hides and json.loads(line)["type"] == subscription.fact.__name__:
+                fact = decoder_of((subscription.fact,))(line.encode())
+                shown = json.loads(encode(without(fact, subscription.hides)))
+                assert shown == {name: value for name, value in json.loads(line).items() if name not in subscription.hides}
+                assert json.loads(encode(fact)) == json.loads(line)
+                hidden |= {(subscription.fact.__name__, name) for name in json.loads(line).keys() - shown.keys()}
+    assert hidden == {("UserBanned", "by"), ("ConsequenceDrawn", "by"), ("BillStepped", "seconds_left")}
+
+
+def test_the_host_hides_on_feeds_only() -> None:
+    """A bill's step: the payer's feed and the events topic have the seconds, the earner's feed has not."""
+    ways = _usual_ways(BILL)[BillStepped]
+    assert ways[0] == "bill.events"
+    assert [(topic, hides) for topic, _, _, hides in ways[1]] == [("feed", ()), ("feed", ("seconds_left",))]
+
+
+BANNED = BanState("rude", "root", datetime(2030, 1, 1, tzinfo=UTC))
+SIGNED_UP: dict[str, User | None] = {
+    "stranger": None,
+    "user": User(Role.USER, BANNED.at),
+    "streamer": User(Role.STREAMER, BANNED.at),
+    "banned": User(Role.STREAMER, BANNED.at, ban=BANNED),
+    "of a case": User(Role.STREAMER, BANNED.at, case_bans={"spam-1": BANNED}),
+}
+ROWS = [
+    # who by the sign-up, the token's role; looking, acting, acting as a streamer (None: let in)
+    ("stranger", Role.STREAMER, None, "user_unknown", "user_unknown"),
+    ("stranger", Role.ADMIN, None, "user_unknown", "user_unknown"),
+    ("user", Role.USER, None, None, "forbidden"),
+    ("user", Role.STREAMER, None, None, "forbidden"),
+    ("streamer", Role.STREAMER, None, None, None),
+    ("streamer", Role.USER, None, None, "forbidden"),
+    ("banned", Role.STREAMER, "banned", "banned", "banned"),
+    ("of a case", Role.STREAMER, "banned", "banned", "banned"),
+    ("banned", Role.ADMIN, "banned", "banned", "banned"),
+]
+
+
+class _Views:
+    ready = True
+
+    def of(self, _: Any) -> dict[str, User]:
+        return {name: user for name, user in SIGNED_UP.items() if user is not None}
+
+
+def code_of(step: Callable[..., Any], caller: Caller, request: Any) -> str | None:
+    try:
+        assert asyncio.run(step(caller, request)) is caller
+    except Problem as problem:
+        return problem.code
+    return None
+
+
+@pytest.mark.parametrize(("who", "role", "looks", "acts", "streams"), ROWS)
+def test_who_passes_which_gate(who: str, role: Role, looks: str | None, acts: str | None, streams: str | None) -> None:
+    tables = RefusalTables([REFUSED])
+    request = SimpleNamespace(app=SimpleNamespace(state=SimpleNamespace(views=_Views(), refusals=tables)))
+    caller = Caller(user=who, role=role, expires_at=0)
+
+    def through(*steps: Callable[..., Any]) -> str | None:
+        return next((code for step in steps if (code := code_of(step, caller, request))), None)
+
+    assert through(gate.looking) == looks
+    assert through(gate.looking, gate.acting) == acts
+    assert through(gate.looking, gate.acting, gate.acting_streamer) == streams
+    assert gate.takes_part(cast(Any, _Views()), who) is (acts is None)
+
+
+def test_who_is_banned_gives_and_offers_nothing_and_reads_what_is_theirs(
+    phones: Phones, admin: Api, new_user: NewUser, stack: Stack
+) -> None:
+    bob, sue = phones(coins=100)
+    ann, clip = new_user(), f"clip-{sue.user}"
+    assert admin.put("/v1/admin/gifts/gated", json={"price_coins": 20, "share_coins": 10}).status_code == 200
+    offer = {"title": "hello", "url": "https://example.com/v.mp4", "duration_s": 60}
+    assert sue.api.put(f"/v1/clips/{clip}", json=offer).status_code == 200
+    assert sue.api.put("/v1/profile", json={"name": "Sue"}).status_code == 200
+    stranger = Api(stack, f"stranger-{sue.user}", "streamer")
+    for path, body in (
+        ("/v1/profile", {"name": "x"}),
+        (f"/v1/clips/{clip}-2", offer),
+        (f"/v1/blocks/{sue.user}", {"reason": "spam"}),
+    ):
+        assert stranger.put(path, json=body).json()["code"] == "user_unknown"
+    for phone in (bob, sue):
+        assert admin.put(f"/v1/admin/bans/{phone.user}", json={"reason": "rude"}).status_code == 204
+    eventually(lambda: bob.api.get("/v1/users/me").json()["banned"] and sue.api.get("/v1/users/me").json()["banned"])
+    assert bob.api.place("/v1/gifts", to=ann.user, gift="gated").json()["code"] == "banned"
+    assert bob.api.get("/v1/clips").json()["code"] == "banned"
+    assert sue.api.put(f"/v1/clips/{clip}", json=offer).json()["code"] == "banned"
+    assert bob.api.balance().json()["available_coins"] == 100
+    assert not [one for one in ann.get("/v1/clips").json() if one["clip"] == clip]
+    assert ann.get(f"/v1/profiles/{sue.user}").status_code == 404
+    assert ann.post(f"/v1/clips/{clip}/plays").json()["code"] == "callee_banned"
+    told = bob.wait_for("UserBanned")
+    assert (told["reason"], "by" in told) == ("rude", False)
