@@ -6,10 +6,12 @@ The environment wins over the file. `load` raises `ConfigError`, one line a prob
 import os
 from enum import StrEnum
 from functools import cached_property
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import Field, ValidationError
+import limits
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from schemas.log.entity import DEFAULT_PARTITIONS, set_log_partitions
@@ -50,6 +52,22 @@ class Config(BaseSettings):
     live_processes: int = Field(1, ge=1, le=64)
     growth_processes: int = Field(1, ge=1, le=64)
     serving_processes: int = Field(1, ge=1, le=64)
+
+    head_bytes: int = Field(32_768, ge=1_024, le=1_048_576, description="of a request's line and headers, at most")
+    body_bytes: int = Field(65_536, ge=1_024, le=16_777_216, description="of a request's body, at most")
+    staff_body_bytes: int = Field(1_048_576, ge=1_024, le=16_777_216, description="of an admin's or a supporter's request")
+    webhook_body_bytes: int = Field(65_536, ge=1_024, le=16_777_216, description="of a vendor's request")
+    head_s: float = Field(10.0, gt=0, le=600, description="a request's head has come after so many seconds, or never")
+    body_s: float = Field(10.0, gt=0, le=600, description="likewise its body")
+    connections: int = Field(20_000, ge=1, le=1_000_000, description="of one serving process, at most")
+    address_connections: int = Field(2_000, ge=1, le=1_000_000, description="of one address, at most")
+    streams: int = Field(8, ge=1, le=1_000, description="feeds that a user has open in a process; the oldest end")
+    open_requests: int = Field(64, ge=1, le=10_000, description="that a user has open in a process, feeds among them")
+    rate_address: str = Field("500/second;12000/minute", description="how often one address may ask a process")
+    rate_user: str = Field("50/second;1200/minute", description="likewise one user")
+    rate_write: str = Field("20/second;300/minute", description="likewise one user who writes, of a kind")
+    rate_staff: str = Field("500/second;20000/minute", description="likewise one admin or supporter")
+    unlimited_networks: str = Field("127.0.0.0/8,::1", description="whose addresses are not counted, such as 10.0.0.0/8,::1")
 
     states_mb: int = Field(64, ge=1, le=100_000, description="memory of a flow's process for the states decided last")
 
@@ -94,6 +112,22 @@ class Config(BaseSettings):
     ga4_url: str = "https://www.google-analytics.com"
     ga4_app_id: str = Field("", description="the Firebase app id")
     ga4_secret: str = Field("", repr=False)
+
+    @field_validator("rate_address", "rate_user", "rate_write", "rate_staff")
+    @classmethod
+    def _rates(cls, rates: str) -> str:
+        try:
+            limits.parse_many(rates)
+        except ValueError:
+            raise ValueError("rates are written as 50/second;1200/minute") from None
+        return rates
+
+    @field_validator("unlimited_networks")
+    @classmethod
+    def _networks(cls, networks: str) -> str:
+        for network in filter(None, networks.split(",")):
+            ip_network(network)
+        return networks
 
     @classmethod
     def settings_customise_sources(

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 from fastapi import APIRouter, Path, Request
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.billing import (
     BILL,
@@ -27,7 +27,7 @@ from schemas.user import Role
 from serving.body import RequestBody
 from serving.runtime.auth import Admin, SignedIn
 from serving.runtime.commands import commands_of, views_of
-from serving.runtime.fields import IdInPath, Word
+from serving.runtime.fields import IdInPath, Moment, Word
 from serving.runtime.lookups import call_of
 from serving.runtime.problems import Problem, responses
 from serving.runtime.refusals import Refusals
@@ -97,7 +97,7 @@ class TariffBody(RequestBody):
     rule: TariffRuleBody
     payer: SideBody
     earner: SideBody
-    effective_from: AwareDatetime | None = None
+    effective_from: Moment | None = None
     name: Word = ""
 
 
