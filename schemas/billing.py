@@ -46,7 +46,7 @@ CallTags = Annotated[tuple[Short, ...], Meta(max_length=MAX_CALL_TAGS)]
 
 CALLS: Final = AccountId("@calls")
 BOOK: Final = "calls"
-# Of each tariff so many versions stay in the state: what is in force, and what is scheduled. The log keeps them all.
+# Of each tariff so many versions stay in the state: the one in force, what is scheduled, and one that is published at once.
 MAX_VERSIONS: Final = 16
 MAX_TARIFFS: Final = 500
 # The book as JSON: hundreds of tariffs of a dozen checkpoints.
@@ -106,7 +106,7 @@ class Rule(State):
 
 
 class Tariff(State):
-    """One version of a tariff: for which calls, and what each side pays or earns."""
+    """One version of a tariff: for which calls, and what each side pays or earns. `subsidy`: it may pay more than it takes."""
 
     tariff: Id
     version: int
@@ -115,12 +115,14 @@ class Tariff(State):
     earner: Side
     effective_from: Time
     name: Short = ""
+    subsidy: bool = False
 
 
 class TariffRefusal(StrEnum):
     """Why a tariff was not published, in order of precedence."""
 
     INVALID_TARIFF = "invalid_tariff"
+    PAYS_MORE_THAN_IT_TAKES = "pays_more_than_it_takes"
     EFFECTIVE_IN_PAST = "effective_in_past"
     TOO_MANY_TARIFFS = "too_many_tariffs"
     OVERLAPPING_RULES = "overlapping_rules"
@@ -130,7 +132,8 @@ class TariffRefusal(StrEnum):
 
 
 class PublishTariff(Message, BookName):
-    """A new version of a tariff, in force from `effective_from` (None: at once)."""
+    """A new version of a tariff, in force from `effective_from` (None: at once). `subsidy`: the platform means to pay the
+    difference where the earner gets more than the payer has paid."""
 
     tariff: Id
     rule: Rule
@@ -139,6 +142,7 @@ class PublishTariff(Message, BookName):
     effective_from: Time | None = None
     name: Short = ""
     by: By = ""
+    subsidy: bool = False
 
 
 class SelectTariff(Message, BookName):

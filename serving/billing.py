@@ -36,6 +36,7 @@ router = APIRouter(tags=["billing"])
 
 REFUSED: Final[Refusals] = {
     TariffRefusal.INVALID_TARIFF: (422, "{detail}"),
+    TariffRefusal.PAYS_MORE_THAN_IT_TAKES: (422, "{detail}"),
     TariffRefusal.EFFECTIVE_IN_PAST: (422, "{detail}"),
     TariffRefusal.TOO_MANY_TARIFFS: (409, "{detail}"),
     TariffRefusal.OVERLAPPING_RULES: (409, "{detail}"),
@@ -78,7 +79,8 @@ class TariffRuleBody(RequestBody):
 
 
 class TariffBody(RequestBody):
-    """A new version of a tariff, in force at once or from a time on."""
+    """A new version of a tariff, in force at once or from a time on. One by which the earner at any second has got more than
+    the payer has paid is refused, unless it says `subsidy`."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -99,6 +101,7 @@ class TariffBody(RequestBody):
     earner: SideBody
     effective_from: Moment | None = None
     name: Word = ""
+    subsidy: Annotated[bool, Field(strict=True)] = False
 
 
 class TariffAnswer(TariffBody):
@@ -181,6 +184,7 @@ async def publish(
         earner=body.earner.side(),
         effective_from=body.effective_from,
         name=body.name,
+        subsidy=body.subsidy,
         by=caller.user,
     )
     fact = await commands_of(request).ask(command, TariffPublished)
