@@ -6,7 +6,7 @@ The environment wins over the file. `load` raises `ConfigError`, one line a prob
 import os
 from enum import StrEnum
 from functools import cached_property
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +17,10 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from schemas.log.entity import DEFAULT_PARTITIONS, set_log_partitions
 
 EMULATOR_VARIABLE = "FIREBASE_AUTH_EMULATOR_HOST"
+# Nobody's project: it is there so that development needs none.
+DEMO_PROJECT: Final = "demo-olo"
+# The password of the ClickHouse that `infra/deploy/compose.yaml` starts.
+DEMO_PASSWORD: Final = "olo-development"  # noqa: S105 - it is refused in production
 
 
 class Environment(StrEnum):
@@ -81,7 +85,10 @@ class Config(BaseSettings):
     redpanda_admin: str = Field("", description="http(s)://host:9644, Redpanda's admin API, for `olo doctor`")
 
     clickhouse_url: str = Field("", description="http(s)://user:password@host:port/database")
-    firebase_project: str = "demo-olo"
+    firebase_project: str = DEMO_PROJECT
+    forgeable_tokens_beyond_loopback: bool = Field(
+        False, description="true: take development tokens, which anybody can forge, on an address that others reach"
+    )
 
     public_url: str = Field("http://127.0.0.1:8080", description="where the outside world reaches this: webhooks sign it")
     video_provider: VideoProvider = VideoProvider.NONE
@@ -168,9 +175,8 @@ def load(**given: Any) -> Config:
     except ValueError as error:  # the file is no TOML
         raise ConfigError(f"{file or 'olo.toml'}: {error}") from None
     _whole(config)
+    _safe(config)
     set_log_partitions(config.partitions)
-    if config.env is Environment.PRODUCTION and os.environ.get(EMULATOR_VARIABLE):
-        raise ConfigError(f"{EMULATOR_VARIABLE}: with it anybody can forge a token; production refuses to start; unset it")
     return config
 
 
@@ -195,6 +201,32 @@ def missing_for(provider: str, config: Config) -> list[str]:
     if provider in ("snapchat", "appsflyer") and not (config.app_id_ios or config.app_id_android):
         missing.append("OLO_APP_ID_IOS or OLO_APP_ID_ANDROID")
     return missing
+
+
+def _safe(config: Config) -> None:
+    """Development's tokens, project and passwords stay where only this machine reaches them. Errors: ConfigError."""
+    if config.env is Environment.PRODUCTION:
+        if os.environ.get(EMULATOR_VARIABLE):
+            raise ConfigError(f"{EMULATOR_VARIABLE}: with it anybody can forge a token; production refuses to start; unset it")
+        if config.firebase_project == DEMO_PROJECT:
+            raise ConfigError(
+                "OLO_FIREBASE_PROJECT: production refuses the demo project; name the project that signs the tokens"
+            )
+        if DEMO_PASSWORD in config.clickhouse_url:
+            raise ConfigError("OLO_CLICKHOUSE_URL: production refuses the development password; give the user another one")
+        return
+    if not config.forgeable_tokens_beyond_loopback and not _is_loopback(config.http_host):
+        raise ConfigError(
+            f"OLO_HTTP_HOST: in development anybody can forge an admin's token, and {config.http_host} is reached by others; "
+            "set OLO_ENV=production, or say OLO_FORGEABLE_TOKENS_BEYOND_LOOPBACK=true"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _whole(config: Config) -> None:

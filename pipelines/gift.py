@@ -44,6 +44,7 @@ from schemas.video_line import AdmitGift, GiftAdmitted, LineRefusal
 
 OF_LINE: Final = {
     LineRefusal.UNKNOWN: GiftRefusal.RECEIVER_UNKNOWN,
+    LineRefusal.NO_TALKER: GiftRefusal.RECEIVER_UNKNOWN,
     LineRefusal.BANNED: GiftRefusal.RECEIVER_BANNED,
     LineRefusal.BLOCKED: GiftRefusal.BLOCKED,
 }

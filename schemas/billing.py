@@ -1,8 +1,7 @@
 """Billing's messages and states: `tariffs` (the book of prices) and `bill` (one call's money).
 
-The book is one entity: which tariff applies is decided in one place, at one time, and a tie can be seen. A call asks for its
-tariff once and keeps that version, whatever is published later. The payer pays to, and the earner is paid by, the outside party
-`@calls`: the difference is the platform's margin.
+The book is one entity: which tariff applies is decided in one place, at one time, and a tie can be seen. A call asks once and
+keeps that version. The payer pays to, and the earner is paid by, the outside party `@calls`: the difference is the margin.
 """
 
 from datetime import datetime, timedelta
@@ -40,13 +39,13 @@ PlainCall = Annotated[str, Meta(max_length=65, pattern=r"^[A-Za-z0-9_.:-]{1,64}$
 EntryId = Annotated[str, Meta(max_length=MAX_MESSAGE_ID_LENGTH, extra={"max_bytes": 100})]
 # A member of Refusal, or empty.
 RefusalWord = Annotated[str, Meta(max_length=32, extra={"max_bytes": 34})]
-# What tariff rules look at; a payer with more tags that a rule names than this shows the first.
+# What tariff rules look at: of a payer's tags the first.
 MAX_CALL_TAGS: Final = 32
 CallTags = Annotated[tuple[Short, ...], Meta(max_length=MAX_CALL_TAGS)]
 
 CALLS: Final = AccountId("@calls")
 BOOK: Final = "calls"
-# Of each tariff so many versions stay in the state: the one in force, what is scheduled, and one that is published at once.
+# Of each tariff so many versions are in the state: the one in force, what is scheduled, and one that is published at once.
 MAX_VERSIONS: Final = 16
 MAX_TARIFFS: Final = 500
 # The book as JSON: hundreds of tariffs of a dozen checkpoints.
@@ -132,8 +131,7 @@ class TariffRefusal(StrEnum):
 
 
 class PublishTariff(Message, BookName):
-    """A new version of a tariff, in force from `effective_from` (None: at once). `subsidy`: the platform means to pay the
-    difference where the earner gets more than the payer has paid."""
+    """A new version of a tariff, in force from `effective_from` (None: at once). `subsidy`: it may pay more than it takes."""
 
     tariff: Id
     rule: Rule
