@@ -35,7 +35,6 @@ from schemas.user import Role, Short, User_
 CallId = Annotated[str, Meta(min_length=1, max_length=128)]
 # What a receipt repeats in each of its steps; paths have such ids, and so do matches.
 PlainCall = Annotated[str, Meta(max_length=65, pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
-# The ledger's entry of a step: the call, a word, a number or two.
 EntryId = Annotated[str, Meta(max_length=MAX_MESSAGE_ID_LENGTH, extra={"max_bytes": 100})]
 # A member of Refusal, or empty.
 RefusalWord = Annotated[str, Meta(max_length=32, extra={"max_bytes": 34})]

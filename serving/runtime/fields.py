@@ -11,15 +11,12 @@ from schemas.user import USER_ID_PATTERN
 ID_PATTERN: Final = r"^[A-Za-z0-9_.:-]+$"
 URL_PATTERN: Final = r"https?://[^\s\x00-\x1f]+"
 
-EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
-LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
-
 
 def _possible(at: datetime) -> datetime:
-    # compared as it is: the first and the last years cannot be told in another time zone
-    if not EARLIEST <= at < LATEST:
-        raise ValueError(f"a time is from {EARLIEST:%Y} on and before {LATEST:%Y}")
-    return at.astimezone(UTC)
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("this time is before the first or behind the last one that UTC can tell") from None
 
 
 # A time with its zone, as UTC.
