@@ -6,15 +6,21 @@ The environment wins over the file. `load` raises `ConfigError`, one line a prob
 import os
 from enum import StrEnum
 from functools import cached_property
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import Field, ValidationError
+import limits
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from schemas.log.entity import DEFAULT_PARTITIONS, set_log_partitions
 
 EMULATOR_VARIABLE = "FIREBASE_AUTH_EMULATOR_HOST"
+# Nobody's project: it is there so that development needs none.
+DEMO_PROJECT: Final = "demo-olo"
+# The password of the ClickHouse that `infra/deploy/compose.yaml` starts.
+DEMO_PASSWORD: Final = "olo-development"  # noqa: S105 - it is refused in production
 
 
 class Environment(StrEnum):
@@ -51,6 +57,22 @@ class Config(BaseSettings):
     growth_processes: int = Field(1, ge=1, le=64)
     serving_processes: int = Field(1, ge=1, le=64)
 
+    head_bytes: int = Field(32_768, ge=1_024, le=1_048_576, description="of a request's line and headers, at most")
+    body_bytes: int = Field(65_536, ge=1_024, le=16_777_216, description="of a request's body, at most")
+    staff_body_bytes: int = Field(1_048_576, ge=1_024, le=16_777_216, description="of an admin's or a supporter's request")
+    webhook_body_bytes: int = Field(65_536, ge=1_024, le=16_777_216, description="of a vendor's request")
+    head_s: float = Field(10.0, gt=0, le=600, description="a request's head has come after so many seconds, or never")
+    body_s: float = Field(10.0, gt=0, le=600, description="likewise its body")
+    connections: int = Field(20_000, ge=1, le=1_000_000, description="of one serving process, at most")
+    address_connections: int = Field(2_000, ge=1, le=1_000_000, description="of one address, at most")
+    streams: int = Field(8, ge=1, le=1_000, description="feeds that a user has open in a process; the oldest end")
+    open_requests: int = Field(64, ge=1, le=10_000, description="that a user has open in a process, feeds among them")
+    rate_address: str = Field("500/second;12000/minute", description="how often one address may ask a process")
+    rate_user: str = Field("50/second;1200/minute", description="likewise one user")
+    rate_write: str = Field("20/second;300/minute", description="likewise one user who writes, of a kind")
+    rate_staff: str = Field("500/second;20000/minute", description="likewise one admin or supporter")
+    unlimited_networks: str = Field("127.0.0.0/8,::1", description="whose addresses are not counted, such as 10.0.0.0/8,::1")
+
     states_mb: int = Field(64, ge=1, le=100_000, description="memory of a flow's process for the states decided last")
 
     brokers: str = Field("", description="host:port,host:port of a Kafka-protocol broker")
@@ -63,7 +85,10 @@ class Config(BaseSettings):
     redpanda_admin: str = Field("", description="http(s)://host:9644, Redpanda's admin API, for `olo doctor`")
 
     clickhouse_url: str = Field("", description="http(s)://user:password@host:port/database")
-    firebase_project: str = "demo-olo"
+    firebase_project: str = DEMO_PROJECT
+    forgeable_tokens_beyond_loopback: bool = Field(
+        False, description="true: take development tokens, which anybody can forge, on an address that others reach"
+    )
 
     public_url: str = Field("http://127.0.0.1:8080", description="where the outside world reaches this: webhooks sign it")
     video_provider: VideoProvider = VideoProvider.NONE
@@ -94,6 +119,22 @@ class Config(BaseSettings):
     ga4_url: str = "https://www.google-analytics.com"
     ga4_app_id: str = Field("", description="the Firebase app id")
     ga4_secret: str = Field("", repr=False)
+
+    @field_validator("rate_address", "rate_user", "rate_write", "rate_staff")
+    @classmethod
+    def _rates(cls, rates: str) -> str:
+        try:
+            limits.parse_many(rates)
+        except ValueError:
+            raise ValueError("rates are written as 50/second;1200/minute") from None
+        return rates
+
+    @field_validator("unlimited_networks")
+    @classmethod
+    def _networks(cls, networks: str) -> str:
+        for network in filter(None, networks.split(",")):
+            ip_network(network)
+        return networks
 
     @classmethod
     def settings_customise_sources(
@@ -134,9 +175,8 @@ def load(**given: Any) -> Config:
     except ValueError as error:  # the file is no TOML
         raise ConfigError(f"{file or 'olo.toml'}: {error}") from None
     _whole(config)
+    _safe(config)
     set_log_partitions(config.partitions)
-    if config.env is Environment.PRODUCTION and os.environ.get(EMULATOR_VARIABLE):
-        raise ConfigError(f"{EMULATOR_VARIABLE}: with it anybody can forge a token; production refuses to start; unset it")
     return config
 
 
@@ -161,6 +201,32 @@ def missing_for(provider: str, config: Config) -> list[str]:
     if provider in ("snapchat", "appsflyer") and not (config.app_id_ios or config.app_id_android):
         missing.append("OLO_APP_ID_IOS or OLO_APP_ID_ANDROID")
     return missing
+
+
+def _safe(config: Config) -> None:
+    """Development's tokens, project and passwords stay where only this machine reaches them. Errors: ConfigError."""
+    if config.env is Environment.PRODUCTION:
+        if os.environ.get(EMULATOR_VARIABLE):
+            raise ConfigError(f"{EMULATOR_VARIABLE}: with it anybody can forge a token; production refuses to start; unset it")
+        if config.firebase_project == DEMO_PROJECT:
+            raise ConfigError(
+                "OLO_FIREBASE_PROJECT: production refuses the demo project; name the project that signs the tokens"
+            )
+        if DEMO_PASSWORD in config.clickhouse_url:
+            raise ConfigError("OLO_CLICKHOUSE_URL: production refuses the development password; give the user another one")
+        return
+    if not config.forgeable_tokens_beyond_loopback and not _is_loopback(config.http_host):
+        raise ConfigError(
+            f"OLO_HTTP_HOST: in development anybody can forge an admin's token, and {config.http_host} is reached by others; "
+            "set OLO_ENV=production, or say OLO_FORGEABLE_TOKENS_BEYOND_LOOPBACK=true"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _whole(config: Config) -> None:

@@ -371,7 +371,9 @@ def config_here() -> Config:
 
 @contextmanager
 def _only_one(home: Path) -> Iterator[IO[str]]:
+    os.umask(0o077)  # what is written here, by children too, is the owner's: logs, data, and where everything is
     home.mkdir(parents=True, exist_ok=True)
+    home.chmod(0o700)
     with (home / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -3,7 +3,9 @@
 State: of each tariff the versions in force or scheduled (`schemas.billing.TariffBook`); before the first word the shipped ones.
 A call is for the tariff whose rule fits it and says most; two rules that could fit the same call and say equally much are
 refused when the second one is published. A call pins the version in force when it asks.
-Refusals, in order of precedence: `invalid_tariff`, `effective_in_past`, `too_many_tariffs`, `overlapping_rules`.
+Laws: the version in force stays until another one begins. Each side is kept in its normal form.
+Refusals, in order of precedence: `invalid_tariff`, `pays_more_than_it_takes`, `effective_in_past`,
+`too_many_tariffs`, `overlapping_rules`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -27,7 +29,7 @@ from schemas.billing import (
     TariffSelected,
     TariffsInbox,
 )
-from schemas.billing_rating import problems_of
+from schemas.billing_rating import normal, pays_more_from, problems_of
 from schemas.log.base import Message, Wake, later, reply
 from schemas.log.codec import encode
 
@@ -80,10 +82,15 @@ def _publish(book: TariffBook, message: PublishTariff) -> Decision:
         return book, (TariffRefused(**reply(message), book=message.book, refusal=why, detail=detail[:MAX_DETAIL]),)
     number = max((tariff.version for tariff in versions), default=0) + 1
     tariff = Tariff(
-        message.tariff, number, message.rule, message.payer, message.earner, max(effective_from, message.at), message.name
+        message.tariff, number, message.rule, normal(message.payer), normal(message.earner), max(effective_from, message.at),
+        message.name, message.subsidy,
     )  # fmt: skip
-    now = in_force(versions, message.at)
-    kept = [t for t in versions if t is now or t.effective_from > message.at][-(MAX_VERSIONS - 1) :]
+    kept = [version for version in _kept(versions, message.at) if version.effective_from != tariff.effective_from]
+    if len(kept) + 1 >= MAX_VERSIONS and tariff.effective_from > message.at:
+        full = (
+            f"{MAX_VERSIONS - 2} versions of {message.tariff} are scheduled already; publish this one when the next is in force"
+        )
+        return book, (TariffRefused(**reply(message), book=message.book, refusal=TariffRefusal.TOO_MANY_TARIFFS, detail=full),)
     after = TariffBook({**book.versions, message.tariff: (*kept, tariff)})
     if len(encode(after)) > MAX_BOOK_BYTES:
         full = "the book of tariffs is full; publish fewer checkpoints, or fewer versions ahead of their time"
@@ -92,11 +99,21 @@ def _publish(book: TariffBook, message: PublishTariff) -> Decision:
     return after, (published,)
 
 
+def _kept(versions: Sequence[Tariff], at: datetime) -> list[Tariff]:
+    """The version in force, and those that are scheduled."""
+    now = in_force(versions, at)
+    return [version for version in versions if version is now or version.effective_from > at]
+
+
 def refusal_of(book: TariffBook, message: PublishTariff) -> tuple[TariffRefusal, str] | None:
     """The first guard that a new version fails, with the words for it; or None."""
     problems = [*problems_of(message.payer, "payer"), *problems_of(message.earner, "earner")]
     if problems:
         return TariffRefusal.INVALID_TARIFF, "; ".join(problems)
+    if not message.subsidy and (second := pays_more_from(message.payer, message.earner)) is not None:
+        return TariffRefusal.PAYS_MORE_THAN_IT_TAKES, (
+            f"behind second {second} the earner has got more than the payer has paid; if that is meant, say subsidy: true"
+        )
     if message.effective_from and message.effective_from < later(message.at, -PAST):
         return TariffRefusal.EFFECTIVE_IN_PAST, "effective_from lies in the past; calls that were billed stay billed"
     if message.tariff not in book.versions and len(book.versions) >= MAX_TARIFFS:

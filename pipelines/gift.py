@@ -50,6 +50,7 @@ OF_SENDER: Final = {
 }
 OF_RECEIVER: Final = {
     LineRefusal.UNKNOWN: GiftRefusal.RECEIVER_UNKNOWN,
+    LineRefusal.NO_TALKER: GiftRefusal.RECEIVER_UNKNOWN,
     LineRefusal.BANNED: GiftRefusal.RECEIVER_BANNED,
     LineRefusal.BLOCKED: GiftRefusal.BLOCKED,
 }

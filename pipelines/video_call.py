@@ -55,6 +55,7 @@ from schemas.video_line import AdmitViewer, LineRefusal, LineRefused, LineSeized
 PRECEDENCE: Final = list(CallRefusal)
 OF_CALLER: Final = {
     LineRefusal.UNKNOWN: CallRefusal.CALLER_UNKNOWN,
+    LineRefusal.NO_TALKER: CallRefusal.CALLER_NO_TALKER,
     LineRefusal.BANNED: CallRefusal.CALLER_BANNED,
     LineRefusal.BLOCKED: CallRefusal.BLOCKED,
     LineRefusal.OFFLINE: CallRefusal.CALLER_OFFLINE,
@@ -64,6 +65,7 @@ OF_CALLER: Final = {
 }
 OF_CALLEE: Final = {
     LineRefusal.UNKNOWN: CallRefusal.CALLEE_UNKNOWN,
+    LineRefusal.NO_TALKER: CallRefusal.CALLEE_UNKNOWN,
     LineRefusal.BANNED: CallRefusal.CALLEE_BANNED,
     LineRefusal.BLOCKED: CallRefusal.BLOCKED,
     LineRefusal.OFFLINE: CallRefusal.CALLEE_OFFLINE,

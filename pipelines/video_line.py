@@ -16,6 +16,7 @@ from schemas.user import MAX_BLOCKS, CameOnline, Role, UserBanned, UserSignedUp,
 from schemas.video import EndCall, EndReason
 from schemas.video_line import (
     ROULETTE,
+    TALKERS,
     AdmitGift,
     AdmitViewer,
     Bar,
@@ -95,6 +96,8 @@ def _barrier(line: Line, peer: str) -> LineRefusal | None:
     """What stands, on this user's side, between the user and `peer` whatever happens."""
     if line.role is None:
         return LineRefusal.UNKNOWN
+    if line.role not in TALKERS:
+        return LineRefusal.NO_TALKER
     if line.banned:
         return LineRefusal.BANNED
     return LineRefusal.BLOCKED if peer in line.barred else None

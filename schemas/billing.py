@@ -1,8 +1,7 @@
 """Billing's messages and states: `tariffs` (the book of prices) and `bill` (one call's money).
 
-The book is one entity: which tariff applies is decided in one place, at one time, and a tie can be seen. A call asks for its
-tariff once and keeps that version, whatever is published later. The payer pays to, and the earner is paid by, the outside party
-`@calls`: the difference is the platform's margin.
+The book is one entity: which tariff applies is decided in one place, at one time, and a tie can be seen. A call asks once and
+keeps that version. The payer pays to, and the earner is paid by, the outside party `@calls`: the difference is the margin.
 """
 
 from datetime import datetime, timedelta
@@ -36,17 +35,16 @@ from schemas.user import Role, Short, User_
 CallId = Annotated[str, Meta(min_length=1, max_length=128)]
 # What a receipt repeats in each of its steps; paths have such ids, and so do matches.
 PlainCall = Annotated[str, Meta(max_length=65, pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
-# The ledger's entry of a step: the call, a word, a number or two.
 EntryId = Annotated[str, Meta(max_length=MAX_MESSAGE_ID_LENGTH, extra={"max_bytes": 100})]
 # A member of Refusal, or empty.
 RefusalWord = Annotated[str, Meta(max_length=32, extra={"max_bytes": 34})]
-# What tariff rules look at; a payer with more tags that a rule names than this shows the first.
+# What tariff rules look at: of a payer's tags the first.
 MAX_CALL_TAGS: Final = 32
 CallTags = Annotated[tuple[Short, ...], Meta(max_length=MAX_CALL_TAGS)]
 
 CALLS: Final = AccountId("@calls")
 BOOK: Final = "calls"
-# Of each tariff so many versions stay in the state: what is in force, and what is scheduled. The log keeps them all.
+# Of each tariff so many versions are in the state: the one in force, what is scheduled, and one that is published at once.
 MAX_VERSIONS: Final = 16
 MAX_TARIFFS: Final = 500
 # The book as JSON: hundreds of tariffs of a dozen checkpoints.
@@ -106,7 +104,7 @@ class Rule(State):
 
 
 class Tariff(State):
-    """One version of a tariff: for which calls, and what each side pays or earns."""
+    """One version of a tariff: for which calls, and what each side pays or earns. `subsidy`: it may pay more than it takes."""
 
     tariff: Id
     version: int
@@ -115,12 +113,14 @@ class Tariff(State):
     earner: Side
     effective_from: Time
     name: Short = ""
+    subsidy: bool = False
 
 
 class TariffRefusal(StrEnum):
     """Why a tariff was not published, in order of precedence."""
 
     INVALID_TARIFF = "invalid_tariff"
+    PAYS_MORE_THAN_IT_TAKES = "pays_more_than_it_takes"
     EFFECTIVE_IN_PAST = "effective_in_past"
     TOO_MANY_TARIFFS = "too_many_tariffs"
     OVERLAPPING_RULES = "overlapping_rules"
@@ -130,7 +130,7 @@ class TariffRefusal(StrEnum):
 
 
 class PublishTariff(Message, BookName):
-    """A new version of a tariff, in force from `effective_from` (None: at once)."""
+    """A new version of a tariff, in force from `effective_from` (None: at once). `subsidy`: it may pay more than it takes."""
 
     tariff: Id
     rule: Rule
@@ -139,6 +139,7 @@ class PublishTariff(Message, BookName):
     effective_from: Time | None = None
     name: Short = ""
     by: By = ""
+    subsidy: bool = False
 
 
 class SelectTariff(Message, BookName):

@@ -4,7 +4,9 @@ A side of a tariff is a list of checkpoints (after seconds, coins), then a step 
 counts when the call gets past it: `after_s` < length; one at 0 counts as soon as the call connects, however short it is. So a
 call that is cut at a checkpoint does not pay it, and rating has no rounding: lengths are exact to the microsecond.
 
-Laws (tests/test_rating.py): equals a naive second implementation; never falls as time passes; pieces add up to the whole.
+Laws (tests/test_billing_rating.py): equals a naive second implementation; never falls as time passes; pieces add up to the
+whole; a side and its normal form rate every length alike, and two spellings of one price have the same normal form; a tariff
+that is no subsidy never pays the earner more than the payer has paid.
 """
 
 from datetime import timedelta
@@ -91,6 +93,34 @@ class Side(Struct, frozen=True, gc=False, omit_defaults=True):
             coins -= following.coins
             covered += 1
         return None
+
+
+def normal(side: Side) -> Side:
+    """The shortest way to write the same price: without checkpoints and steps that cost nothing. The last checkpoint stays
+    where the repeating step counts from it, unless that is the connection."""
+    step_s, step_coins = (side.step_s, side.step_coins) if side.step_s and side.step_coins else (0, 0)
+    listed, last = side.checkpoints, len(side.checkpoints) - 1
+    counts_from = last if step_s and side.last_s else None
+    kept = tuple(checkpoint for number, checkpoint in enumerate(listed) if checkpoint.coins or number == counts_from)
+    return Side(kept, step_s, step_coins)
+
+
+def pays_more_from(payer: Side, earner: Side) -> int | None:
+    """The first checkpoint, seconds, behind which the earner has got more than the payer has paid; None: there is none. Until
+    the payer's first checkpoint everything that is earned is more."""
+    end = min(payer.longest_s, earner.longest_s)
+    changes: dict[int, int] = {}
+    for side, sign in ((payer, 1), (earner, -1)):
+        number = 0
+        while (checkpoint := side.at(number)) is not None and (checkpoint.after_s < end) and number < MAX_STEPS:
+            changes[checkpoint.after_s] = changes.get(checkpoint.after_s, 0) + sign * checkpoint.coins
+            number += 1
+    margin = 0
+    for after_s in sorted(changes):
+        margin += changes[after_s]
+        if margin < 0:
+            return after_s
+    return None
 
 
 def problems_of(side: Side, name: str) -> list[str]:

@@ -9,7 +9,7 @@ from schemas.log.entity import Entity, Flow
 from schemas.user import Short
 
 APP: Final = "app"
-VERSION_PATTERN: Final = r"^\d{1,5}(\.\d{1,5}){0,3}$"
+VERSION_PATTERN: Final = r"^[0-9]{1,5}(\.[0-9]{1,5}){0,3}$"
 # A platform is a word such as "ios"; there are a handful.
 MAX_PLATFORMS: Final = 20
 

@@ -39,6 +39,7 @@ class CallRefusal(StrEnum):
     NOT_CALLEE = "not_callee"
     SAME_USER = "same_user"
     CALLER_UNKNOWN = "caller_unknown"
+    CALLER_NO_TALKER = "caller_no_talker"
     CALLER_BANNED = "caller_banned"
     CALLER_BUSY = "caller_busy"
     CALLER_OFFLINE = "caller_offline"

@@ -53,10 +53,15 @@ def asks_every(user: str) -> timedelta:
     return ASK_EVERY * (0.75 + mark_of(user) % 1_000 / 2_000)
 
 
+# Who talks, and earns by it: staff and agencies neither call nor answer, wait for roulette, watch clips nor are given gifts.
+TALKERS: Final = frozenset({Role.USER, Role.STREAMER})
+
+
 class LineRefusal(StrEnum):
     """Why a line cannot be taken, in order of precedence."""
 
     UNKNOWN = "unknown"
+    NO_TALKER = "no_talker"
     BANNED = "banned"
     BLOCKED = "blocked"
     OFFLINE = "offline"

@@ -11,6 +11,7 @@ import uvicorn
 
 from infra.config import ConfigError, load
 from serving.app import build
+from serving.runtime.connection import bounded
 from serving.runtime.feed import Hub
 
 
@@ -41,6 +42,7 @@ def main() -> None:
     gc.set_threshold(100_000, 50, 100)
     _, front, hub = build(config)
     options: dict[str, Any] = {"log_level": "warning", "access_log": False, "timeout_graceful_shutdown": 3, "backlog": 4096}
+    options |= {"http": bounded(config), "ws": "none"}
     Server(uvicorn.Config(front, host=given.host, port=given.port, **options), hub).run()
 
 

@@ -4,7 +4,6 @@ A push that cannot be read is answered with its error and kept as a dead letter:
 """
 
 import asyncio
-import json
 import re
 import time
 from collections.abc import Iterator
@@ -31,11 +30,10 @@ from serving.runtime.auth import Admin, SignedIn
 from serving.runtime.commands import commands_of, request_id, views_of
 from serving.runtime.fields import UserInPath
 from serving.runtime.problems import Problem, responses, unavailable
+from serving.runtime.shape import read_json
 
 router = APIRouter(tags=["attribution"])
 
-# AppsFlyer's pushes are some kilobytes.
-MAX_PUSH: Final = 65_536
 PUSHES: Final = "webhooks.appsflyer"
 
 # By which vendors know a phone, or the app on it; empty: not told.
@@ -53,13 +51,13 @@ async def push(request: Request) -> dict[str, str]:
     if not appsflyer.genuine(config.appsflyer_push_token, request.headers):
         raise Problem(401, "token_invalid", "the push does not carry the token; if it should, look at OLO_APPSFLYER_PUSH_TOKEN")
     body = await request.body()
-    if len(body) > MAX_PUSH:
-        raise Problem(413, "push_too_large", f"a push has at most {MAX_PUSH} bytes, this one {len(body)}")
     try:
-        found = appsflyer.read_push(json.loads(body), now())
+        found = appsflyer.read_push(read_json(body), now())
     except appsflyer.PushError as error:
         raise await _kept(request, body, 422, error.code, str(error)) from error
-    except (ValueError, RecursionError) as error:
+    except Problem as problem:
+        raise await _kept(request, body, problem.status, problem.code, problem.detail) from problem
+    except ValueError as error:
         raise await _kept(request, body, 400, "broken_json", f"the push is no JSON: {error}") from error
     user = (
         found.user if re.fullmatch(USER_ID_PATTERN, found.user) else ""

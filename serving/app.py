@@ -1,7 +1,7 @@
 """The HTTP application: FastAPI for questions and commands, the feed's hub beside it, health, readiness and metrics.
 
-`build` gives the ASGI application. The feed stands in front of FastAPI's middleware, since it is the one route that thousands
-hold open; its description is put into the OpenAPI document by hand.
+`build` gives the ASGI application, with the door (`runtime/door.py`) in front of everything. The feed stands in front of
+FastAPI's middleware, since it is the one route that thousands hold open; the OpenAPI document gets its description by hand.
 """
 
 import asyncio
@@ -22,6 +22,7 @@ from serving.parts import parts
 from serving.runtime import later, problems
 from serving.runtime.auth import Authenticator
 from serving.runtime.commands import Commands, producer, views_of
+from serving.runtime.door import Door
 from serving.runtime.feed import Hub
 from serving.runtime.presence import Presence
 from serving.runtime.problems import responses, unavailable
@@ -101,7 +102,7 @@ def build(config: Config) -> tuple[FastAPI, Any, Hub]:
         endpoint = feed if scope["type"] == "http" and scope["path"] == "/v1/feed" and views.ready else app
         await endpoint(scope, receive, send)
 
-    return app, front, hub
+    return app, Door(front, app.state.authenticator, config), hub
 
 
 def _clickhouse(config: Config) -> Callable[[], Client]:

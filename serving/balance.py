@@ -10,12 +10,13 @@ from typing import Annotated, Any, Final, Literal
 
 from clickhouse_connect.driver.exceptions import Error
 from fastapi import APIRouter, Query, Request
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from schemas.balance import Refusal
 from schemas.user import USER_ID_PATTERN
 from serving.runtime.auth import Caller, SignedIn
 from serving.runtime.commands import views_of
+from serving.runtime.fields import Moment
 from serving.runtime.problems import Problem, responses, unavailable
 
 router = APIRouter(tags=["balance"])
@@ -78,9 +79,7 @@ class EntriesAnswer(BaseModel):
 
 
 @router.get("/v1/balance", response_model=BalanceAnswer, responses=responses(401, 403, 404, 422, 503))
-async def balance(
-    caller: SignedIn, request: Request, book: Book = "coins", user: Of = None, at: AwareDatetime | None = None
-) -> Any:
+async def balance(caller: SignedIn, request: Request, book: Book = "coins", user: Of = None, at: Moment | None = None) -> Any:
     """The balance now, or as it was `at` a time."""
     account = _account(caller, book, user)
     if at is not None:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 from fastapi import APIRouter, Path, Request
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.billing import (
     BILL,
@@ -27,7 +27,7 @@ from schemas.user import Role
 from serving.body import RequestBody
 from serving.runtime.auth import Admin, SignedIn
 from serving.runtime.commands import commands_of, views_of
-from serving.runtime.fields import IdInPath, Word
+from serving.runtime.fields import IdInPath, Moment, Word
 from serving.runtime.lookups import call_of
 from serving.runtime.problems import Problem, responses
 from serving.runtime.refusals import Refusals
@@ -36,6 +36,7 @@ router = APIRouter(tags=["billing"])
 
 REFUSED: Final[Refusals] = {
     TariffRefusal.INVALID_TARIFF: (422, "{detail}"),
+    TariffRefusal.PAYS_MORE_THAN_IT_TAKES: (422, "{detail}"),
     TariffRefusal.EFFECTIVE_IN_PAST: (422, "{detail}"),
     TariffRefusal.TOO_MANY_TARIFFS: (409, "{detail}"),
     TariffRefusal.OVERLAPPING_RULES: (409, "{detail}"),
@@ -78,7 +79,8 @@ class TariffRuleBody(RequestBody):
 
 
 class TariffBody(RequestBody):
-    """A new version of a tariff, in force at once or from a time on."""
+    """A new version of a tariff, in force at once or from a time on. One by which the earner at any second has got more than
+    the payer has paid is refused, unless it says `subsidy`."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -97,8 +99,9 @@ class TariffBody(RequestBody):
     rule: TariffRuleBody
     payer: SideBody
     earner: SideBody
-    effective_from: AwareDatetime | None = None
+    effective_from: Moment | None = None
     name: Word = ""
+    subsidy: Annotated[bool, Field(strict=True)] = False
 
 
 class TariffAnswer(TariffBody):
@@ -181,6 +184,7 @@ async def publish(
         earner=body.earner.side(),
         effective_from=body.effective_from,
         name=body.name,
+        subsidy=body.subsidy,
         by=caller.user,
     )
     fact = await commands_of(request).ask(command, TariffPublished)

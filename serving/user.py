@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Body, Path, Request, Response
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from schemas.balance import coins_account, earnings_account
 from schemas.log.base import UserId, new_id, now
@@ -35,7 +35,7 @@ from schemas.user import (
 from serving.body import Name, RequestBody
 from serving.runtime.auth import Admin, SignedIn
 from serving.runtime.commands import commands_of, request_id, views_of
-from serving.runtime.fields import OptionalIdempotencyKey, UserInPath, Word
+from serving.runtime.fields import Moment, OptionalIdempotencyKey, UserInPath, Word
 from serving.runtime.gate import Acting
 from serving.runtime.later import Later, Pending, accepted
 from serving.runtime.presence import call_beats
@@ -93,7 +93,7 @@ class BanBody(RequestBody):
     """Why, and until when (none: for good)."""
 
     reason: Name
-    until: AwareDatetime | None = None
+    until: Moment | None = None
 
 
 class UserAnswer(BaseModel):

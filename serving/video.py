@@ -52,6 +52,7 @@ REFUSED: Final[Refusals] = {
     CallRefusal.NOT_CALLEE: (403, "only the one who is called can take or decline a call"),
     CallRefusal.SAME_USER: (409, "you cannot call yourself"),
     CallRefusal.CALLER_UNKNOWN: (404, "you have not signed up; POST /v1/users does that"),
+    CallRefusal.CALLER_NO_TALKER: (403, "only users and streamers call"),
     CallRefusal.CALLER_BANNED: (403, "you are banned"),
     CallRefusal.CALLER_BUSY: (409, "you are in a call already, perhaps on another device"),
     CallRefusal.CALLER_OFFLINE: (409, "you are offline; open a session or the feed first"),

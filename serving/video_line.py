@@ -16,6 +16,7 @@ router = APIRouter(tags=["calls"])
 
 REFUSED: Final[Refusals] = {
     LineRefusal.UNKNOWN: (404, "you have not signed up; POST /v1/users does that"),
+    LineRefusal.NO_TALKER: (403, "only users and streamers wait for roulette"),
     LineRefusal.BANNED: (403, "you are banned"),
     LineRefusal.OFFLINE: (409, "you are offline; open a session or the feed first"),
     LineRefusal.BUSY: (409, "you are in a call"),

@@ -1,6 +1,5 @@
 """Rooms: credentials to join a call's picture and sound at its provider, and the providers' notices of who came and went."""
 
-import json
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -20,6 +19,7 @@ from serving.runtime.gate import Acting
 from serving.runtime.lookups import call_of
 from serving.runtime.problems import Problem, responses
 from serving.runtime.refusals import refusal_of
+from serving.runtime.shape import read_json
 
 router = APIRouter(tags=["rooms"])
 
@@ -27,6 +27,8 @@ router = APIRouter(tags=["rooms"])
 CREDENTIALS_S: Final = 3_600
 # Clocks are off by minutes; how late a notice comes does not matter.
 AHEAD_S: Final = 600
+# Twilio's callbacks have some twenty.
+MAX_FIELDS: Final = 100
 
 
 class CredentialsAnswer(BaseModel):
@@ -106,8 +108,8 @@ async def agora_notice(request: Request) -> dict[str, str]:
     if not config.agora_webhook_secret or not agora.genuine(config.agora_webhook_secret, body, request.headers):
         raise _forged("Agora-Signature-V2", "OLO_AGORA_WEBHOOK_SECRET")
     try:
-        notice = agora.read_notice(json.loads(body))
-    except (KeyError, TypeError, ValueError) as error:
+        notice = agora.read_notice(read_json(body))
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise _unreadable(error) from error
     return await _note(notice, request)
 
@@ -116,14 +118,18 @@ async def agora_notice(request: Request) -> dict[str, str]:
 async def twilio_callback(request: Request) -> dict[str, str]:
     """Twilio's status callbacks: somebody connected to or disconnected from a room. Signed over OLO_PUBLIC_URL."""
     config: Config = request.app.state.config
-    form = dict(parse_qsl((await request.body()).decode("utf-8", "replace"), keep_blank_values=True))
+    body = (await request.body()).decode("utf-8", "replace")
+    try:  # the signature is over the sorted fields, so they have to be known before it is asked about
+        form = dict(parse_qsl(body, keep_blank_values=True, max_num_fields=MAX_FIELDS))
+    except ValueError as error:
+        raise _unreadable(error) from error
     signature = request.headers.get("x-twilio-signature", "")
     path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     if not config.twilio_auth_token or not twilio.genuine(config, path, form, signature):
         raise _forged("X-Twilio-Signature", "OLO_TWILIO_AUTH_TOKEN or OLO_PUBLIC_URL")
     try:
         notice = twilio.read_callback(form)
-    except (KeyError, ValueError) as error:
+    except (ArithmeticError, KeyError, ValueError) as error:
         raise _unreadable(error) from error
     return await _note(notice, request)
 

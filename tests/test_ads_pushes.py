@@ -111,7 +111,7 @@ def test_a_push_without_the_token_is_nobodys(stack: Stack) -> None:
     for token in ("", "wrong"):
         answer = post(stack, pushed("af"), token)
         assert (answer.status_code, answer.json()["code"]) == (401, "token_invalid")
-    assert post(stack, b"x" * 70_000).json()["code"] == "push_too_large"
+    assert post(stack, b"x" * 70_000).json()["code"] == "body_too_large"
 
 
 def test_marketing_gets_its_export_in_every_format(stack: Stack, admin: Api, new_user: NewUser) -> None:

@@ -31,12 +31,19 @@ FREE = Side()
 
 
 def publish(
-    name: str, rule: Rule, *, payer: Side = FREE, seconds: int = 0, effective_from: datetime | None = None
+    name: str,
+    rule: Rule,
+    *,
+    payer: Side = FREE,
+    earner: Side = FREE,
+    seconds: int = 0,
+    effective_from: datetime | None = None,
+    subsidy: bool = False,
 ) -> PublishTariff:
     at = T + timedelta(seconds=seconds)
     return PublishTariff(
-        id=f"p-{name}-{seconds}", at=at, book=BOOK, tariff=name, rule=rule, payer=payer, earner=FREE,
-        effective_from=effective_from,
+        id=f"p-{name}-{seconds}", at=at, book=BOOK, tariff=name, rule=rule, payer=payer, earner=earner,
+        effective_from=effective_from, subsidy=subsidy,
     )  # fmt: skip
 
 
@@ -95,7 +102,9 @@ def test_a_version_holds_from_its_time_on() -> None:
         assert tariff.version == version
 
 
+LOSS = Side((Checkpoint(0, 1000),))
 REFUSALS = [
+    (publish("x", Rule(country="X"), payer=Side((Checkpoint(60, 1),)), earner=LOSS), TariffRefusal.PAYS_MORE_THAN_IT_TAKES),
     (publish("x", Rule(country="X"), payer=Side((Checkpoint(5, 1), Checkpoint(5, 1)))), TariffRefusal.INVALID_TARIFF),
     (publish("x", Rule(country="X"), effective_from=T - timedelta(days=1)), TariffRefusal.EFFECTIVE_IN_PAST),
     (publish("x", Rule(CallKind.CLIP)), TariffRefusal.OVERLAPPING_RULES),
@@ -108,6 +117,38 @@ def test_a_version_that_cannot_be_is_refused_by_name(message: PublishTariff, ref
     book, (fact,) = decide(BOOKED, message)
     assert (book, fact.refusal) == (BOOKED, refusal)
     assert fact.detail
+
+
+def test_a_subsidy_says_so() -> None:
+    _, (fact,) = decide(BOOKED, publish("x", Rule(country="X", tag="x"), earner=LOSS, subsidy=True))
+    assert fact.tariff.subsidy
+
+
+def test_two_spellings_of_a_price_are_one_in_the_book() -> None:
+    (one,) = book_of(publish("x", Rule(country="X", tag="x"), payer=Side((Checkpoint(60, 60),)))).versions["x"]
+    spelled = Side((Checkpoint(0, 0), Checkpoint(60, 60)))
+    (other,) = book_of(publish("x", Rule(country="X", tag="x"), payer=spelled)).versions["x"]
+    assert one == other
+
+
+def test_however_many_versions_are_scheduled_the_one_in_force_stays() -> None:
+    rule, book, facts = Rule(CallKind.DIRECT, country="GB"), None, []
+    book, _ = decide(book, publish("gb", rule))
+    for number in range(1, 40):
+        ahead = T + timedelta(days=number)
+        book, (fact,) = decide(book, publish("gb", rule, seconds=number, effective_from=ahead))
+        facts.append(getattr(fact, "refusal", None))
+        _, (selected,) = decide(book, select(country="GB", seconds=number))
+        assert (selected.tariff.tariff, selected.tariff.version) == ("gb", 1)
+    assert facts == [None] * 14 + [TariffRefusal.TOO_MANY_TARIFFS] * 25
+    for number in range(40, 45):
+        book, (fact,) = decide(book, publish("gb", rule, seconds=number))
+        assert in_force(book.versions["gb"], T + timedelta(seconds=number)) == fact.tariff, "one at once always has room"
+        _, (selected,) = decide(book, select(country="GB", seconds=number - 1))
+        assert selected.tariff.tariff == "gb", "nor is a call lost that asked a moment before"
+    book, (fact,) = decide(book, publish("gb", rule, seconds=50, effective_from=T + timedelta(days=3)))
+    assert fact.tariff in book.versions["gb"], "another one for the same time takes the place of the first"
+    assert sum(version.effective_from == T + timedelta(days=3) for version in book.versions["gb"]) == 1
 
 
 def test_the_number_of_tariffs_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

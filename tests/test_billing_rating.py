@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.billing import SHIPPED
-from schemas.billing_rating import MAX_CALL_S, Checkpoint, Side, problems_of
+from schemas.billing_rating import MAX_CALL_S, Checkpoint, Side, normal, pays_more_from, problems_of
 
 USER = Side((Checkpoint(0, 9), Checkpoint(20, 60), Checkpoint(60, 60)), 60, 60)
 STREAMER = Side((Checkpoint(20, 30), Checkpoint(60, 30)), 60, 30)
@@ -84,6 +84,42 @@ def test_coins_last_until_the_first_checkpoint_that_they_cannot_pay(side: Side, 
     else:
         assert side.total(timedelta(seconds=lasts)) - paid <= coins or lasts == 0  # the first checkpoint is at the connection
         assert side.total(timedelta(seconds=lasts, microseconds=1)) - paid > coins or lasts == 0
+
+
+@given(sides(), lengths)
+def test_a_side_and_its_normal_form_rate_alike(side: Side, length: timedelta) -> None:
+    assert normal(side).total(length) == side.total(length)
+    assert normal(normal(side)) == normal(side)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (Side((Checkpoint(60, 60),)), Side((Checkpoint(0, 0), Checkpoint(60, 60)))),
+        (Side((Checkpoint(60, 60),)), Side((Checkpoint(60, 60), Checkpoint(90, 0)), 60, 0)),
+        (Side((), 60, 5), Side((Checkpoint(0, 0),), 60, 5)),
+        (Side(), Side((Checkpoint(0, 0), Checkpoint(9, 0)), 30, 0)),
+        (Side((Checkpoint(30, 0),), 60, 5), Side((Checkpoint(10, 0), Checkpoint(30, 0)), 60, 5)),
+    ],
+)
+def test_two_spellings_of_a_price_have_one_normal_form(one: Side, other: Side) -> None:
+    assert normal(one) == normal(other)
+
+
+@given(sides(), sides(), lengths)
+def test_a_tariff_that_is_no_subsidy_never_pays_more_than_it_takes(payer: Side, earner: Side, length: timedelta) -> None:
+    second = pays_more_from(payer, earner)
+    if second is None:
+        assert earner.total(length) <= payer.total(length)
+    else:
+        just_behind = timedelta(seconds=second, microseconds=1)
+        assert earner.total(just_behind) > payer.total(just_behind)
+        assert earner.total(timedelta(seconds=second)) <= payer.total(timedelta(seconds=second)) or second == 0
+
+
+def test_what_olo_ships_is_no_subsidy() -> None:
+    assert [tariff.tariff for tariff in SHIPPED if pays_more_from(tariff.payer, tariff.earner) is not None] == []
+    assert pays_more_from(Side((Checkpoint(60, 1),)), Side((Checkpoint(0, 1000),))) == 0
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def test_a_wrong_setting_is_one_line_that_names_it(environment: dict[str, str], 
 
 
 def test_production_makes_no_tokens_and_serving_does_not_start_with_the_emulator() -> None:
-    production = without_olo() | {"OLO_ENV": "production"}
+    production = without_olo() | {"OLO_ENV": "production", "OLO_FIREBASE_PROJECT": "olo-live"}
     done = olo("token", "--user", "ann", environment=production)
     assert (done.returncode, "OLO_ENV" in done.stderr) == (2, True)
     production["FIREBASE_AUTH_EMULATOR_HOST"] = "127.0.0.1:9099"

@@ -77,6 +77,7 @@ def refusals() -> Iterator[tuple[tuple[CallInbox, ...], CallRefusal]]:
     both = (seized("bob"), seized("sue"))
     for line, caller, callee in (
         (LineRefusal.UNKNOWN, CallRefusal.CALLER_UNKNOWN, CallRefusal.CALLEE_UNKNOWN),
+        (LineRefusal.NO_TALKER, CallRefusal.CALLER_NO_TALKER, CallRefusal.CALLEE_UNKNOWN),
         (LineRefusal.BANNED, CallRefusal.CALLER_BANNED, CallRefusal.CALLEE_BANNED),
         (LineRefusal.OFFLINE, CallRefusal.CALLER_OFFLINE, CallRefusal.CALLEE_OFFLINE),
         (LineRefusal.BUSY, CallRefusal.CALLER_BUSY, CallRefusal.CALLEE_BUSY),

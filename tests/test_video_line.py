@@ -34,6 +34,7 @@ from tests.people import BOB, SUE
 decide = decisions_of(decide_line)
 T = datetime(2030, 1, 1, tzinfo=UTC)
 SIGNED_UP = UserSignedUp(id="u", at=T, cause="x", user=SUE, role=Role.STREAMER)
+SUPPORT = UserSignedUp(id="u", at=T, cause="x", user=SUE, role=Role.SUPPORT)
 ONLINE = CameOnline(id="o", at=T, cause="x", user=SUE)
 BANNED = UserBanned(id="b", at=T, cause="x", user=SUE, reason="r", by="root")
 JOIN = JoinRoulette(id="j", at=T, user=SUE)
@@ -50,6 +51,9 @@ after = partial(last_decision, decide)
 
 REFUSALS = [
     ((seize(),), LineRefusal.UNKNOWN),
+    ((SUPPORT, ONLINE, seize()), LineRefusal.NO_TALKER),
+    ((SUPPORT, ONLINE, JOIN), LineRefusal.NO_TALKER),
+    ((SUPPORT, ONLINE, AdmitGift(id="g", at=T, user=SUE, gift="g", peer=BOB)), LineRefusal.NO_TALKER),
     ((SIGNED_UP, ONLINE, BANNED, seize()), LineRefusal.BANNED),
     ((SIGNED_UP, ONLINE, BAR, seize()), LineRefusal.BLOCKED),
     ((SIGNED_UP, seize()), LineRefusal.OFFLINE),

@@ -93,7 +93,7 @@ def genuine(secret: str, body: bytes, headers: Mapping[str, str]) -> bool:
         given = headers.get(name)
         if given is not None:
             due = hmac.new(secret.encode(), body, digest).hexdigest()
-            return hmac.compare_digest(due, given.strip().lower())
+            return hmac.compare_digest(due.encode(), given.strip().lower().encode(errors="replace"))
     return False
 
 

@@ -21,6 +21,8 @@ from schemas.user import USER_ID_PATTERN, Role
 from serving.runtime.problems import Problem, unavailable
 
 BEARER: Final = "bearer "
+# Where the door leaves the caller that it knows, in a request's state.
+CALLER: Final = "caller"
 USER_ID_TAKEN: Final = (
     "Olo does not take the token's user id: it takes up to 128 ASCII characters, or up to 32 of any script, without spaces, "
     "quotes, backslashes and /, and none that begins with @"
@@ -90,6 +92,9 @@ def _unauthorized(code: str, detail: str) -> Problem:
 
 
 async def _caller(request: Request) -> Caller:
+    known: Caller | None = request.scope.get("state", {}).get(CALLER)
+    if known is not None:
+        return known
     authenticator: Authenticator = request.app.state.authenticator
     return await authenticator.caller(request.headers.get("authorization"))
 

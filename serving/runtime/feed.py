@@ -64,6 +64,15 @@ class Hub:
         self._scheduled = False
         self.opened: Callable[[str], None] = lambda _: None
 
+    def make_room(self, user: str, most: int) -> None:
+        """So many streams a user has at most, with the one that comes: the oldest end. A phone that lost its connection comes
+        again before the server has noticed, and is let in."""
+        connections = self._users.get(user, [])
+        for connection in connections[: max(0, len(connections) + 1 - most)]:
+            connections.remove(connection)
+            CONNECTIONS.dec()
+            connection.cut()
+
     def add(self, user: str, connection: Connection) -> None:
         """From now on the connection gets the user's events."""
         self._users.setdefault(user, []).append(connection)

@@ -1,14 +1,26 @@
 """Types that requests of several domains share: ids, words and addresses in paths, headers and bodies, with their limits."""
 
+from datetime import UTC, datetime
 from typing import Annotated, Final
 
 from fastapi import Header, Path
-from pydantic import Field
+from pydantic import AfterValidator, AwareDatetime, Field
 
 from schemas.user import USER_ID_PATTERN
 
 ID_PATTERN: Final = r"^[A-Za-z0-9_.:-]+$"
 URL_PATTERN: Final = r"https?://[^\s\x00-\x1f]+"
+
+
+def _possible(at: datetime) -> datetime:
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("this time is before the first or behind the last one that UTC can tell") from None
+
+
+# A time with its zone, as UTC.
+Moment = Annotated[AwareDatetime, AfterValidator(_possible)]
 
 Word = Annotated[str, Field(max_length=64, pattern=r"^[^\x00-\x1f]*$")]
 ItemId = Annotated[str, Field(min_length=1, max_length=64, pattern=ID_PATTERN)]

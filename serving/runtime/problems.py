@@ -1,5 +1,6 @@
 """Errors as RFC 9457 problem+json. `code` is stable and for programs; `detail` says what to do and is for people."""
 
+import json
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -31,11 +32,22 @@ class Problem(Exception):  # noqa: N818 - the RFC's word
         super().__init__(detail)
         self.status, self.code, self.detail, self.headers, self.more = status, code, detail, headers, more
 
+    @property
+    def title(self) -> str:
+        """The status in words."""
+        return HTTPStatus(self.status).phrase
+
     def response(self) -> JSONResponse:
         """The answer."""
-        title = HTTPStatus(self.status).phrase
-        body = {"type": "about:blank", "title": title, "status": self.status, "code": self.code, "detail": self.detail}
-        return JSONResponse(body | self.more, self.status, self.headers, MEDIA_TYPE)
+        body = {"type": "about:blank", "title": self.title, "status": self.status, "code": self.code, "detail": self.detail}
+        return _Answer(body | self.more, self.status, self.headers, MEDIA_TYPE)
+
+
+class _Answer(JSONResponse):
+    """A problem may repeat what was sent, which need not be text: halves of surrogate pairs become question marks."""
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -17,13 +17,13 @@ from infra.config import Config
 from infra.kafka import read_to_end, reader
 from schemas.log.entity import partition_of
 from schemas.log.topics import FEED
-from serving.runtime.auth import Authenticator
+from serving.runtime.auth import CALLER, Authenticator, Caller
 from serving.runtime.feed import Connection, Hub, encode_event, send_now
 from serving.runtime.problems import Problem, unavailable
 
 # Long enough to be cheap, short enough that a revoked token or an old process is let go of.
 LIFETIME_S: Final = 3600.0
-CURSOR: Final = re.compile(r"(\d{1,6})-(-1|\d{1,18})")
+CURSOR: Final = re.compile(r"([0-9]{1,6})-(-1|[0-9]{1,18})")
 HEADERS: Final = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store"),
@@ -53,7 +53,8 @@ class FeedEndpoint:
         try:
             if scope["method"] != "GET":
                 raise Problem(405, "method_not_allowed", "the feed is read with GET", headers={"Allow": "GET"})
-            caller = await self._authenticator.caller(headers.get("authorization"))
+            known: Caller | None = scope.get("state", {}).get(CALLER)
+            caller = known or await self._authenticator.caller(headers.get("authorization"))
             cursor = headers.get("last-event-id") or QueryParams(scope["query_string"]).get("cursor")
             resume = await self._resume(caller.user, cursor)
         except Problem as problem:
@@ -110,6 +111,7 @@ class FeedEndpoint:
                 ready = b'id: %b\nevent: ready\ndata: {"cursor":"%b"}\n\n' % (cursor, cursor)
                 if not send_now(send, b"".join([*gap, *missed, ready])):
                     return
+                hub.make_room(user, self._config.streams)
                 hub.add(user, connection)
                 try:
                     while (await receive())["type"] != "http.disconnect":

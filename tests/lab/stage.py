@@ -13,6 +13,8 @@ from infra.platform import endpoints_of
 
 # A first start downloads the broker's jars; a machine under load takes its time.
 START_S = 180.0
+# What proofs and tests do with a handful of users, a city does with thousands.
+MANY = {f"OLO_RATE_{who}": "100000/second" for who in ("USER", "WRITE", "STAFF")} | {"OLO_OPEN_REQUESTS": "1000"}
 
 
 class Stage:
@@ -22,7 +24,7 @@ class Stage:
         self.home = home
         home.mkdir(parents=True, exist_ok=True)
         self.log = home / "up.log"
-        given = {"OLO_HOME": str(home), "OLO_HTTP_PORT": "0", "PYTHONUNBUFFERED": "1", **environment}
+        given = {"OLO_HOME": str(home), "OLO_HTTP_PORT": "0", "PYTHONUNBUFFERED": "1", **MANY, **environment}
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith("OLO_")} | given
         self.start()
 

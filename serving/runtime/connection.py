@@ -1,0 +1,122 @@
+"""A connection's bounds, below ASGI: uvicorn gives a request to the application when its head is whole, and waits for that
+without an end and without a limit. Here a head has a time and a size, and connections a number, of all and of one address.
+
+It builds on uvicorn's protocol over httptools. The application's door (`door.py`) bounds what comes behind the head.
+"""
+
+import asyncio
+from collections import Counter
+from typing import Any, Final, cast
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from infra.config import Config
+from serving.runtime.problems import MEDIA_TYPE, Problem
+from serving.runtime.rates import TURNED_AWAY, Rates
+
+# A response that was begun says `Connection: close` by itself; these are written where there is no application yet.
+HEAD: Final = "HTTP/1.1 {status} {title}\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+
+
+class Bounded(HttpToolsProtocol):
+    """uvicorn's protocol with bounds; `bounded` makes the class for a process's settings."""
+
+    bounds: Config
+    rates: Rates
+    of_address: Counter[str]
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Somebody is there, and has to say what they want."""
+        super().connection_made(transport)
+        self._late: asyncio.TimerHandle | None = None
+        self._in_head = True
+        self._head_bytes = 0
+        address = self.client[0] if self.client else ""
+        self._address = address if self.rates.is_limited(address) else ""
+        self.of_address[self._address] += 1
+        crowded = self._address and self.of_address[self._address] > self.bounds.address_connections
+        if crowded or len(self.connections) > self.bounds.connections:
+            self._refuse(Problem(429, "too_many_connections", "more connections are open than are served; close some"))
+            return
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes: counted while they belong to a head that is not whole."""
+        if self.transport.is_closing():
+            return
+        goes_on = self._in_head
+        super().data_received(data)
+        if goes_on and not self.transport.is_closing():
+            self._head_bytes += len(data)
+            if self._in_head and self._head_bytes > self.bounds.head_bytes:
+                self._refuse(_too_large(self.bounds))
+
+    def on_message_begin(self) -> None:
+        """A head begins."""
+        super().on_message_begin()
+        if not self._in_head:
+            self._in_head, self._head_bytes = True, 0
+            self._wait()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A field of the head, or, behind the body, of a trailer: of that, too, there may be so much."""
+        if not self._in_head:
+            self._head_bytes += len(name) + len(value)
+            if self._head_bytes > self.bounds.head_bytes:
+                raise ValueError("the trailer is too large")  # it comes back as `send_400_response`
+            return
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """The head is whole."""
+        self._in_head = False
+        self._stop_waiting()
+        super().on_headers_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The other side is gone, or was let go of."""
+        self._stop_waiting()
+        self.of_address[self._address] -= 1
+        if not self.of_address[self._address]:
+            del self.of_address[self._address]
+        super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:
+        """What is no HTTP."""
+        self._refuse(Problem(400, "bad_request", f"{msg} Look at how the request is written."))
+
+    def _wait(self) -> None:
+        self._stop_waiting()
+        self._late = self.loop.call_later(self.bounds.head_s, self._head_late)
+
+    def _stop_waiting(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def _head_late(self) -> None:
+        if not self.transport.is_closing():
+            detail = f"the head of the request did not come within {self.bounds.head_s:g} seconds"
+            self._refuse(Problem(408, "request_too_slow", detail))
+
+    def _refuse(self, problem: Problem) -> None:
+        """Answer without the application, and hang up; behind an answer that has begun: only hang up."""
+        self._stop_waiting()
+        TURNED_AWAY.labels(problem.code).inc()
+        if self.cycle is None or self.cycle.response_complete:
+            body = bytes(problem.response().body)
+            title = problem.title.replace("\r", " ")
+            head = HEAD.format(status=problem.status, title=title, kind=MEDIA_TYPE, length=len(body))
+            self.transport.write(head.encode() + body)
+        self.transport.close()
+
+
+def bounded(config: Config) -> type[Bounded]:
+    """The protocol for the settings of this process."""
+    return cast(
+        type[Bounded], type("BoundedHere", (Bounded,), {"bounds": config, "rates": Rates(config), "of_address": Counter[Any]()})
+    )
+
+
+def _too_large(config: Config) -> Problem:
+    return Problem(431, "head_too_large", f"the head of a request may have {config.head_bytes} bytes")

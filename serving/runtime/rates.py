@@ -1,0 +1,63 @@
+"""How often one address, one user, and one user on one route may ask: sliding windows of the library `limits`, in memory.
+
+Each process counts by itself, so with several processes a client may ask as many times as often. Addresses of one's own, such
+as a load balancer's that does not say for whom it asks, are left out (`OLO_UNLIMITED_NETWORKS`).
+"""
+
+from collections.abc import Sequence
+from ipaddress import ip_address, ip_network
+from typing import Final
+
+from limits import RateLimitItem, parse_many
+from limits.aio.storage import MemoryStorage
+from limits.aio.strategies import SlidingWindowCounterRateLimiter
+from prometheus_client import Counter
+
+from infra.config import Config
+from serving.runtime.problems import Problem
+
+TURNED_AWAY: Final = Counter("olo_door_turned_away", "Requests that the door did not let in", ["why"])
+
+
+class Rates:
+    """The windows of one serving process."""
+
+    def __init__(self, config: Config) -> None:
+        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._address = parse_many(config.rate_address)
+        self._user = parse_many(config.rate_user)
+        self._write = parse_many(config.rate_write)
+        self._staff = parse_many(config.rate_staff)
+        self._unlimited = [ip_network(network) for network in config.unlimited_networks.split(",") if network]
+
+    def is_limited(self, address: str) -> bool:
+        """Whether an address is counted: one that is none, as of a socket file, is not."""
+        try:
+            found = ip_address(address)
+        except ValueError:
+            return False
+        return not any(found in network for network in self._unlimited)
+
+    async def address(self, address: str) -> None:
+        """An address asks. Errors: Problem 429."""
+        if self.is_limited(address):
+            await self._count(self._address, "address", address)
+
+    async def user(self, user: str, *, staff: bool) -> None:
+        """A user asks. Errors: Problem 429."""
+        await self._count(self._staff if staff else self._user, "user", user)
+
+    async def write(self, user: str, route: str) -> None:
+        """A user writes by a route. Errors: Problem 429."""
+        await self._count(self._write, "route", user, route)
+
+    async def _count(self, limits: Sequence[RateLimitItem], of: str, *names: str) -> None:
+        for limit in limits:
+            if not await self._limiter.hit(limit, of, *names):
+                TURNED_AWAY.labels(f"{of}_rate").inc()
+                raise Problem(
+                    429,
+                    "too_many_requests",
+                    f"that is more than {limit} for one {of}; ask again later, and less often",
+                    headers={"Retry-After": str(limit.get_expiry())},
+                )

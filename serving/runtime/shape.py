@@ -1,0 +1,65 @@
+"""Whether a body can be parsed at all: looked at as bytes, in time linear in its length, before anything is made of it.
+
+Parsers and validators pay by the value: 64 KiB of `[],` are some twenty thousand lists, and an error for each. So a body's
+depth and its number of values are counted beforehand, and what a JSON text cannot say in UTF-8 (NUL, halves of surrogate
+pairs, NaN and Infinity, which Python takes and no standard knows) is refused, since nothing behind could write it down again.
+"""
+
+import json
+import re
+from typing import Any, Final
+
+from serving.runtime.problems import Problem
+
+# The deepest body of the API is a cohort's rule; the longest one lists the users of a group.
+MAX_DEPTH: Final = 32
+MAX_VALUES: Final = 20_000
+
+STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+BRACKETS: Final = re.compile(rb"[\[\]{}]")
+SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
+NO_NUMBERS: Final = re.compile(rb"NaN|Infinity")
+
+
+def problem_of(body: bytes) -> Problem | None:
+    """Why a JSON body is not parsed; None: it may be. Broken JSON passes, for the parser says better what is wrong."""
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return Problem(400, "broken_json", "the body is no JSON; JSON is UTF-8, and this is not")
+    if b"\0" in body:
+        return Problem(400, "broken_json", "the body is no JSON; a NUL stands in it")
+    bare = STRINGS.sub(b"0", body)
+    if 1 + bare.count(b",") + bare.count(b":") > MAX_VALUES:
+        return Problem(400, "json_too_wide", f"the body has more than {MAX_VALUES} values; send it in parts")
+    depth = deepest = 0
+    for bracket in BRACKETS.findall(bare):
+        depth += 1 if bracket in b"[{" else -1
+        deepest = max(deepest, depth)
+    if deepest > MAX_DEPTH:
+        return Problem(400, "json_too_deep", f"the body is nested more than {MAX_DEPTH} deep")
+    if NO_NUMBERS.search(bare):
+        return Problem(400, "broken_json", "the body is no JSON; NaN and Infinity are no numbers of JSON")
+    if SURROGATE.search(body) and not _is_text(body):
+        return Problem(
+            400, "text_invalid", "a text of the body has half of a surrogate pair, such as \\ud800; send whole letters"
+        )
+    return None
+
+
+def _is_text(body: bytes) -> bool:
+    """Whether all texts of a body can be written in UTF-8."""
+    try:
+        json.dumps(json.loads(body), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    except (ValueError, RecursionError):  # the parser behind will say what is wrong
+        return True
+    return True
+
+
+def read_json(body: bytes) -> Any:
+    """A body as JSON. Errors: Problem 400 for one that is not parsed, ValueError for one that is no JSON."""
+    if problem := problem_of(body):
+        raise problem
+    return json.loads(body)

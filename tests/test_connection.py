@@ -1,0 +1,85 @@
+"""A connection's bounds, on a real socket of the loopback and in front of an application that says hello."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import uvicorn
+
+from infra.config import Config
+from serving.runtime.connection import bounded
+
+
+async def hello(scope: Any, receive: Any, send: Any) -> None:
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"hi"})
+
+
+@contextmanager
+def served(**settings: Any) -> Iterator[int]:
+    """The port of a server with these settings."""
+    config = Config(**{"unlimited_networks": "", **settings})
+    options: dict[str, Any] = {"http": bounded(config), "ws": "none", "lifespan": "off", "log_level": "critical"}
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(hello, **options))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    try:
+        yield listening.getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join()
+        listening.close()
+
+
+def said(port: int, *parts: bytes, wait_s: float = 0.0) -> bytes:
+    """What comes back for these bytes, until the other side hangs up."""
+    found = b""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        try:
+            for part in parts:
+                connection.sendall(part)
+                time.sleep(wait_s)
+            while chunk := connection.recv(65_536):
+                found += chunk
+        except (ConnectionError, BrokenPipeError):
+            pass
+    return found
+
+
+GET = b"GET / HTTP/1.1\r\nHost: olo\r\nConnection: close\r\n"
+
+
+@pytest.mark.parametrize(
+    ("parts", "status"),
+    [
+        ((GET + b"\r\n",), b"200"),
+        ((GET, b"X: ", b"1\r\n", b"\r\n"), b"200"),
+        ((GET + b"X: ", *[b"a" * 18_000] * 2), b"431"),
+        ((b"GET /", *[b"a" * 18_000] * 2), b"431"),
+        ((b"\x16\x03\x01nonsense\r\n\r\n",), b"400"),
+        ((GET,), b"408"),
+        ((), b"408"),
+    ],
+)
+def test_a_head_has_a_size_and_a_time(parts: tuple[bytes, ...], status: bytes) -> None:
+    with served(head_s=0.5) as port:
+        found = said(port, *parts, wait_s=0.02)
+    assert found[9:12] == status, found[:200]
+
+
+def test_of_one_address_so_many_connections_and_they_are_let_go() -> None:
+    with served(head_s=0.5, address_connections=5) as port:
+        idle = [socket.create_connection(("127.0.0.1", port), timeout=20) for _ in range(5)]
+        time.sleep(0.1)
+        assert b"too_many_connections" in said(port)
+        for connection in idle:
+            while connection.recv(1_000):
+                pass
+            connection.close()
+        assert said(port, GET + b"\r\n")[9:12] == b"200"
