@@ -47,8 +47,7 @@ BOOK: Final = "calls"
 # Of each tariff so many versions are in the state: the one in force, what is scheduled, and one that is published at once.
 MAX_VERSIONS: Final = 16
 MAX_TARIFFS: Final = 500
-# The book as JSON: hundreds of tariffs of a dozen checkpoints.
-MAX_BOOK_BYTES: Final = 192 * 1024
+MAX_BOOK_BYTES: Final = 192 * 1024  # as JSON: hundreds of tariffs of a dozen checkpoints
 MAX_DETAIL: Final = 2_000
 # Each side's steps, and what came back.
 MAX_RECEIPT: Final = 2 * MAX_STEPS + 8
