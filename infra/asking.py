@@ -15,6 +15,7 @@ from confluent_kafka.admin import AdminClient
 
 from infra.config import Config
 from infra.kafka import TIMEOUT_S, late, quiet
+from schemas.log.topics import DEAD_LETTERS
 
 log = logging.getLogger("olo.asking")
 
@@ -34,8 +35,8 @@ SLOWER: Final = 3.0
 
 
 def broker_answers(config: Config) -> Callable[[], float]:
-    """A look: REQUESTS requests, one behind the other, each answered. It gives how much the answer counts: 1, a late one less,
-    none 0. Its client is made when it is needed first."""
+    """A look: REQUESTS cheap requests, one behind the other, each answered. It gives how much the answer counts: 1, a late one
+    less, none 0. Its client is made when it is needed first."""
     clients: list[AdminClient] = []
 
     def look() -> float:
@@ -43,7 +44,7 @@ def broker_answers(config: Config) -> Callable[[], float]:
         began = time.monotonic()
         try:
             for _ in range(REQUESTS):
-                clients[0].list_topics(timeout=TIMEOUT_S)
+                clients[0].list_topics(DEAD_LETTERS.name, timeout=TIMEOUT_S)
         except KafkaException as error:
             log.warning("waiting for the broker, which does not answer: %s", error.args[0].name())
             return 0.0

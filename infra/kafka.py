@@ -32,7 +32,7 @@ TIMEOUT_S = 10.0
 # A slot that is not started again loses its partitions after this; one that is has them back at once, so only the end of a
 # whole machine, or fewer processes than before, wait for it. The default of Kafka 3 and later: with 6 s an overloaded machine,
 # whose heartbeats come late, lost its members again and again.
-SESSION_MS = 45_000
+SESSION_MS = 120_000
 # A member that lives and does not poll for so long loses its partitions: longer than a transaction may take, so that one which
 # is only slow commits and goes on.
 REBALANCE_MS = 120_000

@@ -12,19 +12,19 @@ from hypothesis import strategies as st
 
 from infra import asking, kafka
 from infra.asking import broker_answers
-from pipelines.runtime.watchdog import LOOKS, Watchdog
+from pipelines.runtime.watchdog import LOOKS, PATIENT, Watchdog
 from tests.conftest import Stack, eventually
 
 
 class Trial:
     """A watchdog whose turns the test makes; `answers` is what the broker will do, `ended` how often the process was ended."""
 
-    def __init__(self, *answers: bool) -> None:
+    def __init__(self, *answers: float) -> None:
         self.answers = list(answers)
         self.ended = self.asked = 0
         self.watchdog = Watchdog("money-0", self._look, self._end)
 
-    def _look(self) -> bool:
+    def _look(self) -> float:
         self.asked += 1
         return self.answers.pop(0) if self.answers else True
 
@@ -45,6 +45,18 @@ def test_a_step_that_hangs_while_the_broker_answers_is_the_end(capfd: pytest.Cap
     assert trial.ended == 1
     said = capfd.readouterr().err
     assert said == f"money-0: hangs in committing a transaction, while the broker has answered {LOOKS} looks\n"
+
+
+def test_a_step_that_has_seen_a_slow_broker_has_longer_when_all_is_quick_again() -> None:
+    trial = Trial(0.01)
+    with trial.watchdog.watch("committing a transaction"):
+        trial.turns(PATIENT)
+        assert trial.ended == 0
+        trial.turns(2)
+    assert trial.ended == 1
+    with trial.watchdog.watch("the next step"):
+        trial.turns(LOOKS + 1)
+    assert trial.ended == 2, "of a slow broker each step makes its own picture"
 
 
 def test_idle_nobody_is_asked() -> None:

@@ -13,13 +13,18 @@ import faulthandler
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
 # Five seconds where the broker answers at once.
 LOOKS: Final = 50
+# A step that has seen a slow broker: its client may wait for requests of that time, half a minute each, when all is quick again.
+PATIENT: Final = 400
+SLOW: Final = 0.1
 EVERY_S: Final = 0.1
+RARER: Final = 5.0
 
 
 class Watchdog:
@@ -33,6 +38,7 @@ class Watchdog:
         self._step: tuple[int, str] = (0, "")
         self._seen = 0
         self._answered = 0.0
+        self._limit = LOOKS
         self._stop = threading.Event()
 
     def start(self) -> "Watchdog":
@@ -54,20 +60,28 @@ class Watchdog:
             self._step = (self._step[0], "")
 
     def turn(self) -> None:
-        """Look at the broker if the step that was under way at the last turn still is; after LOOKS answers end the process."""
+        """Look at the broker if the step that was under way at the last turn still is; after LOOKS or PATIENT answers end the process."""
         step = self._step
         number, what = step
         if number != self._seen or not what:
-            self._seen, self._answered = number, 0.0
+            self._seen, self._answered, self._limit = number, 0.0, LOOKS
             return
-        self._answered += self._look()
-        if self._answered >= LOOKS and self._step == step:
-            print(f"{self._name}: hangs in {what}, while the broker has answered {LOOKS} looks", file=sys.stderr, flush=True)
+        answer = self._look()
+        if 0.0 < answer < SLOW:
+            self._limit = PATIENT
+        self._answered += answer
+        if self._answered >= self._limit and self._step == step:
+            told = f"{self._name}: hangs in {what}, while the broker has answered {self._limit} looks"
+            print(told, file=sys.stderr, flush=True)
             self._end()
 
     def _run(self) -> None:
-        while not self._stop.wait(EVERY_S):
+        wait_s = EVERY_S
+        while not self._stop.wait(wait_s):
+            began = time.monotonic()
             self.turn()
+            # A broker that has no processor is asked less often: looks must not be what it is busy with.
+            wait_s = max(EVERY_S, RARER * (time.monotonic() - began))
 
 
 def _end() -> None:
