@@ -20,7 +20,7 @@ from typing import Final
 
 # Five seconds where the broker answers at once.
 LOOKS: Final = 50
-# A step that has seen a slow broker: its client may wait for requests of that time, half a minute each, when all is quick again.
+# For a step that has seen a slow broker: when all is quick again its client may still wait for requests of that time.
 PATIENT: Final = 400
 SLOW: Final = 0.1
 EVERY_S: Final = 0.1
@@ -60,7 +60,7 @@ class Watchdog:
             self._step = (self._step[0], "")
 
     def turn(self) -> None:
-        """Look at the broker if the step that was under way at the last turn still is; after LOOKS or PATIENT answers end the process."""
+        """Look at the broker if the step that was under way at the last turn still is; after so many answers end the process."""
         step = self._step
         number, what = step
         if number != self._seen or not what:
