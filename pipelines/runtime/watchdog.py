@@ -60,7 +60,7 @@ class Watchdog:
             self._step = (self._step[0], "")
 
     def turn(self) -> None:
-        """Look at the broker if the step that was under way at the last turn still is; after so many answers end the process."""
+        """Look at the broker if the step of the last turn is still under way; end the process after so many answers."""
         step = self._step
         number, what = step
         if number != self._seen or not what:
