@@ -38,8 +38,7 @@ CallId = Annotated[str, Meta(min_length=1, max_length=128)]
 PlainCall = Annotated[str, Meta(max_length=65, pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
 # The ledger's entry of a step: the call, a word, a number or two.
 EntryId = Annotated[str, Meta(max_length=MAX_MESSAGE_ID_LENGTH, extra={"max_bytes": 100})]
-# A member of Refusal, or empty.
-RefusalWord = Annotated[str, Meta(max_length=32, extra={"max_bytes": 34})]
+RefusalWord = Annotated[str, Meta(max_length=32, extra={"max_bytes": 34})]  # a member of Refusal, or empty
 # What tariff rules look at; a payer with more tags that a rule names than this shows the first.
 MAX_CALL_TAGS: Final = 32
 CallTags = Annotated[tuple[Short, ...], Meta(max_length=MAX_CALL_TAGS)]
@@ -49,8 +48,7 @@ BOOK: Final = "calls"
 # Of each tariff so many versions stay in the state: what is in force, and what is scheduled. The log keeps them all.
 MAX_VERSIONS: Final = 16
 MAX_TARIFFS: Final = 500
-# The book as JSON: hundreds of tariffs of a dozen checkpoints.
-MAX_BOOK_BYTES: Final = 192 * 1024
+MAX_BOOK_BYTES: Final = 192 * 1024  # as JSON: hundreds of tariffs of a dozen checkpoints
 MAX_DETAIL: Final = 2_000
 # Each side's steps, and what came back.
 MAX_RECEIPT: Final = 2 * MAX_STEPS + 8
@@ -209,7 +207,9 @@ class StartBill(Message, CallName):
 
 
 class EndBill(Message, CallName):
-    """The call ended at `at`, connected or not."""
+    """The call ended at `at`, connected or not. `void`: nothing is due."""
+
+    void: bool = False
 
 
 class _ToBothSides(Fact, CallName):
@@ -327,6 +327,7 @@ class Bill(State):
     retry_at: Time | None = None
     connected_at: Time | None = None
     ended_at: Time | None = None
+    void: bool = False
     paid: int = 0
     earned: int = 0
     cut: bool = False

@@ -10,12 +10,13 @@ from msgspec.structs import replace
 
 from pipelines import video_clip
 from pipelines.video_call import decide_call
-from schemas.billing import SHIPPED, BillOpened, BillRefused, CallKind, TariffSelected
+from schemas.billing import SHIPPED, BillOpened, BillRefused, CallKind, EndBill, TariffSelected
 from schemas.billing_rating import MAX_STEPS, Side
 from schemas.log.base import UserId, Wake
 from schemas.user import Role
 from schemas.video import (
     PEER_LOST_AFTER,
+    PLACE_TIMEOUT,
     RING_TIMEOUT,
     AcceptCall,
     BeatCall,
@@ -96,6 +97,9 @@ def refusals() -> Iterator[tuple[tuple[CallInbox, ...], CallRefusal]]:
     yield (*RINGING, to(HangUp, "bob"), to(HangUp, "bob", 2)), CallRefusal.CALL_ENDED
     yield (*RINGING, to(AcceptCall, "sue", RING_TIMEOUT.total_seconds() + 1)), CallRefusal.CALL_ENDED
     yield (*RINGING, to(HangUp, "bob"), to(OpenRoom, "sue", 2, provider="agora")), CallRefusal.CALL_ENDED
+    yield (place(), seized("bob"), Wake(id="w", at=T + PLACE_TIMEOUT, key="c")), CallRefusal.NOT_PLACED
+    yield (*RINGING, place(callee="amy")), CallRefusal.IDEMPOTENCY_KEY_REUSED
+    yield (*RINGING, place(kind=CallKind.ROULETTE)), CallRefusal.IDEMPOTENCY_KEY_REUSED
 
 
 @pytest.mark.parametrize(("messages", "refusal"), list(refusals()))
@@ -130,12 +134,12 @@ def test_it_rings_until_it_is_taken_or_thirty_seconds_are_over() -> None:
     assert isinstance(connected, CallConnected)
 
 
-def test_a_silent_phone_ends_the_call_at_its_last_beat() -> None:
-    call, _ = after(*RINGING, to(AcceptCall, "sue", 1), to(BeatCall, "bob", 6), to(BeatCall, "sue", 9), to(BeatCall, "sue", 14))
+def test_an_earner_who_falls_silent_earns_until_the_last_beat() -> None:
+    call, _ = after(*RINGING, to(AcceptCall, "sue", 1), to(BeatCall, "sue", 6), to(BeatCall, "bob", 9), to(BeatCall, "bob", 24))
     assert call.wake_at == at(6) + PEER_LOST_AFTER
     ended = decide(call, Wake(id="w", at=call.wake_at, key="c"))[1][0]
     assert (ended.reason, ended.at, ended.duration_s) == (EndReason.PEER_LOST, at(6), 5.0)
-    late = decide(call, to(BeatCall, "bob", 40))[1][0]
+    late = decide(call, to(BeatCall, "sue", 40))[1][0]
     assert (late.reason, late.at) == (EndReason.PEER_LOST, at(6)), "a beat after the line was lost is too late"
 
 
@@ -197,3 +201,29 @@ def test_a_roulette_call_that_does_not_come_about_sends_on_whoever_can_go_on(
 ) -> None:
     _, told = after(place(kind=CallKind.ROULETTE), *answers)
     assert {one.user for one in told if isinstance(one, ReleaseLine) and one.again} == again
+
+
+def test_a_call_whose_answers_do_not_come_gives_its_lines_back() -> None:
+    for messages in ((), (seized("bob"),), (seized("bob"), seized("sue"), SELECTED)):
+        call, _ = after(place(), *messages)
+        assert call.wake_at == T + PLACE_TIMEOUT
+        call, told = decide(call, Wake(id="w", at=call.wake_at, key="c"))
+        assert (call.status, told[0].refusal) == (CallStatus.ENDED, CallRefusal.NOT_PLACED)
+        assert {one.user for one in told if isinstance(one, ReleaseLine)} == {"bob", "sue"}
+        for state in (call, None):  # what comes when it is over, or forgotten, goes back at once
+            assert [(type(one), one.user) for one in decide(state, seized("bob"))[1]] == [(ReleaseLine, "bob")]
+            assert [type(one) for one in decide(state, OPENED)[1]] == [EndBill]
+
+
+def test_whatever_is_not_final_has_a_deadline() -> None:
+    for messages in ((place(),), RINGING, (*RINGING, to(AcceptCall, "sue")), (*RINGING, to(HangUp, "bob"))):
+        for n in range(1, len(messages) + 1):
+            assert after(*messages[:n])[0].wake_at is not None
+
+
+def test_the_same_call_again_is_the_same_answer_and_another_is_none() -> None:
+    call, _ = after(*RINGING)
+    same, (standing,) = decide(call, place())
+    assert (same, standing.status) == (call, CallStatus.RINGING)
+    same, (refused,) = decide(call, place(callee="amy"))
+    assert (same, refused.refusal) == (call, CallRefusal.IDEMPOTENCY_KEY_REUSED)

@@ -240,8 +240,17 @@ def _parts(chance: random.Random, seconds: float) -> tuple[float, ...]:
 
 
 def laws(log: Log, pool_room: int = MAX_WAITING) -> list[str]:
-    """What the two auditors find broken."""
-    return [*money_laws(log), *CallAudit(reader_of(log), pool_room).broken]
+    """What the two auditors find broken, and what still waits for something after a week."""
+    return [*money_laws(log), *CallAudit(reader_of(log), pool_room).broken, *_waiting(log)]
+
+
+def _waiting(log: Log) -> list[str]:
+    """Whatever has an end comes to it, and is forgotten: a state that waits has a deadline."""
+    broken = []
+    for topic in ("call.state", "bill.state", "room.state", "gift.state", "transfer.state"):
+        last = {key: value for _, _, key, value in log.read(topic)}
+        broken += [f"{topic}: {key!r} is still there after a week: {value!r}" for key, value in last.items() if value]
+    return broken
 
 
 SETUP = Setup((*deciders(Flow.MONEY), *deciders(Flow.LIVE)), workload, laws, partitions=DEFAULT_PARTITIONS, drift_s=0.5)
