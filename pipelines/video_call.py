@@ -54,6 +54,7 @@ from schemas.video import (
 )
 from schemas.video_length import billed_until, sides
 from schemas.video_line import AdmitViewer, LineRefusal, LineRefused, LineSeized, ReleaseLine, SeizeLine, ViewerAdmitted
+from schemas.video_onward import NOBODY, Onward, behind_end, behind_refusal
 
 PRECEDENCE: Final = list(CallRefusal)
 # What a call that is placed again under the same id must have in common with the first.
@@ -238,27 +239,18 @@ def _refuse(call: Call, message: PlaceCall | Answer | Wake, refusal: CallRefusal
         seized=(),
     )
     refused = CallRefused(**_reply(call, message), call=_name(message), **same_fields(after, CallRefused))
-    roulette = call.kind is CallKind.ROULETTE
-    users = (call.caller, call.callee) if roulette else call.seized
-    again = _goes_on(call, refusal) if roulette else ()
-    return after, (refused, *_release(_name(message), users, message, again=again))
+    users = (call.caller, call.callee) if call.kind is CallKind.ROULETTE else call.seized
+    return after, (refused, *_release(_name(message), users, message, behind_refusal(call, refusal)))
 
 
-def _goes_on(call: Call, refusal: CallRefusal) -> tuple[UserId, ...]:
-    """Who looks for another partner when a roulette call did not come about: also a user whose line was refused, but who still
-    waits. A user who cannot pay does not: the pool would pair the same people for ever."""
-    if refusal is CallRefusal.NO_TARIFF:
-        return ()
-    if refusal is CallRefusal.INSUFFICIENT_COINS:
-        return (sides(call.caller, call.callee, call.caller_role, call.callee_role)[1],)
-    return call.caller, call.callee
-
-
-def _release(call: str, users: Sequence[UserId], message: Message, *, again: Sequence[UserId] = ()) -> list[ReleaseLine]:
+def _release(call: str, users: Sequence[UserId], message: Message, onward: Onward = NOBODY) -> list[ReleaseLine]:
     return [
-        ReleaseLine(**derive(message, ordinal), user=user, call=call, again=user in again)
+        ReleaseLine(
+            **derive(message, ordinal), user=user, call=call, again=user in onward.again, keeps=user in onward.keeps,
+            met=onward.met,
+        )
         for ordinal, user in enumerate(users, 1)
-    ]
+    ]  # fmt: skip
 
 
 # --- ringing and talking ----------------------------------------------------------------------------------------------------
@@ -390,8 +382,5 @@ def _end(call: Call, message: CallInbox, reason: EndReason, at: datetime, by: st
         **_reply(call, message, at), call=name, **same_fields(after, CallEnded), by=by, connected=connected_at is not None,
         duration_s=(at - connected_at).total_seconds() if connected_at else 0.0,
     )  # fmt: skip
-    again: tuple[UserId, ...] = ()
-    if call.kind is CallKind.ROULETTE and reason in (EndReason.DECLINED, EndReason.UNANSWERED):
-        again = (call.caller, call.callee) if reason is EndReason.DECLINED else (call.caller,)
     bills = (EndBill(**derive(message, 3, at), call=name, void=void),) if call.billed else ()
-    return after, (ended, *_release(name, call.seized, message, again=again), *bills)
+    return after, (ended, *_release(name, call.seized, message, behind_end(call, after)), *bills)

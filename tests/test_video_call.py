@@ -18,6 +18,7 @@ from schemas.video import (
     PEER_LOST_AFTER,
     PLACE_TIMEOUT,
     RING_TIMEOUT,
+    ROULETTE_TIMEOUT,
     AcceptCall,
     BeatCall,
     CallConnected,
@@ -27,6 +28,7 @@ from schemas.video import (
     CallRinging,
     CallStatus,
     DeclineCall,
+    EndCall,
     EndReason,
     HangUp,
     OpenRoom,
@@ -188,19 +190,55 @@ def test_a_call_is_cut_at_its_longest() -> None:
     assert (ended.reason, ended.at) == (EndReason.TOO_LONG, over)
 
 
-@pytest.mark.parametrize(
-    ("answers", "again"),
-    [
-        ((no_line("bob", LineRefusal.BUSY), seized("sue"), SELECTED), {"bob", "sue"}),
-        ((seized("bob"), seized("sue"), TariffSelected(id="t", at=T, cause="p", book="calls", call="c")), set()),
-        ((seized("bob"), seized("sue"), SELECTED, POOR), {"sue"}),
-    ],
-)
-def test_a_roulette_call_that_does_not_come_about_sends_on_whoever_can_go_on(
-    answers: tuple[CallInbox, ...], again: set[str]
-) -> None:
-    _, told = after(place(kind=CallKind.ROULETTE), *answers)
-    assert {one.user for one in told if isinstance(one, ReleaseLine) and one.again} == again
+def banned(by: str) -> EndCall:
+    return EndCall(id="ban", at=at(2), call="c", reason=EndReason.BANNED, by=by)
+
+
+def blocked() -> EndCall:
+    return EndCall(id="block", at=at(2), call="c", reason=EndReason.BLOCKED)
+
+
+UNANSWERED = Wake(id="w", at=T + ROULETTE_TIMEOUT, key="c")
+NO_TARIFF = TariffSelected(id="t", at=T, cause="p", book="calls", call="c")
+BOTH = (seized("bob"), seized("sue"))
+TALK = (*BOTH, SELECTED, OPENED, to(AcceptCall, "sue", 1))
+Onward = tuple[tuple[CallInbox, ...], set[str], set[str], set[str]]
+# What happens; who goes on in roulette, who keeps the place; whose last partner is the other.
+ONWARD: list[Onward] = [
+    ((no_line("bob", LineRefusal.BUSY), seized("sue"), SELECTED), {"bob", "sue"}, {"bob", "sue"}, set()),
+    ((*BOTH, NO_TARIFF), set(), set(), set()),
+    ((*BOTH, SELECTED, POOR), {"sue"}, {"sue"}, set()),
+    ((*BOTH, Wake(id="w", at=T + PLACE_TIMEOUT, key="c")), {"bob", "sue"}, {"bob", "sue"}, set()),
+    ((to(HangUp, "bob", 0), *BOTH, SELECTED), {"sue"}, {"sue"}, set()),
+    ((*BOTH, SELECTED, OPENED, to(DeclineCall, "sue")), {"bob", "sue"}, {"bob"}, {"bob", "sue"}),
+    ((*BOTH, SELECTED, OPENED, to(HangUp, "bob")), {"sue"}, {"sue"}, {"bob", "sue"}),
+    ((*BOTH, SELECTED, OPENED, to(HangUp, "sue")), {"bob", "sue"}, {"bob"}, {"bob", "sue"}),
+    ((*BOTH, SELECTED, OPENED, banned("bob")), {"sue"}, {"sue"}, {"bob", "sue"}),
+    ((*BOTH, SELECTED, OPENED, banned("sue")), {"bob"}, {"bob"}, {"bob", "sue"}),
+    ((*BOTH, SELECTED, OPENED, blocked()), {"bob", "sue"}, {"bob", "sue"}, {"bob", "sue"}),
+    ((*BOTH, SELECTED, OPENED, UNANSWERED), {"bob"}, {"bob"}, {"bob", "sue"}),
+    ((*TALK, to(HangUp, "bob", 9)), set(), set(), {"bob", "sue"}),
+    ((*TALK, banned("bob")), set(), set(), {"bob", "sue"}),
+    ((*TALK, to(BeatCall, "sue", 6), Wake(id="w", at=at(21), key="c")), {"sue"}, {"sue"}, {"bob", "sue"}),
+    ((*TALK, Wake(id="w", at=at(21), key="c")), set(), set(), {"bob", "sue"}),
+]
+
+
+@pytest.mark.parametrize(("messages", "again", "keeps", "met"), ONWARD)
+def test_who_goes_on_in_roulette(messages: tuple[CallInbox, ...], again: set[str], keeps: set[str], met: set[str]) -> None:
+    _, told = after(place(kind=CallKind.ROULETTE), *messages)
+    released = [one for one in told if isinstance(one, ReleaseLine)]
+    assert {one.user for one in released} == {"bob", "sue"}
+    assert {one.user for one in released if one.again} == again
+    assert {one.user for one in released if one.keeps} == keeps
+    assert {one.user for one in released if one.met} == met
+
+
+def test_a_direct_call_that_is_given_up_gives_the_callee_her_place_back() -> None:
+    for end, keeps in ((to(HangUp, "bob"), {"sue"}), (to(DeclineCall, "sue"), set()), (banned("bob"), {"sue"})):
+        _, told = after(*RINGING, end)
+        released = [one for one in told if isinstance(one, ReleaseLine)]
+        assert ({one.user for one in released if one.keeps}, any(one.again or one.met for one in released)) == (keeps, False)
 
 
 def test_a_call_whose_answers_do_not_come_gives_its_lines_back() -> None:

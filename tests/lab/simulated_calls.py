@@ -119,10 +119,14 @@ def _room(script: Script, call: str, sides: tuple[str, str], begins_s: float) ->
     notices = [("1", True, 1, 2.0), ("2", True, 1, 2.5), ("2", False, 2, 4.0), ("2", True, 3, 6.0)]
     if chance.random() < 0.3:
         notices.append(("1", False, 7, 15.0))
+    if chance.random() < 0.3:
+        notices.append(("2", True, 9, 200.0))
     for member, joined, seq, after_s in (*notices, *chance.sample(notices, 2)):
         reason = LeaveReason.QUIT if seq == 7 else LeaveReason.LOST
-        told = {"member": member, "joined": joined, "seq": seq, "reason": reason}
-        script.say(NoteParticipant, begins_s + after_s + chance.random() * 5, call=call, **told)
+        told = {"member": member, "joined": joined, "seq": seq, "reason": reason, "connection": chance.choice(("", "phone"))}
+        happened_at = script.at + timedelta(seconds=begins_s + after_s + chance.choice((-20, 0, 0, 19)))
+        told_s = begins_s + after_s + chance.random() * 5
+        script.say(NoteParticipant, told_s, call=call, happened_at=happened_at, **told)
 
 
 def _call(script: Script) -> None:

@@ -244,7 +244,7 @@ class CallAudit:
         due = Counter(
             fact["subject"]
             for fact in self._facts("outbox.events")
-            if fact["type"] == "EffectDue" and fact["attempt"] == 1 and fact["kind"] == "close_room"
+            if fact["type"] == "EffectDue" and fact["attempt"] == 1 and fact["effect"] == f"close_room/{fact['subject']}"
         )
         for call, facts in self.calls.items():
             ended = self._one(call, "CallEnded")
