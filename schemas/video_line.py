@@ -77,8 +77,8 @@ class SeizeLine(UserCommand):
 
 
 class ReleaseLine(UserCommand):
-    """The call does not need the line any more; `again`: the user goes on looking for a partner in roulette; `keeps`: who waited
-    before does so at the same place, with the waiting time from before; `met`: the peer is the user's last partner now."""
+    """The call does not need the line any more; `again`: the user goes on looking for a partner in roulette; `keeps`: who
+    waited before does so at the same place, with the waiting time from before; `met`: the peer is now the last partner."""
 
     call: CallId
     again: bool = False

@@ -33,8 +33,8 @@ class LeaveReason(StrEnum):
 
 
 class NoteParticipant(Message):
-    """A provider's notice, which reached Olo at `at`: `member` (a user id, or an Agora uid as text) came or went at `happened_at`
-    (none: at `at`) by the provider's clock. `connection`: which of his phones, if the provider tells."""
+    """A provider's notice, which reached Olo at `at`: `member` (a user id, or an Agora uid as text) came or went at
+    `happened_at` (none: at `at`) by the provider's clock. `connection`: which of his phones, if the provider tells."""
 
     call: CallId
     member: Id
