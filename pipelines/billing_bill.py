@@ -4,7 +4,8 @@ State: the pinned tariff, which checkpoints of either side were asked for, the h
 (`schemas.billing.Bill`); forgotten a day after it was closed. The next checkpoint is held before it begins; when it begins the
 hold is posted and the one after it is held. If a hold is refused the call is cut at that checkpoint, unless coins come before.
 Laws: a closed bill's coins are those of `schemas.billing_rating` for the call's length, by event time, however late the wakes
-were; what was paid beyond the end comes back; every hold is posted or voided; every step of the receipt is one ledger entry.
+were, and none of a void one; what was paid beyond the end comes back; every hold is posted or voided; every step of the receipt
+is one ledger entry.
 The ledger's answers are known by the ids that the bill gave: "<call>/hold/<number>/<try>", "<call>/post/<number>", ...
 """
 
@@ -70,7 +71,7 @@ def decide_bill(bill: Bill | None, message: BillInbox) -> Decision:
         case StartBill():
             work.bill = replace(bill, connected_at=message.at)
         case EndBill():
-            work.bill = replace(bill, ended_at=message.at)
+            work.bill = replace(bill, ended_at=message.at, void=message.void)
         case EntryRecorded():
             work.recorded(message)
         case AccountRefused():
@@ -305,7 +306,8 @@ class Work:
 
     def _settle(self, ended_at: datetime) -> None:
         """The call is over: bring both sides to the checkpoints that its length has passed, then close."""
-        length = ended_at - self.bill.connected_at if self.bill.connected_at else None
+        began = None if self.bill.void else self.bill.connected_at
+        length = ended_at - began if began else None
         payable = min(MAX_STEPS, self.bill.tariff.payer.count(length)) if length is not None else 0
         earnable = min(MAX_STEPS, self.bill.tariff.earner.count(length)) if length is not None else 0
         if self.bill.paid > payable and self.bill.hold is not HoldStatus.ASKED:
@@ -373,7 +375,7 @@ class Work:
             paid_coins=sums[StepKind.PAID] - sums[StepKind.REFUNDED],
             earned_coins=sums[StepKind.EARNED] - sums[StepKind.RECLAIMED],
             steps=receipt(self.call, bill),
-            connected_at=bill.connected_at,
+            connected_at=None if bill.void else bill.connected_at,
         )
         self.messages.append(closed)
         last = max(self.message.at, bill.ended_at or bill.connected_at or self.message.at)

@@ -18,6 +18,7 @@ from schemas.log.base import REMEMBERED_FOR, Message, Wake, later, reply, same_f
 from schemas.outbox import (
     FIRST_RETRY,
     LONGEST_RETRY,
+    ROOM_EXPIRES,
     AttemptOutcome,
     Effect,
     EffectAccepted,
@@ -37,8 +38,6 @@ from schemas.video import CallEnded
 
 POSTBACK_REMEMBERED_FOR: Final = timedelta(days=7)
 KEPT_FOR_A_PERSON: Final = timedelta(days=30)
-# Nobody's room is open any more an hour after the call: credentials are not renewed for calls that ended.
-ROOM_EXPIRES: Final = timedelta(hours=1)
 
 Decision = tuple[Effect | None, Sequence[Message]]
 

@@ -3,7 +3,9 @@
 State: both sides, where it stands, whose answers it waits for, the pinned tariff, the last beats (`schemas.video.Call`);
 forgotten a day after its end. It is placed by asking both lines and the tariff book at once, then the bill; then it rings.
 Laws: a call ends exactly once, never before it connected; every line that it took it gives back; every bill that it opened it
-ends; what comes late is decided by its own time: a beat after the line was lost, an accept after the ringing, is too late.
+ends; whatever is not final has a deadline; what comes late is decided by its own time: a beat after the line was lost, an
+accept after the ringing, is too late. What is billed is what was talked: who pays and falls silent pays until the cut, who
+earns and falls silent earns until the last beat, a side that was never there makes the call void (`schemas.video_length`).
 Refusals: `schemas.video.CallRefusal`, in order of precedence.
 """
 
@@ -26,7 +28,6 @@ from schemas.billing import (
     Traits,
 )
 from schemas.log.base import REMEMBERED_FOR, Message, MessageId, Reply, UserId, Wake, derive, later, reply, same_fields
-from schemas.user import Role
 from schemas.video import (
     RING_TIMEOUT,
     ROULETTE_TIMEOUT,
@@ -46,13 +47,18 @@ from schemas.video import (
     EndCall,
     EndReason,
     HangUp,
+    LeaveCall,
     OpenRoom,
     PlaceCall,
     RoomOpened,
 )
+from schemas.video_length import billed_until, sides
 from schemas.video_line import AdmitViewer, LineRefusal, LineRefused, LineSeized, ReleaseLine, SeizeLine, ViewerAdmitted
+from schemas.video_onward import NOBODY, Onward, behind_end, behind_refusal
 
 PRECEDENCE: Final = list(CallRefusal)
+# What a call that is placed again under the same id must have in common with the first.
+SAME: Final = ("caller", "callee", "kind", "clip")
 OF_CALLER: Final = {
     LineRefusal.UNKNOWN: CallRefusal.CALLER_UNKNOWN,
     LineRefusal.NO_TALKER: CallRefusal.CALLER_NO_TALKER,
@@ -89,6 +95,8 @@ def decide_call(call: Call | None, message: CallInbox) -> Decision:
         after, more = decide_call(ended, message) if not isinstance(message, Wake) else (ended, ())
         return after, (*messages, *more)
     match message:
+        case PlaceCall() if any(getattr(call, name) != getattr(message, name) for name in SAME):
+            return call, (_refused(message, CallRefusal.IDEMPOTENCY_KEY_REUSED),)
         case PlaceCall():
             return call, (_repeated(call, message),)
         case LineSeized() | LineRefused() | ViewerAdmitted() | TariffSelected() | BillOpened() | BillRefused():
@@ -97,16 +105,12 @@ def decide_call(call: Call | None, message: CallInbox) -> Decision:
             return _command(call, message)
         case BeatCall():
             return _beat(call, message), ()
+        case LeaveCall():
+            return _leave(call, message), ()
         case EndCall():
             return _end_from_outside(call, message)
         case Wake():
             return _wake(call, message)
-
-
-def sides(caller: str, callee: str, caller_role: Role, callee_role: Role) -> tuple[UserId, UserId]:
-    """Who pays and who earns."""
-    callee_pays = callee_role is Role.USER and caller_role is not Role.USER
-    return (UserId(callee), UserId(caller)) if callee_pays else (UserId(caller), UserId(callee))
 
 
 def _reply(call: Call, message: Message, at: datetime | None = None) -> Reply:
@@ -118,13 +122,23 @@ def _name(message: CallInbox) -> str:
     return message.key if isinstance(message, Wake) else message.call
 
 
+def _too_late(message: CallInbox) -> Sequence[Message]:
+    """What a call that is over, or forgotten, is given, it gives back."""
+    match message:
+        case LineSeized():
+            return _release(message.call, (message.user,), message)
+        case BillOpened():
+            return (EndBill(**derive(message, 3), call=message.call),)
+    return ()
+
+
 def _unknown(message: CallInbox) -> Decision:
     if not isinstance(message, CallCommand):
-        return None, ()
+        return None, _too_late(message)
     return None, (_refused(message, CallRefusal.CALL_UNKNOWN),)
 
 
-def _refused(message: CallCommand, refusal: CallRefusal) -> CallCommandRefused:
+def _refused(message: CallCommand | PlaceCall, refusal: CallRefusal) -> CallCommandRefused:
     return CallCommandRefused(**reply(message, "refused"), call=message.call, refusal=refusal)
 
 
@@ -162,7 +176,7 @@ def _seizes(message: PlaceCall) -> tuple[SeizeLine, SeizeLine | AdmitViewer]:
 def _answered(call: Call, message: Answer) -> Decision:
     """One of the answers that placing waits for; the last one decides."""
     if call.status is not CallStatus.PLACING:
-        return call, ()
+        return call, _too_late(message) if call.status is CallStatus.ENDED else ()
     match message:
         case LineSeized():
             who = "caller" if message.user == call.caller else "callee"
@@ -199,7 +213,7 @@ def _placed(call: Call, message: Answer) -> Decision:
     if call.refusal is not None:
         return _refuse(call, message, call.refusal)
     if call.reason is not None:  # given up while it was being placed
-        return _end(call, message, call.reason, message.at)
+        return _end(call, message, call.reason, message.at, call.ended_by)
     if not call.billed:
         return replace(call, waiting=("bill",)), (_bill(call, message),)
     if call.kind is CallKind.CLIP:
@@ -218,7 +232,7 @@ def _bill(call: Call, message: Answer) -> OpenBill:
     )  # fmt: skip
 
 
-def _refuse(call: Call, message: PlaceCall | Answer, refusal: CallRefusal) -> Decision:
+def _refuse(call: Call, message: PlaceCall | Answer | Wake, refusal: CallRefusal) -> Decision:
     after = replace(
         call,
         status=CallStatus.ENDED,
@@ -227,28 +241,19 @@ def _refuse(call: Call, message: PlaceCall | Answer, refusal: CallRefusal) -> De
         forget_at=later(message.at, REMEMBERED_FOR),
         seized=(),
     )
-    refused = CallRefused(**_reply(call, message), call=message.call, **same_fields(after, CallRefused))
-    roulette = call.kind is CallKind.ROULETTE
-    users = (call.caller, call.callee) if roulette else call.seized
-    again = _goes_on(call, refusal) if roulette else ()
-    return after, (refused, *_release(message.call, users, message, again=again))
+    refused = CallRefused(**_reply(call, message), call=_name(message), **same_fields(after, CallRefused))
+    users = (call.caller, call.callee) if call.kind is CallKind.ROULETTE else call.seized
+    return after, (refused, *_release(_name(message), users, message, behind_refusal(call, refusal)))
 
 
-def _goes_on(call: Call, refusal: CallRefusal) -> tuple[UserId, ...]:
-    """Who looks for another partner when a roulette call did not come about: also a user whose line was refused, but who still
-    waits. A user who cannot pay does not: the pool would pair the same people for ever."""
-    if refusal is CallRefusal.NO_TARIFF:
-        return ()
-    if refusal is CallRefusal.INSUFFICIENT_COINS:
-        return (sides(call.caller, call.callee, call.caller_role, call.callee_role)[1],)
-    return call.caller, call.callee
-
-
-def _release(call: str, users: Sequence[UserId], message: Message, *, again: Sequence[UserId]) -> list[ReleaseLine]:
+def _release(call: str, users: Sequence[UserId], message: Message, onward: Onward = NOBODY) -> list[ReleaseLine]:
     return [
-        ReleaseLine(**derive(message, ordinal), user=user, call=call, again=user in again)
+        ReleaseLine(
+            **derive(message, ordinal), user=user, call=call, again=user in onward.again, keeps=user in onward.keeps,
+            met=onward.met,
+        )
         for ordinal, user in enumerate(users, 1)
-    ]
+    ]  # fmt: skip
 
 
 # --- ringing and talking ----------------------------------------------------------------------------------------------------
@@ -276,13 +281,14 @@ def _command(call: Call, message: CallCommand) -> Decision:
         case AcceptCall():
             return _connect(call, message)
         case OpenRoom():
+            call = _beat(call, message)  # who asks for credentials is there
             room = call.room or message.provider
             opened = RoomOpened(**reply(message), call=message.call, **same_fields(call, RoomOpened), provider=room)
             return replace(call, room=room), (opened,)
         case DeclineCall():
             return _end(call, message, EndReason.DECLINED, message.at, message.by)
         case HangUp() if call.status is CallStatus.PLACING:
-            return replace(call, reason=EndReason.CANCELLED), (_repeated(call, message),)
+            return replace(call, reason=EndReason.CANCELLED, ended_by=message.by), (_repeated(call, message),)
         case HangUp() if call.status is CallStatus.CONNECTED:
             return _end(call, message, EndReason.HUNG_UP, message.at, message.by)
         case HangUp():
@@ -305,7 +311,7 @@ def _command_refusal(call: Call, message: CallCommand) -> CallRefusal | None:
     return None if message.by == call.callee and not call.clip else CallRefusal.NOT_CALLEE
 
 
-def _beat(call: Call, message: BeatCall) -> Call:
+def _beat(call: Call, message: BeatCall | OpenRoom) -> Call:
     if call.status is not CallStatus.CONNECTED or call.caller_beat_at is None or call.callee_beat_at is None:
         return call
     if message.by == call.caller:
@@ -316,11 +322,12 @@ def _beat(call: Call, message: BeatCall) -> Call:
 
 
 def _end_from_outside(call: Call, message: EndCall) -> Decision:
-    """Neither side ends the call, but the bill, a block or a ban."""
-    if call.status is CallStatus.ENDED:
+    """Neither side ends the call, but the bill, a block, a ban or the room. Who quit the room while it rang has not hung up."""
+    rang = message.reason is EndReason.HUNG_UP and call.connected_at is not None and message.at <= call.connected_at
+    if call.status is CallStatus.ENDED or rang:
         return call, ()
     if call.status is CallStatus.PLACING:
-        return replace(call, reason=message.reason), ()
+        return replace(call, reason=message.reason, ended_by=message.by), ()
     return _end(call, message, message.reason, message.at, message.by)
 
 
@@ -331,30 +338,44 @@ def _overdue(call: Call, at: datetime) -> tuple[EndReason, datetime] | None:
     assert over is not None
     if over <= min(at, lost):
         return (EndReason.CLIP_OVER if call.clip else EndReason.TOO_LONG), over
-    if lost <= at:
-        assert call.caller_beat_at is not None
-        assert call.callee_beat_at is not None
-        beat = call.caller_beat_at if call.clip else min(call.caller_beat_at, call.callee_beat_at)
-        return EndReason.PEER_LOST, beat
-    return None
+    return (EndReason.PEER_LOST, lost) if lost <= at else None
 
 
 def _wake(call: Call, message: Wake) -> Decision:
     if call.forget_at is not None:
         return (None, ()) if call.forget_at <= message.at else (call, ())
+    if call.status is CallStatus.PLACING and call.wake_at is not None and call.wake_at <= message.at:
+        return _not_placed(call, message)
     if call.status is CallStatus.RINGING and call.ring_until is not None and call.ring_until <= message.at:
         return _end(call, message, EndReason.UNANSWERED, call.ring_until)
     return call, ()
 
 
+def _not_placed(call: Call, message: Wake) -> Decision:
+    """An answer is missing. What was asked for is given back, whether it was had or not; what comes later is, too."""
+    users = (call.caller,) if call.clip else (call.caller, call.callee)
+    return _refuse(replace(call, seized=users, waiting=()), message, CallRefusal.NOT_PLACED)
+
+
+def _leave(call: Call, message: LeaveCall) -> Call:
+    payer, _ = sides(call.caller, call.callee, call.caller_role, call.callee_role)
+    if call.status is not CallStatus.CONNECTED or message.by != payer:
+        return call
+    return replace(call, payer_left_at=message.at)
+
+
 def _end(call: Call, message: CallInbox, reason: EndReason, at: datetime, by: str = "") -> Decision:
     name, connected_at = _name(message), call.connected_at
-    at = max(at, connected_at or call.placed_at)
+    at, void = max(at, connected_at or call.placed_at), False
+    if connected_at is not None:
+        at, void = billed_until(call, reason, at, by)
     after = replace(
         call,
         status=CallStatus.ENDED,
         reason=reason,
         ended_at=at,
+        ended_by=by,
+        void=void,
         forget_at=later(max(at, message.at), REMEMBERED_FOR),
         seized=(),
         waiting=(),
@@ -364,8 +385,5 @@ def _end(call: Call, message: CallInbox, reason: EndReason, at: datetime, by: st
         **_reply(call, message, at), call=name, **same_fields(after, CallEnded), by=by, connected=connected_at is not None,
         duration_s=(at - connected_at).total_seconds() if connected_at else 0.0,
     )  # fmt: skip
-    again: tuple[UserId, ...] = ()
-    if call.kind is CallKind.ROULETTE and reason in (EndReason.DECLINED, EndReason.UNANSWERED):
-        again = (call.caller, call.callee) if reason is EndReason.DECLINED else (call.caller,)
-    bills = (EndBill(**derive(message, 3, at), call=name),) if call.billed else ()
-    return after, (ended, *_release(name, call.seized, message, again=again), *bills)
+    bills = (EndBill(**derive(message, 3, at), call=name, void=void),) if call.billed else ()
+    return after, (ended, *_release(name, call.seized, message, behind_end(call, after)), *bills)

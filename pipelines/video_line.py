@@ -2,7 +2,8 @@
 
 State: role, banned, online, the call that has the line and with whom, waiting for roulette since, who is barred
 (`schemas.video_line.Line`). A line remembers whom its own user has blocked, never who has blocked its user: others could
-lengthen that list for ever. So what concerns two people asks both lines. A block ends a call between the two.
+lengthen that list for ever. So what concerns two people asks both lines. A block ends a call between the two. Who waited when a
+call took the line, which came to nothing through no fault of the user's, waits on at the place from before.
 Laws: a line belongs to at most one call; who is in a call does not wait; who waits asks the pool, again and again, and is
 neither banned nor offline. Refusals, in order of precedence: `schemas.video_line.LineRefusal`.
 """
@@ -118,19 +119,24 @@ def _seize(line: Line, message: SeizeLine) -> Decision:
         return line, (_refused(message, refusal),)
     after, messages = _leave(line, message, message.user)
     seized = LineSeized(**reply(message), user=message.user, call=message.call)
-    return replace(after, call=message.call, peer=message.peer), (seized, *messages)
+    # Asked for the second time the line waits no more, and remembers since when it did.
+    waited_since = line.waiting_since or (line.waited_since if line.call else None)
+    return replace(after, call=message.call, peer=message.peer, waited_since=waited_since), (seized, *messages)
 
 
 def _release(line: Line, message: ReleaseLine) -> Decision:
     messages: list[Message] = []
+    since = line.waiting_since
     if line.call == message.call:
         messages.append(LineFreed(**reply(message), user=message.user, call=message.call))
-        line = replace(line, call="", peer="", last_partner=line.peer if message.again else line.last_partner)
-        joins = message.again
+        since = line.waited_since if message.keeps else None
+        last_partner = line.peer if message.met else line.last_partner
+        line = replace(line, call="", peer="", last_partner=last_partner, waited_since=None)
+        joins = message.again or since is not None
     else:
-        joins = message.again and line.waiting_since is not None  # the pool has let go of a user who still waits
+        joins = message.again and since is not None  # the pool has let go of a user who still waits
     if joins and not line.call and line.online and not line.banned and line.role is not None:
-        line, more = _enter(line, message, first=1)
+        line, more = _enter(replace(line, waiting_since=since), message, first=1)
         messages += more
     return line, messages
 

@@ -67,9 +67,9 @@ def _longest_first(waiting: tuple[Waiting, ...]) -> tuple[Waiting, ...]:
 
 
 def fits(one: WaitingFields, other: WaitingFields) -> bool:
-    """Whether two may be paired."""
+    """Whether two may be paired. Who have just met may again when either has met somebody else."""
     barred = mark_of(one.user) in other.bars or mark_of(other.user) in one.bars
-    return not barred and one.last_partner != other.user and other.last_partner != one.user
+    return not barred and (one.last_partner != other.user or other.last_partner != one.user)
 
 
 def _without(pool: Pool, user: str) -> Pool:

@@ -36,10 +36,8 @@ CallId = Annotated[str, Meta(min_length=1, max_length=128)]
 # What a receipt repeats in each of its steps; paths have such ids, and so do matches.
 PlainCall = Annotated[str, Meta(max_length=65, pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
 EntryId = Annotated[str, Meta(max_length=MAX_MESSAGE_ID_LENGTH, extra={"max_bytes": 100})]
-# A member of Refusal, or empty.
-RefusalWord = Annotated[str, Meta(max_length=32, extra={"max_bytes": 34})]
-# What tariff rules look at: of a payer's tags the first.
-MAX_CALL_TAGS: Final = 32
+RefusalWord = Annotated[str, Meta(max_length=32, extra={"max_bytes": 34})]  # a member of Refusal, or empty
+MAX_CALL_TAGS: Final = 32  # what tariff rules look at: of a payer's tags the first
 CallTags = Annotated[tuple[Short, ...], Meta(max_length=MAX_CALL_TAGS)]
 
 CALLS: Final = AccountId("@calls")
@@ -49,8 +47,7 @@ MAX_VERSIONS: Final = 16
 MAX_TARIFFS: Final = 500
 MAX_BOOK_BYTES: Final = 192 * 1024  # as JSON: hundreds of tariffs of a dozen checkpoints
 MAX_DETAIL: Final = 2_000
-# Each side's steps, and what came back.
-MAX_RECEIPT: Final = 2 * MAX_STEPS + 8
+MAX_RECEIPT: Final = 2 * MAX_STEPS + 8  # each side's steps, and what came back
 
 
 class CallName(Fields):
@@ -209,7 +206,9 @@ class StartBill(Message, CallName):
 
 
 class EndBill(Message, CallName):
-    """The call ended at `at`, connected or not."""
+    """The call ended at `at`, connected or not. `void`: nothing is due."""
+
+    void: bool = False
 
 
 class _ToBothSides(Fact, CallName):
@@ -327,6 +326,7 @@ class Bill(State):
     retry_at: Time | None = None
     connected_at: Time | None = None
     ended_at: Time | None = None
+    void: bool = False
     paid: int = 0
     earned: int = 0
     cut: bool = False

@@ -51,6 +51,10 @@ class EffectStatus(StrEnum):
     EXPIRED = "expired"
 
 
+# Nobody's room is open any more an hour after the call: credentials are not renewed for calls that ended.
+ROOM_EXPIRES: Final = timedelta(hours=1)
+
+
 def close_room_id(call: str) -> str:
     """The effect that closes a call's room."""
     return f"close_room/{call}"

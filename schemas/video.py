@@ -27,6 +27,10 @@ ROULETTE_TIMEOUT: Final = timedelta(seconds=10)
 # The phones of a call beat every five seconds; four lost beats are a lost line.
 CALL_BEAT_EVERY_S: Final = 5
 PEER_LOST_AFTER: Final = timedelta(seconds=20)
+# Who has not beaten for two beats when a call ends was silent: that time is not earned.
+SILENT_AFTER: Final = timedelta(seconds=2 * CALL_BEAT_EVERY_S)
+# The answers that placing waits for are a matter of milliseconds; a call that lacks one for so long does not come about.
+PLACE_TIMEOUT: Final = timedelta(seconds=30)
 
 
 class CallRefusal(StrEnum):
@@ -51,6 +55,8 @@ class CallRefusal(StrEnum):
     NO_TARIFF = "no_tariff"
     INSUFFICIENT_COINS = "insufficient_coins"
     CLIP_UNKNOWN = "clip_unknown"
+    NOT_PLACED = "not_placed"
+    IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
 
 
 class EndReason(StrEnum):
@@ -121,6 +127,10 @@ class OpenRoom(_FromSide):
     provider: Short
 
 
+class LeaveCall(_FromSide):
+    """The room's provider says that a side lost its connection at `at`: of a payer who stays silent this is the end."""
+
+
 class EndCall(Message, CallName):
     """Somebody else ends the call: the bill at a checkpoint, a block, a ban. It ends at `at`, not later than now."""
 
@@ -159,14 +169,15 @@ class CallConnected(_OfCall):
 
 
 class CallEnded(_OfCall):
-    """The call ended at `at`. `duration_s` is the time that they talked, `connected` whether they did at all; `room`: the
-    provider of its room, if one was opened."""
+    """The call ended at `at`. `duration_s` is the time that is billed, `connected` whether it connected at all; `void`: one
+    side was never there, so nobody pays or earns; `room`: the provider of its room, if one was opened."""
 
     reason: EndReason
     by: By = ""
     connected: bool = False
     duration_s: Annotated[float, Meta(ge=0, le=MAX_DURATION_S)] = 0.0
     room: Short = ""
+    void: bool = False
 
 
 class RoomOpened(_OfCall):
@@ -216,7 +227,10 @@ class Call(State, CallSides):
     connected_at: Time | None = None
     caller_beat_at: Time | None = None
     callee_beat_at: Time | None = None
+    payer_left_at: Time | None = None
     ended_at: Time | None = None
+    ended_by: By = ""
+    void: bool = False
     reason: EndReason | None = None
     forget_at: Time | None = None
 
@@ -241,6 +255,8 @@ class Call(State, CallSides):
         """When something happens by itself."""
         if self.forget_at is not None:
             return self.forget_at
+        if self.status is CallStatus.PLACING:
+            return later(self.placed_at, PLACE_TIMEOUT)
         if self.status is CallStatus.RINGING:
             return self.ring_until
         times = [at for at in (self.lost_at, self.over_at) if at is not None]
@@ -301,8 +317,8 @@ class Clip(State):
 
 
 CallInbox = (
-    PlaceCall | AcceptCall | DeclineCall | HangUp | BeatCall | OpenRoom | EndCall | LineSeized | LineRefused | ViewerAdmitted
-    | TariffSelected | BillOpened | BillRefused | Wake
+    PlaceCall | AcceptCall | DeclineCall | HangUp | BeatCall | OpenRoom | LeaveCall | EndCall | LineSeized | LineRefused
+    | ViewerAdmitted | TariffSelected | BillOpened | BillRefused | Wake
 )  # fmt: skip
 ClipInbox = OfferClip | PlayClip | Wake
 
@@ -311,7 +327,7 @@ CALL: Final = Entity(
     key="call",
     flow=Flow.LIVE,
     state=Call,
-    commands=(PlaceCall, AcceptCall, DeclineCall, HangUp, BeatCall, OpenRoom, EndCall),
+    commands=(PlaceCall, AcceptCall, DeclineCall, HangUp, BeatCall, OpenRoom, LeaveCall, EndCall),
     facts=(CallRinging, CallRefused, CallConnected, CallEnded, RoomOpened, CallCommandRefused, CallRepeated),
     hears=(
         Hears(LineSeized, "call", "a call has a line"),

@@ -82,10 +82,13 @@ class SeizeLine(UserCommand):
 
 
 class ReleaseLine(UserCommand):
-    """The call does not need the line any more; `again`: the user goes on looking for a partner in roulette."""
+    """The call does not need the line any more; `again`: the user goes on looking for a partner in roulette; `keeps`: who
+    waited before does so at the same place, with the waiting time from before; `met`: the peer is now the last partner."""
 
     call: CallId
     again: bool = False
+    keeps: bool = False
+    met: bool = False
 
 
 class JoinRoulette(UserCommand):
@@ -178,7 +181,7 @@ class ViewerAdmitted(_OfLine):
 
 class Line(State):
     """What decides whether a user can be called: known, banned, online, in which call, whom the user has blocked (`barred`);
-    `tags` as of the last time in roulette."""
+    `tags` as of the last time in roulette; `waited_since`: since when the user waited before the call."""
 
     role: Role | None = None
     country: Short = ""
@@ -188,6 +191,7 @@ class Line(State):
     call: OptionalCall = ""
     peer: OptionalUser = ""
     waiting_since: Time | None = None
+    waited_since: Time | None = None
     last_partner: OptionalUser = ""
     barred: BlockedUsers = ()
     asks_at: Time | None = None

@@ -2,7 +2,7 @@
 
 A room has the call's id as its channel or name. Twilio tells a participant by the user's id, Agora by a number: 1 is the
 caller, 2 the callee. A provider tells late, twice, and in another order than things happened; `seq` is its order within one
-participant.
+connection of a participant.
 """
 
 from datetime import datetime
@@ -12,13 +12,15 @@ from typing import Annotated, Final
 from msgspec import Meta
 
 from schemas.billing import CallId
-from schemas.log.base import Fact, Id, Message, State, Time, Wake
+from schemas.log.base import Fact, Id, Message, OptionalId, State, Time, Wake
 from schemas.log.entity import Entity, Flow, Hears
 from schemas.user import Short, User_
 from schemas.video import CallEnded, RoomOpened
 
 CALLER_UID: Final = 1
 CALLEE_UID: Final = 2
+# Each join of a phone may be a connection of its own; the one that was told of first is forgotten.
+MAX_CONNECTIONS: Final = 16
 
 
 class LeaveReason(StrEnum):
@@ -31,13 +33,16 @@ class LeaveReason(StrEnum):
 
 
 class NoteParticipant(Message):
-    """A provider's notice: `member` (a user id, or an Agora uid as text) came or went at `at`."""
+    """A provider's notice, which reached Olo at `at`: `member` (a user id, or an Agora uid as text) came or went at
+    `happened_at` (none: at `at`) by the provider's clock. `connection`: which of his phones, if the provider tells."""
 
     call: CallId
     member: Id
     joined: bool
     seq: Annotated[int, Meta(ge=0, le=2**53)]
     reason: LeaveReason = LeaveReason.OTHER
+    happened_at: Time | None = None
+    connection: OptionalId = ""
 
 
 class _OfParticipant(Fact):
@@ -56,8 +61,18 @@ class ParticipantLeft(_OfParticipant):
     reason: LeaveReason
 
 
+class RoomConnection(State):
+    """One connection of a side, as of the last notice about it."""
+
+    user: User_
+    seq: int
+    joined: bool
+    connection: OptionalId = ""
+
+
 class Room(State):
-    """A call's room: its provider, and the last notice about each side. Forgotten a day after the call."""
+    """A call's room: its provider, and the last notice about each connection. Forgotten a day after the call. `caller_seq`,
+    `callee_seq`: as rooms once kept it, of the side as a whole."""
 
     provider: Short
     caller: User_
@@ -65,6 +80,7 @@ class Room(State):
     caller_seq: int = -1
     callee_seq: int = -1
     present: Annotated[tuple[User_, ...], Meta(max_length=2)] = ()
+    connections: Annotated[tuple[RoomConnection, ...], Meta(max_length=MAX_CONNECTIONS)] = ()
     forget_at: Time | None = None
 
     @property

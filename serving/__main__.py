@@ -10,6 +10,7 @@ from typing import Any
 import uvicorn
 
 from infra.config import ConfigError, load
+from infra.film_urls import secret_of
 from serving.app import build
 from serving.runtime.connection import bounded
 from serving.runtime.feed import Hub
@@ -36,6 +37,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
     try:
         config = load()
+        secret_of(config)  # what production needs is missed at the start, not at the first play
     except ConfigError as error:
         sys.exit(f"serving: {error}")
     # Views and streams are long-lived: looking for cycles among them every 700 objects costs a tenth of a delivery.

@@ -120,8 +120,9 @@ async def sign_up(
     body: Annotated[SignUpBody | None, Body()] = None,
 ) -> Any:
     """Sign up the user of the token; opens `<user>/coins` and `<user>/earnings`."""
-    request_key = request_id(caller.user, key) if key else ""
     phone = body or SignUpBody()
+    # The same key with other contents is another request, which an account that is there refuses.
+    request_key = request_id(caller.user, f"{key} {phone.model_dump_json()}") if key else ""
     command = SignUp(
         id=new_id(), at=now(), user=UserId(caller.user), role=caller.role, request=request_key, **phone.model_dump()
     )

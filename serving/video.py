@@ -4,13 +4,14 @@ What happens to a call afterwards comes on the feed: CallRinging, CallConnected,
 receipt, BillClosed.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Request, Response
 from msgspec.structs import asdict
 from pydantic import BaseModel, Field
 
+from infra.film_urls import secret_of, signed
 from schemas.billing import CallKind
 from schemas.log.base import UserId, derive, new_id, now
 from schemas.user import USER_ID_PATTERN, Role
@@ -25,6 +26,7 @@ from schemas.video import (
     CallRepeated,
     CallRinging,
     CallStatus,
+    Clip,
     ClipOffered,
     DeclineCall,
     HangUp,
@@ -43,6 +45,9 @@ from serving.runtime.problems import responses
 from serving.runtime.refusals import Refusals
 
 router = APIRouter(tags=["calls"])
+
+# A phone that buffers may still read the film's end.
+FILM_LASTS_ON: Final = timedelta(seconds=60)
 
 REFUSED: Final[Refusals] = {
     CallRefusal.CALL_UNKNOWN: (404, "there is no such call, or it ended more than a day ago"),
@@ -68,6 +73,8 @@ REFUSED: Final[Refusals] = {
     ),
     CallRefusal.INSUFFICIENT_COINS: (402, "the payer has too few coins for the call's beginning"),
     CallRefusal.CLIP_UNKNOWN: (404, "there is no such clip, it was withdrawn, or it is another streamer's"),
+    CallRefusal.NOT_PLACED: (503, "the call could not be placed in time; try again, with a new Idempotency-Key", 1),
+    CallRefusal.IDEMPOTENCY_KEY_REUSED: (409, "this Idempotency-Key was used for another call or clip; use a new one"),
 }
 
 
@@ -92,6 +99,9 @@ class CallAnswer(BaseModel):
     refusal: str | None = None
     tariff: str | None = None
     version: int | None = None
+    url: Annotated[str | None, Field(description="of a clip that runs, to its viewer: the film's address, which expires")] = (
+        None
+    )
 
 
 class ClipBody(RequestBody):
@@ -104,10 +114,19 @@ class ClipBody(RequestBody):
 
 
 class ClipAnswer(ClipBody):
-    """An offered clip."""
+    """Your own clip, as it is offered."""
 
     clip: str
     streamer: str
+
+
+class OfferedClipAnswer(BaseModel):
+    """A clip that is offered. Its address comes with the play that is paid for."""
+
+    clip: str
+    streamer: str
+    title: str
+    duration_s: int
 
 
 CALL_RESPONSES: Final = {**accepted(CallAnswer), **responses(400, 401, 402, 403, 404, 409, 422, 503)}
@@ -164,7 +183,8 @@ async def hang_up(call: IdInPath, caller: Acting, request: Request) -> Any:
 @router.get("/v1/calls/{call}", response_model=CallAnswer, responses=responses(401, 403, 404, 422, 503))
 async def look(call: IdInPath, caller: SignedIn, request: Request) -> Any:
     """A call of yours, until a day after its end."""
-    return _shown(call, call_of(request, call, caller))
+    known = call_of(request, call, caller)
+    return _with_film(_shown(call, known), caller, request)
 
 
 def _shown(name: str, call: Call) -> CallAnswer:
@@ -216,12 +236,12 @@ async def offer(clip: IdInPath, body: ClipBody, caller: ActingStreamer, request:
     return ClipAnswer(clip=clip, streamer=caller.user, **body.model_dump())
 
 
-@router.get("/v1/clips", response_model=list[ClipAnswer], responses=responses(401, 403, 503))
+@router.get("/v1/clips", response_model=list[OfferedClipAnswer], responses=responses(401, 403, 503))
 async def clips(_: Looking, request: Request) -> Any:
     """The clips that are offered; none of a streamer who is banned."""
     views = views_of(request)
     return [
-        ClipAnswer(clip=name, streamer=c.streamer, title=c.title, url=c.url, duration_s=c.duration_s)
+        OfferedClipAnswer(clip=name, streamer=c.streamer, title=c.title, duration_s=c.duration_s)
         for name, c in views.of(CLIP).items()
         if c.active and takes_part(views, c.streamer)
     ]
@@ -229,7 +249,8 @@ async def clips(_: Looking, request: Request) -> Any:
 
 @router.post("/v1/clips/{clip}/plays", status_code=201, response_model=CallAnswer, responses=CALL_RESPONSES)
 async def play(clip: IdInPath, caller: Acting, request: Request, response: Response, key: OptionalIdempotencyKey = "") -> Any:
-    """Watch a clip: a priced call without a callee, which ends with the clip, or when you hang up."""
+    """Watch a clip: a priced call without a callee, which ends with the clip, or when you hang up. The answer has the film's
+    address, which expires soon after the clip's end."""
     views = views_of(request)
     command = PlayClip(
         id=new_id(), at=now(), clip=clip, call=request_id(caller.user, f"clip {key}") if key else new_id(),
@@ -239,4 +260,17 @@ async def play(clip: IdInPath, caller: Acting, request: Request, response: Respo
     placed, later = derive(command, 0)["id"], _later(command.call)
     fact = await commands_of(request).ask(command, CallConnected, CallEnded, CallRepeated, derived=placed, later=later)
     response.headers["Location"] = later.location
-    return _answer(fact, request)
+    return _with_film(_answer(fact, request), caller, request)
+
+
+def _with_film(answer: CallAnswer, caller: Caller, request: Request) -> CallAnswer:
+    """With the film's address: for the viewer of a clip that runs, who pays for it."""
+    views = views_of(request)
+    call: Call | None = views.of(CALL).get(answer.call)
+    if call is None or not call.clip or call.status is not CallStatus.CONNECTED or call.caller != caller.user:
+        return answer
+    clip: Clip | None = views.of(CLIP).get(call.clip)
+    if clip is None or call.over_at is None:
+        return answer
+    url = signed(secret_of(request.app.state.config), clip.url, call.over_at + FILM_LASTS_ON)
+    return answer.model_copy(update={"url": url})

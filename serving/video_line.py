@@ -4,13 +4,17 @@ from typing import Final
 
 from fastapi import APIRouter, Request
 
+from schemas.balance import coins_account
+from schemas.billing import CallKind, Traits
 from schemas.log.base import UserId, new_id, now
+from schemas.user import Role
+from schemas.video import CallRefusal
 from schemas.video_line import JoinRoulette, LeaveRoulette, LineRefusal, RouletteJoined, RouletteLeft
 from serving.runtime.commands import commands_of, views_of
 from serving.runtime.gate import Acting
-from serving.runtime.lookups import tags_of
+from serving.runtime.lookups import country_of, role_of, tags_of, tariff_of
 from serving.runtime.problems import responses
-from serving.runtime.refusals import Refusals
+from serving.runtime.refusals import SHORTFALL, Refusals, refusal_of
 
 router = APIRouter(tags=["calls"])
 
@@ -25,10 +29,16 @@ REFUSED: Final[Refusals] = {
 }
 
 
-@router.post("/v1/roulette", status_code=202, responses=responses(401, 403, 404, 409, 503))
+@router.post("/v1/roulette", status_code=202, responses=responses(401, 402, 403, 404, 409, 503))
 async def join(caller: Acting, request: Request) -> dict[str, str]:
-    """Wait for a partner: 202 says that you do. The match's call comes on the feed."""
-    tags = tags_of(views_of(request), caller.user)
+    """Wait for a partner: 202 says that you do. The match's call comes on the feed. Who could not pay its beginning is told so
+    at once: 402."""
+    views = views_of(request)
+    tags = tags_of(views, caller.user)
+    if role_of(views, caller.user, caller.role) is Role.USER:
+        _can_pay(
+            caller.user, Traits(CallKind.ROULETTE, Role.USER, Role.STREAMER, country_of(views, caller.user), tags), request
+        )
     command = JoinRoulette(id=new_id(), at=now(), user=UserId(caller.user), tags=tags)
     await commands_of(request).ask(command, RouletteJoined)
     return {"status": "waiting"}
@@ -39,3 +49,17 @@ async def leave(caller: Acting, request: Request) -> None:
     """Do not wait any more."""
     command = LeaveRoulette(id=new_id(), at=now(), user=UserId(caller.user))
     await commands_of(request).ask(command, RouletteLeft, urgent=True)
+
+
+def _can_pay(user: str, traits: Traits, request: Request) -> None:
+    """Errors: Problem 402, when the user's coins do not pay a call's first checkpoint."""
+    views = views_of(request)
+    tariff, balance = tariff_of(views, traits), views.balance(coins_account(user))
+    first = tariff.payer.at(0) if tariff else None
+    if first is None or balance is None or first.after_s:
+        return
+    shortfall_coins = first.coins - (balance.balance_coins - balance.held_coins)
+    if shortfall_coins > 0:
+        problem = refusal_of(request, CallRefusal.INSUFFICIENT_COINS)
+        problem.more[SHORTFALL] = shortfall_coins
+        raise problem

@@ -152,12 +152,14 @@ async def _note(notice: Notice | None, request: Request) -> dict[str, str]:
         raise Problem(400, "notice_unreadable", "the notice's time or number cannot be, or it is of nobody")
     command = NoteParticipant(
         id=request_id(notice.channel, notice.notice),
-        at=datetime.fromtimestamp(notice.at_s, UTC),
+        at=now(),
+        happened_at=datetime.fromtimestamp(notice.at_s, UTC),
         call=notice.channel,
         member=notice.member,
         joined=notice.joined,
         seq=notice.seq,
         reason=notice.reason,
+        connection=notice.connection[:128],
     )
     await commands_of(request).tell(command)
     return {"status": "noted"}

@@ -11,6 +11,7 @@ import httpx
 import pytest
 from confluent_kafka import TopicPartition
 
+from infra.film_urls import DEVELOPMENT_SECRET, signature
 from infra.kafka import member
 from schemas.log.entity import Flow
 from schemas.log.topics import ENTITIES
@@ -44,6 +45,8 @@ def test_a_call_moves_coins_on_both_phones_and_its_receipt_adds_up(phones: Phone
     assert (placed.status_code, placed.json()["status"]) == (201, "ringing")
     assert sue.wait_for("CallRinging")["caller"] == bob.user
     assert bob.call(sue, key="k").json()["call"] == call
+    reused = bob.api.post("/v1/calls", json={"to": "somebody"}, headers={"Idempotency-Key": "k"})
+    assert code(reused, 409) == "idempotency_key_reused"
     assert sue.api.post(f"/v1/calls/{call}/accept").json()["status"] == "connected"
     changed = {"rule": {"kind": "direct", "payer_role": "user", "country": fast}, "payer": {"step_s": 5, "step_coins": 1},
                "earner": {}}  # fmt: skip
@@ -150,6 +153,9 @@ def test_a_call_in_progress_while_offsets_go_back_to_the_start_is_billed_once(ph
 
 def test_roulette_pairs_those_who_wait_and_a_decline_looks_on(phones: Phones) -> None:
     bob, sue = phones()
+    poor, _ = phones(coins=8)
+    short = poor.api.post("/v1/roulette")
+    assert (code(short, 402), short.json()["shortfall_coins"]) == ("insufficient_coins", 1)
     assert code(bob.api.delete("/v1/roulette"), 409) == "not_waiting"
     for phone in (bob, sue):
         assert phone.api.post("/v1/roulette").status_code == 202
@@ -204,9 +210,19 @@ def test_a_clip_is_a_priced_call_without_a_callee(phones: Phones) -> None:
     assert sue.api.put(f"/v1/clips/{clip}", json=body).status_code == 200
     assert code(bob.api.put(f"/v1/clips/{clip}", json=body), 403) == "forbidden"
     assert clip in [offered["clip"] for offered in bob.api.get("/v1/clips").json()]
-    playing = bob.api.post(f"/v1/clips/{clip}/plays")
+    assert "v.mp4" not in bob.api.get("/v1/clips").text, "only who pays is given the address"
+    playing = bob.api.post(f"/v1/clips/{clip}/plays", headers={"Idempotency-Key": "k"})
     assert (playing.status_code, playing.json()["status"]) == (201, "connected")
-    call = playing.json()["call"]
+    call, film = playing.json()["call"], playing.json()["url"]
+    path, _, given = film.removeprefix("https://example.com").partition("&signature=")
+    assert given == signature(DEVELOPMENT_SECRET, path)
+    assert path.startswith("/v.mp4?expires=")
+    assert bob.api.get(f"/v1/calls/{call}").json()["url"] == film
+    other = bob.api.post("/v1/clips/other/plays", headers={"Idempotency-Key": "k"})
+    assert code(other, 404) == "clip_unknown"
+    assert sue.api.put(f"/v1/clips/{clip}-2", json=body).status_code == 200
+    other = bob.api.post(f"/v1/clips/{clip}-2/plays", headers={"Idempotency-Key": "k"})
+    assert code(other, 409) == "idempotency_key_reused"
     assert bob.api.post(f"/v1/calls/{call}/hang-up").json()["reason"] == "hung_up"
     assert (bob.wait_for("BillClosed")["paid_coins"], bob.of("BillClosed")[0]["earned_coins"]) == (10, 4)
     assert code(bob.api.post("/v1/clips/none/plays"), 404) == "clip_unknown"

@@ -10,13 +10,15 @@ from msgspec.structs import replace
 
 from pipelines import video_clip
 from pipelines.video_call import decide_call
-from schemas.billing import SHIPPED, BillOpened, BillRefused, CallKind, TariffSelected
+from schemas.billing import SHIPPED, BillOpened, BillRefused, CallKind, EndBill, TariffSelected
 from schemas.billing_rating import MAX_STEPS, Side
 from schemas.log.base import UserId, Wake
 from schemas.user import Role
 from schemas.video import (
     PEER_LOST_AFTER,
+    PLACE_TIMEOUT,
     RING_TIMEOUT,
+    ROULETTE_TIMEOUT,
     AcceptCall,
     BeatCall,
     CallConnected,
@@ -27,6 +29,7 @@ from schemas.video import (
     CallRinging,
     CallStatus,
     DeclineCall,
+    EndCall,
     EndReason,
     HangUp,
     OpenRoom,
@@ -98,6 +101,9 @@ def refusals() -> Iterator[tuple[tuple[CallInbox, ...], CallRefusal]]:
     yield (*RINGING, to(HangUp, "bob"), to(HangUp, "bob", 2)), CallRefusal.CALL_ENDED
     yield (*RINGING, to(AcceptCall, "sue", RING_TIMEOUT.total_seconds() + 1)), CallRefusal.CALL_ENDED
     yield (*RINGING, to(HangUp, "bob"), to(OpenRoom, "sue", 2, provider="agora")), CallRefusal.CALL_ENDED
+    yield (place(), seized("bob"), Wake(id="w", at=T + PLACE_TIMEOUT, key="c")), CallRefusal.NOT_PLACED
+    yield (*RINGING, place(callee="amy")), CallRefusal.IDEMPOTENCY_KEY_REUSED
+    yield (*RINGING, place(kind=CallKind.ROULETTE)), CallRefusal.IDEMPOTENCY_KEY_REUSED
 
 
 @pytest.mark.parametrize(("messages", "refusal"), list(refusals()))
@@ -132,12 +138,12 @@ def test_it_rings_until_it_is_taken_or_thirty_seconds_are_over() -> None:
     assert isinstance(connected, CallConnected)
 
 
-def test_a_silent_phone_ends_the_call_at_its_last_beat() -> None:
-    call, _ = after(*RINGING, to(AcceptCall, "sue", 1), to(BeatCall, "bob", 6), to(BeatCall, "sue", 9), to(BeatCall, "sue", 14))
+def test_an_earner_who_falls_silent_earns_until_the_last_beat() -> None:
+    call, _ = after(*RINGING, to(AcceptCall, "sue", 1), to(BeatCall, "sue", 6), to(BeatCall, "bob", 9), to(BeatCall, "bob", 24))
     assert call.wake_at == at(6) + PEER_LOST_AFTER
     ended = decide(call, Wake(id="w", at=call.wake_at, key="c"))[1][0]
     assert (ended.reason, ended.at, ended.duration_s) == (EndReason.PEER_LOST, at(6), 5.0)
-    late = decide(call, to(BeatCall, "bob", 40))[1][0]
+    late = decide(call, to(BeatCall, "sue", 40))[1][0]
     assert (late.reason, late.at) == (EndReason.PEER_LOST, at(6)), "a beat after the line was lost is too late"
 
 
@@ -186,21 +192,6 @@ def test_a_call_is_cut_at_its_longest() -> None:
     assert (ended.reason, ended.at) == (EndReason.TOO_LONG, over)
 
 
-@pytest.mark.parametrize(
-    ("answers", "again"),
-    [
-        ((no_line("bob", LineRefusal.BUSY), seized("sue"), SELECTED), {"bob", "sue"}),
-        ((seized("bob"), seized("sue"), TariffSelected(id="t", at=T, cause="p", book="calls", call="c")), set()),
-        ((seized("bob"), seized("sue"), SELECTED, POOR), {"sue"}),
-    ],
-)
-def test_a_roulette_call_that_does_not_come_about_sends_on_whoever_can_go_on(
-    answers: tuple[CallInbox, ...], again: set[str]
-) -> None:
-    _, told = after(place(kind=CallKind.ROULETTE), *answers)
-    assert {one.user for one in told if isinstance(one, ReleaseLine) and one.again} == again
-
-
 def test_what_the_payer_lacks_is_told_to_nobody_who_calls_the_payer() -> None:
     """A streamer calls a user who has too few coins: neither the refusal nor its repeat tells her by how many."""
     hers = replace(place(), caller=SUE, callee=BOB, caller_role=Role.STREAMER, callee_role=Role.USER)
@@ -211,3 +202,80 @@ def test_what_the_payer_lacks_is_told_to_nobody_who_calls_the_payer() -> None:
         (again,) = decide(call, replace(placed, id="again"))[1]
         assert (refused.refusal, refused.shortfall_coins) == (CallRefusal.INSUFFICIENT_COINS, shortfall)
         assert (again.refusal, again.shortfall_coins) == (CallRefusal.INSUFFICIENT_COINS, shortfall)
+
+
+def banned(by: str) -> EndCall:
+    return EndCall(id="ban", at=at(2), call="c", reason=EndReason.BANNED, by=by)
+
+
+def blocked() -> EndCall:
+    return EndCall(id="block", at=at(2), call="c", reason=EndReason.BLOCKED)
+
+
+UNANSWERED = Wake(id="w", at=T + ROULETTE_TIMEOUT, key="c")
+NO_TARIFF = TariffSelected(id="t", at=T, cause="p", book="calls", call="c")
+BOTH = (seized("bob"), seized("sue"))
+TALK = (*BOTH, SELECTED, OPENED, to(AcceptCall, "sue", 1))
+Onward = tuple[tuple[CallInbox, ...], set[str], set[str], set[str]]
+# What happens; who goes on in roulette, who keeps the place; whose last partner is the other.
+ONWARD: list[Onward] = [
+    ((no_line("bob", LineRefusal.BUSY), seized("sue"), SELECTED), {"bob", "sue"}, {"bob", "sue"}, set()),
+    ((*BOTH, NO_TARIFF), set(), set(), set()),
+    ((*BOTH, SELECTED, POOR), {"sue"}, {"sue"}, set()),
+    ((*BOTH, Wake(id="w", at=T + PLACE_TIMEOUT, key="c")), {"bob", "sue"}, {"bob", "sue"}, set()),
+    ((to(HangUp, "bob", 0), *BOTH, SELECTED), {"sue"}, {"sue"}, set()),
+    ((*BOTH, SELECTED, OPENED, to(DeclineCall, "sue")), {"bob", "sue"}, {"bob"}, {"bob", "sue"}),
+    ((*BOTH, SELECTED, OPENED, to(HangUp, "bob")), {"sue"}, {"sue"}, {"bob", "sue"}),
+    ((*BOTH, SELECTED, OPENED, to(HangUp, "sue")), {"bob", "sue"}, {"bob"}, {"bob", "sue"}),
+    ((*BOTH, SELECTED, OPENED, banned("bob")), {"sue"}, {"sue"}, {"bob", "sue"}),
+    ((*BOTH, SELECTED, OPENED, banned("sue")), {"bob"}, {"bob"}, {"bob", "sue"}),
+    ((*BOTH, SELECTED, OPENED, blocked()), {"bob", "sue"}, {"bob", "sue"}, {"bob", "sue"}),
+    ((*BOTH, SELECTED, OPENED, UNANSWERED), {"bob"}, {"bob"}, {"bob", "sue"}),
+    ((*TALK, to(HangUp, "bob", 9)), set(), set(), {"bob", "sue"}),
+    ((*TALK, banned("bob")), set(), set(), {"bob", "sue"}),
+    ((*TALK, to(BeatCall, "sue", 6), Wake(id="w", at=at(21), key="c")), {"sue"}, {"sue"}, {"bob", "sue"}),
+    ((*TALK, Wake(id="w", at=at(21), key="c")), set(), set(), {"bob", "sue"}),
+]
+
+
+@pytest.mark.parametrize(("messages", "again", "keeps", "met"), ONWARD)
+def test_who_goes_on_in_roulette(messages: tuple[CallInbox, ...], again: set[str], keeps: set[str], met: set[str]) -> None:
+    _, told = after(place(kind=CallKind.ROULETTE), *messages)
+    released = [one for one in told if isinstance(one, ReleaseLine)]
+    assert {one.user for one in released} == {"bob", "sue"}
+    assert {one.user for one in released if one.again} == again
+    assert {one.user for one in released if one.keeps} == keeps
+    assert {one.user for one in released if one.met} == met
+
+
+def test_a_direct_call_that_is_given_up_gives_the_callee_her_place_back() -> None:
+    for end, keeps in ((to(HangUp, "bob"), {"sue"}), (to(DeclineCall, "sue"), set()), (banned("bob"), {"sue"})):
+        _, told = after(*RINGING, end)
+        released = [one for one in told if isinstance(one, ReleaseLine)]
+        assert ({one.user for one in released if one.keeps}, any(one.again or one.met for one in released)) == (keeps, False)
+
+
+def test_a_call_whose_answers_do_not_come_gives_its_lines_back() -> None:
+    for messages in ((), (seized("bob"),), (seized("bob"), seized("sue"), SELECTED)):
+        call, _ = after(place(), *messages)
+        assert call.wake_at == T + PLACE_TIMEOUT
+        call, told = decide(call, Wake(id="w", at=call.wake_at, key="c"))
+        assert (call.status, told[0].refusal) == (CallStatus.ENDED, CallRefusal.NOT_PLACED)
+        assert {one.user for one in told if isinstance(one, ReleaseLine)} == {"bob", "sue"}
+        for state in (call, None):  # what comes when it is over, or forgotten, goes back at once
+            assert [(type(one), one.user) for one in decide(state, seized("bob"))[1]] == [(ReleaseLine, "bob")]
+            assert [type(one) for one in decide(state, OPENED)[1]] == [EndBill]
+
+
+def test_whatever_is_not_final_has_a_deadline() -> None:
+    for messages in ((place(),), RINGING, (*RINGING, to(AcceptCall, "sue")), (*RINGING, to(HangUp, "bob"))):
+        for n in range(1, len(messages) + 1):
+            assert after(*messages[:n])[0].wake_at is not None
+
+
+def test_the_same_call_again_is_the_same_answer_and_another_is_none() -> None:
+    call, _ = after(*RINGING)
+    same, (standing,) = decide(call, place())
+    assert (same, standing.status) == (call, CallStatus.RINGING)
+    same, (refused,) = decide(call, place(callee="amy"))
+    assert (same, refused.refusal) == (call, CallRefusal.IDEMPOTENCY_KEY_REUSED)

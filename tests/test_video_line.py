@@ -1,6 +1,6 @@
 """A line's refusals, a row each; who takes it, who waits, and who is kept apart."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pytest
@@ -19,6 +19,7 @@ from schemas.video_line import (
     JoinRoulette,
     LeaveRoulette,
     Line,
+    LineFreed,
     LineInbox,
     LineRefusal,
     PartFrom,
@@ -85,7 +86,7 @@ def test_the_same_call_may_take_its_line_twice() -> None:
 def test_who_is_called_waits_no_more_and_looks_on_after_a_decline() -> None:
     line, told = after(SIGNED_UP, ONLINE, JOIN, seize())
     assert [one for one in told if isinstance(one, QuitPool)]
-    line, more = decide(line, ReleaseLine(id="r", at=T, user=SUE, call="c", again=True))
+    line, more = decide(line, ReleaseLine(id="r", at=T, user=SUE, call="c", again=True, met=True))
     (entry,) = [one for one in more if isinstance(one, EnterPool)]
     assert (line.call, entry.last_partner) == ("", "bob")
 
@@ -146,3 +147,27 @@ def test_a_refused_message_leaves_no_line_of_somebody_unknown(message: LineInbox
     after, told = decide(None, message)
     assert after is None
     assert [type(one).__name__ for one in told] == ["LineRefused"]
+
+
+def test_who_did_nothing_wrong_keeps_the_place() -> None:
+    early, late = T + timedelta(seconds=30), T + timedelta(seconds=60)
+    for keeps, since in ((True, T), (False, late)):
+        line, _ = after(SIGNED_UP, ONLINE, JOIN, replace(seize(), at=early), replace(seize(), at=early))
+        line, more = decide(line, ReleaseLine(id="r", at=late, user=SUE, call="c", again=True, keeps=keeps))
+        (entry,) = [one for one in more if isinstance(one, EnterPool)]
+        assert (entry.since, line.waiting_since, line.waited_since) == (since, since, None)
+    line, _ = after(SIGNED_UP, ONLINE, seize())
+    line, more = decide(line, ReleaseLine(id="r", at=late, user=SUE, call="c", keeps=True))
+    assert [type(one) for one in more] == [LineFreed], "who did not wait does not begin to"
+    line, _ = after(SIGNED_UP, ONLINE, JOIN, seize(), BANNED)
+    line, more = decide(line, ReleaseLine(id="r", at=late, user=SUE, call="c", again=True, keeps=True))
+    assert [type(one) for one in more] == [LineFreed], "who is banned does not go on"
+
+
+def test_the_last_partner_is_whom_the_user_met_last() -> None:
+    line, _ = after(SIGNED_UP, ONLINE, seize(), ReleaseLine(id="r", at=T, user=SUE, call="c", met=True))
+    assert line.last_partner == "bob"
+    line, _ = decide(decide(line, seize("d", "cat"))[0], ReleaseLine(id="r2", at=T, user=SUE, call="d"))
+    assert line.last_partner == "bob", "a call that did not come about"
+    line, _ = decide(decide(line, seize("e", "cat"))[0], ReleaseLine(id="r3", at=T, user=SUE, call="e", met=True))
+    assert line.last_partner == "cat"

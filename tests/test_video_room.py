@@ -3,18 +3,24 @@
 import hashlib
 import hmac
 import json
+import random
 import time
 import uuid
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import pairwise
 from typing import Any
 from urllib.parse import urlencode
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from pipelines.video_room import decide_room
-from schemas.video import CallEnded, EndCall, EndReason, RoomOpened
+from schemas.outbox import EffectKind, OweEffect, close_room_id
+from schemas.video import CallEnded, EndCall, EndReason, LeaveCall, RoomOpened
 from schemas.video_room import LeaveReason, NoteParticipant, ParticipantJoined, ParticipantLeft, Room
 from tests.conftest import Api, NewUser, Phone, Phones, Stack, eventually
 from tests.decisions import all_decisions, decisions_of
@@ -42,7 +48,7 @@ def test_who_comes_and_goes_is_told_once_whatever_the_order() -> None:
     room, told = after(
         OPENED, note("1", True, 1), note("2", True, 2), note("2", True, 2), note("1", False, 5), note("1", True, 3)
     )
-    assert [(type(fact), fact.user) for fact in told] == [
+    assert [(type(fact), fact.user) for fact in told if not isinstance(fact, LeaveCall)] == [
         (ParticipantJoined, "bob"), (ParticipantJoined, "sue"), (ParticipantLeft, "bob"),
     ]  # fmt: skip
     assert room.present == ("sue",)
@@ -56,6 +62,53 @@ def test_who_quits_has_hung_up_and_who_is_lost_has_not() -> None:
     assert (end.reason, end.by, end.at) == (EndReason.HUNG_UP, "sue", T + timedelta(seconds=4))
     _, told = after(OPENED, ENDED, note("sue", False, 4, LeaveReason.QUIT))
     assert not [one for one in told if isinstance(one, EndCall)], "the call has ended before"
+
+
+def test_who_is_lost_is_told_to_the_call_and_who_has_another_phone_there_is_not_lost() -> None:
+    _, told = after(OPENED, note("sue", True, 1), note("sue", False, 2, LeaveReason.LOST))
+    assert (type(told[-1]), told[-1].by, told[-1].at) == (LeaveCall, "sue", T + timedelta(seconds=2))
+    first, second = replace(note("sue", True, 1), connection="a"), replace(note("sue", True, 5), connection="b")
+    room, told = after(OPENED, first, second, replace(note("sue", False, 6, LeaveReason.QUIT), connection="a"))
+    assert room.present == ("sue",)
+    assert [type(one) for one in told] == [ParticipantJoined], "he came once, and is there by the second connection"
+    assert decide(room, replace(note("sue", True, 5), connection="a")) == (room, ()), "older than the last of its connection"
+    room, (left, end) = decide(room, replace(note("sue", False, 7, LeaveReason.QUIT), connection="b"))
+    assert (room.present, type(left), type(end)) == ((), ParticipantLeft, EndCall)
+
+
+def test_a_notice_dated_ahead_counts_from_now_and_one_from_before_by_its_time() -> None:
+    for happened_s, due_s in ((19, 4), (-3, -3), (4, 4)):
+        quits = replace(note("sue", False, 4, LeaveReason.QUIT), happened_at=T + timedelta(seconds=happened_s))
+        _, told = after(OPENED, note("sue", True, 1), quits)
+        assert told[-1].at == T + timedelta(seconds=due_s)
+
+
+def test_who_joins_behind_the_end_is_put_out_again_each_time() -> None:
+    room, told = after(OPENED, note("sue", True, 1), ENDED, note("sue", True, 8))
+    assert not [one for one in told if isinstance(one, OweEffect)], "a join before the end is the first closing's business"
+    room, told = after(
+        OPENED, ENDED, note("sue", True, 10), note("sue", True, 10), note("bob", True, 11), note("bob", False, 12)
+    )
+    owed = [one for one in told if isinstance(one, OweEffect)]
+    assert [(one.kind, one.subject, one.provider) for one in owed] == [(EffectKind.CLOSE_ROOM, "c", "agora")] * 2
+    assert len({one.effect for one in owed} | {close_room_id("c")}) == 3
+    assert room.forget_at is not None
+
+
+SHUFFLED = st.lists(
+    st.tuples(st.sampled_from("ab"), st.integers(1, 9), st.booleans()), unique_by=lambda one: one[:2], max_size=9
+)
+
+
+@given(SHUFFLED, st.randoms())
+def test_presence_is_by_connection_whatever_the_order(notices: list[tuple[str, int, bool]], chance: random.Random) -> None:
+    told_of = [replace(note("sue", joined, seq), connection=name) for name, seq, joined in notices]
+    last = {name: joined for name, _, joined in sorted(notices, key=lambda one: one[1])}
+    chance.shuffle(told_of)
+    room, told = after(OPENED, *told_of, *told_of)
+    assert room.present == (("sue",) if any(last.values()) else ())
+    kinds = [type(one) for one in told if isinstance(one, ParticipantJoined | ParticipantLeft)]
+    assert all(one is not other for one, other in pairwise(kinds)), "coming and going alternate"
 
 
 def test_strangers_and_unknown_rooms_change_nothing() -> None:

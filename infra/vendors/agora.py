@@ -111,4 +111,5 @@ def read_notice(body: Mapping[str, Any]) -> Notice | None:
         seq=int(payload["clientSeq"]),
         at_s=float(payload["ts"]),
         reason=REASONS.get(int(payload.get("reason", 0)), LeaveReason.OTHER),
+        connection=str(payload.get("platform", "")),  # what is told of the phone, when it comes and when it goes
     )

@@ -6,7 +6,7 @@ from schemas.video_room import LeaveReason
 
 
 class Notice(NamedTuple):
-    """Somebody came or went: `seq` orders the notices of one participant."""
+    """Somebody came or went: `seq` orders the notices of one `connection` of a participant."""
 
     notice: str
     channel: str
@@ -15,3 +15,4 @@ class Notice(NamedTuple):
     seq: int
     at_s: float
     reason: LeaveReason
+    connection: str = ""

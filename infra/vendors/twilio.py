@@ -68,4 +68,5 @@ def read_callback(form: Mapping[str, str]) -> Notice | None:
         seq=round(at * 1000),
         at_s=at,
         reason=LeaveReason.OTHER,
+        connection=form["ParticipantSid"],
     )

@@ -2,7 +2,8 @@
 
 from fastapi import Request
 
-from schemas.billing import BOOK, MAX_CALL_TAGS, TARIFFS
+from schemas.billing import BOOK, MAX_CALL_TAGS, SHIPPED, TARIFFS, Tariff, Traits
+from schemas.log.base import now
 from schemas.panel import MEMBER
 from schemas.user import USER, Role
 from schemas.video import CALL, Call, CallRefusal
@@ -31,6 +32,15 @@ def tags_of(views: Views, user: str) -> tuple[str, ...]:
         return ()
     named = {tariff.rule.tag for versions in book.versions.values() for tariff in versions}
     return tuple(sorted(member.all_tags & named)[:MAX_CALL_TAGS])
+
+
+def tariff_of(views: Views, traits: Traits) -> Tariff | None:
+    """The tariff under which such a call would run if it was placed now; None: there is none."""
+    book, at = views.of(TARIFFS).get(BOOK), now()
+    versions = book.versions.values() if book else [(tariff,) for tariff in SHIPPED]
+    begun = ([tariff for tariff in of_one if tariff.effective_from <= at] for of_one in versions)
+    in_force = [max(of_one, key=lambda tariff: (tariff.effective_from, tariff.version)) for of_one in begun if of_one]
+    return max((one for one in in_force if one.rule.fits(traits)), key=lambda one: one.rule.weight, default=None)
 
 
 def call_of(request: Request, call: str, caller: Caller) -> Call:

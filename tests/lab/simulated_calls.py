@@ -119,10 +119,14 @@ def _room(script: Script, call: str, sides: tuple[str, str], begins_s: float) ->
     notices = [("1", True, 1, 2.0), ("2", True, 1, 2.5), ("2", False, 2, 4.0), ("2", True, 3, 6.0)]
     if chance.random() < 0.3:
         notices.append(("1", False, 7, 15.0))
+    if chance.random() < 0.3:
+        notices.append(("2", True, 9, 200.0))
     for member, joined, seq, after_s in (*notices, *chance.sample(notices, 2)):
         reason = LeaveReason.QUIT if seq == 7 else LeaveReason.LOST
-        told = {"member": member, "joined": joined, "seq": seq, "reason": reason}
-        script.say(NoteParticipant, begins_s + after_s + chance.random() * 5, call=call, **told)
+        told = {"member": member, "joined": joined, "seq": seq, "reason": reason, "connection": chance.choice(("", "phone"))}
+        happened_at = script.at + timedelta(seconds=begins_s + after_s + chance.choice((-20, 0, 0, 19)))
+        told_s = begins_s + after_s + chance.random() * 5
+        script.say(NoteParticipant, told_s, call=call, happened_at=happened_at, **told)
 
 
 def _call(script: Script) -> None:
@@ -240,8 +244,17 @@ def _parts(chance: random.Random, seconds: float) -> tuple[float, ...]:
 
 
 def laws(log: Log, pool_room: int = MAX_WAITING) -> list[str]:
-    """What the two auditors find broken."""
-    return [*money_laws(log), *CallAudit(reader_of(log), pool_room).broken]
+    """What the two auditors find broken, and what still waits for something after a week."""
+    return [*money_laws(log), *CallAudit(reader_of(log), pool_room).broken, *_waiting(log)]
+
+
+def _waiting(log: Log) -> list[str]:
+    """Whatever has an end comes to it, and is forgotten: a state that waits has a deadline."""
+    broken = []
+    for topic in ("call.state", "bill.state", "room.state", "gift.state", "transfer.state"):
+        last = {key: value for _, _, key, value in log.read(topic)}
+        broken += [f"{topic}: {key!r} is still there after a week: {value!r}" for key, value in last.items() if value]
+    return broken
 
 
 SETUP = Setup((*deciders(Flow.MONEY), *deciders(Flow.LIVE)), workload, laws, partitions=DEFAULT_PARTITIONS, drift_s=0.5)

@@ -141,8 +141,10 @@ class CallAudit:
         if said != due and not refused:
             self._break(f"bill {call}: {said} for {length} s, due was {due}")
         ended = self._one(call, "CallEnded")
-        lasted = ended.get("duration_s", 0.0) if ended else None
-        if lasted != length and not (call in self.short and lasted is not None and length < lasted):
+        lasted = ended.get("duration_s", 0.0) if ended else 0.0  # a call that was refused, and whose bill opened too late
+        if ended and ended.get("void") and connected:
+            self._break(f"bill {call}: the call is void, and was billed")
+        if lasted != length and not (call in self.short and length < lasted):
             self._break(f"bill {call}: {length} s were billed, the call lasted {lasted} s")
         moved: Counter[str] = Counter()
         for entry in self.entries[call]:
@@ -242,7 +244,7 @@ class CallAudit:
         due = Counter(
             fact["subject"]
             for fact in self._facts("outbox.events")
-            if fact["type"] == "EffectDue" and fact["attempt"] == 1 and fact["kind"] == "close_room"
+            if fact["type"] == "EffectDue" and fact["attempt"] == 1 and fact["effect"] == f"close_room/{fact['subject']}"
         )
         for call, facts in self.calls.items():
             ended = self._one(call, "CallEnded")

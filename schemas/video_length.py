@@ -1,0 +1,44 @@
+"""How long a call is for its bill: who pays, who earns, and until when.
+
+What is billed is what was talked, one length for both sides, by the phones' last beats:
+
+- Who pays and falls silent pays until the cut, or until the room's provider says that he left. Otherwise whoever pulls the plug
+  would have the time until it is noticed for nothing.
+- Who earns and falls silent earns until the last beat: nobody pays for looking at a picture that stands still.
+- A side that was never there, with no beat since the call connected, makes the call void: nobody pays, nobody earns.
+
+Silent is who has not beaten for SILENT_AFTER when the call ends, however it ends; who hangs up is there.
+"""
+
+from datetime import datetime
+
+from schemas.log.base import UserId, later
+from schemas.user import Role
+from schemas.video import SILENT_AFTER, Call, EndReason
+
+
+def sides(caller: str, callee: str, caller_role: Role, callee_role: Role) -> tuple[UserId, UserId]:
+    """Who pays and who earns."""
+    callee_pays = callee_role is Role.USER and caller_role is not Role.USER
+    return (UserId(callee), UserId(caller)) if callee_pays else (UserId(caller), UserId(callee))
+
+
+def billed_until(call: Call, reason: EndReason, at: datetime, by: str) -> tuple[datetime, bool]:
+    """Until when a call that connected and ends at `at` is billed, and whether it is void. Of a clip only the viewer beats, who
+    has the film before the first beat."""
+    connected_at = call.connected_at
+    assert connected_at is not None
+    if call.clip:
+        return at, False
+    payer, earner = sides(call.caller, call.callee, call.caller_role, call.callee_role)
+    beats = {call.caller: call.caller_beat_at or connected_at, call.callee: call.callee_beat_at or connected_at}
+    here = by if reason is EndReason.HUNG_UP else ""
+    silent = {side: beat for side, beat in beats.items() if side != here and at >= later(beat, SILENT_AFTER)}
+    if connected_at in silent.values():
+        return connected_at, True
+    if earner in silent:
+        return silent[earner], False
+    left = call.payer_left_at
+    if reason is EndReason.PEER_LOST and left is not None and payer in silent and silent[payer] <= left:
+        return min(left, at), False
+    return at, False
