@@ -75,14 +75,16 @@ class Trial:
 
     async def kill(self, number: int, what: str) -> None:
         """kill -9 of a node, and its return."""
-        probe = self._harm(f"kill -9 of node {number}, {what}", lambda: self.cluster.kill(number))
+        probe = await self._harm(f"kill -9 of node {number}, {what}", lambda: self.cluster.kill(number))
         await self._away(probe)
         await self._back(lambda: self.cluster.start(number))
 
     async def freeze(self, number: int, seconds: float, what: str) -> None:
         """A node stands still for so long, then goes on."""
         until = time.monotonic() + seconds
-        probe = self._harm(f"node {number}, {what}, stands still for {seconds:.0f} s", lambda: self.cluster.freeze(number))
+        probe = await self._harm(
+            f"node {number}, {what}, stands still for {seconds:.0f} s", lambda: self.cluster.freeze(number)
+        )
         await self._away(probe)
         await asyncio.sleep(max(0.0, until - time.monotonic()))
         await self._back(lambda: self.cluster.thaw(number))
@@ -90,22 +92,17 @@ class Trial:
     async def restart_all(self) -> None:
         """A rolling restart: the next node waits until the copies of the last are in step."""
         for number in self.cluster.nodes:
-            probe = self._harm(f"restart of node {number}", lambda number=number: self.cluster.end(number))  # type: ignore[misc]
+            probe = await self._harm(f"restart of node {number}", lambda number=number: self.cluster.end(number))  # type: ignore[misc]
             await self._back(lambda number=number: self.cluster.start(number), asks=number == NODES)  # type: ignore[misc]
             await self._decided(probe)
 
-    def _harm(self, what: str, harm: Callable[[], None]) -> "asyncio.Task[float]":
-        """Do harm; the probe that asks every account from that moment on."""
+    async def _harm(self, what: str, harm: Callable[[], None]) -> "asyncio.Task[float]":
+        """Do harm, which is done behind this; the probe that asks every account from its first moment on."""
         self._number += 1
         self._tell(f"  {what}")
-
-        async def probe() -> float:
-            harming = asyncio.create_task(asyncio.to_thread(harm))
-            decided_s = await self.load.probe(f"probe-{self._number}")
-            await harming
-            return decided_s
-
-        return asyncio.create_task(probe())
+        probe = asyncio.create_task(self.load.probe(f"probe-{self._number}"))
+        await asyncio.to_thread(harm)
+        return probe
 
     async def _decided(self, probe: "asyncio.Task[float]") -> None:
         decided_s = await probe
