@@ -20,7 +20,7 @@ from infra.broker import prepare_node
 from infra.config import Config, load
 from infra.kafka import quiet
 from infra.machine import launch
-from infra.ports import answers, free_port
+from infra.ports import free_port
 
 NODES: Final = 3
 MEMORY: Final = ("-Xmx384m", "-Xms128m")
@@ -98,13 +98,12 @@ class Cluster:
     # --- what is done to it --------------------------------------------------------------------------------------------------
 
     def start(self, *numbers: int) -> None:
-        """Start nodes, and wait until they listen."""
+        """Start nodes; `wait_in_step` waits for them. To be called in the main thread: a node ends with the thread that starts
+        it."""
         for number in numbers:
             with (self._folder / f"kafka-{number}.log").open("ab") as log:
                 command = self.nodes[number].command
                 self._processes[number] = launch(command, by=signal.SIGKILL, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-        for number in numbers:
-            self._until(f"node {number} listens", lambda number=number: answers(self.nodes[number].port))  # type: ignore[misc]
 
     def kill(self, number: int) -> None:
         """kill -9."""
@@ -146,10 +145,14 @@ class Cluster:
         return self.leader_of(TRANSACTIONS, coordinator_partition(transactional_id, COORDINATORS))
 
     def wait_in_step(self) -> float:
-        """Wait until every partition has all its copies in step; how many seconds that took."""
+        """Wait until all nodes are there and every partition has all its copies in step; how many seconds that took."""
         began = time.monotonic()
-        self._until("all copies are in step", lambda: not behind(self.metadata()))
+        self._until("all copies are in step", self._whole)
         return time.monotonic() - began
+
+    def _whole(self) -> bool:
+        found = self.metadata()
+        return len(found.brokers) == NODES and not behind(found)
 
     @staticmethod
     def _until(what: str, ready: Callable[[], bool]) -> None:

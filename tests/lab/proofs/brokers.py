@@ -122,7 +122,7 @@ class Trial:
 
     async def _back(self, back: Callable[[], None], *, asks: bool = True) -> None:
         """A node is there again: all copies are in step, and the doctor, if it is asked, says that all is well."""
-        await asyncio.to_thread(back)
+        back()
         in_step_s = await asyncio.to_thread(self.cluster.wait_in_step)
         self._tell(f"    all copies in step {in_step_s:.2f} s after it was back")
         if not asks:
@@ -170,6 +170,7 @@ def prove(plan: Plan, tell: Tell) -> int:
     stage: Stage | None = None
     try:
         cluster.start(*cluster.nodes)
+        cluster.wait_in_step()
         stage = Stage(folder / "olo", OLO_BROKERS=cluster.brokers, OLO_REPLICATION_FACTOR=str(NODES))
         tell(f"ready after {time.monotonic() - began:.0f} s; load: {plan.clients} clients, {plan.streams} streams")
         trial = Trial(cluster, stage, Load(stage.http, "demo-olo", plan.users, plan.seed), tell)
