@@ -5,13 +5,16 @@ Prepare with `prepare` (format the folder, write the properties, give the comman
 """
 
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 KAFKA: Final = "org.apache.kafka:kafka_2.13:4.1.0+org.slf4j:slf4j-nop:1.7.36"
 # For `os.environ.setdefault`, where a broker lives for minutes: Java's second compiler competes with the work and never pays.
 BRIEF: Final = ("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
+# Both compiler tiers: in its first minute the second competes with the work (a cold transaction takes 30 ms instead of 9),
+# then a transaction costs the broker a third of what it does under the first alone.
+MEMORY: Final = ("-Xmx768m", "-Xms384m", "-Xmn256m")
 # A fixed id: the folder is the cluster, and there is one node.
 CLUSTER_ID: Final = "b2xvLWVtYmVkZGVkLTAwMQ"
 
@@ -70,21 +73,26 @@ def java() -> str:
 
 
 def prepare(folder: Path, port: int, controller_port: int, tell: Callable[[str], None]) -> list[str]:
-    """Make `folder` ready and give the broker's command line. A second call on the same folder resumes its data."""
+    """Make `folder` ready and give the broker's command line. A second call on the same folder resumes its data. Errors:
+    RuntimeError."""
     folder = folder.absolute()
-    properties = folder / "server.properties"
+    text = PROPERTIES.format(port=port, controller_port=controller_port, data=folder / "data")
+    return prepare_node(folder, text, MEMORY, tell)
+
+
+def prepare_node(folder: Path, properties: str, memory: Sequence[str], tell: Callable[[str], None]) -> list[str]:
+    """Make `folder`, an absolute path, ready for a node with these properties, whose logs are in `<folder>/data`; its command
+    line. `memory`: options of Java. Errors: RuntimeError."""
+    file = folder / "server.properties"
     (folder / "logs").mkdir(parents=True, exist_ok=True)
     tell("resolving Kafka's jars (downloaded once) ...")
     jars = class_path(Path.home() / ".cache" / "olo" / "jars")
-    text = PROPERTIES.format(port=port, controller_port=controller_port, data=folder / "data")
-    properties.write_text(text)
-    # Both compiler tiers: in its first minute the second competes with the work (a cold transaction takes 30 ms instead of 9),
-    # then a transaction costs the broker a third of what it does under the first alone.
-    run = [java(), "-Xmx768m", "-Xms384m", "-Xmn256m", "-XX:+UseSerialGC", "-cp", jars]
+    file.write_text(properties)
+    run = [java(), *memory, "-XX:+UseSerialGC", "-cp", jars]
     if not (folder / "data" / "meta.properties").is_file():
         tell("formatting the broker's folder ...")
-        format_ = [*run, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties), "--ignore-formatted"]
+        format_ = [*run, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(file), "--ignore-formatted"]
         done = subprocess.run(format_, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"the broker's folder {folder} could not be formatted: {done.stderr.strip()[-500:]}")
-    return [*run, "kafka.Kafka", str(properties)]
+    return [*run, "kafka.Kafka", str(file)]

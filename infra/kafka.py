@@ -37,8 +37,17 @@ SESSION_MS = 120_000
 # is only slow commits and goes on.
 REBALANCE_MS = 120_000
 PAUSE_S = 0.2
-# A partition that was just created, or whose broker has just started, has no leader yet.
-ELECTING = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE})
+# A partition that was just created, or whose broker has just started, has no leader yet; behind an election brokers and client
+# learn at different moments who leads now, and a new leader does not know at once how far its copies agree.
+ELECTING = frozenset(
+    {
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError.OFFSET_NOT_AVAILABLE,
+    }
+)
 # A read that ends: a partition's end shows by a fetch that finds nothing, which a broker answers half a second late by default.
 BOUNDED = {"enable.partition.eof": True, "fetch.wait.max.ms": 20, "queued.max.messages.kbytes": 16_384}
 

@@ -79,6 +79,22 @@ def overload(
 
 
 @prove_app.command()
+def brokers(
+    kills: Annotated[int, typer.Option(help="kill -9 so many brokers, one behind the other", min=0)] = 4,
+    restarts: Annotated[int, typer.Option(help="restart all three so often, one behind the other", min=0)] = 2,
+    freeze: Annotated[float, typer.Option(help="one broker stands still for so many seconds; 0: none does", min=0)] = 30,
+    clients: Annotated[int, typer.Option(help="HTTP clients at once", min=1)] = 12,
+    seed: Annotated[int, typer.Option(help="who the clients are and what they ask for")] = 1,
+) -> None:
+    """Three brokers, three copies: kill, restart and freeze brokers under load, then audit everything to the coin."""
+    from tests.lab.proofs.brokers import Plan, prove
+
+    plan = Plan(kills=kills, restarts=restarts, freeze_s=freeze, clients=clients, seed=seed)
+    if prove(plan, lambda line: console.print(line, soft_wrap=True)):
+        raise SystemExit(1)
+
+
+@prove_app.command()
 def replay(
     processes: Annotated[int, typer.Option(help="partitions that are decided side by side", min=1)] = 2,
 ) -> None:

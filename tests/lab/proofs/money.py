@@ -13,24 +13,19 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import httpx
-import msgspec
 from rich.console import Console
 
-from infra.clickhouse import connect
-from infra.config import Config
 from infra.exposition import total
-from infra.kafka import key_of, read_topic
 from pipelines.flows.replay import check
 from tests.lab.city.books import Books
 from tests.lab.city.town import City
 from tests.lab.city.town import Plan as People
-from tests.lab.proofs.auditor import Audit, Row
-from tests.lab.proofs.calls import CallAudit
+from tests.lab.proofs.agreement import agree
 from tests.lab.proofs.harm import Harm
 from tests.lab.proofs.load import Load
 from tests.lab.proofs.replay import judge
@@ -171,104 +166,10 @@ async def _run(stage: Stage, plan: Plan, tell: Tell) -> tuple[Witnesses, list[Re
 
 def audit(stage: Stage, seen: Witnesses) -> tuple[list[str], dict[str, int]]:
     """What is broken, and the counts."""
-    config, load, sights = stage.config, seen.load, seen.city.sights
-
-    def read(topic: str) -> Iterator[Row]:
-        for record in read_topic(config, topic):
-            value = record.value()
-            yield Row(record.partition(), key_of(record), None if value is None else msgspec.json.decode(value))
-
-    found = Audit(read)
-    calls = CallAudit(read)
-    broken = [*found.broken, *calls.broken, *load.given_up, *sights.errors, *seen.books.broken]
-    broken += _clients(read, load, sights.grants)
-    broken += _view(stage, load, found)
-    broken += _warehouse(config, found, calls)
-    broken += _streams(load, found)
-    if sum(1 for _ in read("dead_letters")):
-        broken.append("there are dead letters")
-    counts = (
-        found.counts
-        | calls.counts
-        | {
-            "entries seen by the city": seen.books.sums["entries seen"],
-            "answers": len(load.told),
-            "streams resumed": load.resumed,
-            "entries streamed": sum(map(len, load.seen.values())),
-            "retries": sum(n for status, n in load.statuses.items() if status not in (201, 402, 404, 409)),
-        }
-    )
-    return broken, counts
-
-
-def _clients(read: Callable[[str], Iterator[Row]], load: Load, others: set[str]) -> list[str]:
-    """Each answer that a client got is the transfer's one outcome; `others` are the city's own grants."""
-    outcomes = {
-        row.key: row.value["outcome"]
-        for row in read("transfer.events")
-        if row.value and row.value["type"] == "TransferSettled" and row.key not in others
-    }
-    due = {"insufficient_coins": 402, "account_unknown": 404}
-    broken = []
-    for key, told in load.told.items():
-        outcome = outcomes.get(told.transfer) if told.transfer else None
-        if told.transfer and outcome is None:
-            broken.append(f"{key} was told {told.status}, the log has no outcome")
-        elif outcome is not None and due.get(outcome.get("refusal", ""), 201) != told.status:
-            broken.append(f"{key} was told {told.status}, the log says {outcome}")
-    if len(outcomes) != len(load.told):
-        broken.append(f"{len(load.told)} requests were answered, {len(outcomes)} transfers were settled")
-    return broken[:10]
-
-
-def _view(stage: Stage, load: Load, found: Audit) -> list[str]:
-    """The balance that serving answers is the last entry's."""
-    broken = []
-    with httpx.Client(base_url=stage.http, trust_env=False) as client:
-        for user in load.users:
-            answer = client.get("/v1/balance", headers={"Authorization": f"Bearer {load.tokens[user]}"}).json()
-            last = found.entries[f"{user}/coins"][-1]
-            if (answer.get("seq"), answer.get("balance_coins")) != (last["seq"], last["balance_coins"]):
-                broken.append(f"{user}: HTTP says {answer}, the log {last['seq']}, {last['balance_coins']}")
-    return broken[:10]
-
-
-def _warehouse(config: Config, found: Audit, calls: CallAudit) -> list[str]:
-    """ClickHouse holds every entry once (without FINAL), its fold is each balance, and bills and gifts sum up to the log's."""
-    question = """SELECT account, count(), max(seq), sum(coins), argMax(balance_coins, seq)
-    FROM balance_entries GROUP BY account"""
-    due = {a: (len(e), e[-1]["seq"], e[-1]["balance_coins"], e[-1]["balance_coins"]) for a, e in found.entries.items()}
-    client = connect(config.clickhouse_url)
-    deadline = time.monotonic() + 30
-    while True:
-        rows = {row[0]: tuple(row[1:]) for row in client.query(question).result_rows}
-        if rows == due:
-            break
-        if time.monotonic() > deadline:
-            return [f"{a}: ClickHouse says {rows.get(a)}, the log {due[a]}" for a in due if rows.get(a) != due[a]][:10]
-        time.sleep(0.5)
-    sums = client.query("SELECT count(), sum(paid_coins), sum(earned_coins) FROM bills").result_rows[0]
-    said = tuple(calls.counts[name] for name in ("bills", "call coins paid", "call coins earned"))
-    if sums != said:
-        return [f"ClickHouse has bills, coins paid, earned {sums}, the log {said}"]
-    twice = client.query("SELECT count(), uniqExact(topic, partition, offset) FROM log").result_rows[0]
-    return [] if twice[0] == twice[1] else [f"ClickHouse's log has {twice[0]} rows of {twice[1]} records"]
-
-
-def _streams(load: Load, found: Audit) -> list[str]:
-    """No stream missed or repeated an entry: what a phone saw is the account's seqs, in order."""
-    broken = []
-    for user, seen in load.seen.items():
-        if not seen:
-            continue
-        for account in (f"{user}/coins", f"{user}/earnings"):
-            seqs = [seq for of, seq in seen if of == account]
-            due = [entry["seq"] for entry in found.entries[account]][-len(seqs) :] if seqs else []
-            if seqs != due:
-                broken.append(f"{user}: the feed showed {len(seqs)} entries of {account}, {seqs[:5]}..., due {due[:5]}...")
-            elif account.endswith("coins") and seqs and seqs[0] > 2:
-                broken.append(f"{user}: the feed began with entry {seqs[0]} of {account}")
-    return broken[:10]
+    sights = seen.city.sights
+    broken, counts = agree(stage, seen.load, sights.grants)
+    counts["entries seen by the city"] = seen.books.sums["entries seen"]
+    return [*broken, *sights.errors, *seen.books.broken], counts
 
 
 def prove(plan: Plan, tell: Tell) -> int:
