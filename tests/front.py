@@ -1,11 +1,13 @@
 """The HTTP application in this process, with doubles for the log: whatever is asked of it ends at the double of `Commands`."""
 
 import asyncio
-import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import httpx
+import pytest
 
 from infra import tokens
 from infra.config import EMULATOR_VARIABLE, Config
@@ -49,13 +51,21 @@ class WrittenCommands:
     note = bury = tell
 
 
+@contextmanager
+def unsigned_tokens() -> Iterator[None]:
+    """Development's setting, for as long as it is needed: other tests must not find it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(EMULATOR_VARIABLE, "127.0.0.1:9099")
+        yield
+
+
 class Front:
     """The application, the commands that it sent, and requests to it."""
 
     def __init__(self, **settings: Any) -> None:
-        os.environ.setdefault(EMULATOR_VARIABLE, "127.0.0.1:9099")
         config = Config(**{"brokers": "127.0.0.1:1", "clickhouse_url": "http://127.0.0.1:1/olo", **SECRETS, **settings})
-        self.app, self.asgi, self.hub = build(config)
+        with unsigned_tokens():
+            self.app, self.asgi, self.hub = build(config)
         self.commands = WrittenCommands()
         self.app.state.commands = self.commands
         self.app.state.views.ready = True
@@ -71,7 +81,8 @@ class Front:
             async with httpx.AsyncClient(transport=transport, base_url="http://olo") as client:
                 return await client.request(method, path, **given)
 
-        return asyncio.run(send())
+        with unsigned_tokens():
+            return asyncio.run(send())
 
 
 def _no_warehouse() -> Any:

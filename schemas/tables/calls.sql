@@ -1,4 +1,5 @@
--- Every call that was asked for, when it was over: it ended (reason), or never came about (refusal).
+-- Every call that was asked for, when it was over: it ended (reason), or never came about (refusal). void: one side was never there,
+-- nobody pays or earns.
 -- ORDER BY: analysts ask for a span of days; (at, call) makes a call one row.
 CREATE TABLE IF NOT EXISTS calls
 (
@@ -14,6 +15,7 @@ CREATE TABLE IF NOT EXISTS calls
     refusal         LowCardinality(String),
     shortfall_coins Int64,
     room            LowCardinality(String),
+    void            Bool,
     partition       UInt16,
     offset          UInt64
 )
