@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from infra.config import Config
@@ -34,12 +34,12 @@ TRY_S: Final = 2.0
 SLOWER: Final = 3.0
 
 
-def broker_answers(config: Config) -> Callable[[], float]:
+def broker_answers(config: Config) -> Callable[[], float | None]:
     """A look: REQUESTS cheap requests, one behind the other, each answered. It gives how much the answer counts: 1, a late one
-    less, none 0. Its client is made when it is needed first."""
+    less, none in time 0; None, when there is no broker. Its client is made when it is needed first."""
     clients: list[AdminClient] = []
 
-    def look() -> float:
+    def look() -> float | None:
         clients.extend([] if clients else [AdminClient(quiet(config))])
         began = time.monotonic()
         try:
@@ -47,13 +47,13 @@ def broker_answers(config: Config) -> Callable[[], float]:
                 clients[0].list_topics(DEAD_LETTERS.name, timeout=TIMEOUT_S)
         except KafkaException as error:
             log.warning("waiting for the broker, which does not answer: %s", error.args[0].name())
-            return 0.0
+            return 0.0 if error.args[0].code() == KafkaError._TIMED_OUT else None
         return QUICK_S / max(QUICK_S, time.monotonic() - began)
 
     return look
 
 
-def answered(ask: Callable[[float], T], look: Callable[[], float]) -> T | None:
+def answered(ask: Callable[[float], T], look: Callable[[], float | None]) -> T | None:
     """What the broker answers to `ask`, which gets the seconds that it may take; None when the broker leaves it open. `look`:
     above 0 where the broker answers another question. Errors: KafkaException, for anything that waiting does not mend."""
     wait_s, looks, silent = TRY_S, 0, 0

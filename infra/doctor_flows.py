@@ -62,7 +62,7 @@ class Process(NamedTuple):
     left: float
 
 
-def stand_of(config: Config, group: str, look: Callable[[], float]) -> Stand | None:
+def stand_of(config: Config, group: str, look: Callable[[], float | None]) -> Stand | None:
     """Where a group is; None when the broker does not say while it answers other questions. Errors: KafkaException."""
     places = [(topic, p) for topic in READS[group] for p in range(config.partitions)]
     with closing(Consumer(quiet(config, **{"group.id": group, "isolation.level": "read_committed"}))) as consumer:
@@ -88,7 +88,10 @@ def examine_flows(config: Config, children: Sequence[Mapping[str, Any]]) -> Iter
 
 
 def still_standing(
-    waiting: Mapping[str, Stand], again: Callable[[str], Stand | None], look: Callable[[], float], every_s: float = EVERY_S
+    waiting: Mapping[str, Stand],
+    again: Callable[[str], Stand | None],
+    look: Callable[[], float | None],
+    every_s: float = EVERY_S,
 ) -> set[str]:
     """Those of the groups that are behind and take nothing while the broker answers LOOKS looks."""
     still = dict(waiting)

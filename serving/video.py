@@ -73,7 +73,7 @@ REFUSED: Final[Refusals] = {
     ),
     CallRefusal.INSUFFICIENT_COINS: (402, "the payer has too few coins for the call's beginning"),
     CallRefusal.CLIP_UNKNOWN: (404, "there is no such clip, it was withdrawn, or it is another streamer's"),
-    CallRefusal.NOT_PLACED: (503, "the call could not be placed in time; try again, with a new Idempotency-Key", 1),
+    CallRefusal.NOT_PLACED: (409, "the call could not be placed in time; try again, with a new Idempotency-Key"),
     CallRefusal.IDEMPOTENCY_KEY_REUSED: (409, "this Idempotency-Key was used for another call or clip; use a new one"),
 }
 

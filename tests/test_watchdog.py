@@ -24,9 +24,11 @@ class Trial:
         self.ended = self.asked = 0
         self.watchdog = Watchdog("money-0", self._look, self._end)
 
-    def _look(self) -> float:
+    def _look(self) -> float | None:
+        """False: there is no broker."""
         self.asked += 1
-        return self.answers.pop(0) if self.answers else True
+        answer = self.answers.pop(0) if self.answers else True
+        return None if answer is False else answer
 
     def _end(self) -> None:
         self.ended += 1
@@ -57,6 +59,13 @@ def test_a_step_that_has_seen_a_slow_broker_has_longer_when_all_is_quick_again()
     with trial.watchdog.watch("the next step"):
         trial.turns(LOOKS + 1)
     assert trial.ended == 2, "of a slow broker each step makes its own picture"
+
+
+def test_behind_a_crash_of_the_broker_a_slow_start_gives_no_more_time() -> None:
+    trial = Trial(0.01, False, 0.01)
+    with trial.watchdog.watch("sending the positions of a transaction"):
+        trial.turns(LOOKS + 4)
+    assert trial.ended == 1
 
 
 def test_idle_nobody_is_asked() -> None:

@@ -28,9 +28,10 @@ RARER: Final = 5.0
 
 
 class Watchdog:
-    """Watches one thread's steps. `look`: asks the broker something; how much its answer counts, 0 for none, at most 1."""
+    """Watches one thread's steps. `look`: asks the broker something; how much its answer counts, 0 for none in time, at most 1;
+    None where there is no broker."""
 
-    def __init__(self, name: str, look: Callable[[], float], end: Callable[[], None] | None = None) -> None:
+    def __init__(self, name: str, look: Callable[[], float | None], end: Callable[[], None] | None = None) -> None:
         self._name = name
         self._look = look
         self._end = end or _end
@@ -38,7 +39,7 @@ class Watchdog:
         self._step: tuple[int, str] = (0, "")
         self._seen = 0
         self._answered = 0.0
-        self._limit = LOOKS
+        self._slow = self._away = False
         self._stop = threading.Event()
 
     def start(self) -> "Watchdog":
@@ -64,14 +65,18 @@ class Watchdog:
         step = self._step
         number, what = step
         if number != self._seen or not what:
-            self._seen, self._answered, self._limit = number, 0.0, LOOKS
+            self._seen, self._answered, self._slow, self._away = number, 0.0, False, False
             return
         answer = self._look()
-        if 0.0 < answer < SLOW:
-            self._limit = PATIENT
-        self._answered += answer
-        if self._answered >= self._limit and self._step == step:
-            told = f"{self._name}: hangs in {what}, while the broker has answered {self._limit} looks"
+        if answer is None:
+            self._away = True
+        elif answer < SLOW:
+            self._slow = True
+        self._answered += answer or 0.0
+        # What hangs behind a broker's crash hangs for good, however slowly the next one starts.
+        limit = PATIENT if self._slow and not self._away else LOOKS
+        if self._answered >= limit and self._step == step:
+            told = f"{self._name}: hangs in {what}, while the broker has answered {limit} looks"
             print(told, file=sys.stderr, flush=True)
             self._end()
 
