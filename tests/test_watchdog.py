@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from infra import asking, kafka
 from infra.asking import broker_answers
-from pipelines.runtime.watchdog import LOOKS, PATIENT, Watchdog
+from pipelines.runtime.watchdog import LOOKS, Watchdog
 from tests.conftest import Stack, eventually
 
 
@@ -47,25 +47,6 @@ def test_a_step_that_hangs_while_the_broker_answers_is_the_end(capfd: pytest.Cap
     assert trial.ended == 1
     said = capfd.readouterr().err
     assert said == f"money-0: hangs in committing a transaction, while the broker has answered {LOOKS} looks\n"
-
-
-def test_a_step_that_has_seen_a_slow_broker_has_longer_when_all_is_quick_again() -> None:
-    trial = Trial(0.01)
-    with trial.watchdog.watch("committing a transaction"):
-        trial.turns(PATIENT)
-        assert trial.ended == 0
-        trial.turns(2)
-    assert trial.ended == 1
-    with trial.watchdog.watch("the next step"):
-        trial.turns(LOOKS + 1)
-    assert trial.ended == 2, "of a slow broker each step makes its own picture"
-
-
-def test_behind_a_crash_of_the_broker_a_slow_start_gives_no_more_time() -> None:
-    trial = Trial(0.01, False, 0.01)
-    with trial.watchdog.watch("sending the positions of a transaction"):
-        trial.turns(LOOKS + 4)
-    assert trial.ended == 1
 
 
 def test_idle_nobody_is_asked() -> None:

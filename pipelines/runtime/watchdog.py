@@ -13,18 +13,13 @@ import faulthandler
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
 # Five seconds where the broker answers at once.
 LOOKS: Final = 50
-# For a step that has seen a slow broker: when all is quick again its client may still wait for requests of that time.
-PATIENT: Final = 400
-SLOW: Final = 0.1
 EVERY_S: Final = 0.1
-RARER: Final = 5.0
 
 
 class Watchdog:
@@ -39,7 +34,6 @@ class Watchdog:
         self._step: tuple[int, str] = (0, "")
         self._seen = 0
         self._answered = 0.0
-        self._slow = self._away = False
         self._stop = threading.Event()
 
     def start(self) -> "Watchdog":
@@ -65,28 +59,17 @@ class Watchdog:
         step = self._step
         number, what = step
         if number != self._seen or not what:
-            self._seen, self._answered, self._slow, self._away = number, 0.0, False, False
+            self._seen, self._answered = number, 0.0
             return
-        answer = self._look()
-        if answer is None:
-            self._away = True
-        elif answer < SLOW:
-            self._slow = True
-        self._answered += answer or 0.0
-        # What hangs behind a broker's crash hangs for good, however slowly the next one starts.
-        limit = PATIENT if self._slow and not self._away else LOOKS
-        if self._answered >= limit and self._step == step:
-            told = f"{self._name}: hangs in {what}, while the broker has answered {limit} looks"
+        self._answered += self._look() or 0.0
+        if self._answered >= LOOKS and self._step == step:
+            told = f"{self._name}: hangs in {what}, while the broker has answered {LOOKS} looks"
             print(told, file=sys.stderr, flush=True)
             self._end()
 
     def _run(self) -> None:
-        wait_s = EVERY_S
-        while not self._stop.wait(wait_s):
-            began = time.monotonic()
+        while not self._stop.wait(EVERY_S):
             self.turn()
-            # A broker that has no processor is asked less often: looks must not be what it is busy with.
-            wait_s = max(EVERY_S, RARER * (time.monotonic() - began))
 
 
 def _end() -> None:
