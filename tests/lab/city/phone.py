@@ -22,9 +22,9 @@ RECENT: Final = 500
 # What may come in the ordinary way of things: coins run out, people are busy, offline, blocked, or were faster.
 EXPECTED: Final = frozenset(
     {
-        "insufficient_coins", "not_placed", "caller_busy", "callee_busy", "callee_offline", "caller_offline", "blocked", "call_ended",
+        "insufficient_coins", "caller_busy", "callee_busy", "callee_offline", "caller_offline", "blocked", "call_ended",
         "not_ringing", "busy", "waiting", "not_waiting", "offline", "not_blocked", "clip_unknown", "not_in_call",
-        "profile_unknown", "not_favorite",
+        "profile_unknown", "not_favorite", "not_placed",
     }
 )  # fmt: skip
 
