@@ -61,7 +61,7 @@ def examine_states(config: Config) -> Iterator[Examined]:
     whole = [one for one in ENTITIES if all(topic in there for topic in (one.inbox, one.events, one.changelog))]
     first = answered(lambda _: shares_of(config, whole), look)
     if first is None:
-        yield Examined("states", False, "unknown: a transaction hangs, which the broker ends within a minute", "olo doctor")
+        yield Examined("states", False, "unknown: a transaction hangs, which the broker ends within two minutes", "olo doctor")
         return
     differ = [entity for entity in whole if any(one.differs and one.entity == entity.name for one in first)]
     again: list[Share] = []
