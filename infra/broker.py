@@ -18,18 +18,25 @@ MEMORY: Final = ("-Xmx768m", "-Xms384m", "-Xmn256m")
 # A fixed id: the folder is the cluster, and there is one node.
 CLUSTER_ID: Final = "b2xvLWVtYmVkZGVkLTAwMQ"
 
-PROPERTIES: Final = """\
+# What every node of ours has, alone or one of several.
+NODE: Final = """\
 process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:{controller_port}
+node.id={number}
+controller.quorum.voters={voters}
 listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
 advertised.listeners=PLAINTEXT://127.0.0.1:{port}
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
 log.dirs={data}
-num.partitions=8
 auto.create.topics.enable=false
+# a dead worker's partitions are given to its next start at once
+group.initial.rebalance.delay.ms=0
+log.cleaner.dedupe.buffer.size=16777216
+broker.heartbeat.interval.ms=500
+"""
+ALONE: Final = """\
+num.partitions=8
 # one node: nothing to replicate to
 offsets.topic.replication.factor=1
 offsets.topic.num.partitions=4
@@ -39,14 +46,10 @@ transaction.state.log.num.partitions=4
 # a worker ends at any failed transaction and its next start gets a new epoch, so no late record can join a transaction that is
 # over: the broker need not ask its coordinator about each partition of each (p50 of a command 18 -> 12 ms at 1,000/s)
 transaction.partition.verification.enable=false
-# a dead worker's partitions are given to its next start at once
-group.initial.rebalance.delay.ms=0
 transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
-log.cleaner.dedupe.buffer.size=16777216
 log.cleaner.backoff.ms=15000
 # a broker that was killed is let in again once its old session is over
 broker.session.timeout.ms=2000
-broker.heartbeat.interval.ms=500
 num.recovery.threads.per.data.dir=2
 """
 
@@ -76,8 +79,9 @@ def prepare(folder: Path, port: int, controller_port: int, tell: Callable[[str],
     """Make `folder` ready and give the broker's command line. A second call on the same folder resumes its data. Errors:
     RuntimeError."""
     folder = folder.absolute()
-    text = PROPERTIES.format(port=port, controller_port=controller_port, data=folder / "data")
-    return prepare_node(folder, text, MEMORY, tell)
+    voters = f"1@127.0.0.1:{controller_port}"
+    text = NODE.format(number=1, voters=voters, port=port, controller_port=controller_port, data=folder / "data")
+    return prepare_node(folder, text + ALONE, MEMORY, tell)
 
 
 def prepare_node(folder: Path, properties: str, memory: Sequence[str], tell: Callable[[str], None]) -> list[str]:

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, ClusterMetadata
 
-from infra.broker import prepare_node
+from infra.broker import NODE, prepare_node
 from infra.config import Config, load
 from infra.kafka import quiet
 from infra.machine import launch
@@ -29,17 +29,9 @@ COORDINATORS: Final = 4
 # A node that does not come up, end or catch up within so long never will.
 NODE_S: Final = 120.0
 
-PROPERTIES: Final = """\
-process.roles=broker,controller
-node.id={number}
-controller.quorum.voters={voters}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
-controller.listener.names=CONTROLLER
-inter.broker.listener.name=PLAINTEXT
-log.dirs={data}
-auto.create.topics.enable=false
+PROPERTIES: Final = (
+    NODE
+    + """\
 default.replication.factor=3
 min.insync.replicas=2
 offsets.topic.replication.factor=3
@@ -47,11 +39,9 @@ offsets.topic.num.partitions={coordinators}
 transaction.state.log.replication.factor=3
 transaction.state.log.min.isr=2
 transaction.state.log.num.partitions={coordinators}
-group.initial.rebalance.delay.ms=0
-log.cleaner.dedupe.buffer.size=16777216
 broker.session.timeout.ms={session_ms}
-broker.heartbeat.interval.ms=500
 """
+)
 
 
 class Node(NamedTuple):
