@@ -30,7 +30,7 @@ from pipelines.runtime.lag import Lag
 from pipelines.runtime.transactions import Transactions
 from schemas.log.base import MAX_REF_LENGTH, Message, derive, now
 from schemas.log.codec import decoder_of, encode, state_decoder, unreadable
-from schemas.log.dead_letters import MAX_VALUE_BYTES, DeadLetter
+from schemas.log.dead_letters import letter_of
 from schemas.log.entity import partition_of
 from schemas.log.topics import DEAD_LETTERS
 from schemas.outbox import OUTBOX, AttemptOutcome, Effect, EffectDue, EffectStatus, ReportAttempt
@@ -237,11 +237,8 @@ class Dispatch:
             wrong = unreadable(error)
             place = f"{OUTBOX.events}/{record.partition()}/{record.offset()}"
             log.error("%s cannot be read (%s), and is passed over: %s; see `olo dead-letters list`", place, wrong.cause, wrong)
-            letter = DeadLetter(
-                id=place, at=now(), cause=wrong.cause, error=str(wrong), topic=OUTBOX.events, partition=record.partition(),
-                offset=record.offset(), key=(record.key() or b"")[:MAX_REF_LENGTH],
-                value=(record.value() or b"")[:MAX_VALUE_BYTES],
-            )  # fmt: skip
+            key, value = (record.key() or b"")[:MAX_REF_LENGTH], record.value() or b""
+            letter = letter_of((OUTBOX.events, record.partition()), (record.offset(), key, value), wrong.cause, str(wrong), "")
             self._letters.append((record.partition(), (DEAD_LETTERS.name, 0, place.encode(), encode(letter))))
             return None
 

@@ -29,7 +29,7 @@ from pipelines.runtime.states import Memory, States
 from schemas.log import positions
 from schemas.log.base import Message, Wake, now
 from schemas.log.codec import encode, unreadable
-from schemas.log.dead_letters import MAX_VALUE_BYTES, DeadCause, DeadLetter, LetterSettled
+from schemas.log.dead_letters import MAX_ERROR, DeadCause, LetterSettled, letter_of
 from schemas.log.entity import Entity, partition_of, without
 from schemas.log.parking import Parked, Release, Way, held_key, offset_of, parked_key
 from schemas.log.topics import DEAD_LETTERS
@@ -38,7 +38,6 @@ from schemas.log.topics import DEAD_LETTERS
 MAX_DEAD_IN_A_ROW: Final = 1_000
 # Of the records that wait for an entity so many are decided in one transaction.
 RELEASED: Final = 1_000
-MAX_ERROR: Final = 1_000
 # A wake is a record at the end of its inbox. Behind a backlog of this many records it would be stale when it is decided.
 # The host therefore holds wakes back until the backlog is shorter. It holds them for HELD at most, because the length of a
 # backlog is an estimate from offsets, and because some inboxes are never without a backlog.
@@ -196,21 +195,8 @@ class Batch:
 
     def _letter(self, lane: Lane, record: Record, cause: DeadCause, error: str, kind: str = "") -> None:
         self.dead += 1
-        offset, key, value = record
-        place = _place(lane, offset)
-        letter = DeadLetter(
-            id=place,
-            at=now(),
-            cause=cause,
-            error=error[:MAX_ERROR],
-            topic=lane.entity.inbox,
-            partition=lane.partition,
-            offset=offset,
-            key=key[:MAX_ERROR],
-            value=value[:MAX_VALUE_BYTES],
-            kind=kind,
-        )
-        self.outputs.append((DEAD_LETTERS.name, 0, place.encode(), encode(letter)))
+        letter = letter_of((lane.entity.inbox, lane.partition), record, cause, error, kind)
+        self.outputs.append((DEAD_LETTERS.name, 0, letter.id.encode(), encode(letter)))
 
     def _rewind(self) -> None:
         """Forget every decision, but not the wakes that were taken from the lanes."""

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Final
 
-from schemas.log.base import Message
+from schemas.log.base import Message, now
 
 
 class DeadCause(StrEnum):
@@ -25,6 +25,7 @@ class DeadCause(StrEnum):
 
 # Of a record's bytes a letter has so many at most; all of them stand at its place in the topic.
 MAX_VALUE_BYTES: Final = 500_000
+MAX_ERROR: Final = 1_000
 
 # These park the entity: the record, and all that come behind it, wait until an operator lets them go on.
 PARKING: Final = frozenset(
@@ -44,6 +45,15 @@ class DeadLetter(Message):
     key: bytes
     value: bytes
     kind: str = ""
+
+
+def letter_of(place: tuple[str, int], record: tuple[int, bytes, bytes], cause: DeadCause, error: str, kind: str) -> DeadLetter:
+    """The letter of a record (offset, key, value) of a topic's partition, named after its place; what is too long is cut off."""
+    (topic, partition), (offset, key, value) = place, record
+    return DeadLetter(
+        id=f"{topic}/{partition}/{offset}", at=now(), cause=cause, error=error[:MAX_ERROR], topic=topic, partition=partition,
+        offset=offset, key=key[:MAX_ERROR], value=value[:MAX_VALUE_BYTES], kind=kind,
+    )  # fmt: skip
 
 
 class LetterSettled(Message):
