@@ -8,7 +8,7 @@ Refusals, in order of precedence: `invalid_tariff`, `pays_more_than_it_takes`, `
 `too_many_tariffs`, `overlapping_rules`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -17,7 +17,6 @@ from schemas.billing import (
     MAX_DETAIL,
     MAX_TARIFFS,
     MAX_VERSIONS,
-    SHIPPED,
     PublishTariff,
     Rule,
     SelectTariff,
@@ -29,6 +28,7 @@ from schemas.billing import (
     TariffSelected,
     TariffsInbox,
 )
+from schemas.billing_choice import SHIPPED_BOOK, choose, in_force
 from schemas.billing_rating import normal, pays_more_from, problems_of
 from schemas.log.base import Message, Wake, later, reply
 from schemas.log.codec import encode
@@ -41,21 +41,15 @@ Decision = tuple[TariffBook | None, Sequence[Message]]
 
 def decide_tariffs(book: TariffBook | None, message: TariffsInbox) -> Decision:
     """Decide one message of the book's inbox."""
-    state = book or TariffBook({tariff.tariff: (tariff,) for tariff in SHIPPED})
+    state = book or SHIPPED_BOOK
     match message:
         case Wake():
             return book, ()
         case SelectTariff():
-            tariff = select(state, message)
+            tariff = choose(state, message.traits, message.at)
             return book, (TariffSelected(**reply(message), book=message.book, call=message.call, tariff=tariff),)
         case PublishTariff():
             return _publish(state, message)
-
-
-def in_force(versions: Iterable[Tariff], at: datetime) -> Tariff | None:
-    """The version of a tariff that holds at a time; None: it begins later."""
-    begun = [tariff for tariff in versions if tariff.effective_from <= at]
-    return max(begun, key=lambda tariff: (tariff.effective_from, tariff.version), default=None)
 
 
 def overlap(one: Rule, other: Rule) -> bool:
@@ -65,12 +59,6 @@ def overlap(one: Rule, other: Rule) -> bool:
         (one.country, other.country),
     )  # fmt: skip
     return all(not left or not right or left == right for left, right in pairs)
-
-
-def select(book: TariffBook, call: SelectTariff) -> Tariff | None:
-    """The tariff of a call: of those in force that fit, the one that says most."""
-    candidates = (in_force(versions, call.at) for versions in book.versions.values())
-    return max((t for t in candidates if t and t.rule.fits(call.traits)), key=lambda t: t.rule.weight, default=None)
 
 
 def _publish(book: TariffBook, message: PublishTariff) -> Decision:

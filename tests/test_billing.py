@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from pipelines.billing_tariffs import decide_tariffs, in_force
+from pipelines.billing_tariffs import decide_tariffs
 from schemas.billing import (
     BOOK,
     Bill,
@@ -19,6 +19,7 @@ from schemas.billing import (
     TariffRefusal,
     Traits,
 )
+from schemas.billing_choice import in_force
 from schemas.billing_rating import Checkpoint, Side
 from schemas.log.base import MessageId
 from schemas.user import Role

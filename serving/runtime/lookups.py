@@ -2,7 +2,8 @@
 
 from fastapi import Request
 
-from schemas.billing import BOOK, MAX_CALL_TAGS, SHIPPED, TARIFFS, Tariff, Traits
+from schemas.billing import BOOK, MAX_CALL_TAGS, TARIFFS, Tariff, Traits
+from schemas.billing_choice import SHIPPED_BOOK, choose
 from schemas.log.base import now
 from schemas.panel import MEMBER
 from schemas.user import USER, Role
@@ -36,11 +37,7 @@ def tags_of(views: Views, user: str) -> tuple[str, ...]:
 
 def tariff_of(views: Views, traits: Traits) -> Tariff | None:
     """The tariff under which such a call would run if it was placed now; None: there is none."""
-    book, at = views.of(TARIFFS).get(BOOK), now()
-    versions = book.versions.values() if book else [(tariff,) for tariff in SHIPPED]
-    begun = ([tariff for tariff in of_one if tariff.effective_from <= at] for of_one in versions)
-    in_force = [max(of_one, key=lambda tariff: (tariff.effective_from, tariff.version)) for of_one in begun if of_one]
-    return max((one for one in in_force if one.rule.fits(traits)), key=lambda one: one.rule.weight, default=None)
+    return choose(views.of(TARIFFS).get(BOOK) or SHIPPED_BOOK, traits, now())
 
 
 def call_of(request: Request, call: str, caller: Caller) -> Call:
