@@ -10,7 +10,6 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, Final
 
-import limits
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
@@ -124,6 +123,8 @@ class Config(BaseSettings):
     @field_validator("rate_address", "rate_user", "rate_write", "rate_staff")
     @classmethod
     def _rates(cls, rates: str) -> str:
+        import limits  # takes as long as all of this module, and only who changes a rate needs it here
+
         try:
             limits.parse_many(rates)
         except ValueError:

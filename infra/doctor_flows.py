@@ -18,7 +18,7 @@ from infra.asking import answered, broker_answers
 from infra.config import Config
 from infra.doctor_log import Examined
 from infra.exposition import total
-from infra.kafka import Record, offsets_of, quiet, read_to_end
+from infra.kafka import Record, committed, offsets_of, quiet, read_to_end
 from schemas.log.entity import Flow
 from schemas.log.topics import ENTITIES
 from schemas.outbox import OUTBOX
@@ -69,8 +69,8 @@ def stand_of(config: Config, group: str, look: Callable[[], float | None]) -> St
 
         def ask(wait_s: float) -> Stand:
             ends = offsets_of(consumer, places, OFFSET_END, wait_s)
-            found = consumer.committed([TopicPartition(*place) for place in places], wait_s)
-            return Stand({(part.topic, part.partition): max(part.offset, 0) for part in found}, ends)
+            found = committed(consumer, [TopicPartition(*place) for place in places], wait_s)
+            return Stand({(part.topic, part.partition): part.offset for part in found}, ends)
 
         return answered(ask, look)
 
@@ -132,7 +132,7 @@ def of_flow(config: Config, group: str, stand: Stand | None, first: Record | Non
         seen = f"{frozen[0].role} (pid {frozen[0].pid}) is frozen: somebody has sent it SIGSTOP"
         return Examined(what, False, seen, f"kill -CONT {frozen[0].pid}")
     if stand is None:
-        return Examined(what, False, "unknown: a transaction hangs, which the broker ends within a minute", "olo doctor")
+        return Examined(what, False, "unknown: a transaction hangs, which the broker ends within two minutes", "olo doctor")
     if first is not None and not any(one.left for one in processes):
         place = f"{first.topic()}/{first.partition()}/{first.offset()}"
         seen = f"stands still before {place}, while the broker has answered {LOOKS} looks"

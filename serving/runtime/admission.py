@@ -121,7 +121,9 @@ class Admission:
     def ask(self, asked: Asked, *, urgent: bool = False) -> int:
         """Take a command: 0; or refuse it: the whole seconds after which it is worth asking again. `asked.at`: now."""
         moment = asked.at
-        lane = self._lanes.setdefault(asked.place, Lane(moment))
+        lane = self._lanes.get(asked.place)
+        if lane is None:
+            lane = self._lanes[asked.place] = Lane(moment)
         self._overtaken(lane, moment - FORGET_S)
         if not lane.admits(asked.key, moment, urgent=urgent):
             return lane.wait_s(moment)

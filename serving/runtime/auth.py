@@ -8,6 +8,7 @@ import asyncio
 import os
 import re
 import time
+from collections.abc import MutableMapping
 from typing import Annotated, Any, Final
 
 import firebase_admin
@@ -15,6 +16,7 @@ import google.auth.credentials
 from fastapi import Depends, Request
 from firebase_admin import auth
 from pydantic import BaseModel
+from starlette.datastructures import Headers
 
 from infra.config import EMULATOR_VARIABLE, Config
 from schemas.user import USER_ID_PATTERN, Role
@@ -91,12 +93,14 @@ def _unauthorized(code: str, detail: str) -> Problem:
     return Problem(401, code, detail, headers={"WWW-Authenticate": "Bearer"})
 
 
+async def caller_of(scope: MutableMapping[str, Any], authenticator: Authenticator) -> Caller:
+    """Who asks: as the door has found out, or, where it did not ask, by the token. Errors: those of `Authenticator.caller`."""
+    known: Caller | None = scope.get("state", {}).get(CALLER)
+    return known or await authenticator.caller(Headers(scope=scope).get("authorization"))
+
+
 async def _caller(request: Request) -> Caller:
-    known: Caller | None = request.scope.get("state", {}).get(CALLER)
-    if known is not None:
-        return known
-    authenticator: Authenticator = request.app.state.authenticator
-    return await authenticator.caller(request.headers.get("authorization"))
+    return await caller_of(request.scope, request.app.state.authenticator)
 
 
 SignedIn = Annotated[Caller, Depends(_caller)]

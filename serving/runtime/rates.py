@@ -54,7 +54,6 @@ class Rates:
     async def _count(self, limits: Sequence[RateLimitItem], of: str, *names: str) -> None:
         for limit in limits:
             if not await self._limiter.hit(limit, of, *names):
-                TURNED_AWAY.labels(f"{of}_rate").inc()
                 raise Problem(
                     429,
                     "too_many_requests",

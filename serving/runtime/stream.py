@@ -17,7 +17,7 @@ from infra.config import Config
 from infra.kafka import read_to_end, reader
 from schemas.log.entity import partition_of
 from schemas.log.topics import FEED
-from serving.runtime.auth import CALLER, Authenticator, Caller
+from serving.runtime.auth import Authenticator, caller_of
 from serving.runtime.feed import Connection, Hub, encode_event, send_now
 from serving.runtime.problems import Problem, unavailable
 
@@ -53,8 +53,7 @@ class FeedEndpoint:
         try:
             if scope["method"] != "GET":
                 raise Problem(405, "method_not_allowed", "the feed is read with GET", headers={"Allow": "GET"})
-            known: Caller | None = scope.get("state", {}).get(CALLER)
-            caller = known or await self._authenticator.caller(headers.get("authorization"))
+            caller = await caller_of(scope, self._authenticator)
             cursor = headers.get("last-event-id") or QueryParams(scope["query_string"]).get("cursor")
             resume = await self._resume(caller.user, cursor)
         except Problem as problem:
