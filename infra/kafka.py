@@ -30,8 +30,8 @@ T = TypeVar("T")
 # Brokers answer in milliseconds. So long a person waits; a process that has all the time asks again (`patiently`).
 TIMEOUT_S = 10.0
 # A slot that is not started again loses its partitions after this; one that is has them back at once, so only the end of a
-# whole machine, or fewer processes than before, wait for it. Beside 40 busy loops, where heartbeats come late, members were lost
-# with Kafka's default of 45 s, and fenced by their own second join.
+# whole machine, or fewer processes than before, wait for it. Beside 40 busy loops, where heartbeats come late, members were
+# lost with Kafka's default of 45 s, and fenced by their own second join.
 SESSION_MS = 120_000
 # A member that lives and does not poll for so long loses its partitions: longer than a transaction may take, so that one which
 # is only slow commits and goes on.

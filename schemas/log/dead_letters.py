@@ -48,7 +48,7 @@ class DeadLetter(Message):
 
 
 def letter_of(place: tuple[str, int], record: tuple[int, bytes, bytes], cause: DeadCause, error: str, kind: str) -> DeadLetter:
-    """The letter of a record (offset, key, value) of a topic's partition, named after its place; what is too long is cut off."""
+    """The letter of a record (offset, key, value) of a topic's partition, named after its place; too long parts are cut."""
     (topic, partition), (offset, key, value) = place, record
     return DeadLetter(
         id=f"{topic}/{partition}/{offset}", at=now(), cause=cause, error=error[:MAX_ERROR], topic=topic, partition=partition,

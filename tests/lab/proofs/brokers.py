@@ -8,7 +8,6 @@ to the coin.
 """
 
 import asyncio
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from typing import Final, NamedTuple
 from tests.lab.cluster import NODES, Cluster
 from tests.lab.proofs.agreement import agree
 from tests.lab.proofs.load import Load
+from tests.lab.proofs.verdict import verdict
 from tests.lab.stage import Stage
 
 Tell = Callable[[str], None]
@@ -28,7 +28,6 @@ SESSION_S: Final = 9.0
 # The doctor has to see what is wrong, or that nothing is any more, within so long: a process that was ended by its watchdog
 # counts as one that dies again and again for its first 20 s.
 SEEN_S: Final = 120.0
-SHOWN: Final = 12
 
 
 class Plan(NamedTuple):
@@ -171,7 +170,7 @@ def prove(plan: Plan, tell: Tell) -> int:
     try:
         cluster.start(*cluster.nodes)
         cluster.wait_in_step()
-        stage = Stage(folder / "olo", OLO_BROKERS=cluster.brokers, OLO_REPLICATION_FACTOR=str(NODES))
+        stage = Stage(folder, OLO_BROKERS=cluster.brokers, OLO_REPLICATION_FACTOR=str(NODES))
         tell(f"ready after {time.monotonic() - began:.0f} s; load: {plan.clients} clients, {plan.streams} streams")
         trial = Trial(cluster, stage, Load(stage.http, "demo-olo", plan.users, plan.seed), tell)
         asyncio.run(_run(trial, plan))
@@ -182,19 +181,7 @@ def prove(plan: Plan, tell: Tell) -> int:
         if stage:
             stage.stop()
         cluster.stop()
-    waits = sorted(trial.load.waits)
     tell(f"answers {dict(trial.load.statuses.most_common())}")
     tell("counts: " + ", ".join(f"{name} {number:,}" for name, number in counts.items() if number))
-    tell(f"a client's wait for its final answer: median {waits[len(waits) // 2]:.2f} s, worst {waits[-1]:.2f} s")
-    return _judge(broken, folder, tell, time.monotonic() - began)
-
-
-def _judge(broken: list[str], folder: Path, tell: Tell, took_s: float) -> int:
-    for line in broken[:SHOWN]:
-        tell(f"  BROKEN  {line}")
-    if broken:
-        tell(f"FAILED after {took_s:.0f} s: {len(broken)} broken; all logs and the data are in {folder}")
-    else:
-        shutil.rmtree(folder)
-        tell(f"PROVEN after {took_s:.0f} s: every law held")
-    return len(broken)
+    tell(trial.load.waited)
+    return verdict(broken, folder, f"every law held, after {time.monotonic() - began:.0f} s", tell)

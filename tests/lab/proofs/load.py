@@ -144,6 +144,12 @@ class Load:
                 await asyncio.sleep(0.1)
         self.waits.append(Wait(began, time.monotonic() - began))
 
+    @property
+    def waited(self) -> str:
+        """How long clients have waited, in words."""
+        waits = sorted(wait.seconds for wait in self.waits)
+        return f"a client's wait for its final answer: median {waits[len(waits) // 2]:.2f} s, worst {waits[-1]:.2f} s"
+
     async def _once(self, client: httpx.AsyncClient, path: str, body: Any, headers: dict[str, str]) -> tuple[int | str, str]:
         try:
             answer = await client.post(path, json=body, headers=headers)

@@ -9,7 +9,6 @@ all recorded inboxes, decided once more, must lead to what was written, byte for
 import asyncio
 import os
 import random
-import shutil
 import signal
 import tempfile
 import time
@@ -29,12 +28,10 @@ from tests.lab.proofs.agreement import agree
 from tests.lab.proofs.harm import Harm
 from tests.lab.proofs.load import Load
 from tests.lab.proofs.replay import judge
+from tests.lab.proofs.verdict import verdict
 from tests.lab.stage import Stage
 
 Tell = Callable[[str], None]
-# A failure shows so many broken laws, and so many last lines of each log.
-SHOWN = 12
-LAST_LINES = 12
 VICTIMS = ("money", "money", "live", "live", "growth", "store", "serving")
 FLOWS = ("money", "live", "growth", "store", "dispatch")
 # Partitions that are decided once more side by side.
@@ -191,24 +188,8 @@ def prove(plan: Plan, tell: Tell) -> int:
             broken.append(f"replay is not live: {differ} partitions differ")
     finally:
         stage.stop()
-    for line in broken[:SHOWN]:
-        tell(f"  BROKEN  {line}")
     _report(seen, recoveries, counts, took, tell)
-    if broken:
-        tell(f"what the processes said last (all of it, with the data, is in {folder}):")
-        for line in last_words(folder):
-            tell(f"  {line}")
-        tell(f"FAILED: {len(broken)} broken")
-    else:
-        shutil.rmtree(folder)
-        tell("PROVEN: every law held")
-    return len(broken)
-
-
-def last_words(folder: Path) -> list[str]:
-    """The end of the platform's log and of each flow's: where to look when a law is broken."""
-    logs = [folder / "up.log", *sorted((folder / "logs").glob("[mlg]*-*.log"))]
-    return [f"{log.name}: {line}" for log in logs for line in log.read_text(errors="replace").splitlines()[-LAST_LINES:]]
+    return verdict(broken, folder, "every law held", tell)
 
 
 def _report(seen: Witnesses, recoveries: list[Recovery], counts: dict[str, int], took: float, tell: Tell) -> None:
@@ -221,5 +202,4 @@ def _report(seen: Witnesses, recoveries: list[Recovery], counts: dict[str, int],
         if times:
             middle, worst = times[len(times) // 2], times[-1]
             tell(f"recovery of {name:<8} {len(times):2} kills, median {middle:.2f} s, worst {worst:.2f} s")
-    waits = sorted(wait.seconds for wait in load.waits)
-    tell(f"a client's wait for its final answer: median {waits[len(waits) // 2]:.2f} s, worst {waits[-1]:.2f} s")
+    tell(load.waited)

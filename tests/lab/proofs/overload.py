@@ -9,7 +9,6 @@ A loop has a session of its own, as each of the platform's processes has, so tha
 
 import asyncio
 import contextlib
-import shutil
 import statistics
 import subprocess
 import sys
@@ -28,7 +27,8 @@ from schemas.log.topics import ENTITIES
 from tests.lab.city.town import City
 from tests.lab.city.town import Plan as People
 from tests.lab.proofs.load import Load, Wait
-from tests.lab.proofs.money import SHOWN, Witnesses, audit, last_words
+from tests.lab.proofs.money import Witnesses, audit
+from tests.lab.proofs.verdict import verdict
 from tests.lab.stage import Stage
 
 Tell = Callable[[str], None]
@@ -181,17 +181,7 @@ def prove(plan: Plan, tell: Tell) -> int:
         broken.append(f"as before only {took:.1f} s behind the loops' end, due within {plan.recover_s:.0f} s")
     _report(seen, course, took, tell)
     tell("counts: " + ", ".join(f"{name} {number:,}" for name, number in counts.items()))
-    for line in broken[:SHOWN]:
-        tell(f"  BROKEN  {line}")
-    if broken:
-        tell(f"what the processes said last (all of it, with the data, is in {folder}):")
-        for line in last_words(folder):
-            tell(f"  {line}")
-        tell(f"FAILED: {len(broken)} broken")
-    else:
-        shutil.rmtree(folder)
-        tell("PROVEN: no process ended, nothing was lost, and all was as before")
-    return len(broken)
+    return verdict(broken, folder, "no process ended, nothing was lost, and all was as before", tell)
 
 
 def _report(seen: Witnesses, course: Course, took: float, tell: Tell) -> None:
