@@ -3,13 +3,20 @@ OLO := .venv/bin/olo
 # Where the environment forbids to keep compiled modules, each of a dozen processes would compile all that it imports at each start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: up test quick check bench prove city simulate schemas docs clean help
+.PHONY: up test test-platform test-alone quick check bench prove city simulate schemas docs clean help
 
 up: .venv/ready            ## start the whole platform, here
 	@$(OLO) up
 
+# In two processes side by side, as the tests on the platform mostly wait. What the other one prints comes at its end, in one piece.
 test: .venv/ready          ## the test suite (below 10 minutes)
-	@.venv/bin/pytest
+	@$(MAKE) --no-print-directory --keep-going --jobs=2 test-platform test-alone
+
+test-platform:
+	@.venv/bin/pytest -m platform
+
+test-alone:
+	@.venv/bin/pytest -m "not platform" >.venv/alone.txt 2>&1; code=$$?; cat .venv/alone.txt; exit $$code
 
 # Hypothesis and the simulations play a tenth of their examples here; `test` plays all of them, `simulate` many more.
 # A test module that cannot be imported, of a domain without its decider, say, hides none of the others.
