@@ -17,8 +17,10 @@ from schemas.billing import CallKind
 from schemas.gift import GiftSent
 from schemas.log.base import Fact, Id, Message, OptionalId, State, Time, Wake, later
 from schemas.log.entity import Entity, Flow, Hears
+from schemas.log.personal import CONTACT, IDENTIFIER, PLAIN, WORDS
 from schemas.postback import (
     MAX_PENDING,
+    ClickId,
     Consents,
     Conversion,
     ConversionKind,
@@ -29,7 +31,7 @@ from schemas.postback import (
     Provider,
     UserAgent,
 )
-from schemas.user import OptionalUser, Short, User_, UserCommand, UserFact, UserSignedUp
+from schemas.user import Code, OptionalUser, Short, User_, UserCommand, UserFact, UserSignedUp
 from schemas.video import CallEnded
 
 LOOKBACK: Final = timedelta(days=30)
@@ -44,9 +46,9 @@ ORGANIC: Final = "organic"
 NETWORKS: Final = {"snapchat_int": "snapchat", "snapchat": "snapchat"}
 
 # A push is named by the hash of what it says.
-PushName = Annotated[str, Meta(min_length=1, max_length=64)]
-Word = Annotated[str, Meta(max_length=256)]
-Raw = Annotated[str, Meta(max_length=65_536)]
+PushName = Annotated[str, Meta(min_length=1, max_length=64), PLAIN]
+Word = Annotated[str, Meta(max_length=256), PLAIN]
+Raw = Annotated[str, Meta(max_length=65_536), WORDS]
 
 
 class TouchKind(StrEnum):
@@ -158,21 +160,21 @@ class PutTracking(UserCommand):
     """The phone tells what its owner consents to, and the names that ad networks and analytics know it by."""
 
     consents: Consents = ()
-    appsflyer_id: Short = ""
-    advertising_id: Short = ""
-    vendor_id: Short = ""
-    app_instance_id: Short = ""
-    click_id: Word = ""
+    appsflyer_id: Code = ""
+    advertising_id: Annotated[Short, IDENTIFIER] = ""
+    vendor_id: Annotated[Short, IDENTIFIER] = ""
+    app_instance_id: Annotated[Short, IDENTIFIER] = ""
+    click_id: ClickId = ""
     tracking_allowed: bool = False
-    ip: Short = ""
+    ip: Annotated[Short, CONTACT] = ""
     user_agent: UserAgent = ""
 
 
 class ShareHashes(UserCommand):
     """From the private profile: SHA-256 of the normalised e-mail address and phone number, or empty."""
 
-    email_sha256: Short = ""
-    phone_sha256: Short = ""
+    email_sha256: Annotated[Short, CONTACT] = ""
+    phone_sha256: Annotated[Short, CONTACT] = ""
 
 
 class ShareRules(UserCommand):
@@ -185,7 +187,7 @@ class TrackingPut(UserFact):
     """What the user consents to, and which names are known (never the names)."""
 
     consents: Consents = ()
-    told: Annotated[tuple[Short, ...], Meta(max_length=16)] = ()
+    told: Annotated[tuple[Code, ...], Meta(max_length=16)] = ()
 
 
 class _OfTouch(UserFact):
@@ -225,11 +227,11 @@ class Attribution(State):
     """A user as ad networks matter. `first`, `last`: the earliest install and the latest return; `pending`: what happened
     lately and is not told to everybody yet. Under a broadcast key: only `shared`."""
 
-    role: Short = ""
-    country: Short = ""
-    platform: Short = ""
-    locale: Short = ""
-    app_version: Short = ""
+    role: Code = ""
+    country: Code = ""
+    platform: Code = ""
+    locale: Code = ""
+    app_version: Code = ""
     signed_up_at: Time | None = None
     first: Touch | None = None
     last: Touch | None = None
