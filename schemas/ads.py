@@ -82,6 +82,38 @@ class Touch(State):
     app: Word = ""
 
 
+class Unattributed(StrEnum):
+    """Why a push counts for no user though it names one: by an e-mail address or a phone number, or by no id of ours."""
+
+    CONTACT = "contact"
+    FOREIGN = "foreign"
+
+
+class PushDetails(State):
+    """What else analysts are told of a push, under AppsFlyer's names (`revenue` to `content_type` have `af_` there, inside the
+    event's value). A field is a code or a number, or empty; whatever stands in a push and not here, is kept nowhere."""
+
+    app_version: Code = ""
+    os_version: Code = ""
+    sdk_version: Code = ""
+    device_category: Code = ""
+    device_model: Code = ""
+    language: Code = ""
+    match_type: Code = ""
+    event_source: Code = ""
+    is_retargeting: Code = ""
+    is_primary_attribution: Code = ""
+    install_app_store: Code = ""
+    event_revenue: Code = ""
+    event_revenue_currency: Code = ""
+    revenue: Code = ""
+    currency: Code = ""
+    quantity: Code = ""
+    content_id: Code = ""
+    content_type: Code = ""
+    unattributed: Code = ""
+
+
 def network_of(media_source: str) -> str:
     """Our name of a media source."""
     name = media_source.strip()
@@ -92,7 +124,8 @@ def network_of(media_source: str) -> str:
 
 
 class RecordPush(Message):
-    """AppsFlyer pushed something. `push`: names it, a repeat has the same; `touch`: of installs and returns; `raw`: all."""
+    """AppsFlyer pushed something. `push`: names it, a repeat has the same; `touch`: of installs and returns. `event_value` and
+    `raw` had all of it, once, and are empty now."""
 
     install: Id
     push: PushName
@@ -101,6 +134,7 @@ class RecordPush(Message):
     touch: Touch | None = None
     event_value: Raw = ""
     raw: Raw = ""
+    details: PushDetails = PushDetails()
 
 
 class ClaimInstall(Message):
@@ -122,6 +156,7 @@ class PushRecorded(_OfInstall):
     touch: Touch | None = None
     event_value: Raw = ""
     raw: Raw = ""
+    details: PushDetails = PushDetails()
 
 
 class PushRepeated(_OfInstall):

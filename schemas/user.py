@@ -1,5 +1,6 @@
 """The user's messages and state: who has signed up, which phones are open, who is online, who is banned."""
 
+import re
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, ClassVar, Final
@@ -11,9 +12,9 @@ from schemas.log.entity import Entity, Flow, Shown
 from schemas.log.personal import IDENTIFIER, PLAIN, SECRET
 
 # A user's id has at most 128 bytes and no character that JSON writes longer: up to 128 ASCII characters, as Firebase has them,
-# or up to 32 of any script. "/" and "@" are kept for account ids, and pairs have two ids with "/" between them.
-_FIRST, _MORE = r"[^/@\s\x22\x5c\x00-\x1f\x7f]", r"[^/\s\x22\x5c\x00-\x1f\x7f]"
-USER_ID: Final = rf"(?:[!#-.0-?A-\[\]-~][!#-.0-\[\]-~]{{0,127}}|{_FIRST}{_MORE}{{0,31}})"
+# or up to 32 of any script. "/" and "@" are kept for account ids, and pairs have two ids with "/" between them; so no e-mail
+# address is an id.
+USER_ID: Final = r"(?:[!#-.0-?A-\[\]-~]{1,128}|[^/@\s\x22\x5c\x00-\x1f\x7f]{1,32})"
 USER_ID_PATTERN: Final = f"^{USER_ID}$"
 MAX_USER_ID_BYTES: Final = 128
 User_ = Annotated[UserId, Meta(min_length=1, max_length=128), PLAIN]
@@ -26,6 +27,20 @@ Short = Annotated[str, Meta(max_length=64)]
 # A word that programs give each other, and nobody writes about a person.
 Code = Annotated[Short, PLAIN]
 PushToken = Annotated[str, Meta(max_length=512), SECRET]
+
+_PHONE: Final = re.compile(r"[+(]?[0-9][0-9 ().-]{8,}[0-9]")
+_PHONE_DIGITS: Final = range(10, 16)
+
+
+def is_contact(text: str) -> bool:
+    """Whether an id of somebody else's is an e-mail address or a phone number: ten to fifteen digits, however they are set."""
+    return "@" in text or (bool(_PHONE.fullmatch(text)) and sum(map(str.isdecimal, text)) in _PHONE_DIGITS)
+
+
+def is_user_id(text: str) -> bool:
+    """Whether this may be the id of a user of ours. What others name people by never becomes a key unless it is."""
+    return bool(re.fullmatch(USER_ID_PATTERN, text)) and not is_contact(text)
+
 
 # A phone beats every BEAT_EVERY_S; one that has not for OFFLINE_AFTER_S is gone: three beats may be lost on a bad line.
 BEAT_EVERY_S: Final = 10

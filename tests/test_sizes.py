@@ -148,7 +148,7 @@ def test_what_is_no_user_id(user: str) -> None:
         LISTED.decode(encode(user))
 
 
-@pytest.mark.parametrize("user", ["a", "x" * 128, "\u0436" * 32, "\U0001f600" * 32, "jo@x.y", "~!#$%&'()*+,-."])
+@pytest.mark.parametrize("user", ["a", "x" * 128, "\u0436" * 32, "\U0001f600" * 32, "jo.x.y", "~!#$%&'()*+,-."])
 def test_what_is_one(user: str) -> None:
     assert LISTED.decode(encode(user)) == user
 
