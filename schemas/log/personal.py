@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from enum import StrEnum
 from functools import cache
 from hashlib import sha256
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 from msgspec import Meta, Struct, inspect
 from msgspec.json import encode
@@ -22,13 +22,21 @@ from msgspec.structs import replace
 
 
 class Personal(StrEnum):
-    """In which way a text is about a person; `NO`: it is not."""
+    """In which way a text is about a person; `NO`: it is not. `meaning`: in words."""
 
-    NO = "no"
-    SECRET = "secret"  # noqa: S105 - whoever has it can act as somebody, or reach a phone: push tokens
-    IDENTIFIER = "identifier"  # others know the person or phone by it: advertising ids, a device
-    CONTACT = "contact"  # who and where it is: names, e-mail, phone, addresses, also hashed; user agents
-    WORDS = "words"  # what people or others' machines wrote, which may hold anything: texts, pictures, raw bodies
+    meaning: str
+
+    def __new__(cls, value: str, meaning: str) -> Self:
+        """A member with its meaning."""
+        member = str.__new__(cls, value)
+        member._value_, member.meaning = value, meaning
+        return member
+
+    NO = "no", "not about a person"
+    SECRET = "secret", "whoever has it can act as somebody, or reach a phone: push tokens"
+    IDENTIFIER = "identifier", "others know a person or a phone by it: advertising ids, a device"
+    CONTACT = "contact", "who and where somebody is: names, e-mail, phone, addresses, also hashed; browsers' names"
+    WORDS = "words", "what people or others' machines wrote, which may hold anything: texts, pictures, raw bodies"
 
 
 def _meta(personal: Personal) -> Meta:
