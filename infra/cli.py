@@ -27,6 +27,7 @@ from infra.platform import Platform, PlatformError, config_here
 from infra.topics import create_topics
 from schemas.log.dead_letters import PARKING
 from schemas.log.export import documents, problems
+from schemas.log.outward import outward
 from schemas.log.topics import SUBSCRIPTIONS, topics
 from schemas.outbox import EffectStatus
 
@@ -163,14 +164,18 @@ def list_letters() -> None:
 
 
 @letters_app.command()
-def show(place: Annotated[str, typer.Argument(help="<topic>/<partition>/<offset>")]) -> None:
-    """One dead letter with its original bytes; of a parked entity, what a redrive would decide."""
+def show(
+    place: Annotated[str, typer.Argument(help="<topic>/<partition>/<offset>")],
+    personal: Annotated[bool, typer.Option("--personal", help="with what is personal: the bytes as they came")] = False,
+) -> None:
+    """One dead letter, without what is personal in it; of a parked entity, what a redrive would decide."""
     config = connected()
     letter = dead_letters.find(config, place)
     # Their bytes come from anywhere, and may look like the console's own marks.
     console.print(f"{letter.cause}: {letter.error}", markup=False)
     console.print(f"key   {letter.key!r}", markup=False)
-    console.print(f"value {letter.value!r}", markup=False)
+    value = letter.value if personal else outward(letter.topic, letter.value)
+    console.print(f"value {value!r}", markup=False)
     if letter.cause in PARKING:
         command = [sys.executable, "-m", "pipelines.flows.preview", letter.topic, str(letter.partition), letter.key.decode()]
         subprocess.run(command, env=os.environ | {"OLO_BROKERS": config.brokers, "OLO_HOME": str(config.home)}, check=False)

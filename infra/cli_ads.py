@@ -19,6 +19,7 @@ from infra.clickhouse import connect
 from infra.config import Config
 from infra.errors import UsageError
 from infra.platform import config_here
+from schemas.log.personal import blank
 from schemas.outbox import EffectStatus
 from schemas.postback import Provider
 
@@ -74,8 +75,9 @@ def list_postbacks(
 
 @postbacks_app.command()
 def show(postback: PostbackId) -> None:
-    """One postback, without what only the vendor may see."""
-    told = msgspec.to_builtins(outbox.find(connected(), postback))
+    """One postback, with the vendor's last words, and without what else only the vendor may see."""
+    found = outbox.find(connected(), postback)
+    told = msgspec.to_builtins(blank(found)) | {"detail": found.detail}
     told.get("postback", {}).pop("identity", None)
     console.print_json(data=told)
 

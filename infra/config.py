@@ -164,6 +164,12 @@ class Config(BaseSettings):
         return conf | ({"ssl.ca.location": self.kafka_ca} if self.kafka_ca else {})
 
 
+def _told(location: tuple[int | str, ...]) -> bool:
+    """Whether a setting may be repeated: it is one, and no secret."""
+    field = Config.model_fields.get(str(location[0])) if location else None
+    return field is not None and field.repr
+
+
 def load(**given: Any) -> Config:
     """The settings of this process; from now on the map of the log has its partitions. Errors: ConfigError."""
     file = os.environ.get("OLO_CONFIG")
@@ -172,7 +178,10 @@ def load(**given: Any) -> Config:
     try:
         config = Config(**given)
     except ValidationError as error:
-        problems = [f"OLO_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}, found {e['input']!r}" for e in error.errors()]
+        problems = [
+            f"OLO_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" + (f", found {e['input']!r}" if _told(e["loc"]) else "")
+            for e in error.errors()
+        ]
         raise ConfigError("; ".join(problems)) from None
     except ValueError as error:  # the file is no TOML
         raise ConfigError(f"{file or 'olo.toml'}: {error}") from None

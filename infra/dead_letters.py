@@ -16,6 +16,7 @@ from infra.kafka import offsets_of, produce_one, read_to_end, read_topic, reader
 from schemas.log.base import new_id, now
 from schemas.log.codec import decoder_of, encode
 from schemas.log.dead_letters import MAX_VALUE_BYTES, PARKING, DeadLetter, LetterSettled
+from schemas.log.outward import line_of
 from schemas.log.parking import Release, Way
 from schemas.log.topics import DEAD_LETTERS, SKIPS, topics
 
@@ -105,7 +106,7 @@ def skip(config: Config, place: str) -> str:
         raise NoSuchPlaceError(f"{wanted.topic!r} is no inbox; only records of an inbox can be skipped")
     value = value_at(config, place)
     produce_one(config, SKIPS.name, place.encode(), datetime.now().astimezone().isoformat().encode(), 0)
-    return f"will be skipped at the flow's next start: {value[:200]!r}"
+    return f"will be skipped at the flow's next start: {line_of(wanted.topic, value)}"
 
 
 def drop(config: Config, place: str) -> str:

@@ -17,8 +17,10 @@ from schemas.billing import CallKind
 from schemas.gift import GiftSent
 from schemas.log.base import Fact, Id, Message, OptionalId, State, Time, Wake, later
 from schemas.log.entity import Entity, Flow, Hears
+from schemas.log.personal import CONTACT, IDENTIFIER, PLAIN, WORDS
 from schemas.postback import (
     MAX_PENDING,
+    ClickId,
     Consents,
     Conversion,
     ConversionKind,
@@ -29,7 +31,7 @@ from schemas.postback import (
     Provider,
     UserAgent,
 )
-from schemas.user import OptionalUser, Short, User_, UserCommand, UserFact, UserSignedUp
+from schemas.user import Code, OptionalUser, Short, User_, UserCommand, UserFact, UserSignedUp
 from schemas.video import CallEnded
 
 LOOKBACK: Final = timedelta(days=30)
@@ -44,9 +46,9 @@ ORGANIC: Final = "organic"
 NETWORKS: Final = {"snapchat_int": "snapchat", "snapchat": "snapchat"}
 
 # A push is named by the hash of what it says.
-PushName = Annotated[str, Meta(min_length=1, max_length=64)]
-Word = Annotated[str, Meta(max_length=256)]
-Raw = Annotated[str, Meta(max_length=65_536)]
+PushName = Annotated[str, Meta(min_length=1, max_length=64), PLAIN]
+Word = Annotated[str, Meta(max_length=256), PLAIN]
+Raw = Annotated[str, Meta(max_length=65_536), WORDS]
 
 
 class TouchKind(StrEnum):
@@ -80,6 +82,38 @@ class Touch(State):
     app: Word = ""
 
 
+class Unattributed(StrEnum):
+    """Why a push counts for no user though it names one: by an e-mail address or a phone number, or by no id of ours."""
+
+    CONTACT = "contact"
+    FOREIGN = "foreign"
+
+
+class PushDetails(State):
+    """What else analysts are told of a push, under AppsFlyer's names (`revenue` to `content_type` have `af_` there, inside the
+    event's value). A field is a code or a number, or empty; whatever stands in a push and not here, is kept nowhere."""
+
+    app_version: Code = ""
+    os_version: Code = ""
+    sdk_version: Code = ""
+    device_category: Code = ""
+    device_model: Code = ""
+    language: Code = ""
+    match_type: Code = ""
+    event_source: Code = ""
+    is_retargeting: Code = ""
+    is_primary_attribution: Code = ""
+    install_app_store: Code = ""
+    event_revenue: Code = ""
+    event_revenue_currency: Code = ""
+    revenue: Code = ""
+    currency: Code = ""
+    quantity: Code = ""
+    content_id: Code = ""
+    content_type: Code = ""
+    unattributed: Code = ""
+
+
 def network_of(media_source: str) -> str:
     """Our name of a media source."""
     name = media_source.strip()
@@ -90,7 +124,8 @@ def network_of(media_source: str) -> str:
 
 
 class RecordPush(Message):
-    """AppsFlyer pushed something. `push`: names it, a repeat has the same; `touch`: of installs and returns; `raw`: all."""
+    """AppsFlyer pushed something. `push`: names it, a repeat has the same; `touch`: of installs and returns. `event_value` and
+    `raw` had all of it, once, and are empty now."""
 
     install: Id
     push: PushName
@@ -99,6 +134,7 @@ class RecordPush(Message):
     touch: Touch | None = None
     event_value: Raw = ""
     raw: Raw = ""
+    details: PushDetails = PushDetails()
 
 
 class ClaimInstall(Message):
@@ -120,6 +156,7 @@ class PushRecorded(_OfInstall):
     touch: Touch | None = None
     event_value: Raw = ""
     raw: Raw = ""
+    details: PushDetails = PushDetails()
 
 
 class PushRepeated(_OfInstall):
@@ -158,21 +195,21 @@ class PutTracking(UserCommand):
     """The phone tells what its owner consents to, and the names that ad networks and analytics know it by."""
 
     consents: Consents = ()
-    appsflyer_id: Short = ""
-    advertising_id: Short = ""
-    vendor_id: Short = ""
-    app_instance_id: Short = ""
-    click_id: Word = ""
+    appsflyer_id: Code = ""
+    advertising_id: Annotated[Short, IDENTIFIER] = ""
+    vendor_id: Annotated[Short, IDENTIFIER] = ""
+    app_instance_id: Annotated[Short, IDENTIFIER] = ""
+    click_id: ClickId = ""
     tracking_allowed: bool = False
-    ip: Short = ""
+    ip: Annotated[Short, CONTACT] = ""
     user_agent: UserAgent = ""
 
 
 class ShareHashes(UserCommand):
     """From the private profile: SHA-256 of the normalised e-mail address and phone number, or empty."""
 
-    email_sha256: Short = ""
-    phone_sha256: Short = ""
+    email_sha256: Annotated[Short, CONTACT] = ""
+    phone_sha256: Annotated[Short, CONTACT] = ""
 
 
 class ShareRules(UserCommand):
@@ -185,7 +222,7 @@ class TrackingPut(UserFact):
     """What the user consents to, and which names are known (never the names)."""
 
     consents: Consents = ()
-    told: Annotated[tuple[Short, ...], Meta(max_length=16)] = ()
+    told: Annotated[tuple[Code, ...], Meta(max_length=16)] = ()
 
 
 class _OfTouch(UserFact):
@@ -225,11 +262,11 @@ class Attribution(State):
     """A user as ad networks matter. `first`, `last`: the earliest install and the latest return; `pending`: what happened
     lately and is not told to everybody yet. Under a broadcast key: only `shared`."""
 
-    role: Short = ""
-    country: Short = ""
-    platform: Short = ""
-    locale: Short = ""
-    app_version: Short = ""
+    role: Code = ""
+    country: Code = ""
+    platform: Code = ""
+    locale: Code = ""
+    app_version: Code = ""
     signed_up_at: Time | None = None
     first: Touch | None = None
     last: Touch | None = None

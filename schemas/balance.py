@@ -31,6 +31,7 @@ from schemas.log.base import (
     Wake,
 )
 from schemas.log.entity import Entity, Flow, Hears, Shown
+from schemas.log.personal import PLAIN
 from schemas.user import USER_ID
 
 ACCOUNT_ID_PATTERN: Final = f"^{USER_ID}/(coins|earnings)$"
@@ -38,18 +39,18 @@ OUTSIDE_PATTERN: Final = r"^@[a-z][a-z0-9_.-]{0,63}$"
 PARTY_PATTERN: Final = f"^({USER_ID}/(coins|earnings)|@[a-z][a-z0-9_.-]{{0,63}})$"
 
 # Serving checks the patterns; on the log only the lengths are checked, since a pattern costs more than the rest of a decode.
-Account_ = Annotated[AccountId, Meta(min_length=3, max_length=140, description="<owner>/coins or <owner>/earnings")]
+Account_ = Annotated[AccountId, Meta(min_length=3, max_length=140, description="<owner>/coins or <owner>/earnings"), PLAIN]
 Moved = Annotated[int, Meta(ge=-MAX_COINS, le=MAX_COINS)]
-HoldName = Annotated[HoldId, Meta(min_length=1, max_length=160)]
-TransferName = Annotated[TransferId, Meta(min_length=1, max_length=128)]
-OptionalHold = Annotated[str, Meta(max_length=160)]
-ReasonWord = Annotated[str, Meta(max_length=32)]
-OptionalParty = Annotated[str, Meta(max_length=140)]
+HoldName = Annotated[HoldId, Meta(min_length=1, max_length=160), PLAIN]
+TransferName = Annotated[TransferId, Meta(min_length=1, max_length=128), PLAIN]
+OptionalHold = Annotated[str, Meta(max_length=160), PLAIN]
+ReasonWord = Annotated[str, Meta(max_length=32), PLAIN]
+OptionalParty = Annotated[str, Meta(max_length=140), PLAIN]
 # A call holds one checkpoint ahead and a gift holds nothing: a few would do.
 MAX_HOLDS: Final = 64
 # Repeats of a transfer that wait while the first is decided (some 30 ms): more is a client gone wild.
 MAX_ASKED: Final = 16
-Party = Annotated[AccountId, Meta(min_length=2, max_length=140, description="an account, or an outside party: @promotions")]
+Party = Annotated[AccountId, Meta(min_length=2, max_length=140, description="an account, or an outsider: @promotions"), PLAIN]
 
 
 def coins_account(owner: str) -> AccountId:
@@ -219,7 +220,7 @@ class AccountRefused(Refused):
     """The account did not do what `command` asked. `shortfall_coins`: how many coins more it would have taken."""
 
     account: Account_
-    command: Annotated[str, Meta(max_length=64)]
+    command: Annotated[str, Meta(max_length=64), PLAIN]
     refusal: Refusal
     shortfall_coins: int = 0
     coins: int = 0

@@ -30,20 +30,20 @@ from schemas.log.base import (
     later,
 )
 from schemas.log.entity import Entity, Flow, Hears, Shown
-from schemas.user import Role, Short, User_
+from schemas.log.personal import PLAIN
+from schemas.user import Code, Role, User_
 
-CallId = Annotated[str, Meta(min_length=1, max_length=128)]
+CallId = Annotated[str, Meta(min_length=1, max_length=128), PLAIN]
 # What a receipt repeats in each of its steps; paths have such ids, and so do matches.
-PlainCall = Annotated[str, Meta(max_length=65, pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
-EntryId = Annotated[str, Meta(max_length=MAX_MESSAGE_ID_LENGTH, extra={"max_bytes": 100})]
-RefusalWord = Annotated[str, Meta(max_length=32, extra={"max_bytes": 34})]  # a member of Refusal, or empty
+PlainCall = Annotated[str, Meta(max_length=65, pattern=r"^[A-Za-z0-9_.:-]{1,64}$"), PLAIN]
+EntryId = Annotated[str, Meta(max_length=MAX_MESSAGE_ID_LENGTH, extra={"max_bytes": 100}), PLAIN]
+RefusalWord = Annotated[str, Meta(max_length=32, extra={"max_bytes": 34}), PLAIN]  # a member of Refusal, or empty
 MAX_CALL_TAGS: Final = 32  # what tariff rules look at: of a payer's tags the first
-CallTags = Annotated[tuple[Short, ...], Meta(max_length=MAX_CALL_TAGS)]
+CallTags = Annotated[tuple[Code, ...], Meta(max_length=MAX_CALL_TAGS)]
 
 CALLS: Final = AccountId("@calls")
 BOOK: Final = "calls"
-# Of each tariff so many versions are in the state: the one in force, what is scheduled, and one that is published at once.
-MAX_VERSIONS: Final = 16
+MAX_VERSIONS: Final = 16  # of each tariff: the one in force, what is scheduled, and one that is published at once
 MAX_TARIFFS: Final = 500
 MAX_BOOK_BYTES: Final = 192 * 1024  # as JSON: hundreds of tariffs of a dozen checkpoints
 MAX_DETAIL: Final = 2_000
@@ -70,7 +70,7 @@ class Traits(State):
     kind: CallKind
     payer_role: Role
     earner_role: Role
-    country: Short = ""
+    country: Code = ""
     tags: CallTags = ()
 
 
@@ -80,8 +80,8 @@ class Rule(State):
     kind: CallKind | None = None
     payer_role: Role | None = None
     earner_role: Role | None = None
-    country: Short = ""
-    tag: Short = ""
+    country: Code = ""
+    tag: Code = ""
 
     def fits(self, call: Traits) -> bool:
         """Whether it is for this call."""
@@ -108,7 +108,7 @@ class Tariff(State):
     payer: Side
     earner: Side
     effective_from: Time
-    name: Short = ""
+    name: Code = ""
     subsidy: bool = False
 
 
@@ -133,7 +133,7 @@ class PublishTariff(Message, BookName):
     payer: Side
     earner: Side
     effective_from: Time | None = None
-    name: Short = ""
+    name: Code = ""
     by: By = ""
     subsidy: bool = False
 
@@ -156,7 +156,7 @@ class TariffRefused(Refused, BookName):
     """The version is not in the book; `detail` says why in words."""
 
     refusal: TariffRefusal
-    detail: Annotated[str, Meta(max_length=MAX_DETAIL)]
+    detail: Annotated[str, Meta(max_length=MAX_DETAIL), PLAIN]
 
 
 class TariffSelected(Fact, BookName):
@@ -224,7 +224,7 @@ class BillRefused(Fact, CallName):
     """The first checkpoint could not be held."""
 
     payer: User_
-    refusal: Short
+    refusal: Code
     shortfall_coins: int = 0
 
 

@@ -12,6 +12,7 @@ from msgspec import Meta
 from schemas.balance import EntryRecorded, Reason, owner_of
 from schemas.log.base import MAX_COINS, By, Fact, Fields, Id, Message, Refused, State, Time, Wake
 from schemas.log.entity import Entity, Flow, Hears, Shown
+from schemas.log.personal import PLAIN
 from schemas.user import (
     MAX_BLOCKS,
     ListedUser,
@@ -69,7 +70,7 @@ class BlockRule(State):
     A penalty takes `coins` from the earnings; a ban lasts `ban_s` (0: for good). `min_age_s`: only those count whose account
     was as old as this when they blocked; `percent`: they are at least so many percent of all whom the blocked one has met."""
 
-    rule: Annotated[str, Meta(min_length=1, max_length=64)]
+    rule: Annotated[str, Meta(min_length=1, max_length=64), PLAIN]
     reason: BlockReason
     blocks: Annotated[int, Meta(ge=1, le=1_000)]
     window_s: Annotated[int, Meta(ge=60, le=366 * 86_400)]

@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from schemas.log.base import Message, MessageName, Refused, State, Time, Wake
 from schemas.log.entity import Entity, Flow, Hears, Shown
+from schemas.log.personal import PLAIN
 from schemas.user import (
     BlockedUsers,
     CameOnline,
@@ -41,7 +42,7 @@ NEXT_TOLD_AFTER: Final = timedelta(seconds=1)
 TOLD_EVERY: Final = timedelta(minutes=10)
 
 PageNumber = Annotated[int, Meta(ge=0, lt=PAGES)]
-PageKey = Annotated[str, Meta(max_length=140, pattern=r"[^/]/[0-9]{1,4}$", description="<user>/<number>")]
+PageKey = Annotated[str, Meta(max_length=140, pattern=r"[^/]/[0-9]{1,4}$", description="<user>/<number>"), PLAIN]
 
 
 class FavoriteRefusal(StrEnum):
@@ -135,7 +136,7 @@ class Followers(State):
     told last that the user came online; while that goes on, `next_page` is the next to tell, at `next_at`."""
 
     count: int = 0
-    pages: Annotated[str, Meta(max_length=PAGES // 4, extra={"max_bytes": PAGES // 4 + 2})] = ""
+    pages: Annotated[str, Meta(max_length=PAGES // 4, extra={"max_bytes": PAGES // 4 + 2}), PLAIN] = ""
     told_at: Time | None = None
     next_page: PageNumber = 0
     next_at: Time | None = None

@@ -17,7 +17,7 @@ from schemas.gift import GiftSent
 from schemas.log.base import By, Fact, Fields, Message, State, Wake
 from schemas.log.entity import Entity, Flow, Hears
 from schemas.log.windows import expires_at
-from schemas.user import Role, Short, User_
+from schemas.user import Code, Role, User_
 from schemas.video import CallEnded
 
 HOUR_S: Final = 3_600
@@ -93,7 +93,7 @@ class Boost(State):
 
     kind: BoostKind
     seconds: Annotated[int, Meta(ge=-MAX_BOOST_S, le=MAX_BOOST_S)]
-    tag: Short = ""
+    tag: Code = ""
 
 
 class GalleryRules(State):
@@ -104,8 +104,8 @@ class GalleryRules(State):
     boosts: Annotated[tuple[Boost, ...], Meta(max_length=MAX_BOOSTS)] = ()
     show_busy: bool = True
     same_country: bool = False
-    only_tags: Annotated[tuple[Short, ...], Meta(max_length=MAX_BOOSTS)] = ()
-    never_tags: Annotated[tuple[Short, ...], Meta(max_length=MAX_BOOSTS)] = ()
+    only_tags: Annotated[tuple[Code, ...], Meta(max_length=MAX_BOOSTS)] = ()
+    never_tags: Annotated[tuple[Code, ...], Meta(max_length=MAX_BOOSTS)] = ()
 
 
 SHIPPED_BOOSTS: Final = (Boost(BoostKind.FAVORITE, 3_600), Boost(BoostKind.AFFINITY, 1_800))

@@ -24,11 +24,12 @@ from schemas.log.base import (
     Wake,
 )
 from schemas.log.entity import Entity, Flow, Hears, Shown
-from schemas.user import Short, User_
+from schemas.log.personal import PLAIN
+from schemas.user import Code, User_
 from schemas.video_line import GiftAdmitted
 
 GIFTS: Final = AccountId("@gifts")
-Url = Annotated[str, Meta(max_length=1024)]
+Url = Annotated[str, Meta(max_length=1024), PLAIN]
 Share = Annotated[int, Meta(ge=0, le=MAX_COINS, description="what the streamer gets of the price, whole coins")]
 
 
@@ -57,7 +58,7 @@ class GiftItemFields(Fields):
 
     price_coins: int
     share_coins: int
-    name: Short = ""
+    name: Code = ""
     picture_url: Url = ""
     active: bool = True
 
@@ -68,7 +69,7 @@ class PutGiftItem(Message):
     item: Id
     price_coins: Coins
     share_coins: Share
-    name: Short = ""
+    name: Code = ""
     picture_url: Url = ""
     active: bool = True
     by: By = ""

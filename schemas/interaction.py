@@ -20,6 +20,7 @@ from schemas.favorites import FavoriteAdded, FavoriteRemoved
 from schemas.gift import GiftSent
 from schemas.log.base import Fact, Message, State, Time, Wake
 from schemas.log.entity import Entity, Flow, Hears
+from schemas.log.personal import PLAIN
 from schemas.log.windows import expires_at
 from schemas.user import User_, UserInList
 from schemas.video import CallEnded
@@ -30,7 +31,7 @@ WINDOW_HOURS: Final = 7 * 24
 # An event that comes later than this behind the pair's newest one is kept, and not counted any more.
 LATE: Final = timedelta(minutes=10)
 
-PairKey = Annotated[str, Meta(min_length=3, max_length=257)]
+PairKey = Annotated[str, Meta(min_length=3, max_length=257), PLAIN]
 
 
 class InteractionKind(StrEnum):

@@ -13,8 +13,9 @@ from msgspec import Meta
 
 from schemas.log.base import By, Fact, Fields, Id, Key, Message, State, Time, Wake
 from schemas.log.entity import Entity, Flow, Hears
+from schemas.log.personal import WORDS
 from schemas.postback import Postback
-from schemas.user import Short
+from schemas.user import Code
 from schemas.video import CallEnded
 
 # Half a second, then twice as long each time, up to ten minutes.
@@ -23,7 +24,7 @@ LONGEST_RETRY: Final = timedelta(minutes=10)
 
 # A vendor that asks for more than a month asks for more than any effect lives.
 MAX_RETRY_AFTER_S: Final = 31 * 86_400
-Detail = Annotated[str, Meta(max_length=2_000)]
+Detail = Annotated[str, Meta(max_length=2_000), WORDS]
 
 
 class EffectKind(StrEnum):
@@ -70,7 +71,7 @@ class EffectFields(Fields):
     """What is to be done, by whom, and about what: `subject` is the call, or the user who is told of."""
 
     kind: EffectKind
-    provider: Short
+    provider: Code
     subject: Id
 
 

@@ -16,8 +16,9 @@ from schemas.ads import UserAttributed, Word
 from schemas.balance import EntryRecorded, Reason, owner_of
 from schemas.log.base import MAX_COINS, BookName, By, Fact, Message, Refused, State, Time, Wake
 from schemas.log.entity import Entity, Flow, Hears
+from schemas.log.personal import PLAIN
 from schemas.panel_counters import Counter, CounterName, Held, RuleError, Values, Window, parse_window
-from schemas.user import CameOnline, SessionOpened, Short, UserCommand, UserFact, UserSignedUp, WentOffline
+from schemas.user import CameOnline, Code, SessionOpened, UserCommand, UserFact, UserSignedUp, WentOffline
 
 BOOK: Final = "cohorts"
 MAX_COHORTS: Final = 200
@@ -27,8 +28,8 @@ MAX_TAGS: Final = 100
 MAX_DEPTH: Final = 8
 MAX_PARTS: Final = 50
 # The name of a cohort, a tag or a group, as paths have it; members keep hundreds of them.
-Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.:-]+$")]
-NameInList = Annotated[str, Meta(max_length=64, extra={"max_bytes": 68})]
+Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.:-]+$"), PLAIN]
+NameInList = Annotated[str, Meta(max_length=64, extra={"max_bytes": 68}), PLAIN]
 
 
 class Attribute(StrEnum):
@@ -132,7 +133,7 @@ class Cohort(State):
     cohort: Name
     tag: Name
     rule: Annotated[Rule, Meta(extra={"max_bytes": MAX_BOOK_BYTES})]
-    name: Short = ""
+    name: Code = ""
 
 
 class CohortRefusal(StrEnum):

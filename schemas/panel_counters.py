@@ -11,6 +11,8 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta, Raw
 
+from schemas.log.personal import PLAIN
+
 
 class Counter(StrEnum):
     """What a user did: times, seconds or coins. Members are only ever added."""
@@ -23,7 +25,7 @@ class Counter(StrEnum):
     COINS_BOUGHT = "coins_bought"
 
 
-CounterName = Annotated[str, Meta(max_length=16)]
+CounterName = Annotated[str, Meta(max_length=16), PLAIN]
 # A plain string is looked up and written faster than a member of an enumeration.
 COUNTERS: Final = {counter: str(counter.value) for counter in Counter}
 
@@ -48,12 +50,13 @@ Held = Annotated[
         extra_json_schema=msgspec.json.schema(Buckets),
         extra={"max_bytes": 2 + MAX_BUCKETS * len('"12345678":1234567890123456789,')},
     ),
+    PLAIN,
 ]
 
 Window = Annotated[
-    str, Meta(max_length=6, pattern=r"^[1-9][0-9]{0,3}[mhd]$", description="30m, 24h, 7d: at most 120m, 72h, 90d")
+    str, Meta(max_length=6, pattern=r"^[1-9][0-9]{0,3}[mhd]$", description="30m, 24h, 7d: at most 120m, 72h, 90d"), PLAIN
 ]
-Value = Annotated[str, Meta(max_length=64)]
+Value = Annotated[str, Meta(max_length=64), PLAIN]
 Values = Annotated[tuple[Value, ...], Meta(min_length=1, max_length=200)]
 
 

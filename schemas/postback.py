@@ -14,7 +14,8 @@ from msgspec import Meta
 
 from schemas.log.base import MAX_ID_LENGTH, BookName, By, Fact, Id, Message, OptionalId, State, Time, Wake, later
 from schemas.log.entity import Entity, Flow
-from schemas.user import Short, User_
+from schemas.log.personal import CONTACT, IDENTIFIER, PLAIN
+from schemas.user import Code, Short, User_
 
 BOOK: Final = "postbacks"
 MAX_RULES: Final = 100
@@ -25,11 +26,12 @@ MAX_PENDING: Final = 16
 # What a user does is of two kinds at most (a purchase and the first one), and each provider is told once of each.
 MAX_WAITS: Final = 8
 # The longest name of an event that any vendor takes.
-EventName = Annotated[str, Meta(min_length=1, max_length=40)]
-Word = Annotated[str, Meta(max_length=256)]
-UserAgent = Annotated[str, Meta(max_length=512)]
+EventName = Annotated[str, Meta(min_length=1, max_length=40), PLAIN]
+Word = Annotated[str, Meta(max_length=256), PLAIN]
+ClickId = Annotated[str, Meta(max_length=256), IDENTIFIER]
+UserAgent = Annotated[str, Meta(max_length=512), CONTACT]
 # The purchase, call, gift or user.
-ConversionRef = Annotated[str, Meta(max_length=MAX_ID_LENGTH)]
+ConversionRef = Annotated[str, Meta(max_length=MAX_ID_LENGTH), PLAIN]
 # A postback's id has the provider, the event and the conversion's id, and must be a key.
 MAX_POSTBACK_ID_BYTES: Final = 400
 MICROS: Final = 1_000_000
@@ -79,7 +81,7 @@ class Forgone(StrEnum):
 class Value(State):
     """What a conversion is worth, in millionths of the currency: `fixed_micros` and, for each coin moved, `per_coin_micros`."""
 
-    currency: Annotated[str, Meta(max_length=4, pattern="^[A-Z]{3}$")]
+    currency: Annotated[str, Meta(max_length=4, pattern="^[A-Z]{3}$"), PLAIN]
     fixed_micros: Annotated[int, Meta(ge=0, le=10**12)] = 0
     per_coin_micros: Annotated[int, Meta(ge=0, le=10**9)] = 0
 
@@ -91,7 +93,7 @@ class PostbackRule(State):
     provider: Provider
     event: EventName
     consent: Consent
-    network: Short = ""
+    network: Code = ""
     value: Value | None = None
 
 
@@ -120,14 +122,14 @@ class PostbackRulesPut(Fact, BookName):
 class Identity(State):
     """By what names others know a user: hashed (SHA-256) e-mail and phone, the phone's advertising ids, address and browser."""
 
-    email_sha256: Short = ""
-    phone_sha256: Short = ""
-    advertising_id: Short = ""
-    vendor_id: Short = ""
-    app_instance_id: Short = ""
-    click_id: Word = ""
+    email_sha256: Annotated[Short, CONTACT] = ""
+    phone_sha256: Annotated[Short, CONTACT] = ""
+    advertising_id: Annotated[Short, IDENTIFIER] = ""
+    vendor_id: Annotated[Short, IDENTIFIER] = ""
+    app_instance_id: Annotated[Short, IDENTIFIER] = ""
+    click_id: ClickId = ""
     tracking_allowed: bool = False
-    ip: Short = ""
+    ip: Annotated[Short, CONTACT] = ""
     user_agent: UserAgent = ""
 
 
@@ -143,11 +145,11 @@ class Postback(State):
     campaign: Word = ""
     coins: int = 0
     value_micros: int | None = None
-    currency: Short = ""
-    country: Short = ""
-    platform: Short = ""
-    locale: Short = ""
-    app_version: Short = ""
+    currency: Code = ""
+    country: Code = ""
+    platform: Code = ""
+    locale: Code = ""
+    app_version: Code = ""
     appsflyer_id: OptionalId = ""
     identity: Identity = Identity()
 

@@ -8,16 +8,19 @@ from msgspec import Meta
 
 from schemas.log.base import Fields, Refused, State, Time, Wake
 from schemas.log.entity import Entity, Flow
-from schemas.user import Short, User_, UserCommand, UserFact
+from schemas.log.personal import CONTACT, PLAIN, WORDS
+from schemas.user import Code, Short, User_, UserCommand, UserFact
 
 MAX_PHOTOS: Final = 10
 MAX_LANGUAGES: Final = 10
 
-Url = Annotated[str, Meta(max_length=1024)]
-About = Annotated[str, Meta(max_length=500)]
+Url = Annotated[str, Meta(max_length=1024), WORDS]
+About = Annotated[str, Meta(max_length=500), WORDS]
 Line = Annotated[str, Meta(max_length=256)]
+# Auditors read the words of staff for as long as there are readings.
+Why = Annotated[Line, PLAIN]
 Photos = Annotated[tuple[Url, ...], Meta(max_length=MAX_PHOTOS)]
-Languages = Annotated[tuple[Short, ...], Meta(max_length=MAX_LANGUAGES)]
+Languages = Annotated[tuple[Code, ...], Meta(max_length=MAX_LANGUAGES)]
 # Nobody below 18 has a profile; 0: not told.
 Age = Annotated[int, Meta(ge=0, le=120)]
 
@@ -25,9 +28,9 @@ Age = Annotated[int, Meta(ge=0, le=120)]
 class PutProfile(UserCommand):
     """The public part is like this from now on."""
 
-    name: Short
+    name: Annotated[Short, CONTACT]
     age: Age = 0
-    country: Short = ""
+    country: Code = ""
     languages: Languages = ()
     photos: Photos = ()
     about: About = ""
@@ -36,9 +39,9 @@ class PutProfile(UserCommand):
 class ProfileFields(Fields):
     """What a public profile says."""
 
-    name: Short
+    name: Annotated[Short, CONTACT]
     age: int = 0
-    country: Short = ""
+    country: Code = ""
     languages: Languages = ()
     photos: Photos = ()
     about: About = ""
@@ -66,23 +69,23 @@ class ProfileRefusal(StrEnum):
 class PutPrivateProfile(UserCommand):
     """The private part is like this from now on; `birth_date` is an ISO date, or empty."""
 
-    birth_date: Short = ""
-    email: Line = ""
-    phone: Short = ""
-    legal_name: Line = ""
+    birth_date: Annotated[Short, CONTACT] = ""
+    email: Annotated[Line, CONTACT] = ""
+    phone: Annotated[Short, CONTACT] = ""
+    legal_name: Annotated[Line, CONTACT] = ""
 
 
 class ReadPrivateProfile(UserCommand):
     """Staff wants to see it, and says why."""
 
     by: User_
-    reason: Line
+    reason: Why
 
 
 class PrivateProfilePut(UserFact):
     """The private part was changed; `told`: which of its fields are there now."""
 
-    told: Annotated[tuple[Short, ...], Meta(max_length=16)] = ()
+    told: Annotated[tuple[Code, ...], Meta(max_length=16)] = ()
 
 
 class PrivateProfileRead(UserFact):
@@ -90,7 +93,7 @@ class PrivateProfileRead(UserFact):
 
     changes_state: ClassVar[bool] = False
     by: User_
-    reason: Line
+    reason: Why
 
 
 class PrivateProfileRefused(UserFact, Refused):
@@ -103,10 +106,10 @@ class PrivateProfileRefused(UserFact, Refused):
 class PrivateProfile(State):
     """What only its owner, and staff with a reason, may see."""
 
-    birth_date: Short = ""
-    email: Line = ""
-    phone: Short = ""
-    legal_name: Line = ""
+    birth_date: Annotated[Short, CONTACT] = ""
+    email: Annotated[Line, CONTACT] = ""
+    phone: Annotated[Short, CONTACT] = ""
+    legal_name: Annotated[Line, CONTACT] = ""
 
 
 ProfileInbox = PutProfile | Wake

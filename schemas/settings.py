@@ -6,15 +6,16 @@ from msgspec import Meta, Struct
 
 from schemas.log.base import By, Fact, Id, Message, State, Wake
 from schemas.log.entity import Entity, Flow
-from schemas.user import Short
+from schemas.log.personal import PLAIN
+from schemas.user import Code
 
 APP: Final = "app"
 VERSION_PATTERN: Final = r"^[0-9]{1,5}(\.[0-9]{1,5}){0,3}$"
 # A platform is a word such as "ios"; there are a handful.
 MAX_PLATFORMS: Final = 20
 
-Version = Annotated[str, Meta(max_length=23, pattern=VERSION_PATTERN, description="numbers and dots, such as 3.12.0")]
-Link = Annotated[str, Meta(max_length=1024)]
+Version = Annotated[str, Meta(max_length=23, pattern=VERSION_PATTERN, description="numbers and dots, such as 3.12.0"), PLAIN]
+Link = Annotated[str, Meta(max_length=1024), PLAIN]
 
 
 def version_number(version: str) -> tuple[int, ...]:
@@ -37,7 +38,7 @@ class PlatformSettings(Struct, frozen=True, omit_defaults=True):
 class AppSettings(Struct, frozen=True, omit_defaults=True):
     """All settings; what is not there has its default."""
 
-    platforms: Annotated[dict[Short, PlatformSettings], Meta(max_length=MAX_PLATFORMS)] = {}
+    platforms: Annotated[dict[Code, PlatformSettings], Meta(max_length=MAX_PLATFORMS)] = {}
     support_url: Link = ""
 
 

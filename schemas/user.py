@@ -1,5 +1,6 @@
 """The user's messages and state: who has signed up, which phones are open, who is online, who is banned."""
 
+import re
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, ClassVar, Final
@@ -8,21 +9,38 @@ from msgspec import Meta
 
 from schemas.log.base import LAST, By, Fact, Id, Message, OptionalId, Refused, State, Time, UserId, Wake, in_calendar, later
 from schemas.log.entity import Entity, Flow, Shown
+from schemas.log.personal import IDENTIFIER, PLAIN, SECRET
 
 # A user's id has at most 128 bytes and no character that JSON writes longer: up to 128 ASCII characters, as Firebase has them,
-# or up to 32 of any script. "/" and "@" are kept for account ids, and pairs have two ids with "/" between them.
-_FIRST, _MORE = r"[^/@\s\x22\x5c\x00-\x1f\x7f]", r"[^/\s\x22\x5c\x00-\x1f\x7f]"
-USER_ID: Final = rf"(?:[!#-.0-?A-\[\]-~][!#-.0-\[\]-~]{{0,127}}|{_FIRST}{_MORE}{{0,31}})"
+# or up to 32 of any script. "/" and "@" are kept for account ids, and pairs have two ids with "/" between them; so no e-mail
+# address is an id.
+USER_ID: Final = r"(?:[!#-.0-?A-\[\]-~]{1,128}|[^/@\s\x22\x5c\x00-\x1f\x7f]{1,32})"
 USER_ID_PATTERN: Final = f"^{USER_ID}$"
 MAX_USER_ID_BYTES: Final = 128
-User_ = Annotated[UserId, Meta(min_length=1, max_length=128)]
+User_ = Annotated[UserId, Meta(min_length=1, max_length=128), PLAIN]
 # Who is put into a list. A pattern costs more than the rest of a decode, so only commands that lengthen lists have it; then
 # what stands in a list keeps its claim. (`$` lets a newline through, which JSON writes as two.)
-ListedUser = Annotated[UserId, Meta(min_length=1, max_length=128, pattern=USER_ID_PATTERN)]
-UserInList = Annotated[str, Meta(max_length=128, extra={"max_bytes": MAX_USER_ID_BYTES + 4})]
-OptionalUser = Annotated[str, Meta(max_length=128, description="a user, or empty")]
+ListedUser = Annotated[UserId, Meta(min_length=1, max_length=128, pattern=USER_ID_PATTERN), PLAIN]
+UserInList = Annotated[str, Meta(max_length=128, extra={"max_bytes": MAX_USER_ID_BYTES + 4}), PLAIN]
+OptionalUser = Annotated[str, Meta(max_length=128, description="a user, or empty"), PLAIN]
 Short = Annotated[str, Meta(max_length=64)]
-PushToken = Annotated[str, Meta(max_length=512)]
+# A word that programs give each other, and nobody writes about a person.
+Code = Annotated[Short, PLAIN]
+PushToken = Annotated[str, Meta(max_length=512), SECRET]
+
+_PHONE: Final = re.compile(r"[+(]?[0-9][0-9 ().-]{8,}[0-9]")
+_PHONE_DIGITS: Final = range(10, 16)
+
+
+def is_contact(text: str) -> bool:
+    """Whether an id of somebody else's is an e-mail address or a phone number: ten to fifteen digits, however they are set."""
+    return "@" in text or (bool(_PHONE.fullmatch(text)) and sum(map(str.isdecimal, text)) in _PHONE_DIGITS)
+
+
+def is_user_id(text: str) -> bool:
+    """Whether this may be the id of a user of ours. What others name people by never becomes a key unless it is."""
+    return bool(re.fullmatch(USER_ID_PATTERN, text)) and not is_contact(text)
+
 
 # A phone beats every BEAT_EVERY_S; one that has not for OFFLINE_AFTER_S is gone: three beats may be lost on a bad line.
 BEAT_EVERY_S: Final = 10
@@ -105,21 +123,21 @@ class SignUp(UserCommand):
 
     role: Role
     request: OptionalId = ""
-    platform: Short = ""
-    locale: Short = ""
-    app_version: Short = ""
-    country: Short = ""
-    appsflyer_id: Short = ""
+    platform: Code = ""
+    locale: Code = ""
+    app_version: Code = ""
+    country: Code = ""
+    appsflyer_id: Code = ""
 
 
 class OpenSession(UserCommand):
     """A phone logs in: it is a session until it logs out or falls silent. The same device again replaces its old session."""
 
     session: Id
-    device: Short
-    platform: Short = ""
-    app_version: Short = ""
-    locale: Short = ""
+    device: Annotated[Short, IDENTIFIER]
+    platform: Code = ""
+    app_version: Code = ""
+    locale: Code = ""
     push_token: PushToken = ""
     voip_token: PushToken = ""
 
@@ -142,7 +160,7 @@ class Ban(UserCommand):
     `case`: the case of the block list that it follows from; empty: an admin bans. Bans of several causes stand side by side; of
     the same cause the longer one holds."""
 
-    reason: Short
+    reason: Code
     by: By
     until: Time | None = None
     case: OptionalId = ""
@@ -169,11 +187,11 @@ class UserSignedUp(_OfUser):
     """The user is known from `at` on."""
 
     role: Role
-    platform: Short = ""
-    locale: Short = ""
-    app_version: Short = ""
-    country: Short = ""
-    appsflyer_id: Short = ""
+    platform: Code = ""
+    locale: Code = ""
+    app_version: Code = ""
+    country: Code = ""
+    appsflyer_id: Code = ""
 
 
 class SignUpRepeated(_OfUser):
@@ -194,9 +212,9 @@ class SessionOpened(_OfUser):
     """A session begins."""
 
     session: Id
-    device: Short
-    platform: Short = ""
-    app_version: Short = ""
+    device: Annotated[Short, IDENTIFIER]
+    platform: Code = ""
+    app_version: Code = ""
 
 
 class SessionClosed(_OfUser):
@@ -220,7 +238,7 @@ class WentOffline(_OfUser):
 class UserBanned(_OfUser):
     """A ban was put on the user. `until`: when the last of all bans that stand now will be over (None: never)."""
 
-    reason: Short
+    reason: Code
     by: By = ""
     until: Time | None = None
     case: OptionalId = ""
@@ -246,10 +264,10 @@ class Session(State):
     """An open session: the phone, and its last beat."""
 
     session: Id
-    device: Short
+    device: Annotated[Short, IDENTIFIER]
     opened_at: Time
     beat_at: Time
-    platform: Short = ""
+    platform: Code = ""
     push_token: PushToken = ""
     voip_token: PushToken = ""
 
@@ -262,7 +280,7 @@ class Session(State):
 class BanState(State):
     """A standing ban; `until` None: for good."""
 
-    reason: Short
+    reason: Code
     by: By
     at: Time
     until: Time | None = None
@@ -280,7 +298,7 @@ class User(State):
     role: Role
     signed_up_at: Time
     request: Id = "-"
-    country: Short = ""
+    country: Code = ""
     online_since: Time | None = None
     sessions: Annotated[tuple[Session, ...], Meta(max_length=MAX_SESSIONS)] = ()
     ban: BanState | None = None

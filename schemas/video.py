@@ -13,13 +13,14 @@ from schemas.billing import BillOpened, BillRefused, CallId, CallKind, CallName,
 from schemas.billing_rating import MAX_CALL_S
 from schemas.log.base import By, Fact, Fields, Id, Message, MessageName, OptionalId, Refused, State, Time, Wake, later
 from schemas.log.entity import Entity, Flow, Hears, Shown
-from schemas.user import Role, Short, User_
+from schemas.log.personal import WORDS
+from schemas.user import Code, Role, Short, User_
 from schemas.video_line import LineRefused, LineSeized, ViewerAdmitted
 
 MAX_CLIP_S: Final = 3 * 3600
 # No call is so long; what is added up stays a number.
 MAX_DURATION_S: Final = 10**9
-Url = Annotated[str, Meta(max_length=1024)]
+Url = Annotated[str, Meta(max_length=1024), WORDS]
 
 RING_TIMEOUT: Final = timedelta(seconds=30)
 # Roulette rings shorter: both are waiting with the phone in their hand.
@@ -95,7 +96,7 @@ class PlaceCall(Message):
     kind: CallKind
     caller_role: Role
     callee_role: Role
-    country: Short = ""
+    country: Code = ""
     tags: CallTags = ()
     clip: OptionalId = ""
     clip_s: Annotated[int, Meta(ge=0, le=MAX_CLIP_S)] = 0
@@ -124,7 +125,7 @@ class BeatCall(_FromSide):
 class OpenRoom(_FromSide):
     """A phone of the call wants to join its room at `provider`; the call's first room is its only one."""
 
-    provider: Short
+    provider: Code
 
 
 class LeaveCall(_FromSide):
@@ -176,14 +177,14 @@ class CallEnded(_OfCall):
     by: By = ""
     connected: bool = False
     duration_s: Annotated[float, Meta(ge=0, le=MAX_DURATION_S)] = 0.0
-    room: Short = ""
+    room: Code = ""
     void: bool = False
 
 
 class RoomOpened(_OfCall):
     """The call's picture and sound are with `provider`; credentials may be issued."""
 
-    provider: Short
+    provider: Code
 
 
 class CallCommandRefused(Refused, CallName):
@@ -215,10 +216,10 @@ class Call(State, CallSides):
     callee_role: Role = Role.STREAMER
     clip: OptionalId = ""
     clip_s: Annotated[int, Meta(ge=0, le=MAX_CLIP_S)] = 0
-    waiting: Annotated[tuple[Short, ...], Meta(max_length=4)] = ()
+    waiting: Annotated[tuple[Code, ...], Meta(max_length=4)] = ()
     seized: Annotated[tuple[User_, ...], Meta(max_length=2)] = ()
     traits: Traits | None = None
-    room: Short = ""
+    room: Code = ""
     tariff: Tariff | None = None
     billed: bool = False
     refusal: CallRefusal | None = None
@@ -271,7 +272,7 @@ class OfferClip(Message):
 
     clip: Id
     streamer: User_
-    title: Short
+    title: Annotated[Short, WORDS]
     url: Url
     duration_s: Annotated[int, Meta(ge=1, le=MAX_CLIP_S)]
     active: bool = True
@@ -284,7 +285,7 @@ class PlayClip(Message):
     call: CallId
     viewer: User_
     viewer_role: Role
-    country: Short = ""
+    country: Code = ""
     tags: CallTags = ()
 
 
@@ -293,7 +294,7 @@ class ClipOffered(Fact):
 
     clip: Id
     streamer: User_
-    title: Short
+    title: Annotated[Short, WORDS]
     url: Url
     duration_s: int
     active: bool
@@ -310,7 +311,7 @@ class Clip(State):
     """A streamer's recorded video."""
 
     streamer: User_
-    title: Short
+    title: Annotated[Short, WORDS]
     url: Url
     duration_s: int
     active: bool = True

@@ -14,14 +14,15 @@ from msgspec import Meta
 from schemas.billing import CallId, CallTags
 from schemas.log.base import Fact, Fields, Id, Message, Refused, State, Time, Wake
 from schemas.log.entity import Entity, Flow, Hears, Shown
+from schemas.log.personal import PLAIN
 from schemas.user import (
     MAX_BLOCKS,
     BlockedUsers,
     CameOnline,
+    Code,
     ListedUser,
     OptionalUser,
     Role,
-    Short,
     User_,
     UserBanned,
     UserCommand,
@@ -30,7 +31,7 @@ from schemas.user import (
     WentOffline,
 )
 
-OptionalCall = Annotated[str, Meta(max_length=128)]
+OptionalCall = Annotated[str, Meta(max_length=128), PLAIN]
 ROULETTE: Final = "roulette"
 # So many of each side stand in the pool's state, if they have room: an entry has some 250 bytes, and one of somebody who has
 # blocked a thousand people eleven thousand.
@@ -184,7 +185,7 @@ class Line(State):
     `tags` as of the last time in roulette; `waited_since`: since when the user waited before the call."""
 
     role: Role | None = None
-    country: Short = ""
+    country: Code = ""
     tags: CallTags = ()
     banned: bool = False
     online: bool = False
@@ -211,7 +212,7 @@ class WaitingFields(Fields):
     user: ListedUser
     role: Role
     since: Time
-    country: Short = ""
+    country: Code = ""
     last_partner: OptionalUser = ""
     tags: CallTags = ()
     bars: Marks = ()

@@ -14,7 +14,7 @@ from msgspec import Meta
 from schemas.billing import CallId
 from schemas.log.base import Fact, Id, Message, OptionalId, State, Time, Wake
 from schemas.log.entity import Entity, Flow, Hears
-from schemas.user import Short, User_
+from schemas.user import Code, User_
 from schemas.video import CallEnded, RoomOpened
 
 CALLER_UID: Final = 1
@@ -48,7 +48,7 @@ class NoteParticipant(Message):
 class _OfParticipant(Fact):
     call: CallId
     user: User_
-    provider: Short
+    provider: Code
 
 
 class ParticipantJoined(_OfParticipant):
@@ -74,7 +74,7 @@ class Room(State):
     """A call's room: its provider, and the last notice about each connection. Forgotten a day after the call. `caller_seq`,
     `callee_seq`: as rooms once kept it, of the side as a whole."""
 
-    provider: Short
+    provider: Code
     caller: User_
     callee: User_
     caller_seq: int = -1

@@ -4,7 +4,6 @@ A push that cannot be read is answered with its error and kept as a dead letter:
 """
 
 import asyncio
-import re
 import time
 from collections.abc import Iterator
 from datetime import date, datetime
@@ -24,7 +23,6 @@ from schemas.ads import ATTRIBUTION, Attribution, PushRecorded, PushRepeated, Pu
 from schemas.log.base import UserId, new_id, now
 from schemas.log.dead_letters import DeadCause, DeadLetter
 from schemas.postback import Consent
-from schemas.user import USER_ID_PATTERN
 from serving.body import RequestBody
 from serving.runtime.auth import Admin, SignedIn
 from serving.runtime.commands import commands_of, request_id, views_of
@@ -38,13 +36,14 @@ PUSHES: Final = "webhooks.appsflyer"
 
 # By which vendors know a phone, or the app on it; empty: not told.
 PhoneId = Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z0-9_.:-]*$")]
-# The store finds what only vendors may see by its braces.
-NO_BRACES: Final = str.maketrans("", "", "{}")
 
 
 @router.post("/v1/webhooks/appsflyer", responses=responses(400, 401, 413, 422, 503), openapi_extra={"security": []})
 async def push(request: Request) -> dict[str, str]:
     """AppsFlyer's pushes: installs, returns, events in the app. A token proves where they come from; repeats do no harm.
+
+    `unattributed`: the push names a customer who is no user of ours by that name (`contact`: it is an e-mail address or a phone
+    number; `foreign`: no id of ours). It is kept, counts for the install, and for nobody.
 
     503: the push is not recorded yet, so it should be sent again; a push that comes twice counts once."""
     config: Config = request.app.state.config
@@ -59,15 +58,13 @@ async def push(request: Request) -> dict[str, str]:
         raise await _kept(request, body, problem.status, problem.code, problem.detail) from problem
     except ValueError as error:
         raise await _kept(request, body, 400, "broken_json", f"the push is no JSON: {error}") from error
-    user = (
-        found.user if re.fullmatch(USER_ID_PATTERN, found.user) else ""
-    )  # somebody else's id of a customer is only kept in `raw`
     command = RecordPush(
         id=request_id(PUSHES, found.name), at=found.at, install=found.install, push=found.name, event_name=found.event_name,
-        user=user, touch=found.touch, event_value=found.event_value, raw=body.decode("utf-8", "replace"),
+        user=found.user, touch=found.touch, details=found.details,
     )  # fmt: skip
     fact = await commands_of(request).ask(command, PushRecorded, PushRepeated)
-    return {"status": "repeated" if isinstance(fact, PushRepeated) else "recorded"}
+    status = {"status": "repeated" if isinstance(fact, PushRepeated) else "recorded"}
+    return status | ({"unattributed": found.details.unattributed} if found.details.unattributed else {})
 
 
 async def _kept(request: Request, body: bytes, status: int, code: str, text: str) -> Problem:
@@ -93,7 +90,7 @@ class TrackingBody(RequestBody):
     advertising_id: PhoneId = ""
     vendor_id: PhoneId = ""
     app_instance_id: PhoneId = ""
-    click_id: Annotated[str, Field(max_length=256, pattern=r"^[\x21-\x7a\x7c\x7e]*$")] = ""
+    click_id: Annotated[str, Field(max_length=256, pattern=r"^[\x21-\x7e]*$")] = ""
     tracking_allowed: bool = False
 
 
@@ -106,14 +103,12 @@ class TrackingAnswer(BaseModel):
 @router.put("/v1/tracking", response_model=TrackingAnswer, responses=responses(400, 401, 403, 422, 503))
 async def put_tracking(body: TrackingBody, caller: SignedIn, request: Request) -> Any:
     """Consent (or take it back), and tell the phone's names. Nothing is told to anybody that is not consented to here."""
-    given: dict[str, Any] = {
-        name: value.translate(NO_BRACES) if isinstance(value, str) else value for name, value in body.model_dump().items()
-    }
+    given = body.model_dump()
     given["consents"] = tuple(sorted(set(body.consents) - {Consent.NONE}))
     agent = "".join(letter for letter in request.headers.get("user-agent", "") if letter.isprintable())
     command = PutTracking(
         id=new_id(), at=now(), user=UserId(caller.user), ip=request.client.host if request.client else "",
-        user_agent=agent.translate(NO_BRACES)[:512], **given,
+        user_agent=agent[:512], **given,
     )  # fmt: skip
     fact = await commands_of(request).ask(command, TrackingPut)
     return TrackingAnswer(consents=list(fact.consents))

@@ -11,6 +11,7 @@ from infra.config import Config, VideoProvider
 from infra.vendors import agora, twilio
 from infra.vendors.notices import Notice
 from schemas.log.base import UserId, new_id, now
+from schemas.user import is_contact
 from schemas.video import CALL, Call, CallEnded, CallRefusal, CallStatus, OpenRoom, RoomOpened
 from schemas.video_room import CALLEE_UID, CALLER_UID, NoteParticipant
 from serving.runtime.commands import commands_of, request_id, views_of
@@ -139,13 +140,13 @@ def _forged(header: str, settings: str) -> Problem:
 
 
 def _unreadable(error: Exception) -> Problem:
-    return Problem(400, "notice_unreadable", f"the body is no notice: {type(error).__name__} {error}")
+    return Problem(400, "notice_unreadable", f"the body is no notice: {type(error).__name__}")
 
 
 async def _note(notice: Notice | None, request: Request) -> dict[str, str]:
     """Put a notice about a call that is known into the log. Providers only want to hear that it was taken: what a room makes of
-    it, which may be nothing, is told to nobody."""
-    if notice is None or views_of(request).of(CALL).get(notice.channel) is None:
+    it, which may be nothing, is told to nobody. Who is named by an e-mail address or a phone number is nobody of ours."""
+    if notice is None or is_contact(notice.member) or views_of(request).of(CALL).get(notice.channel) is None:
         return {"status": "ignored"}
     possible = 0 <= notice.at_s <= now().timestamp() + AHEAD_S and 0 <= notice.seq <= 2**53
     if not possible or not 1 <= len(notice.member) <= 128:

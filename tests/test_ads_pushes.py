@@ -25,7 +25,7 @@ def pushed(install: str, name: str = "install", at: datetime | None = None, **mo
         "appsflyer_id": install, "event_name": name, "event_time": af_time(at), "install_time": af_time(at),
         "media_source": "snapchat_int", "campaign": "Autumn", "af_c_id": "c1", "af_adset_id": "s1", "af_ad_id": "a1",
         "af_ad": "Hello", "platform": "ios", "country_code": "DE", "app_id": "id123456789", "is_retargeting": None,
-        "a_field_that_came_later": {"x": [1]}, **more,
+        "os_version": "17.4.1", "a_field_that_came_later": {"x": [1]}, **more,
     }  # fmt: skip
 
 
@@ -61,9 +61,21 @@ def test_a_push_and_a_sign_up_meet_and_the_repeat_is_told(stack: Stack, admin: A
     assert sorted(eventually(lambda: len(rows()) == 2 and rows())) == sorted(
         [(ann.user, "snapchat", True), (bob.user, "organic", True)]
     )
-    kept = "SELECT raw FROM pushes FINAL WHERE install = {i:String}"
-    raw = eventually(lambda: client.query(kept, parameters={"i": first}).result_rows)
-    assert json.loads(raw[0][0])["a_field_that_came_later"] == {"x": [1]}
+    kept = "SELECT details, raw FROM pushes FINAL WHERE install = {i:String}"
+    ((details, raw),) = eventually(lambda: client.query(kept, parameters={"i": first}).result_rows)
+    assert (json.loads(details), raw) == ({"os_version": "17.4.1"}, "")
+
+
+def test_a_customer_who_is_named_by_an_address_is_nobody(stack: Stack, admin: Api) -> None:
+    install, address = (f"{kind}{uuid.uuid4().hex[:8]}" for kind in ("af-", "secret"))
+    body = pushed(install, customer_user_id=f"{address}@example.com", idfa=address, ip="203.0.113.7", user_agent=address)
+    assert post(stack, body).json() == {"status": "recorded", "unattributed": "contact"}
+    assert admin.get(f"/v1/admin/attribution/{address}@example.com").status_code == 422
+    client = connect(stack.clickhouse)
+    kept = "SELECT user, JSONExtractString(details, 'unattributed') FROM pushes FINAL WHERE install = {i:String}"
+    assert eventually(lambda: client.query(kept, parameters={"i": install}).result_rows) == [("", "contact")]
+    question = "SELECT count() FROM log WHERE position(value, {a:String}) > 0 OR position(key, {a:String}) > 0"
+    assert client.query(question, parameters={"a": address}).result_rows == [(0,)]
 
 
 def test_a_return_by_another_campaign_takes_over(stack: Stack, admin: Api, new_user: NewUser) -> None:

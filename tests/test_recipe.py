@@ -19,7 +19,7 @@ from schemas.tables import TOPIC
 from serving.runtime.refusals import RefusalTables
 from tests.conftest import Stack
 from tests.sources import ROOT
-from tests.whole import made, ungolden, unkeyed, unmade, unpaired, unstored, untested, unworded
+from tests.whole import made, ungolden, unkeyed, unmade, unpaired, unsaid, unstored, untested, unworded
 
 # File -> text, of all the page's blocks.
 PAGE = dict(re.findall(r"^`(\S+)`:\n\n```\w+\n(.*?)^```$", (ROOT / "docs" / "recipe.md").read_text(), re.MULTILINE | re.DOTALL))
@@ -65,6 +65,7 @@ def lacks(files: Files, load: Load) -> list[str]:
         *faults(domain.JOB, decider.decide_job),
         *unmade(domain.JOB, made(code), made(code[:1])),
         *unkeyed(domain.JOB),
+        *unsaid(domain.JOB),
         *ungolden(domain.JOB, "job", {line["type"] for line in golden(files)}),
         *unstored(domain.JOB, TOPIC.findall(files.get(SELECT, ""))),
         *unpaired([PurePath(path).name for path in files if path.endswith(".sql")]),
@@ -107,9 +108,7 @@ def test_its_table_is_filled_with_its_facts(stack: Stack) -> None:
     assert list(found.column_names) == [row[0] for row in client.query("DESCRIBE TABLE jobs").result_rows]
     (row,) = [dict(zip(found.column_names, row, strict=True)) for row in found.result_rows]
     (fact,) = [line for line in golden(PAGE) if line["type"] == "JobOver"]
-    assert {name: row[name] for name in ("call", "user", "task", "done")} == {
-        name: fact[name] for name in ("call", "user", "task", "done")
-    }
+    assert {name: row[name] for name in ("call", "user", "done")} == {name: fact[name] for name in ("call", "user", "done")}
 
 
 # --- with a part taken out ---------------------------------------------------------------------------------------------------
@@ -145,6 +144,7 @@ OUT = [
         "no decider makes the fact JobPut: tell it in pipelines, by JobPut(**reply(message), ...)",
         "dict(**",
     ),
+    (SCHEMA, r", WORDS\]", "say of PutJob.task whether it is personal: add PLAIN, WORDS or another word of", "]"),
     (ROUTER, r"@router\.delete(.*\n)+?\n\n", "nobody makes the command DropJob: write the route that asks it in serving, or"),
     (ROUTER, r"    JobRefusal\.OWN_JOB.*\n", "no words for JobRefusal.OWN_JOB: add it to REFUSED in serving/job.py, with"),
     (ROUTER, r"REFUSED: ", "no words for JobRefusal.JOB_OPEN: add it to REFUSED in serving/job.py, with its", "DENIED: "),

@@ -148,13 +148,13 @@ def test_what_is_no_user_id(user: str) -> None:
         LISTED.decode(encode(user))
 
 
-@pytest.mark.parametrize("user", ["a", "x" * 128, "\u0436" * 32, "\U0001f600" * 32, "jo@x.y", "~!#$%&'()*+,-."])
+@pytest.mark.parametrize("user", ["a", "x" * 128, "\u0436" * 32, "\U0001f600" * 32, "jo.x.y", "~!#$%&'()*+,-."])
 def test_what_is_one(user: str) -> None:
     assert LISTED.decode(encode(user)) == user
 
 
 def test_the_type_of_a_key_is_as_long_as_a_key() -> None:
-    (limit,) = [one.max_length for one in get_args(Key)[1:]]
+    (limit,) = [one.max_length for one in get_args(Key)[1:] if one.max_length]
     assert limit == MAX_KEY_BYTES
 
 

@@ -42,7 +42,7 @@ LAW: tuple[tuple[str, set[str]], ...] = (
 FLOORS = (
     ("schemas.log",),
     ("schemas",),
-    ("schemas.log.topics", "schemas.log.export", "schemas.tables"),
+    ("schemas.log.topics", "schemas.log.export", "schemas.log.outward", "schemas.tables"),
     ("infra.errors", "infra.config"),
     ("infra",),
     ("pipelines",),

@@ -51,7 +51,10 @@ TOLD: dict[str, dict[str, Callable[..., Any]]] = {
     },
     "sightings": {"kind": lambda f: type(f).__name__},
     "cohort_changes": {"entered": lambda f: type(f).__name__ == "CohortEntered"},
-    "pushes": {"kind": lambda f: f.touch.kind, "touch_at": lambda f: f.touch.at} | {
+    "pushes": {
+        "kind": lambda f: f.touch.kind, "touch_at": lambda f: f.touch.at,
+        "details": lambda f: encode(f.details).decode().removeprefix("{}"),
+    } | {
         name: lambda f, name=name: getattr(f.touch, name) for name in TOUCH
     },
     "attributions": {

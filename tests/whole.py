@@ -12,6 +12,7 @@ import pytest
 
 from schemas.log.base import Message
 from schemas.log.entity import Entity
+from schemas.log.personal import undeclared
 
 # The functions that are only given types to look at, behind their first argument.
 LOOKING = ("isinstance", "issubclass", "ask", "ask_all")
@@ -81,6 +82,16 @@ def unkeyed(entity: Entity) -> list[str]:
         f"{type_.__name__} has no field {key!r}, by which {entity.name} is to find it: name one that it has, or add it"
         for type_, key in keyed
         if isinstance(key, str) and not hasattr(type_, key)
+    ]
+
+
+def unsaid(entity: Entity) -> list[str]:
+    """Texts in messages and states of which nobody has said whether they are personal."""
+    return [
+        f"say of {type_.__name__}.{path} whether it is personal: add PLAIN, WORDS or another word of schemas/log/personal.py to"
+        " its type, or take a type that has one, such as Id or Code"
+        for type_ in (*entity.commands, *entity.facts, entity.state)
+        for path in undeclared(type_)
     ]
 
 

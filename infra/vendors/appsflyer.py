@@ -9,6 +9,7 @@ effect's id travels in the event's value, and only what was not taken is sent ag
 import hashlib
 import hmac
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
@@ -18,9 +19,10 @@ import httpx
 from infra.config import Config
 from infra.vendors import answers
 from infra.vendors.snapchat import app_of, is_ios
-from schemas.ads import Touch, TouchKind, network_of
+from schemas.ads import PushDetails, Touch, TouchKind, Unattributed, network_of
 from schemas.outbox import EffectDue
 from schemas.postback import MICROS, Postback
+from schemas.user import is_contact, is_user_id
 
 CALLS_PER_S: Final = 200.0
 TIMEOUT_S: Final = 10.0
@@ -29,6 +31,10 @@ MAX_BODY: Final = 1_024
 AHEAD: Final = timedelta(minutes=10)
 BEHIND: Final = timedelta(days=90)
 MAX_WORD: Final = 256
+# Versions, languages, models, amounts, names of goods.
+CODE: Final = re.compile(r"[A-Za-z0-9_.,:+() -]{1,64}")
+VALUE_FIELDS: Final = ("revenue", "currency", "quantity", "content_id", "content_type")
+PUSH_FIELDS: Final = tuple(field for field in PushDetails.__struct_fields__ if field not in (*VALUE_FIELDS, "unattributed"))
 # AppsFlyer's ids have some 21 characters; this one becomes a key.
 MAX_INSTALL_BYTES: Final = 128
 EARLIEST: Final = datetime(2007, 1, 1, tzinfo=UTC)
@@ -43,7 +49,7 @@ class Push(NamedTuple):
     at: datetime
     user: str
     touch: Touch | None
-    event_value: str
+    details: PushDetails
 
 
 class PushError(ValueError):
@@ -68,8 +74,8 @@ def read_push(body: Any, now: datetime) -> Push:
     for name, value in (("appsflyer_id", install), ("event_name", event_name)):
         if not value:
             raise PushError("push_invalid", f"{name} is missing")
-    if len(install.encode()) > MAX_INSTALL_BYTES:
-        raise PushError("push_invalid", f"appsflyer_id has more than {MAX_INSTALL_BYTES} bytes")
+    if len(install.encode()) > MAX_INSTALL_BYTES or is_contact(install):
+        raise PushError("push_invalid", f"appsflyer_id is no id of up to {MAX_INSTALL_BYTES} bytes")
     at = _time(body, "event_time")
     if at is None:
         raise PushError("push_invalid", "event_time is missing")
@@ -81,7 +87,10 @@ def read_push(body: Any, now: datetime) -> Push:
     event_value = value if isinstance(value, str) else json.dumps(value)
     named = "\n".join((install, event_name, at.isoformat(), event_value))
     push = hashlib.sha256(named.encode()).hexdigest()[:32]
-    return Push(install, push, event_name, at, _word(body, "customer_user_id"), _touch(body, event_name, at, now), event_value)
+    customer = _word(body, "customer_user_id")
+    details = _details(body, _value_of(value), customer)
+    user = "" if details.unattributed else customer
+    return Push(install, push, event_name, at, user, _touch(body, event_name, at, now), details)
 
 
 def _word(body: dict[str, Any], name: str) -> str:
@@ -101,7 +110,7 @@ def _time(body: dict[str, Any], name: str) -> datetime | None:
         at = datetime.fromisoformat(text)
         at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise PushError("push_invalid", f"{name} is {text!r}; AppsFlyer's times are YYYY-MM-DD hh:mm:ss.sss, UTC") from None
+        raise PushError("push_invalid", f"{name} is no time; AppsFlyer's times are YYYY-MM-DD hh:mm:ss.sss, UTC") from None
     return at
 
 
@@ -109,6 +118,30 @@ def _past(body: dict[str, Any], name: str, now: datetime) -> datetime | None:
     """A time before the push's own. One before there were such phones, or in the future, counts as not told."""
     at = _time(body, name)
     return at if at is not None and EARLIEST <= at <= now + AHEAD else None
+
+
+def _code(body: dict[str, Any], name: str) -> str:
+    """A field that holds a code or a number; anything else, which may be of a person, counts as nothing."""
+    word = _word(body, name)
+    return word if CODE.fullmatch(word) and not is_contact(word) else ""
+
+
+def _value_of(value: Any) -> dict[str, Any]:
+    """An event's value: AppsFlyer sends it as JSON inside of a text."""
+    try:
+        found = json.loads(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _details(body: dict[str, Any], value: dict[str, Any], customer: str) -> PushDetails:
+    """What analysts are told: fields with names, and of these only codes. Nothing else of a push is kept anywhere."""
+    known = {field: _code(body, field) for field in PUSH_FIELDS}
+    known |= {field: _code(value, f"af_{field}") for field in VALUE_FIELDS}
+    if not customer or is_user_id(customer):
+        return PushDetails(**known)
+    return PushDetails(**known, unattributed=Unattributed.CONTACT if is_contact(customer) else Unattributed.FOREIGN)
 
 
 def _touch(body: dict[str, Any], event_name: str, at: datetime, now: datetime) -> Touch | None:

@@ -272,7 +272,7 @@ class Dispatch:
         metrics.WRITTEN.labels(NAME).inc(len(records))
         metrics.mark_working(NAME)
         for one in ended:
-            log.info("%s attempt %d: %s %s", one.due.effect, one.due.attempt, one.attempt.outcome, one.attempt.detail[:200])
+            log.info("%s attempt %d: %s, status %d", one.due.effect, one.due.attempt, one.attempt.outcome, one.attempt.status)
 
     def close(self) -> None:
         """Leave: what is under way is not waited for, and made again."""

@@ -2,8 +2,9 @@
 Kafka has deleted meanwhile.
 
 Kafka keeps inboxes and facts for a month. `log` has both for good, with two exceptions: inboxes of private entities are not
-copied into it, and what only vendors may see is cut out of the outbox's records. Where the first records are missing in both, a
-replay is impossible, and `IncompleteError` says from when on there is history.
+copied into it, and what is personal in a record is left out (`schemas.log.outward`). Where the first records are missing in
+both, as they stood, a replay is impossible, and `IncompleteError` says from when on there is history. Coins, calls, bills and
+gifts have nothing personal, so that they are replayed from their first record for good.
 """
 
 import time
@@ -25,8 +26,8 @@ from schemas.log import positions
 from schemas.log.codec import decoder_of
 from schemas.log.dead_letters import DeadLetter, LetterSettled
 from schemas.log.entity import Entity
+from schemas.log.outward import keeps_all
 from schemas.log.topics import DEAD_LETTERS
-from schemas.outbox import OUTBOX
 from schemas.tables import LOG
 
 # A transaction that stays open is aborted by the broker after ten seconds.
@@ -128,10 +129,10 @@ def _refuse_incomplete(config: Config, entity: Entity, place: Place, end: int) -
     begin = _begin(config, place)
     if begin == 0:
         return
-    if entity is OUTBOX:
-        _refuse(config, place, begin, end, f"and {LOG} has them without what only vendors may see")
-    elif entity.private and place[0] == entity.inbox:
+    if entity.private and place[0] == entity.inbox:
         _refuse(config, place, begin, end, f"and {LOG} has no inbox of a private entity")
+    elif not keeps_all(place[0]):
+        _refuse(config, place, begin, end, f"and {LOG} has them without what is personal")
     elif not config.clickhouse_url:
         _refuse(config, place, begin, end, "and there is no ClickHouse here that could have them")
     first, last = _span(config, place)

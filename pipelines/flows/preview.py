@@ -12,6 +12,7 @@ from pipelines.runtime.core import Batch, Core
 from schemas.log.base import now
 from schemas.log.codec import encode
 from schemas.log.entity import Entity
+from schemas.log.outward import outward
 from schemas.log.parking import Release, Way, held_prefix, parked_key
 from schemas.log.topics import DEAD_LETTERS, ENTITIES
 
@@ -35,7 +36,8 @@ def preview(config: Config, entity: Entity, partition: int, key: bytes) -> list[
     batch = Batch(core)
     release = Release(id="preview", at=now(), key=key.decode(), way=Way.REDRIVE)
     batch.decide(lambda take: take(lane, 0, key, encode(release)))
-    told = [f"{topic}: {(value or b'').decode()}" for topic, _, _, value in batch.outputs if topic != DEAD_LETTERS.name]
+    outputs = [(topic, outward(topic, value) or b"") for topic, _, _, value in batch.outputs if topic != DEAD_LETTERS.name]
+    told = [f"{topic}: {value.decode()}" for topic, value in outputs]
     left = len(lane.waiting(key))
     found = [f"a redrive would decide {waiting - left} of {waiting} records:", *told]
     return [*found, f"then it fails at {lane.parked[key].place}: {lane.parked[key].error}"] if key in lane.parked else found

@@ -8,7 +8,6 @@ catches up by itself.
 """
 
 import logging
-import re
 import sys
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,20 +25,14 @@ from infra.kafka import Record, ends_of, member, patiently, records_of
 from pipelines.flows.process import arguments, start
 from pipelines.runtime import metrics
 from pipelines.runtime.lag import Lag
+from schemas.log.outward import outward
 from schemas.log.topics import DEAD_LETTERS, ENTITIES
-from schemas.outbox import OUTBOX
 from schemas.tables import LOG, PROJECTIONS, TABLES, Projection
 
 log = logging.getLogger("olo.store")
 
 NAME: Final = "store"
 TOPICS: Final = (*(topic for e in ENTITIES for topic in ((e.events,) if e.private else (e.inbox, e.events))), DEAD_LETTERS.name)
-
-PRIVATE: Final = (*(f"{e.inbox}/".encode() for e in ENTITIES if e.private or e is OUTBOX), b"webhooks.")
-
-# What only vendors may see (`schemas.postback.Identity`, flat and without braces) is cut out of what analysts read.
-SECRET: Final = re.compile(rb',"identity":\{[^{}]*\}')
-HOLD_SECRETS: Final = frozenset({OUTBOX.inbox, OUTBOX.events})
 
 # Large inserts make few parts; 50,000 rows of 300 bytes stay far below the size at which an insert is split into two parts.
 BATCH_RECORDS: Final = 50_000
@@ -79,16 +72,6 @@ def _behind(rows: pa.Table, stored: dict[TopicShare, int]) -> pa.Table:
     """The rows that lie behind what is stored."""
     places = zip(*(rows[name].to_pylist() for name in COLUMNS[:3]), strict=True)
     return rows.filter(pa.array([offset > stored.get((topic, p), -1) for topic, p, offset in places], pa.bool_()))
-
-
-def _is_private(record: Record) -> bool:
-    """A dead letter holds its record's bytes: those of a private inbox are for operators, not for analysts."""
-    return record.topic() == DEAD_LETTERS.name and (record.key() or b"").startswith(PRIVATE)
-
-
-def _readable(record: Record) -> bytes | None:
-    value = record.value()
-    return SECRET.sub(b"", value) if value and record.topic() in HOLD_SECRETS else value
 
 
 def _refuse_another_log(stored: dict[TopicShare, int], ends: dict[TopicShare, int]) -> None:
@@ -185,10 +168,10 @@ class Store:
         gather_s = min(max(POLL_S, self._took_s / INSERTS_SHARE), LONGEST_POLL_S)
         messages = self._consumer.consume(BATCH_RECORDS, gather_s)
         self._lag.publish([(place, offset + 1) for place, offset in self._stored.copy().items()])
-        return [record for record in records_of(messages) if not _is_private(record)] or None
+        return records_of(messages) or None
 
     def decide(self, records: list[Record]) -> pa.Table:
-        """The records that are not stored yet, as rows of `log`."""
+        """The records that are not stored yet, as rows of `log`, without what is personal."""
         self._lag.took(records[-1])
         columns: list[list[Any]] = [
             [record.topic() for record in records],
@@ -196,7 +179,7 @@ class Store:
             [record.offset() for record in records],
             [record.key() for record in records],
             [record.timestamp()[1] for record in records],
-            [_readable(record) for record in records],
+            [outward(record.topic(), record.value()) for record in records],
         ]
         arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)]
         rows = pa.Table.from_arrays(arrays, schema=SCHEMA)

@@ -22,6 +22,7 @@ from pipelines.runtime.failures import (
     Tally,
     TooManyDeadLettersError,
     cause_of,
+    place_of,
     weigh,
 )
 from pipelines.runtime.lane import Decide, DecideTogether, Lane, Routes
@@ -154,7 +155,7 @@ class Batch:
         except Exception as error:
             raise DeciderError(
                 f"the decider of {lane.entity.name} failed at {lane.entity.inbox}/{lane.partition}/{record[0]}, "
-                f"type {type(message).__name__}, key {key.decode()!r}: {error!r}"
+                f"type {type(message).__name__}, key {key.decode()!r}: {place_of(error)}"
             ) from error
         lane.dead_in_a_row = 0
         if after is not state:

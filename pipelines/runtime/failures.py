@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 from itertools import islice
+from pathlib import Path
+from traceback import extract_tb
 from typing import Final
 
 from pipelines.runtime.lane import StateError
@@ -77,6 +79,12 @@ def weigh(values: Iterable[bytes | None]) -> None:
     largest = max(map(len, filter(None, values)), default=0)
     if largest > MAX_RECORD_BYTES:
         raise TooLargeError(f"a record of {largest:,} bytes; the log takes {MAX_RECORD_BYTES:,}")
+
+
+def place_of(error: Exception) -> str:
+    """What was raised, and where, without its words: they may repeat what a message says of a person."""
+    frames = extract_tb(error.__traceback__)
+    return f"{type(error).__name__} in {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else type(error).__name__
 
 
 def cause_of(error: Exception) -> DeadCause:

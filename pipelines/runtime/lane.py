@@ -19,7 +19,7 @@ from msgspec import DecodeError
 from pipelines.runtime.states import Memory, States
 from schemas.log import positions
 from schemas.log.base import Fact, Message, State
-from schemas.log.codec import decoder_of, encode, state_decoder
+from schemas.log.codec import decoder_of, encode, state_decoder, wording
 from schemas.log.entity import MAX_KEY_BYTES, MAX_STORED_KEY_BYTES, Entity, broadcast_keys, partition_of
 from schemas.log.parking import OFFSET_DIGITS, PARKED, Parked, Release, held_prefix, read_parked
 from schemas.log.topics import Route, hears, inbox_keys, routes
@@ -127,7 +127,7 @@ class Lane:
         try:
             return self.decode_state(value)
         except (DecodeError, UnicodeDecodeError) as error:
-            raise StateError(f"{self.entity.changelog}/{self.partition}, key {key.decode()!r}: {error}") from error
+            raise StateError(f"{self.entity.changelog}/{self.partition}, key {key.decode()!r}: {wording(error)}") from error
 
     def change(self, key: bytes, state: State | None, before: State | None) -> None:
         """Put it into the overlay: encoded at once, while it is warm, unless it changes often (or all others look at it)."""

@@ -4,7 +4,8 @@ What decides is the inbox in its order. Wakes, releases and rules that a partiti
 where a batch ends decides nothing, but for one thing: the host weighs what a batch has made, and a state that is too large for
 the log only between two records of one batch may pass. Therefore nothing is weighed here, and dead letters are an input: they
 say which records could not be decided when they came, and those are put aside or parked again, whatever today's deciders would
-make of them. The host's own clock shows in why an entity is parked; that time is not compared.
+make of them. The host's own clock shows in why an entity is parked; that time is not compared, nor are the words, which the
+warehouse has not.
 
 A replay differs, and says where, when a decider was changed so that it decides old records otherwise, or a state's schema so
 that it is written otherwise. It begins with nothing, and therefore needs the inbox from its first record on (`flows.history`).
@@ -23,12 +24,12 @@ from pipelines.runtime.lane import Lane, Routes
 from schemas.log.base import EPOCH, Message
 from schemas.log.codec import encode
 from schemas.log.dead_letters import PARKING, DeadCause, DeadLetter
+from schemas.log.outward import line_of
 from schemas.log.parking import PARKED, Parked, held_key, parked_key, read_parked
 from schemas.log.positions import POSITION
 from schemas.log.topics import DEAD_LETTERS
 
 SLICE: Final = 5_000
-SHOWN: Final = 300
 
 
 class Recorded(NamedTuple):
@@ -57,7 +58,9 @@ class Difference(NamedTuple):
     def __str__(self) -> str:
         place = f"{self.topic}/{self.partition}" + (f"/{self.offset}" if self.offset >= 0 else "")
         because = f" ({self.cause})" if self.cause else ""
-        return f"{place}, key {self.key!r}: written {_short(self.written)}, decided {_short(self.decided)}{because}"
+        written, decided = line_of(self.topic, self.written), line_of(self.topic, self.decided)
+        hidden = " (they differ in what is personal)" if written == decided and self.written != self.decided else ""
+        return f"{place}, key {self.key!r}: written {written}, decided {decided}{hidden}{because}"
 
 
 class RecordedFailureError(Exception):
@@ -226,13 +229,7 @@ def states_differ(replay: Replay, written: Mapping[bytes, bytes]) -> Difference 
 
 
 def _timeless(key: bytes, value: bytes | None) -> bytes | None:
-    """A state; why an entity is parked, without the host's clock."""
+    """A state; why an entity is parked, without the host's clock and words."""
     if value is None or not key.startswith(PARKED):
         return value
-    return encode(replace(read_parked(value), at=EPOCH))
-
-
-def _short(value: bytes | None) -> str:
-    if value is None:
-        return "nothing"
-    return value[:SHOWN].decode(errors="replace") + ("..." if len(value) > SHOWN else "")
+    return encode(replace(read_parked(value), at=EPOCH, error=""))

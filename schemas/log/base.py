@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NewType, TypedDict, 
 
 from msgspec import Meta, Struct, StructMeta
 
+from schemas.log.personal import PLAIN
+
 UserId = NewType("UserId", str)
 AccountId = NewType("AccountId", str)
 MessageId = NewType("MessageId", str)
@@ -47,12 +49,12 @@ MAX_MESSAGE_ID_LENGTH = 640
 
 Coins = Annotated[int, Meta(gt=0, le=MAX_COINS, description="whole coins, more than zero")]
 Time = Annotated[datetime, Meta(tz=True, description="UTC, RFC 3339")]
-Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_LENGTH)]
-MessageName = Annotated[str, Meta(min_length=1, max_length=MAX_MESSAGE_ID_LENGTH)]
-Key = Annotated[str, Meta(min_length=1, max_length=480, description="an entity's key, see MAX_KEY_BYTES")]
-By = Annotated[str, Meta(max_length=160, description="who did it: a user, or a rule")]
-OptionalId = Annotated[str, Meta(max_length=MAX_ID_LENGTH, description="an id, or empty")]
-Ref = Annotated[str, Meta(max_length=MAX_REF_LENGTH, description="the caller's own reference")]
+Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_LENGTH), PLAIN]
+MessageName = Annotated[str, Meta(min_length=1, max_length=MAX_MESSAGE_ID_LENGTH), PLAIN]
+Key = Annotated[str, Meta(min_length=1, max_length=480, description="an entity's key, see MAX_KEY_BYTES"), PLAIN]
+By = Annotated[str, Meta(max_length=160, description="who did it: a user, or a rule"), PLAIN]
+OptionalId = Annotated[str, Meta(max_length=MAX_ID_LENGTH, description="an id, or empty"), PLAIN]
+Ref = Annotated[str, Meta(max_length=MAX_REF_LENGTH, description="the caller's own reference"), PLAIN]
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)

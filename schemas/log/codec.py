@@ -3,10 +3,11 @@
 `UnreadableError` tells how bytes can be wrong: they are not JSON, of an unknown type, or of a known type with wrong contents.
 """
 
+import re
 from collections.abc import Callable
 from functools import reduce
 from operator import or_
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -14,6 +15,9 @@ from schemas.log.base import Message, State, Wake
 from schemas.log.dead_letters import DeadCause
 
 S = TypeVar("S", bound=State)
+
+# From the first quote to the last one: what is quoted may have quotes, too.
+QUOTED: Final = re.compile(r"'.*'", re.DOTALL)
 
 encode: Callable[[Any], bytes] = msgspec.json.Encoder().encode
 
@@ -37,9 +41,15 @@ def state_decoder(state: type[S]) -> Callable[[bytes], S]:
     return msgspec.json.Decoder(state).decode
 
 
-def unreadable(error: Exception) -> UnreadableError:
-    """Sort msgspec's (or UTF-8's) complaint into one of the three causes."""
+def wording(error: Exception) -> str:
+    """What msgspec complains of, without the value: it repeats one that is none of those that it knows."""
     text = str(error)
+    return QUOTED.sub("...", text) if text.startswith("Invalid ") else text
+
+
+def unreadable(error: Exception) -> UnreadableError:
+    """Sort msgspec's (or UTF-8's) complaint into one of the three causes; its words without what the record said."""
+    text = wording(error)
     if not isinstance(error, msgspec.ValidationError):
         return UnreadableError(DeadCause.BROKEN_JSON, text)
     if "$.type" in text or "required field `type`" in text:

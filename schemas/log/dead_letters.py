@@ -1,9 +1,10 @@
 """Dead letters: records that no decider can take, kept with their cause and their original bytes."""
 
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Final
 
 from schemas.log.base import Message, now
+from schemas.log.personal import PLAIN, WORDS
 
 
 class DeadCause(StrEnum):
@@ -38,13 +39,13 @@ class DeadLetter(Message):
     (`key` and `value` are base64 on the wire)."""
 
     cause: DeadCause
-    error: str
-    topic: str
+    error: Annotated[str, WORDS]
+    topic: Annotated[str, PLAIN]
     partition: int
     offset: int
-    key: bytes
-    value: bytes
-    kind: str = ""
+    key: Annotated[bytes, WORDS]
+    value: Annotated[bytes, WORDS]
+    kind: Annotated[str, PLAIN] = ""
 
 
 def letter_of(place: tuple[str, int], record: tuple[int, bytes, bytes], cause: DeadCause, error: str, kind: str) -> DeadLetter:
@@ -60,5 +61,5 @@ class LetterSettled(Message):
     """A record that waited for a parked entity does not wait any more: it was decided ("redrive"), or was left out ("skip",
     "drop"). `id` is the letter's."""
 
-    way: str
-    by: str = ""
+    way: Annotated[str, PLAIN]
+    by: Annotated[str, PLAIN] = ""

@@ -5,12 +5,13 @@ waits for it, as it stood in the inbox. So they move with the states, and a rele
 puts a `Release` into no inbox by itself: an operator does, with `olo dead-letters`."""
 
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Final
 
 from msgspec import Struct, json
 
 from schemas.log.base import Id, Message, Time
 from schemas.log.dead_letters import DeadCause
+from schemas.log.personal import PLAIN, WORDS
 from schemas.log.positions import RESERVED
 
 PARKED: Final = RESERVED + b"parked/"
@@ -31,16 +32,16 @@ class Release(Message):
 
     key: Id
     way: Way
-    by: str = ""
+    by: Annotated[str, PLAIN] = ""
 
 
 class Parked(Struct, frozen=True):
     """Why an entity is parked: what was wrong with the record at `place`, and of which kind its message is."""
 
     cause: DeadCause
-    error: str
-    place: str
-    kind: str
+    error: Annotated[str, WORDS]
+    place: Annotated[str, PLAIN]
+    kind: Annotated[str, PLAIN]
     at: Time
 
 

@@ -1,4 +1,5 @@
--- Every record of the inboxes, events and dead letters, as it stood on the broker. This table is the store's checkpoint.
+-- Every record of the inboxes, events and dead letters, as it stood on the broker, but for what is personal, which is empty
+-- (`schemas/log/outward.py`). A record that cannot be read has the type `Unreadable`, its size and its SHA-256. This table is the store's checkpoint.
 -- ORDER BY: the record's place, which makes max(offset) of a partition one read of the index, and a projection's catch-up one range.
 -- ReplacingMergeTree: the second belt, should two stores ever write the same place.
 -- type and at share one parse of the JSON: the engine sees that it is the same expression.

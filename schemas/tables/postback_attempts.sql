@@ -1,4 +1,5 @@
 -- Each step of each postback: EffectDue (attempt so-and-so is made), then what came of it. The ledger over it: view `postbacks`.
+-- `detail`, the vendor's own words, is empty: they may repeat what is personal.
 -- ORDER BY: a postback's history; the place in the log makes a step one row.
 CREATE TABLE IF NOT EXISTS postback_attempts
 (

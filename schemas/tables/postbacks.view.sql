@@ -1,5 +1,5 @@
 -- The ledger of postbacks, a row each. `state`: sent (an attempt is under way), retried (it waits for the next one), accepted,
--- refused (`why`; too late is a refusal, too). `attempts`: made so far.
+-- refused (`why`; too late is a refusal, too; `olo postbacks show` has the vendor's own words, which may be personal). `attempts`: made so far.
 SELECT
     effect, any(provider) AS provider, any(subject) AS user, anyIf(conversion, conversion != '') AS conversion,
     anyIf(event, event != '') AS event, anyIf(ref, ref != '') AS ref, anyIf(network, network != '') AS network,
@@ -11,7 +11,7 @@ SELECT
         ['sent', 'retried', 'accepted', 'refused', 'refused'], '') AS state,
     argMax(status, (attempt, step != 'EffectDue')) AS http_status,
     if(argMax(step, (attempt, step != 'EffectDue')) = 'EffectExpired', 'too late: ', '')
-        || argMax(detail, (attempt, step != 'EffectDue')) AS why,
+        || if(state = 'accepted', '', if(http_status = 0, 'no answer', 'HTTP ' || toString(http_status))) AS why,
     if(state IN ('accepted', 'refused'), max(at), NULL) AS ended_at
 FROM postback_attempts FINAL
 GROUP BY effect

@@ -1,4 +1,5 @@
--- What AppsFlyer pushed, each push once, all of it in `raw`. Installs: kind = 'install'; in-app events have no kind.
+-- What AppsFlyer pushed, each push once; `details` is JSON (`schemas.ads.PushDetails`), and nothing else of a push is kept:
+-- `event_value` and `raw` are empty. Installs: kind = 'install'; in-app events have no kind.
 -- ORDER BY: analysts ask for a span of days; the place in the log makes a push one row.
 CREATE TABLE IF NOT EXISTS pushes
 (
@@ -20,6 +21,7 @@ CREATE TABLE IF NOT EXISTS pushes
     country     LowCardinality(String),
     event_value String,
     raw         String CODEC(ZSTD(3)),
+    details     String,
     partition   UInt16,
     offset      UInt64
 )

@@ -6,7 +6,6 @@ expiry; the expiry is checked here as well, so that a development client meets t
 
 import asyncio
 import os
-import re
 import time
 from collections.abc import MutableMapping
 from typing import Annotated, Any, Final
@@ -19,7 +18,7 @@ from pydantic import BaseModel
 from starlette.datastructures import Headers
 
 from infra.config import EMULATOR_VARIABLE, Config
-from schemas.user import USER_ID_PATTERN, Role
+from schemas.user import Role, is_user_id
 from serving.runtime.problems import Problem, unavailable
 
 BEARER: Final = "bearer "
@@ -27,7 +26,7 @@ BEARER: Final = "bearer "
 CALLER: Final = "caller"
 USER_ID_TAKEN: Final = (
     "Olo does not take the token's user id: it takes up to 128 ASCII characters, or up to 32 of any script, without spaces, "
-    "quotes, backslashes and /, and none that begins with @"
+    "quotes, backslashes, / and @, and no phone number"
 )
 
 
@@ -82,7 +81,7 @@ class Authenticator:
         if expires_at + 5 < time.time():
             raise _unauthorized("token_expired", "the token has expired; get a new one and send the request again")
         user, role = claims["uid"], claims.get("role", Role.USER)
-        if not re.fullmatch(USER_ID_PATTERN, user):
+        if not is_user_id(user):
             raise _unauthorized("token_invalid", USER_ID_TAKEN)
         if role not in list(Role):
             raise Problem(403, "role_unknown", f"the token's role {str(role)[:40]!r} is none of: {', '.join(Role)}")

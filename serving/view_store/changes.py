@@ -18,7 +18,7 @@ from infra.kafka import Record, identity
 from schemas.balance import ACCOUNT, Account, EntryRecorded
 from schemas.log import topics
 from schemas.log.base import Time
-from schemas.log.codec import decoder_of, encode, state_decoder
+from schemas.log.codec import decoder_of, encode, state_decoder, wording
 from schemas.log.entity import log_partitions
 from schemas.log.positions import of_entity
 from serving.view_store.folder import Log
@@ -56,7 +56,8 @@ def places() -> list[tuple[str, int]]:
 def leave_out(record: Record, error: Exception) -> None:
     """One record that cannot be read, such as a stranger's, is counted and named; all others are taken."""
     UNREADABLE.inc()
-    log.error("%s/%d/%d cannot be read, and is left out: %s", record.topic(), record.partition(), record.offset(), error)
+    place = f"{record.topic()}/{record.partition()}/{record.offset()}"
+    log.error("%s cannot be read, and is left out: %s", place, wording(error))
 
 
 def entry_of(value: bytes) -> tuple[str, Balance] | None:

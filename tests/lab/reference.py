@@ -18,6 +18,7 @@ from infra.cli import app as olo
 from infra.config import Config
 from pipelines.flows import dispatch, host, store
 from schemas.log.entity import DAY_S
+from schemas.log.personal import Personal, personal_of
 from schemas.log.sizes import AIM, LARGEST, sizes_of
 from schemas.log.topics import DOMAINS, ENTITIES, SUBSCRIPTIONS, entities_of, topics
 from schemas.tables import PROJECTIONS, TABLES, VIEWS, ddl, view
@@ -71,6 +72,26 @@ def states_page() -> str:
         f"The aim is {AIM:,} bytes, and none exceeds {LARGEST:,} (`schemas/log/sizes.py`). Real ones have some hundred."
     )
     return f"# States\n\n{NOTE}\n\n{why}\n\n{rows}\n"
+
+
+def personal_page() -> str:
+    """Every text that is about a person, with its kind: what a record or a state has to lose to be nobody's."""
+    kinds = table(("kind", "what it is"), ((f"`{kind}`", kind.meaning) for kind in Personal if kind is not Personal.NO))
+    carried: dict[Any, list[str]] = {}
+    for topic in topics():
+        for type_ in topic.messages:
+            carried.setdefault(type_, []).append(f"`{topic.name}`")
+    rows = (
+        (type_.__name__, ", ".join(where), f"`{leaf.path}`", leaf.personal)
+        for type_, where in carried.items()
+        for leaf in personal_of(type_)
+    )
+    why = (
+        "A `.state` topic is the changelog of an entity: its states hold these texts until they change. All else of all types "
+        "is declared not to be personal (`schemas/log/personal.py`). In the warehouse, in log lines and on terminals these "
+        "texts are empty."
+    )
+    return f"# What is personal\n\n{NOTE}\n\n{why}\n\n{kinds}\n\n{table(('type', 'in', 'text', 'kind'), rows)}\n"
 
 
 def tables_page() -> str:
@@ -165,7 +186,8 @@ def _commands(command: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 
 PAGES: Final = {
-    "topics.md": topics_page, "states.md": states_page, "tables.md": tables_page, "metrics.md": metrics_page,
+    "topics.md": topics_page, "states.md": states_page, "tables.md": tables_page, "personal.md": personal_page,
+    "metrics.md": metrics_page,
     "settings.md": settings_page, "errors.md": errors_page, "commands.md": commands_page,
 }  # fmt: skip
 
