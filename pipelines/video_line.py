@@ -16,6 +16,7 @@ from schemas.log.base import Message, UserId, Wake, derive, later, reply
 from schemas.user import MAX_BLOCKS, CameOnline, Role, UserBanned, UserSignedUp, UserUnbanned, WentOffline
 from schemas.video import EndCall, EndReason
 from schemas.video_line import (
+    APART_FOR,
     ROULETTE,
     TALKERS,
     AdmitGift,
@@ -130,8 +131,8 @@ def _release(line: Line, message: ReleaseLine) -> Decision:
     if line.call == message.call:
         messages.append(LineFreed(**reply(message), user=message.user, call=message.call))
         since = line.waited_since if message.keeps else None
-        last_partner = line.peer if message.met else line.last_partner
-        line = replace(line, call="", peer="", last_partner=last_partner, waited_since=None)
+        last_partner, met_at = (line.peer, message.at) if message.met else (line.last_partner, line.met_at)
+        line = replace(line, call="", peer="", last_partner=last_partner, met_at=met_at, waited_since=None)
         joins = message.again or since is not None
     else:
         joins = message.again and since is not None  # the pool has let go of a user who still waits
@@ -162,7 +163,7 @@ def _enter(line: Line, message: JoinRoulette | ReleaseLine, first: int) -> tuple
 
 
 def _entry(line: Line, message: Message, user: UserId, ordinal: int) -> tuple[Line, EnterPool]:
-    """The user asks the pool, and will ask again."""
+    """The user asks the pool, and will ask again; in any case when the last partner is allowed again."""
     assert line.waiting_since is not None
     entry = EnterPool(
         **derive(message, ordinal),
@@ -173,9 +174,11 @@ def _entry(line: Line, message: Message, user: UserId, ordinal: int) -> tuple[Li
         country=line.country,
         bars=tuple(sorted({mark_of(peer) for peer in line.barred})),
         last_partner=line.last_partner,
+        met_at=line.met_at,
         tags=line.tags,
     )
-    return replace(line, asks_at=later(message.at, asks_every(user))), entry
+    asks_at, apart_until = later(message.at, asks_every(user)), line.met_at and later(line.met_at, APART_FOR)
+    return replace(line, asks_at=min(asks_at, apart_until) if apart_until and apart_until > message.at else asks_at), entry
 
 
 def _leave(line: Line, message: Message, user: UserId) -> tuple[Line, tuple[Message, ...]]:
