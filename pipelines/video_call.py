@@ -73,7 +73,7 @@ OF_CALLEE: Final = {
     LineRefusal.UNKNOWN: CallRefusal.CALLEE_UNKNOWN,
     LineRefusal.NO_TALKER: CallRefusal.CALLEE_UNKNOWN,
     LineRefusal.BANNED: CallRefusal.CALLEE_BANNED,
-    LineRefusal.BLOCKED: CallRefusal.BLOCKED,
+    LineRefusal.BLOCKED: CallRefusal.CALLEE_BLOCKS,
     LineRefusal.OFFLINE: CallRefusal.CALLEE_OFFLINE,
     LineRefusal.BUSY: CallRefusal.CALLEE_BUSY,
     LineRefusal.WAITING: CallRefusal.CALLEE_BUSY,

@@ -3,6 +3,7 @@
 Who pays: of a user and a streamer the user, whoever called; of two alike the caller. The other side earns.
 """
 
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, ClassVar, Final
@@ -48,6 +49,7 @@ class CallRefusal(StrEnum):
     CALLER_BUSY = "caller_busy"
     CALLER_OFFLINE = "caller_offline"
     BLOCKED = "blocked"
+    CALLEE_BLOCKS = "callee_blocks"
     CALLEE_UNKNOWN = "callee_unknown"
     CALLEE_BANNED = "callee_banned"
     CALLEE_OFFLINE = "callee_offline"
@@ -59,8 +61,15 @@ class CallRefusal(StrEnum):
     IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
 
 
+# A caller is not told that the one called has blocked the caller, or is banned: the refusal is for staff and analysts.
+CALLER_IS_TOLD: Final[Mapping[StrEnum, StrEnum]] = {
+    CallRefusal.CALLEE_BLOCKS: CallRefusal.CALLEE_OFFLINE,
+    CallRefusal.CALLEE_BANNED: CallRefusal.CALLEE_OFFLINE,
+}
+
+
 class EndReason(StrEnum):
-    """Why a call ended."""
+    """Why a call ended. `ended`: phones are told no more."""
 
     HUNG_UP = "hung_up"
     DECLINED = "declined"
@@ -72,6 +81,11 @@ class EndReason(StrEnum):
     BANNED = "banned"
     CLIP_OVER = "clip_over"
     TOO_LONG = "too_long"
+    ENDED = "ended"
+
+
+# Who has blocked whom, and who is banned, is told to neither phone: it would tell the other side.
+UNTOLD: Final = frozenset({EndReason.BLOCKED, EndReason.BANNED})
 
 
 class CallStatus(StrEnum):
@@ -160,6 +174,7 @@ class CallRefused(_OfCall, Refused):
     """The call did not come about. `shortfall_coins`: how many coins more the first checkpoint takes."""
 
     changes_state: ClassVar[bool] = True
+    told_as = CALLER_IS_TOLD
     refusal: CallRefusal
     shortfall_coins: int = 0
 
@@ -172,12 +187,17 @@ class CallEnded(_OfCall):
     """The call ended at `at`. `duration_s` is the time that is billed, `connected` whether it connected at all; `void`: one
     side was never there, so nobody pays or earns; `room`: the provider of its room, if one was opened."""
 
-    reason: EndReason
+    reason: EndReason = EndReason.ENDED
     by: By = ""
     connected: bool = False
     duration_s: Annotated[float, Meta(ge=0, le=MAX_DURATION_S)] = 0.0
     room: Short = ""
     void: bool = False
+
+    @property
+    def told_reason(self) -> EndReason:
+        """Why, as both sides are told."""
+        return EndReason.ENDED if self.reason in UNTOLD else self.reason
 
 
 class RoomOpened(_OfCall):
@@ -201,8 +221,8 @@ class CallRepeated(Fact, CallName):
 
     @property
     def refused(self) -> StrEnum | None:
-        """Why the first request was refused; None where it was not, or is under way."""
-        return self.refusal
+        """Why the first request was refused, as clients are told; None where it was not, or is under way."""
+        return CALLER_IS_TOLD.get(self.refusal, self.refusal) if self.refusal else None
 
 
 class Call(State, CallSides):
@@ -233,6 +253,11 @@ class Call(State, CallSides):
     void: bool = False
     reason: EndReason | None = None
     forget_at: Time | None = None
+
+    @property
+    def told_reason(self) -> EndReason | None:
+        """Why it ended, as both sides are told."""
+        return EndReason.ENDED if self.reason in UNTOLD else self.reason
 
     @property
     def over_at(self) -> datetime | None:
@@ -316,6 +341,15 @@ class Clip(State):
     active: bool = True
 
 
+def _told(side: str) -> Callable[[CallEnded], str]:
+    """A side of a call that ended for a reason that both are told."""
+    return lambda ended: "" if ended.reason in UNTOLD else getattr(ended, side)
+
+
+def _untold(side: str) -> Callable[[CallEnded], str]:
+    return lambda ended: getattr(ended, side) if ended.reason in UNTOLD else ""
+
+
 CallInbox = (
     PlaceCall | AcceptCall | DeclineCall | HangUp | BeatCall | OpenRoom | LeaveCall | EndCall | LineSeized | LineRefused
     | ViewerAdmitted | TariffSelected | BillOpened | BillRefused | Wake
@@ -337,8 +371,16 @@ CALL: Final = Entity(
         Hears(BillOpened, "call", "the first checkpoint is held: it may ring"),
         Hears(BillRefused, "call", "too few coins: it does not ring"),
     ),
-    shown=tuple(
-        Shown(fact, ("caller", "callee"), "both phones show the call") for fact in (CallRinging, CallConnected, CallEnded)
+    shown=(
+        Shown(CallRinging, ("caller", "callee"), "both phones show the call"),
+        Shown(CallConnected, ("caller", "callee"), "both phones show the call"),
+        Shown(CallEnded, (_told("caller"), _told("callee")), "both phones show how the call ended"),
+        Shown(
+            CallEnded,
+            (_untold("caller"), _untold("callee")),
+            "that it ended, not who has blocked whom, or is banned",
+            ("reason", "by"),
+        ),
     ),
 )
 CLIP: Final = Entity(

@@ -17,6 +17,7 @@ from schemas.log.base import UserId, derive, new_id, now
 from schemas.user import USER_ID_PATTERN, Role
 from schemas.video import (
     CALL,
+    CALLER_IS_TOLD,
     CLIP,
     AcceptCall,
     Call,
@@ -61,10 +62,9 @@ REFUSED: Final[Refusals] = {
     CallRefusal.CALLER_BANNED: (403, "you are banned"),
     CallRefusal.CALLER_BUSY: (409, "you are in a call already, perhaps on another device"),
     CallRefusal.CALLER_OFFLINE: (409, "you are offline; open a session or the feed first"),
-    CallRefusal.BLOCKED: (409, "one of you has blocked the other"),
+    CallRefusal.BLOCKED: (409, "you have blocked this user"),
     CallRefusal.CALLEE_UNKNOWN: (404, "there is no such user"),
-    CallRefusal.CALLEE_BANNED: (409, "the one you call is banned"),
-    CallRefusal.CALLEE_OFFLINE: (409, "the one you call is offline"),
+    CallRefusal.CALLEE_OFFLINE: (409, "the one you call is offline, or cannot be reached"),
     CallRefusal.CALLEE_BUSY: (409, "the one you call is in another call"),
     CallRefusal.NO_TARIFF: (
         503,
@@ -184,12 +184,17 @@ async def hang_up(call: IdInPath, caller: Acting, request: Request) -> Any:
 async def look(call: IdInPath, caller: SignedIn, request: Request) -> Any:
     """A call of yours, until a day after its end."""
     known = call_of(request, call, caller)
-    return _with_film(_shown(call, known), caller, request)
+    return _with_film(_shown(call, known, to_staff=caller.is_staff), caller, request)
 
 
-def _shown(name: str, call: Call) -> CallAnswer:
+def _shown(name: str, call: Call, *, to_staff: bool = False) -> CallAnswer:
+    """A call as it stands. Only staff sees a reason or a refusal that is about the other side."""
     tariff, version = (call.tariff.tariff, call.tariff.version) if call.tariff else (None, None)
-    return CallAnswer(call=name, **asdict(call) | {"tariff": tariff, "version": version})
+    shown = asdict(call) | {"tariff": tariff, "version": version}
+    if not to_staff:
+        refusal = call.refusal and CALLER_IS_TOLD.get(call.refusal, call.refusal)
+        shown |= {"reason": call.told_reason, "refusal": refusal}
+    return CallAnswer(call=name, **shown)
 
 
 def _later(call: str) -> Later:
@@ -213,7 +218,7 @@ def _answer(fact: CallRinging | CallConnected | CallEnded | CallRepeated, reques
         case CallConnected():
             return CallAnswer(**_sides(fact), status=CallStatus.CONNECTED, connected_at=fact.at)
         case CallEnded():
-            return CallAnswer(**_sides(fact), status=CallStatus.ENDED, ended_at=fact.at, reason=fact.reason)
+            return CallAnswer(**_sides(fact), status=CallStatus.ENDED, ended_at=fact.at, reason=fact.told_reason)
         case CallRepeated() if fact.status is CallStatus.PLACING:
             raise NotDecided(_later(fact.call))
         case CallRepeated():

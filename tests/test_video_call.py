@@ -13,6 +13,8 @@ from pipelines.video_call import decide_call
 from schemas.billing import SHIPPED, BillOpened, BillRefused, CallKind, EndBill, TariffSelected
 from schemas.billing_rating import MAX_STEPS, Side
 from schemas.log.base import UserId, Wake
+from schemas.log.entity import without
+from schemas.log.topics import FEED, routes
 from schemas.user import Role
 from schemas.video import (
     PEER_LOST_AFTER,
@@ -84,7 +86,7 @@ def refusals() -> Iterator[tuple[tuple[CallInbox, ...], CallRefusal]]:
         (LineRefusal.BANNED, CallRefusal.CALLER_BANNED, CallRefusal.CALLEE_BANNED),
         (LineRefusal.OFFLINE, CallRefusal.CALLER_OFFLINE, CallRefusal.CALLEE_OFFLINE),
         (LineRefusal.BUSY, CallRefusal.CALLER_BUSY, CallRefusal.CALLEE_BUSY),
-        (LineRefusal.BLOCKED, CallRefusal.BLOCKED, CallRefusal.BLOCKED),
+        (LineRefusal.BLOCKED, CallRefusal.BLOCKED, CallRefusal.CALLEE_BLOCKS),
     ):
         yield (place(), no_line("bob", line), seized("sue"), SELECTED), caller
         yield (place(), seized("bob"), SELECTED, no_line("sue", line)), callee
@@ -118,6 +120,25 @@ def test_every_refusal_has_its_row() -> None:
     play = PlayClip(id="x", at=T, clip="none", call="c", viewer=BOB, viewer_role=Role.USER)
     _, (refused,) = decisions_of(video_clip.decide_clip)(None, play)
     assert refused.refusal is CallRefusal.CLIP_UNKNOWN
+
+
+def test_neither_side_is_told_who_has_blocked_whom_or_is_banned() -> None:
+    """The caller of somebody who has blocked the caller, or is banned, hears what the caller of somebody offline hears, once
+    and again; on both feeds the call has ended. The facts keep the truth."""
+    for line, refusal in ((LineRefusal.BLOCKED, CallRefusal.CALLEE_BLOCKS), (LineRefusal.BANNED, CallRefusal.CALLEE_BANNED)):
+        call, (refused, *_) = after(place(), seized("bob"), SELECTED, no_line("sue", line))
+        again = decide(call, replace(place(), id="again"))[1][0]
+        assert (refused.refusal, again.refusal) == (refusal, refusal)
+        assert refused.refused is again.refused is CallRefusal.CALLEE_OFFLINE
+    for end in (banned("bob"), blocked()):
+        for messages in (RINGING, (*RINGING, to(AcceptCall, "sue"))):
+            call, (ended, *_) = after(*messages, end)
+            ways = [way for way in routes()[CallEnded] if way.topic == FEED.name and way.key(ended)]
+            assert [(way.key(ended), way.hides) for way in ways] == [("bob", ("reason", "by")), ("sue", ("reason", "by"))]
+            seen: Any = without(ended, ways[0].hides)
+            assert (seen.reason, seen.by, ended.reason, call.told_reason) == (EndReason.ENDED, "", end.reason, EndReason.ENDED)
+    _, (ended, *_) = after(*RINGING, to(HangUp, "bob"))
+    assert [way.hides for way in routes()[CallEnded] if way.topic == FEED.name and way.key(ended)] == [(), ()]
 
 
 def test_the_worst_of_two_refusals_is_the_answer_and_what_was_taken_is_given_back() -> None:
