@@ -1,4 +1,4 @@
-"""Video: `call` (one call) and `clip` (prerecorded video), messages and states. Lines and roulette: `schemas.video_line`.
+"""Video: `call`, messages and states. Lines and roulette: `schemas.video_line`; recorded films: `schemas.video_clip`.
 
 Who pays: of a user and a streamer the user, whoever called; of two alike the caller. The other side earns.
 """
@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from schemas.billing import BillOpened, BillRefused, CallId, CallKind, CallName, CallTags, Tariff, TariffSelected, Traits
 from schemas.billing_rating import MAX_CALL_S
-from schemas.log.base import By, Fact, Fields, Id, Message, MessageName, OptionalId, Refused, State, Time, Wake, later
+from schemas.log.base import By, Fact, Fields, Message, MessageName, OptionalId, Refused, State, Time, Wake, later
 from schemas.log.entity import Entity, Flow, Hears, Shown
 from schemas.user import Role, Short, User_
 from schemas.video_line import LineRefused, LineSeized, ViewerAdmitted
@@ -20,7 +20,6 @@ from schemas.video_line import LineRefused, LineSeized, ViewerAdmitted
 MAX_CLIP_S: Final = 3 * 3600
 # No call is so long; what is added up stays a number.
 MAX_DURATION_S: Final = 10**9
-Url = Annotated[str, Meta(max_length=1024)]
 
 RING_TIMEOUT: Final = timedelta(seconds=30)
 # Roulette rings shorter: both are waiting with the phone in their hand.
@@ -288,59 +287,6 @@ class Call(State, CallSides):
         return min(times) if times else None
 
 
-# --- clip -------------------------------------------------------------------------------------------------------------------
-
-
-class OfferClip(Message):
-    """A streamer offers a recorded video, or changes the offer; `active` False withdraws it."""
-
-    clip: Id
-    streamer: User_
-    title: Short
-    url: Url
-    duration_s: Annotated[int, Meta(ge=1, le=MAX_CLIP_S)]
-    active: bool = True
-
-
-class PlayClip(Message):
-    """A user wants to watch a clip: a priced call without a callee."""
-
-    clip: Id
-    call: CallId
-    viewer: User_
-    viewer_role: Role
-    country: Short = ""
-    tags: CallTags = ()
-
-
-class ClipOffered(Fact):
-    """The clip is there like this."""
-
-    clip: Id
-    streamer: User_
-    title: Short
-    url: Url
-    duration_s: int
-    active: bool
-
-
-class ClipRefused(Refused):
-    """The clip is another streamer's, unknown, or withdrawn."""
-
-    clip: Id
-    refusal: CallRefusal
-
-
-class Clip(State):
-    """A streamer's recorded video."""
-
-    streamer: User_
-    title: Short
-    url: Url
-    duration_s: int
-    active: bool = True
-
-
 def _told(side: str) -> Callable[[CallEnded], str]:
     """A side of a call that ended for a reason that both are told."""
     return lambda ended: "" if ended.reason in UNTOLD else getattr(ended, side)
@@ -354,7 +300,6 @@ CallInbox = (
     PlaceCall | AcceptCall | DeclineCall | HangUp | BeatCall | OpenRoom | LeaveCall | EndCall | LineSeized | LineRefused
     | ViewerAdmitted | TariffSelected | BillOpened | BillRefused | Wake
 )  # fmt: skip
-ClipInbox = OfferClip | PlayClip | Wake
 
 CALL: Final = Entity(
     "call",
@@ -382,13 +327,4 @@ CALL: Final = Entity(
             ("reason", "by"),
         ),
     ),
-)
-CLIP: Final = Entity(
-    "clip",
-    key="clip",
-    flow=Flow.LIVE,
-    state=Clip,
-    commands=(OfferClip, PlayClip),
-    facts=(ClipOffered, ClipRefused),
-    raw="a play of a clip is a call, and stands in `calls`",
 )

@@ -18,7 +18,6 @@ from schemas.user import USER_ID_PATTERN, Role
 from schemas.video import (
     CALL,
     CALLER_IS_TOLD,
-    CLIP,
     AcceptCall,
     Call,
     CallConnected,
@@ -27,14 +26,11 @@ from schemas.video import (
     CallRepeated,
     CallRinging,
     CallStatus,
-    Clip,
-    ClipOffered,
     DeclineCall,
     HangUp,
-    OfferClip,
     PlaceCall,
-    PlayClip,
 )
+from schemas.video_clip import CLIP, Clip, ClipOffered, OfferClip, PlayClip
 from serving.body import Name, RequestBody
 from serving.runtime.auth import Caller, SignedIn
 from serving.runtime.commands import commands_of, request_id, views_of

@@ -36,8 +36,8 @@ from schemas.video import (
     HangUp,
     OpenRoom,
     PlaceCall,
-    PlayClip,
 )
+from schemas.video_clip import PlayClip
 from schemas.video_line import LineRefusal, LineRefused, LineSeized, ReleaseLine
 from tests.decisions import all_decisions, decisions_of, last_decision
 from tests.people import BOB, SUE
