@@ -52,34 +52,13 @@ from schemas.video import (
     PlaceCall,
     RoomOpened,
 )
+from schemas.video_answers import of_line, worse
 from schemas.video_length import billed_until, sides
-from schemas.video_line import AdmitViewer, LineRefusal, LineRefused, LineSeized, ReleaseLine, SeizeLine, ViewerAdmitted
+from schemas.video_line import AdmitViewer, LineRefused, LineSeized, ReleaseLine, SeizeLine, ViewerAdmitted
 from schemas.video_onward import NOBODY, Onward, behind_end, behind_refusal
 
-PRECEDENCE: Final = list(CallRefusal)
 # What a call that is placed again under the same id must have in common with the first.
 SAME: Final = ("caller", "callee", "kind", "clip")
-OF_CALLER: Final = {
-    LineRefusal.UNKNOWN: CallRefusal.CALLER_UNKNOWN,
-    LineRefusal.NO_TALKER: CallRefusal.CALLER_NO_TALKER,
-    LineRefusal.BANNED: CallRefusal.CALLER_BANNED,
-    LineRefusal.BLOCKED: CallRefusal.BLOCKED,
-    LineRefusal.OFFLINE: CallRefusal.CALLER_OFFLINE,
-    LineRefusal.BUSY: CallRefusal.CALLER_BUSY,
-    LineRefusal.WAITING: CallRefusal.CALLER_BUSY,
-    LineRefusal.NOT_WAITING: CallRefusal.CALLER_BUSY,
-}
-OF_CALLEE: Final = {
-    LineRefusal.UNKNOWN: CallRefusal.CALLEE_UNKNOWN,
-    LineRefusal.NO_TALKER: CallRefusal.CALLEE_UNKNOWN,
-    LineRefusal.BANNED: CallRefusal.CALLEE_BANNED,
-    LineRefusal.BLOCKED: CallRefusal.CALLEE_BLOCKS,
-    LineRefusal.OFFLINE: CallRefusal.CALLEE_OFFLINE,
-    LineRefusal.BUSY: CallRefusal.CALLEE_BUSY,
-    LineRefusal.WAITING: CallRefusal.CALLEE_BUSY,
-    LineRefusal.NOT_WAITING: CallRefusal.CALLEE_BUSY,
-}
-
 Decision = tuple[Call | None, Sequence[Message]]
 CallCommand = AcceptCall | DeclineCall | HangUp | OpenRoom
 # What a call that is being placed waits for.
@@ -182,30 +161,23 @@ def _answered(call: Call, message: Answer) -> Decision:
             who = "caller" if message.user == call.caller else "callee"
             call = replace(call, seized=(*call.seized, message.user)) if len(call.seized) < 2 else call
         case LineRefused():
-            caller = message.user == call.caller
-            who = "caller" if caller else "callee"
-            call = _worse(call, (OF_CALLER if caller else OF_CALLEE)[message.refusal])
+            who = "caller" if message.user == call.caller else "callee"
+            call = worse(call, of_line(call, message.user, message.refusal))
         case ViewerAdmitted():
             who = "callee"
-            call = _worse(call, OF_CALLEE[message.refusal]) if message.refusal else call
+            call = worse(call, of_line(call, message.user, message.refusal)) if message.refusal else call
         case TariffSelected():
             who = "tariff"
-            call = replace(call, tariff=message.tariff) if message.tariff else _worse(call, CallRefusal.NO_TARIFF)
+            call = replace(call, tariff=message.tariff) if message.tariff else worse(call, CallRefusal.NO_TARIFF)
         case BillOpened():
             who = "bill"
             call = replace(call, billed=True)
         case BillRefused():
             who = "bill"
             own = message.payer == call.caller  # what a payer lacks is told to nobody else
-            call = replace(_worse(call, CallRefusal.INSUFFICIENT_COINS), shortfall_coins=message.shortfall_coins * own)
+            call = replace(worse(call, CallRefusal.INSUFFICIENT_COINS), shortfall_coins=message.shortfall_coins * own)
     call = replace(call, waiting=tuple(waited for waited in call.waiting if waited != who))
     return (call, ()) if call.waiting else _placed(call, message)
-
-
-def _worse(call: Call, refusal: CallRefusal) -> Call:
-    """Of two refusals the one that comes first in the order of precedence stays."""
-    first = refusal if call.refusal is None else min(refusal, call.refusal, key=PRECEDENCE.index)
-    return replace(call, refusal=first)
 
 
 def _placed(call: Call, message: Answer) -> Decision:
