@@ -28,6 +28,7 @@ from schemas.billing import (
     Traits,
 )
 from schemas.log.base import REMEMBERED_FOR, Message, MessageId, Reply, UserId, Wake, derive, later, reply, same_fields
+from schemas.user import AskPresence, PresenceTold
 from schemas.video import (
     RING_TIMEOUT,
     ROULETTE_TIMEOUT,
@@ -52,7 +53,7 @@ from schemas.video import (
     PlaceCall,
     RoomOpened,
 )
-from schemas.video_answers import of_line, worse
+from schemas.video_answers import of_line, of_presence, worse
 from schemas.video_length import billed_until, sides
 from schemas.video_line import AdmitViewer, LineRefused, LineSeized, ReleaseLine, SeizeLine, ViewerAdmitted
 from schemas.video_onward import NOBODY, Onward, behind_end, behind_refusal
@@ -62,7 +63,7 @@ SAME: Final = ("caller", "callee", "kind", "clip")
 Decision = tuple[Call | None, Sequence[Message]]
 CallCommand = AcceptCall | DeclineCall | HangUp | OpenRoom
 # What a call that is being placed waits for.
-Answer = LineSeized | LineRefused | ViewerAdmitted | TariffSelected | BillOpened | BillRefused
+Answer = LineSeized | LineRefused | ViewerAdmitted | PresenceTold | TariffSelected | BillOpened | BillRefused
 
 
 def decide_call(call: Call | None, message: CallInbox) -> Decision:
@@ -78,7 +79,7 @@ def decide_call(call: Call | None, message: CallInbox) -> Decision:
             return call, (_refused(message, CallRefusal.IDEMPOTENCY_KEY_REUSED),)
         case PlaceCall():
             return call, (_repeated(call, message),)
-        case LineSeized() | LineRefused() | ViewerAdmitted() | TariffSelected() | BillOpened() | BillRefused():
+        case LineSeized() | LineRefused() | ViewerAdmitted() | PresenceTold() | TariffSelected() | BillOpened() | BillRefused():
             return _answered(call, message)
         case AcceptCall() | DeclineCall() | HangUp() | OpenRoom():
             return _command(call, message)
@@ -133,13 +134,27 @@ def _place(message: PlaceCall) -> Decision:
         **same_fields(message, Call), status=CallStatus.PLACING, placed_by=MessageId(message.id), placed_at=message.at,
         waiting=("caller", "callee", "tariff"),
     )  # fmt: skip
+    asks: tuple[Message, ...] = ()
+    if message.kind is CallKind.ROULETTE:
+        asks = _ask_phones(message)
+        call = replace(call, waiting=(*call.waiting, "caller's phone", "callee's phone"))
     if message.caller == message.callee:
         return _refuse(replace(call, waiting=()), message, CallRefusal.SAME_USER)
     roles = (message.caller_role, message.callee_role)
     payer, _ = sides(message.caller, message.callee, *roles)
     traits = Traits(message.kind, *(roles if payer == message.caller else roles[::-1]), message.country, message.tags)
     select = SelectTariff(**derive(message, 2), book=BOOK, call=message.call, traits=traits)
-    return replace(call, traits=traits), (*_seizes(message), select)
+    return replace(call, traits=traits), (*_seizes(message), select, *asks)
+
+
+def _ask_phones(message: PlaceCall) -> tuple[AskPresence, AskPresence]:
+    """Both wait, and nobody knows whether their phones still do."""
+    sides = ((message.caller, message.caller_device), (message.callee, message.callee_device))
+    one, other = (
+        AskPresence(**derive(message, ordinal), user=user, call=message.call, device=device)
+        for ordinal, (user, device) in enumerate(sides, 5)
+    )
+    return one, other
 
 
 def _seizes(message: PlaceCall) -> tuple[SeizeLine, SeizeLine | AdmitViewer]:
@@ -166,6 +181,10 @@ def _answered(call: Call, message: Answer) -> Decision:
         case ViewerAdmitted():
             who = "callee"
             call = worse(call, of_line(call, message.user, message.refusal)) if message.refusal else call
+        case PresenceTold():
+            who = "caller's phone" if message.user == call.caller else "callee's phone"
+            refusal = of_presence(call, message)
+            call = worse(call, refusal) if refusal else call
         case TariffSelected():
             who = "tariff"
             call = replace(call, tariff=message.tariff) if message.tariff else worse(call, CallRefusal.NO_TARIFF)
@@ -235,7 +254,8 @@ def _connect(call: Call, message: AcceptCall | Answer) -> Decision:
     at = message.at
     connected = CallConnected(**_reply(call, message), call=message.call, **same_fields(call, CallConnected))
     after = replace(
-        call, status=CallStatus.CONNECTED, ring_until=None, connected_at=at, caller_beat_at=at, callee_beat_at=at
+        call, status=CallStatus.CONNECTED, ring_until=None, connected_at=at, caller_beat_at=at, callee_beat_at=at,
+        callee_device=message.device if isinstance(message, AcceptCall) else call.callee_device,
     )  # fmt: skip
     return after, (connected, StartBill(**derive(message, 1), call=message.call))
 
@@ -253,7 +273,7 @@ def _command(call: Call, message: CallCommand) -> Decision:
         case AcceptCall():
             return _connect(call, message)
         case OpenRoom():
-            call = _beat(call, message)  # who asks for credentials is there
+            call = _beat(_moved(call, message), message)  # who asks for credentials is there
             room = call.room or message.provider
             opened = RoomOpened(**reply(message), call=message.call, **same_fields(call, RoomOpened), provider=room)
             return replace(call, room=room), (opened,)
@@ -283,9 +303,20 @@ def _command_refusal(call: Call, message: CallCommand) -> CallRefusal | None:
     return None if message.by == call.callee and not call.clip else CallRefusal.NOT_CALLEE
 
 
+def _moved(call: Call, message: OpenRoom) -> Call:
+    """The side is at the phone that asks for its place in the room."""
+    if not message.device:
+        return call
+    if message.by == call.caller:
+        return replace(call, caller_device=message.device)
+    return replace(call, callee_device=message.device)
+
+
 def _beat(call: Call, message: BeatCall | OpenRoom) -> Call:
     if call.status is not CallStatus.CONNECTED or call.caller_beat_at is None or call.callee_beat_at is None:
         return call
+    if call.device_of(message.by) not in ("", message.device):
+        return call  # another phone of the same user is not in the call
     if message.by == call.caller:
         return replace(call, caller_beat_at=max(call.caller_beat_at, message.at))
     if message.by == call.callee:

@@ -112,5 +112,7 @@ def _match(message: EnterPool, user: Waiting, streamer: Waiting) -> tuple[Messag
         callee_role=streamer.role,
         country=user.country,
         tags=user.tags,
+        caller_device=user.device,
+        callee_device=streamer.device,
     )
     return matched, place

@@ -14,7 +14,7 @@ from schemas.billing import BillOpened, BillRefused, CallId, CallKind, CallName,
 from schemas.billing_rating import MAX_CALL_S
 from schemas.log.base import By, Fact, Fields, Message, MessageName, OptionalId, Refused, State, Time, Wake, later
 from schemas.log.entity import Entity, Flow, Hears, Shown
-from schemas.user import Role, Short, User_
+from schemas.user import PresenceTold, Role, Short, User_
 from schemas.video_line import LineRefused, LineSeized, ViewerAdmitted
 
 MAX_CLIP_S: Final = 3 * 3600
@@ -29,6 +29,8 @@ CALL_BEAT_EVERY_S: Final = 5
 PEER_LOST_AFTER: Final = timedelta(seconds=20)
 # Who has not beaten for two beats when a call ends was silent: that time is not earned.
 SILENT_AFTER: Final = timedelta(seconds=2 * CALL_BEAT_EVERY_S)
+# Who waits in roulette beats every ten seconds; two who are paired are asked, and who has lost two beats is not there.
+PRESENT_WITHIN: Final = timedelta(seconds=25)
 # The answers that placing waits for are a matter of milliseconds; a call that lacks one for so long does not come about.
 PLACE_TIMEOUT: Final = timedelta(seconds=30)
 
@@ -100,7 +102,8 @@ class CallStatus(StrEnum):
 
 
 class PlaceCall(Message):
-    """`caller` wants to talk to `callee` (of a clip: to watch what `callee` recorded, `clip`)."""
+    """`caller` wants to talk to `callee` (of a clip: to watch what `callee` recorded, `clip`). The devices: which phone calls,
+    and, in roulette, which one of the callee's waits; empty: nobody knows."""
 
     call: CallId
     caller: User_
@@ -112,14 +115,20 @@ class PlaceCall(Message):
     tags: CallTags = ()
     clip: OptionalId = ""
     clip_s: Annotated[int, Meta(ge=0, le=MAX_CLIP_S)] = 0
+    caller_device: Short = ""
+    callee_device: Short = ""
 
 
 class _FromSide(Message, CallName):
     by: User_
 
 
-class AcceptCall(_FromSide):
-    """The callee takes the call."""
+class _FromDevice(_FromSide):
+    device: Short = ""
+
+
+class AcceptCall(_FromDevice):
+    """The callee takes the call, on this phone: from now on it is the one that counts."""
 
 
 class DeclineCall(_FromSide):
@@ -130,12 +139,13 @@ class HangUp(_FromSide):
     """One of both ends the call, or the caller gives up before it is taken."""
 
 
-class BeatCall(_FromSide):
-    """One of both is still there."""
+class BeatCall(_FromDevice):
+    """A phone of one of both is still there."""
 
 
-class OpenRoom(_FromSide):
-    """A phone of the call wants to join its room at `provider`; the call's first room is its only one."""
+class OpenRoom(_FromDevice):
+    """A phone of the call wants to join its room at `provider`; the call's first room is its only one. With another phone than
+    before the side moves to it."""
 
     provider: Short
 
@@ -225,7 +235,8 @@ class CallRepeated(Fact, CallName):
 
 
 class Call(State, CallSides):
-    """A call. `seized`: whose lines it has; `waiting`: whose answers it waits for. Forgotten a day after its end."""
+    """A call. `seized`: whose lines it has; `waiting`: whose answers it waits for; `caller_device`, `callee_device`: the phone
+    whose beats count (empty: any of the side's). Forgotten a day after its end."""
 
     status: CallStatus
     placed_by: MessageName
@@ -234,7 +245,9 @@ class Call(State, CallSides):
     callee_role: Role = Role.STREAMER
     clip: OptionalId = ""
     clip_s: Annotated[int, Meta(ge=0, le=MAX_CLIP_S)] = 0
-    waiting: Annotated[tuple[Short, ...], Meta(max_length=4)] = ()
+    caller_device: Short = ""
+    callee_device: Short = ""
+    waiting: Annotated[tuple[Short, ...], Meta(max_length=5)] = ()
     seized: Annotated[tuple[User_, ...], Meta(max_length=2)] = ()
     traits: Traits | None = None
     room: Short = ""
@@ -252,6 +265,10 @@ class Call(State, CallSides):
     void: bool = False
     reason: EndReason | None = None
     forget_at: Time | None = None
+
+    def device_of(self, user: str) -> str:
+        """The phone of one of both whose beats count; empty: any."""
+        return self.caller_device if user == self.caller else self.callee_device
 
     @property
     def told_reason(self) -> EndReason | None:
@@ -298,7 +315,7 @@ def _untold(side: str) -> Callable[[CallEnded], str]:
 
 CallInbox = (
     PlaceCall | AcceptCall | DeclineCall | HangUp | BeatCall | OpenRoom | LeaveCall | EndCall | LineSeized | LineRefused
-    | ViewerAdmitted | TariffSelected | BillOpened | BillRefused | Wake
+    | ViewerAdmitted | PresenceTold | TariffSelected | BillOpened | BillRefused | Wake
 )  # fmt: skip
 
 CALL: Final = Entity(
@@ -312,6 +329,7 @@ CALL: Final = Entity(
         Hears(LineSeized, "call", "a call has a line"),
         Hears(LineRefused, "call", "a call hears why not"),
         Hears(ViewerAdmitted, "call", "the streamer's side lets the viewer watch a clip, or not"),
+        Hears(PresenceTold, "call", "those who are paired in roulette are there, or not"),
         Hears(TariffSelected, "call", "a call pins its tariff"),
         Hears(BillOpened, "call", "the first checkpoint is held: it may ring"),
         Hears(BillRefused, "call", "too few coins: it does not ring"),

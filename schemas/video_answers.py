@@ -4,7 +4,9 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from schemas.video import Call, CallRefusal
+from schemas.log.base import later
+from schemas.user import PresenceTold
+from schemas.video import PRESENT_WITHIN, Call, CallRefusal
 from schemas.video_line import LineRefusal
 
 PRECEDENCE: Final = list(CallRefusal)
@@ -33,6 +35,13 @@ OF_CALLEE: Final = {
 def of_line(call: Call, user: str, refusal: LineRefusal) -> CallRefusal:
     """What a line's refusal is to the call."""
     return (OF_CALLER if user == call.caller else OF_CALLEE)[refusal]
+
+
+def of_presence(call: Call, answer: PresenceTold) -> CallRefusal | None:
+    """None: the phone beat shortly before the two were paired, or since."""
+    if answer.beat_at is not None and later(answer.beat_at, PRESENT_WITHIN) >= call.placed_at:
+        return None
+    return CallRefusal.CALLER_OFFLINE if answer.user == call.caller else CallRefusal.CALLEE_OFFLINE
 
 
 def worse(call: Call, refusal: CallRefusal) -> Call:

@@ -33,6 +33,7 @@ class PlayClip(Message):
     viewer_role: Role
     country: Short = ""
     tags: CallTags = ()
+    caller_device: Short = ""
 
 
 class ClipOffered(Fact):

@@ -94,9 +94,10 @@ class ReleaseLine(UserCommand):
 
 
 class JoinRoulette(UserCommand):
-    """The user waits for a partner; `tags`: what tariff rules look at."""
+    """The user waits for a partner; `tags`: what tariff rules look at; `device`: on which phone."""
 
     tags: CallTags = ()
+    device: Short = ""
 
 
 class LeaveRoulette(UserCommand):
@@ -184,7 +185,7 @@ class ViewerAdmitted(_OfLine):
 class Line(State):
     """What decides whether a user can be called: known, banned, online, in which call, whom the user has blocked (`barred`);
     `tags` as of the last time in roulette; `waited_since`: since when the user waited before the call; `met_at`: when
-    the talk with `last_partner` was over."""
+    the talk with `last_partner` was over; `device`: the phone as of the last time in roulette."""
 
     role: Role | None = None
     country: Short = ""
@@ -199,6 +200,7 @@ class Line(State):
     met_at: Time | None = None
     barred: BlockedUsers = ()
     asks_at: Time | None = None
+    device: Short = ""
 
     @property
     def wake_at(self) -> datetime | None:
@@ -211,7 +213,7 @@ class Line(State):
 
 class WaitingFields(Fields):
     """Somebody who waits for a partner, and what decides who fits. `bars`: the marks of those whom the user has blocked;
-    `met_at`: when the talk with `last_partner` was over."""
+    `met_at`: when the talk with `last_partner` was over; `device`: the phone that waits."""
 
     user: ListedUser
     role: Role
@@ -221,6 +223,7 @@ class WaitingFields(Fields):
     met_at: Time | None = None
     tags: CallTags = ()
     bars: Marks = ()
+    device: Short = ""
 
 
 class _ToPool(Message):

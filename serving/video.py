@@ -34,6 +34,7 @@ from schemas.video_clip import CLIP, Clip, ClipOffered, OfferClip, PlayClip
 from serving.body import Name, RequestBody
 from serving.runtime.auth import Caller, SignedIn
 from serving.runtime.commands import commands_of, request_id, views_of
+from serving.runtime.devices import Device
 from serving.runtime.fields import IdInPath, OptionalIdempotencyKey, WebUrl
 from serving.runtime.gate import Acting, ActingStreamer, Looking, takes_part
 from serving.runtime.later import Later, NotDecided, accepted
@@ -129,7 +130,9 @@ CALL_RESPONSES: Final = {**accepted(CallAnswer), **responses(400, 401, 402, 403,
 
 
 @router.post("/v1/calls", status_code=201, response_model=CallAnswer, responses=CALL_RESPONSES)
-async def place(body: CallBody, caller: Acting, request: Request, response: Response, key: OptionalIdempotencyKey = "") -> Any:
+async def place(
+    body: CallBody, caller: Acting, device: Device, request: Request, response: Response, *, key: OptionalIdempotencyKey = ""
+) -> Any:
     """Call somebody; answers when the other phone rings, or says why it does not."""
     views = views_of(request)
     command = PlaceCall(
@@ -143,6 +146,7 @@ async def place(body: CallBody, caller: Acting, request: Request, response: Resp
         callee_role=role_of(views, body.to, Role.STREAMER),
         country=country_of(views, caller.user),
         tags=tags_of(views, caller.user),
+        caller_device=device,
     )
     later = _later(command.call)
     fact = await commands_of(request).ask(command, CallRinging, CallEnded, CallRepeated, later=later)
@@ -151,9 +155,9 @@ async def place(body: CallBody, caller: Acting, request: Request, response: Resp
 
 
 @router.post("/v1/calls/{call}/accept", response_model=CallAnswer, responses=CALL_RESPONSES)
-async def accept(call: IdInPath, caller: Acting, request: Request) -> Any:
-    """Take a call that rings."""
-    command = AcceptCall(id=new_id(), at=now(), call=call, by=UserId(caller.user))
+async def accept(call: IdInPath, caller: Acting, device: Device, request: Request) -> Any:
+    """Take a call that rings, on this phone."""
+    command = AcceptCall(id=new_id(), at=now(), call=call, by=UserId(caller.user), device=device)
     later = _later_of(call, caller, request)
     return _answer(
         await commands_of(request).ask(command, CallConnected, CallEnded, CallRepeated, later=later, urgent=True), request
@@ -249,14 +253,16 @@ async def clips(_: Looking, request: Request) -> Any:
 
 
 @router.post("/v1/clips/{clip}/plays", status_code=201, response_model=CallAnswer, responses=CALL_RESPONSES)
-async def play(clip: IdInPath, caller: Acting, request: Request, response: Response, key: OptionalIdempotencyKey = "") -> Any:
+async def play(
+    clip: IdInPath, caller: Acting, device: Device, request: Request, response: Response, *, key: OptionalIdempotencyKey = ""
+) -> Any:
     """Watch a clip: a priced call without a callee, which ends with the clip, or when you hang up. The answer has the film's
     address, which expires soon after the clip's end."""
     views = views_of(request)
     command = PlayClip(
         id=new_id(), at=now(), clip=clip, call=request_id(caller.user, f"clip {key}") if key else new_id(),
         viewer=UserId(caller.user), viewer_role=role_of(views, caller.user, caller.role),
-        country=country_of(views, caller.user), tags=tags_of(views, caller.user),
+        country=country_of(views, caller.user), tags=tags_of(views, caller.user), caller_device=device,
     )  # fmt: skip
     placed, later = derive(command, 0)["id"], _later(command.call)
     fact = await commands_of(request).ask(command, CallConnected, CallEnded, CallRepeated, derived=placed, later=later)
