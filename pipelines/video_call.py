@@ -30,6 +30,7 @@ from schemas.billing import (
 from schemas.log.base import REMEMBERED_FOR, Message, MessageId, Reply, UserId, Wake, derive, later, reply, same_fields
 from schemas.user import AskPresence, PresenceTold
 from schemas.video import (
+    CLIP_ASKS_EVERY,
     RING_TIMEOUT,
     ROULETTE_TIMEOUT,
     AcceptCall,
@@ -54,8 +55,8 @@ from schemas.video import (
     RoomOpened,
 )
 from schemas.video_answers import of_line, of_presence, worse
-from schemas.video_length import billed_until, sides
-from schemas.video_line import AdmitViewer, LineRefused, LineSeized, ReleaseLine, SeizeLine, ViewerAdmitted
+from schemas.video_length import billed_until, moved, sides, with_beat
+from schemas.video_line import AdmitViewer, LineRefusal, LineRefused, LineSeized, ReleaseLine, SeizeLine, ViewerAdmitted
 from schemas.video_onward import NOBODY, Onward, behind_end, behind_refusal
 
 # What a call that is placed again under the same id must have in common with the first.
@@ -84,7 +85,7 @@ def decide_call(call: Call | None, message: CallInbox) -> Decision:
         case AcceptCall() | DeclineCall() | HangUp() | OpenRoom():
             return _command(call, message)
         case BeatCall():
-            return _beat(call, message), ()
+            return with_beat(call, message), ()
         case LeaveCall():
             return _leave(call, message), ()
         case EndCall():
@@ -170,7 +171,7 @@ def _seizes(message: PlaceCall) -> tuple[SeizeLine, SeizeLine | AdmitViewer]:
 def _answered(call: Call, message: Answer) -> Decision:
     """One of the answers that placing waits for; the last one decides."""
     if call.status is not CallStatus.PLACING:
-        return call, _too_late(message) if call.status is CallStatus.ENDED else ()
+        return _answered_late(call, message)
     match message:
         case LineSeized():
             who = "caller" if message.user == call.caller else "callee"
@@ -212,6 +213,14 @@ def _placed(call: Call, message: Answer) -> Decision:
     until = later(message.at, ROULETTE_TIMEOUT if call.kind is CallKind.ROULETTE else RING_TIMEOUT)
     ringing = CallRinging(**_reply(call, message), call=message.call, **same_fields(call, CallRinging), until=until)
     return replace(call, status=CallStatus.RINGING, ring_until=until), (ringing,)
+
+
+def _answered_late(call: Call, message: Answer) -> Decision:
+    """Of a clip that plays: its streamer is banned, since when it is over. Anything else comes too late."""
+    plays = call.status is CallStatus.CONNECTED and call.clip
+    if plays and isinstance(message, ViewerAdmitted) and message.refusal is LineRefusal.BANNED:
+        return _end(call, message, EndReason.BANNED, message.since or message.at, call.callee)
+    return call, _too_late(message) if call.status is CallStatus.ENDED else ()
 
 
 def _bill(call: Call, message: Answer) -> OpenBill:
@@ -256,6 +265,7 @@ def _connect(call: Call, message: AcceptCall | Answer) -> Decision:
     after = replace(
         call, status=CallStatus.CONNECTED, ring_until=None, connected_at=at, caller_beat_at=at, callee_beat_at=at,
         callee_device=message.device if isinstance(message, AcceptCall) else call.callee_device,
+        asks_at=later(at, CLIP_ASKS_EVERY) if call.clip else None,
     )  # fmt: skip
     return after, (connected, StartBill(**derive(message, 1), call=message.call))
 
@@ -273,7 +283,7 @@ def _command(call: Call, message: CallCommand) -> Decision:
         case AcceptCall():
             return _connect(call, message)
         case OpenRoom():
-            call = _beat(_moved(call, message), message)  # who asks for credentials is there
+            call = with_beat(moved(call, message), message)  # who asks for credentials is there
             room = call.room or message.provider
             opened = RoomOpened(**reply(message), call=message.call, **same_fields(call, RoomOpened), provider=room)
             return replace(call, room=room), (opened,)
@@ -303,27 +313,6 @@ def _command_refusal(call: Call, message: CallCommand) -> CallRefusal | None:
     return None if message.by == call.callee and not call.clip else CallRefusal.NOT_CALLEE
 
 
-def _moved(call: Call, message: OpenRoom) -> Call:
-    """The side is at the phone that asks for its place in the room."""
-    if not message.device:
-        return call
-    if message.by == call.caller:
-        return replace(call, caller_device=message.device)
-    return replace(call, callee_device=message.device)
-
-
-def _beat(call: Call, message: BeatCall | OpenRoom) -> Call:
-    if call.status is not CallStatus.CONNECTED or call.caller_beat_at is None or call.callee_beat_at is None:
-        return call
-    if call.device_of(message.by) not in ("", message.device):
-        return call  # another phone of the same user is not in the call
-    if message.by == call.caller:
-        return replace(call, caller_beat_at=max(call.caller_beat_at, message.at))
-    if message.by == call.callee:
-        return replace(call, callee_beat_at=max(call.callee_beat_at, message.at))
-    return call
-
-
 def _end_from_outside(call: Call, message: EndCall) -> Decision:
     """Neither side ends the call, but the bill, a block, a ban or the room. Who quit the room while it rang has not hung up."""
     rang = message.reason is EndReason.HUNG_UP and call.connected_at is not None and message.at <= call.connected_at
@@ -351,6 +340,9 @@ def _wake(call: Call, message: Wake) -> Decision:
         return _not_placed(call, message)
     if call.status is CallStatus.RINGING and call.ring_until is not None and call.ring_until <= message.at:
         return _end(call, message, EndReason.UNANSWERED, call.ring_until)
+    if call.status is CallStatus.CONNECTED and call.asks_at is not None and call.asks_at <= message.at:
+        ask = AdmitViewer(**derive(message, 4), user=call.callee, call=message.key, peer=call.caller)
+        return replace(call, asks_at=later(message.at, CLIP_ASKS_EVERY)), (ask,)
     return call, ()
 
 

@@ -68,10 +68,12 @@ def _decide(state: Line, message: LineInbox) -> Decision:  # noqa: PLR0912 - a r
         case WentOffline():
             return _leave(replace(state, online=False), message, message.user)
         case UserBanned():
-            after, messages = _leave(replace(state, banned=True), message, message.user)
+            after, messages = _leave(
+                replace(state, banned=True, banned_at=state.banned_at or message.at), message, message.user
+            )
             return after, (*messages, *_end(state, message, EndReason.BANNED, message.user))
         case UserUnbanned():
-            return replace(state, banned=False), ()
+            return replace(state, banned=False, banned_at=None), ()
         case SeizeLine():
             return _seize(state, message)
         case ReleaseLine():
@@ -88,7 +90,9 @@ def _decide(state: Line, message: LineInbox) -> Decision:  # noqa: PLR0912 - a r
             return state, (_end(state, message, EndReason.BLOCKED, "") if state.peer == message.peer else ())
         case AdmitViewer():
             refusal = _barrier(state, message.peer)
-            return state, (ViewerAdmitted(**reply(message), user=message.user, call=message.call, refusal=refusal),)
+            since = state.banned_at if refusal is LineRefusal.BANNED else None
+            admitted = ViewerAdmitted(**reply(message), user=message.user, call=message.call, refusal=refusal, since=since)
+            return state, (admitted,)
         case AdmitGift():
             refusal = _barrier(state, message.peer)
             return state, (GiftAdmitted(**reply(message), user=message.user, gift=message.gift, refusal=refusal),)

@@ -31,6 +31,8 @@ PEER_LOST_AFTER: Final = timedelta(seconds=20)
 SILENT_AFTER: Final = timedelta(seconds=2 * CALL_BEAT_EVERY_S)
 # Who waits in roulette beats every ten seconds; two who are paired are asked, and who has lost two beats is not there.
 PRESENT_WITHIN: Final = timedelta(seconds=25)
+# Nobody rings the streamer of a clip: her line is asked so often whether she may still earn by it.
+CLIP_ASKS_EVERY: Final = timedelta(seconds=10)
 # The answers that placing waits for are a matter of milliseconds; a call that lacks one for so long does not come about.
 PLACE_TIMEOUT: Final = timedelta(seconds=30)
 
@@ -260,6 +262,7 @@ class Call(State, CallSides):
     caller_beat_at: Time | None = None
     callee_beat_at: Time | None = None
     payer_left_at: Time | None = None
+    asks_at: Time | None = None
     ended_at: Time | None = None
     ended_by: By = ""
     void: bool = False
@@ -300,7 +303,7 @@ class Call(State, CallSides):
             return later(self.placed_at, PLACE_TIMEOUT)
         if self.status is CallStatus.RINGING:
             return self.ring_until
-        times = [at for at in (self.lost_at, self.over_at) if at is not None]
+        times = [at for at in (self.lost_at, self.over_at, self.asks_at) if at is not None]
         return min(times) if times else None
 
 

@@ -175,11 +175,12 @@ class GiftAdmitted(_OfLine):
 
 
 class ViewerAdmitted(_OfLine):
-    """The answer to AdmitViewer: None, or why not."""
+    """The answer to AdmitViewer: None, or why not; `since`: of a ban, when it began."""
 
     changes_state: ClassVar[bool] = False
     call: CallId
     refusal: LineRefusal | None = None
+    since: Time | None = None
 
 
 class Line(State):
@@ -191,6 +192,7 @@ class Line(State):
     country: Short = ""
     tags: CallTags = ()
     banned: bool = False
+    banned_at: Time | None = None
     online: bool = False
     call: OptionalCall = ""
     peer: OptionalUser = ""
