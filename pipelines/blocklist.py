@@ -48,7 +48,7 @@ from schemas.blocklist import (
 )
 from schemas.favorites import BarFavorite, UnbarFavorite
 from schemas.log.base import AccountId, Message, Wake, derive, later, reply, same_fields
-from schemas.user import MAX_BLOCKS, Ban, Unban, UserSignedUp
+from schemas.user import MAX_BLOCKS, Ban, Unban, UserBanned, UserSignedUp, UserUnbanned
 from schemas.video_line import Bar, PartFrom, Unbar
 
 
@@ -97,6 +97,8 @@ def decide_record(record: Record | None, message: RecordInbox) -> tuple[Record |
             return record, ()
         case UserSignedUp():
             return replace(state, role=message.role, signed_up_at=message.at), ()
+        case UserBanned() | UserUnbanned():
+            return replace(state, banned=isinstance(message, UserBanned)), ()
         case CountContact():
             return replace(state, met=state.met + 1), ()
         case VouchBlock():
@@ -114,8 +116,8 @@ def decide_record(record: Record | None, message: RecordInbox) -> tuple[Record |
 
 
 def _vouch(record: Record, message: VouchBlock) -> tuple[Message, ...]:
-    """Nobody counts who has not signed up."""
-    if record.role is None:
+    """Nobody counts who has not signed up, or is banned."""
+    if record.role is None or record.banned:
         return ()
     age_s = MAX_BAN_S if record.signed_up_at is None else int((message.at - record.signed_up_at).total_seconds())
     return (

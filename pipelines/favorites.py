@@ -97,7 +97,7 @@ def _barrier(favorites: Favorites, peer: str) -> FavoriteRefusal | None:
 
 
 def _answer(favorites: Favorites, message: AskFavorite) -> FavoriteAnswered:
-    refusal = FavoriteRefusal.BLOCKED if message.peer in favorites.barred else None
+    refusal = FavoriteRefusal.PEER_BLOCKS if message.peer in favorites.barred else None
     return FavoriteAnswered(
         **reply(message), user=message.user, peer=message.peer, asked=message.asked, refusal=refusal
     )  # fmt: skip

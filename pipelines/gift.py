@@ -52,7 +52,7 @@ OF_RECEIVER: Final = {
     LineRefusal.UNKNOWN: GiftRefusal.RECEIVER_UNKNOWN,
     LineRefusal.NO_TALKER: GiftRefusal.RECEIVER_UNKNOWN,
     LineRefusal.BANNED: GiftRefusal.RECEIVER_BANNED,
-    LineRefusal.BLOCKED: GiftRefusal.BLOCKED,
+    LineRefusal.BLOCKED: GiftRefusal.RECEIVER_BLOCKS,
 }
 OF_ACCOUNT: Final = {
     Refusal.ACCOUNT_UNKNOWN: GiftRefusal.ACCOUNT_UNKNOWN,

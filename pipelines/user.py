@@ -18,6 +18,7 @@ from schemas.log.base import Fact, Message, UserId, Wake, derive, reply, same_fi
 from schemas.user import (
     MAX_CASE_BANS,
     MAX_SESSIONS,
+    AskPresence,
     Ban,
     BanEnded,
     BanState,
@@ -26,6 +27,7 @@ from schemas.user import (
     CloseReason,
     CloseSession,
     OpenSession,
+    PresenceTold,
     Session,
     SessionClosed,
     SessionOpened,
@@ -53,6 +55,9 @@ def decide_user(user: User | None, message: UserInbox) -> Decision:
             return _sign_up(message) if user is None else (user, _again(user, message))
         case Wake():
             return (user, ()) if user is None else _wake(user, message)
+        case AskPresence():
+            beat_at = user.beat_at(message.device) if user else None
+            return user, (PresenceTold(**reply(message), user=message.user, call=message.call, beat_at=beat_at),)
     refusal = refusal_of(user, message)
     if user is None or refusal is not None:
         return user, _refuse(message, refusal or UserRefusal.USER_UNKNOWN)

@@ -28,7 +28,9 @@ from schemas.billing import (
     Traits,
 )
 from schemas.log.base import REMEMBERED_FOR, Message, MessageId, Reply, UserId, Wake, derive, later, reply, same_fields
+from schemas.user import AskPresence, PresenceTold
 from schemas.video import (
+    CLIP_ASKS_EVERY,
     RING_TIMEOUT,
     ROULETTE_TIMEOUT,
     AcceptCall,
@@ -52,38 +54,17 @@ from schemas.video import (
     PlaceCall,
     RoomOpened,
 )
-from schemas.video_length import billed_until, sides
+from schemas.video_answers import of_line, of_presence, worse
+from schemas.video_length import billed_until, moved, sides, with_beat
 from schemas.video_line import AdmitViewer, LineRefusal, LineRefused, LineSeized, ReleaseLine, SeizeLine, ViewerAdmitted
 from schemas.video_onward import NOBODY, Onward, behind_end, behind_refusal
 
-PRECEDENCE: Final = list(CallRefusal)
 # What a call that is placed again under the same id must have in common with the first.
 SAME: Final = ("caller", "callee", "kind", "clip")
-OF_CALLER: Final = {
-    LineRefusal.UNKNOWN: CallRefusal.CALLER_UNKNOWN,
-    LineRefusal.NO_TALKER: CallRefusal.CALLER_NO_TALKER,
-    LineRefusal.BANNED: CallRefusal.CALLER_BANNED,
-    LineRefusal.BLOCKED: CallRefusal.BLOCKED,
-    LineRefusal.OFFLINE: CallRefusal.CALLER_OFFLINE,
-    LineRefusal.BUSY: CallRefusal.CALLER_BUSY,
-    LineRefusal.WAITING: CallRefusal.CALLER_BUSY,
-    LineRefusal.NOT_WAITING: CallRefusal.CALLER_BUSY,
-}
-OF_CALLEE: Final = {
-    LineRefusal.UNKNOWN: CallRefusal.CALLEE_UNKNOWN,
-    LineRefusal.NO_TALKER: CallRefusal.CALLEE_UNKNOWN,
-    LineRefusal.BANNED: CallRefusal.CALLEE_BANNED,
-    LineRefusal.BLOCKED: CallRefusal.BLOCKED,
-    LineRefusal.OFFLINE: CallRefusal.CALLEE_OFFLINE,
-    LineRefusal.BUSY: CallRefusal.CALLEE_BUSY,
-    LineRefusal.WAITING: CallRefusal.CALLEE_BUSY,
-    LineRefusal.NOT_WAITING: CallRefusal.CALLEE_BUSY,
-}
-
 Decision = tuple[Call | None, Sequence[Message]]
 CallCommand = AcceptCall | DeclineCall | HangUp | OpenRoom
 # What a call that is being placed waits for.
-Answer = LineSeized | LineRefused | ViewerAdmitted | TariffSelected | BillOpened | BillRefused
+Answer = LineSeized | LineRefused | ViewerAdmitted | PresenceTold | TariffSelected | BillOpened | BillRefused
 
 
 def decide_call(call: Call | None, message: CallInbox) -> Decision:
@@ -99,12 +80,12 @@ def decide_call(call: Call | None, message: CallInbox) -> Decision:
             return call, (_refused(message, CallRefusal.IDEMPOTENCY_KEY_REUSED),)
         case PlaceCall():
             return call, (_repeated(call, message),)
-        case LineSeized() | LineRefused() | ViewerAdmitted() | TariffSelected() | BillOpened() | BillRefused():
+        case LineSeized() | LineRefused() | ViewerAdmitted() | PresenceTold() | TariffSelected() | BillOpened() | BillRefused():
             return _answered(call, message)
         case AcceptCall() | DeclineCall() | HangUp() | OpenRoom():
             return _command(call, message)
         case BeatCall():
-            return _beat(call, message), ()
+            return with_beat(call, message), ()
         case LeaveCall():
             return _leave(call, message), ()
         case EndCall():
@@ -154,13 +135,27 @@ def _place(message: PlaceCall) -> Decision:
         **same_fields(message, Call), status=CallStatus.PLACING, placed_by=MessageId(message.id), placed_at=message.at,
         waiting=("caller", "callee", "tariff"),
     )  # fmt: skip
+    asks: tuple[Message, ...] = ()
+    if message.kind is CallKind.ROULETTE:
+        asks = _ask_phones(message)
+        call = replace(call, waiting=(*call.waiting, "caller's phone", "callee's phone"))
     if message.caller == message.callee:
         return _refuse(replace(call, waiting=()), message, CallRefusal.SAME_USER)
     roles = (message.caller_role, message.callee_role)
     payer, _ = sides(message.caller, message.callee, *roles)
     traits = Traits(message.kind, *(roles if payer == message.caller else roles[::-1]), message.country, message.tags)
     select = SelectTariff(**derive(message, 2), book=BOOK, call=message.call, traits=traits)
-    return replace(call, traits=traits), (*_seizes(message), select)
+    return replace(call, traits=traits), (*_seizes(message), select, *asks)
+
+
+def _ask_phones(message: PlaceCall) -> tuple[AskPresence, AskPresence]:
+    """Both wait, and nobody knows whether their phones still do."""
+    sides = ((message.caller, message.caller_device), (message.callee, message.callee_device))
+    one, other = (
+        AskPresence(**derive(message, ordinal), user=user, call=message.call, device=device)
+        for ordinal, (user, device) in enumerate(sides, 5)
+    )
+    return one, other
 
 
 def _seizes(message: PlaceCall) -> tuple[SeizeLine, SeizeLine | AdmitViewer]:
@@ -176,36 +171,33 @@ def _seizes(message: PlaceCall) -> tuple[SeizeLine, SeizeLine | AdmitViewer]:
 def _answered(call: Call, message: Answer) -> Decision:
     """One of the answers that placing waits for; the last one decides."""
     if call.status is not CallStatus.PLACING:
-        return call, _too_late(message) if call.status is CallStatus.ENDED else ()
+        return _answered_late(call, message)
     match message:
         case LineSeized():
             who = "caller" if message.user == call.caller else "callee"
             call = replace(call, seized=(*call.seized, message.user)) if len(call.seized) < 2 else call
         case LineRefused():
-            caller = message.user == call.caller
-            who = "caller" if caller else "callee"
-            call = _worse(call, (OF_CALLER if caller else OF_CALLEE)[message.refusal])
+            who = "caller" if message.user == call.caller else "callee"
+            call = worse(call, of_line(call, message.user, message.refusal))
         case ViewerAdmitted():
             who = "callee"
-            call = _worse(call, OF_CALLEE[message.refusal]) if message.refusal else call
+            call = worse(call, of_line(call, message.user, message.refusal)) if message.refusal else call
+        case PresenceTold():
+            who = "caller's phone" if message.user == call.caller else "callee's phone"
+            refusal = of_presence(call, message)
+            call = worse(call, refusal) if refusal else call
         case TariffSelected():
             who = "tariff"
-            call = replace(call, tariff=message.tariff) if message.tariff else _worse(call, CallRefusal.NO_TARIFF)
+            call = replace(call, tariff=message.tariff) if message.tariff else worse(call, CallRefusal.NO_TARIFF)
         case BillOpened():
             who = "bill"
             call = replace(call, billed=True)
         case BillRefused():
             who = "bill"
             own = message.payer == call.caller  # what a payer lacks is told to nobody else
-            call = replace(_worse(call, CallRefusal.INSUFFICIENT_COINS), shortfall_coins=message.shortfall_coins * own)
+            call = replace(worse(call, CallRefusal.INSUFFICIENT_COINS), shortfall_coins=message.shortfall_coins * own)
     call = replace(call, waiting=tuple(waited for waited in call.waiting if waited != who))
     return (call, ()) if call.waiting else _placed(call, message)
-
-
-def _worse(call: Call, refusal: CallRefusal) -> Call:
-    """Of two refusals the one that comes first in the order of precedence stays."""
-    first = refusal if call.refusal is None else min(refusal, call.refusal, key=PRECEDENCE.index)
-    return replace(call, refusal=first)
 
 
 def _placed(call: Call, message: Answer) -> Decision:
@@ -221,6 +213,14 @@ def _placed(call: Call, message: Answer) -> Decision:
     until = later(message.at, ROULETTE_TIMEOUT if call.kind is CallKind.ROULETTE else RING_TIMEOUT)
     ringing = CallRinging(**_reply(call, message), call=message.call, **same_fields(call, CallRinging), until=until)
     return replace(call, status=CallStatus.RINGING, ring_until=until), (ringing,)
+
+
+def _answered_late(call: Call, message: Answer) -> Decision:
+    """Of a clip that plays: its streamer is banned, since when it is over. Anything else comes too late."""
+    plays = call.status is CallStatus.CONNECTED and call.clip
+    if plays and isinstance(message, ViewerAdmitted) and message.refusal is LineRefusal.BANNED:
+        return _end(call, message, EndReason.BANNED, message.since or message.at, call.callee)
+    return call, _too_late(message) if call.status is CallStatus.ENDED else ()
 
 
 def _bill(call: Call, message: Answer) -> OpenBill:
@@ -263,7 +263,9 @@ def _connect(call: Call, message: AcceptCall | Answer) -> Decision:
     at = message.at
     connected = CallConnected(**_reply(call, message), call=message.call, **same_fields(call, CallConnected))
     after = replace(
-        call, status=CallStatus.CONNECTED, ring_until=None, connected_at=at, caller_beat_at=at, callee_beat_at=at
+        call, status=CallStatus.CONNECTED, ring_until=None, connected_at=at, caller_beat_at=at, callee_beat_at=at,
+        callee_device=message.device if isinstance(message, AcceptCall) else call.callee_device,
+        asks_at=later(at, CLIP_ASKS_EVERY) if call.clip else None,
     )  # fmt: skip
     return after, (connected, StartBill(**derive(message, 1), call=message.call))
 
@@ -281,7 +283,7 @@ def _command(call: Call, message: CallCommand) -> Decision:
         case AcceptCall():
             return _connect(call, message)
         case OpenRoom():
-            call = _beat(call, message)  # who asks for credentials is there
+            call = with_beat(moved(call, message), message)  # who asks for credentials is there
             room = call.room or message.provider
             opened = RoomOpened(**reply(message), call=message.call, **same_fields(call, RoomOpened), provider=room)
             return replace(call, room=room), (opened,)
@@ -311,16 +313,6 @@ def _command_refusal(call: Call, message: CallCommand) -> CallRefusal | None:
     return None if message.by == call.callee and not call.clip else CallRefusal.NOT_CALLEE
 
 
-def _beat(call: Call, message: BeatCall | OpenRoom) -> Call:
-    if call.status is not CallStatus.CONNECTED or call.caller_beat_at is None or call.callee_beat_at is None:
-        return call
-    if message.by == call.caller:
-        return replace(call, caller_beat_at=max(call.caller_beat_at, message.at))
-    if message.by == call.callee:
-        return replace(call, callee_beat_at=max(call.callee_beat_at, message.at))
-    return call
-
-
 def _end_from_outside(call: Call, message: EndCall) -> Decision:
     """Neither side ends the call, but the bill, a block, a ban or the room. Who quit the room while it rang has not hung up."""
     rang = message.reason is EndReason.HUNG_UP and call.connected_at is not None and message.at <= call.connected_at
@@ -348,6 +340,9 @@ def _wake(call: Call, message: Wake) -> Decision:
         return _not_placed(call, message)
     if call.status is CallStatus.RINGING and call.ring_until is not None and call.ring_until <= message.at:
         return _end(call, message, EndReason.UNANSWERED, call.ring_until)
+    if call.status is CallStatus.CONNECTED and call.asks_at is not None and call.asks_at <= message.at:
+        ask = AdmitViewer(**derive(message, 4), user=call.callee, call=message.key, peer=call.caller)
+        return replace(call, asks_at=later(message.at, CLIP_ASKS_EVERY)), (ask,)
     return call, ()
 
 

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from schemas.billing import CallKind
 from schemas.log.base import Message, Wake, derive, reply, same_fields
 from schemas.user import Role
-from schemas.video import CallRefusal, Clip, ClipInbox, ClipOffered, ClipRefused, OfferClip, PlaceCall, PlayClip
+from schemas.video import CallRefusal, PlaceCall
+from schemas.video_clip import Clip, ClipInbox, ClipOffered, ClipRefused, OfferClip, PlayClip
 
 Decision = tuple[Clip | None, Sequence[Message]]
 

@@ -16,6 +16,7 @@ from schemas.log.base import Message, UserId, Wake, derive, later, reply
 from schemas.user import MAX_BLOCKS, CameOnline, Role, UserBanned, UserSignedUp, UserUnbanned, WentOffline
 from schemas.video import EndCall, EndReason
 from schemas.video_line import (
+    APART_FOR,
     ROULETTE,
     TALKERS,
     AdmitGift,
@@ -67,10 +68,12 @@ def _decide(state: Line, message: LineInbox) -> Decision:  # noqa: PLR0912 - a r
         case WentOffline():
             return _leave(replace(state, online=False), message, message.user)
         case UserBanned():
-            after, messages = _leave(replace(state, banned=True), message, message.user)
+            after, messages = _leave(
+                replace(state, banned=True, banned_at=state.banned_at or message.at), message, message.user
+            )
             return after, (*messages, *_end(state, message, EndReason.BANNED, message.user))
         case UserUnbanned():
-            return replace(state, banned=False), ()
+            return replace(state, banned=False, banned_at=None), ()
         case SeizeLine():
             return _seize(state, message)
         case ReleaseLine():
@@ -87,7 +90,9 @@ def _decide(state: Line, message: LineInbox) -> Decision:  # noqa: PLR0912 - a r
             return state, (_end(state, message, EndReason.BLOCKED, "") if state.peer == message.peer else ())
         case AdmitViewer():
             refusal = _barrier(state, message.peer)
-            return state, (ViewerAdmitted(**reply(message), user=message.user, call=message.call, refusal=refusal),)
+            since = state.banned_at if refusal is LineRefusal.BANNED else None
+            admitted = ViewerAdmitted(**reply(message), user=message.user, call=message.call, refusal=refusal, since=since)
+            return state, (admitted,)
         case AdmitGift():
             refusal = _barrier(state, message.peer)
             return state, (GiftAdmitted(**reply(message), user=message.user, gift=message.gift, refusal=refusal),)
@@ -130,8 +135,8 @@ def _release(line: Line, message: ReleaseLine) -> Decision:
     if line.call == message.call:
         messages.append(LineFreed(**reply(message), user=message.user, call=message.call))
         since = line.waited_since if message.keeps else None
-        last_partner = line.peer if message.met else line.last_partner
-        line = replace(line, call="", peer="", last_partner=last_partner, waited_since=None)
+        last_partner, met_at = (line.peer, message.at) if message.met else (line.last_partner, line.met_at)
+        line = replace(line, call="", peer="", last_partner=last_partner, met_at=met_at, waited_since=None)
         joins = message.again or since is not None
     else:
         joins = message.again and since is not None  # the pool has let go of a user who still waits
@@ -151,7 +156,7 @@ def _join(line: Line, message: JoinRoulette) -> Decision:
         refusal = LineRefusal.WAITING
     if refusal is not None:
         return line, (_refused(message, refusal),)
-    return _enter(replace(line, tags=message.tags), message, first=0)
+    return _enter(replace(line, tags=message.tags, device=message.device), message, first=0)
 
 
 def _enter(line: Line, message: JoinRoulette | ReleaseLine, first: int) -> tuple[Line, list[Message]]:
@@ -162,7 +167,7 @@ def _enter(line: Line, message: JoinRoulette | ReleaseLine, first: int) -> tuple
 
 
 def _entry(line: Line, message: Message, user: UserId, ordinal: int) -> tuple[Line, EnterPool]:
-    """The user asks the pool, and will ask again."""
+    """The user asks the pool, and will ask again; in any case when the last partner is allowed again."""
     assert line.waiting_since is not None
     entry = EnterPool(
         **derive(message, ordinal),
@@ -173,9 +178,12 @@ def _entry(line: Line, message: Message, user: UserId, ordinal: int) -> tuple[Li
         country=line.country,
         bars=tuple(sorted({mark_of(peer) for peer in line.barred})),
         last_partner=line.last_partner,
+        met_at=line.met_at,
         tags=line.tags,
+        device=line.device,
     )
-    return replace(line, asks_at=later(message.at, asks_every(user))), entry
+    asks_at, apart_until = later(message.at, asks_every(user)), line.met_at and later(line.met_at, APART_FOR)
+    return replace(line, asks_at=min(asks_at, apart_until) if apart_until and apart_until > message.at else asks_at), entry
 
 
 def _leave(line: Line, message: Message, user: UserId) -> tuple[Line, tuple[Message, ...]]:

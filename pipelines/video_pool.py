@@ -1,24 +1,37 @@
 """The roulette pool: pairs users with streamers, longest waiting first.
 
 State: who waits on either side, longest first (`schemas.video_line.Pool`). Who enters is paired at once with the one of the
-other side who has waited longest and fits: neither has blocked the other, nor are they each other's last partner. Who finds no
-partner stays if there is room; a user who has waited longer takes the room of the newest. The others ask again by themselves.
-Laws: nobody waits twice; a pair leaves the pool together; between two messages no fitting pair waits in it; who is turned away
-has not waited longer than anybody of the same side inside.
+other side who has waited longest and fits: neither has blocked the other, nor did the two talk to each other last, less than
+APART_FOR ago. Who finds no partner stays if there is room; a user who has waited longer takes the room of the newest. The
+others ask again by themselves.
+Laws: nobody waits twice; a pair leaves the pool together; behind a message no pair waits in it that
+fits at the message's time; who is turned away has not waited longer than anybody of the same side inside.
 """
 
 import uuid
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final
 
 from msgspec.structs import replace
 
 from schemas.billing import CallKind
-from schemas.log.base import Message, Wake, reply, same_fields
+from schemas.log.base import Message, Wake, later, reply, same_fields
 from schemas.log.codec import encode
 from schemas.user import MAX_BLOCKS, Role
 from schemas.video import PlaceCall
-from schemas.video_line import MAX_SIDE_BYTES, MAX_WAITING, EnterPool, Matched, Pool, PoolInbox, Waiting, WaitingFields, mark_of
+from schemas.video_line import (
+    APART_FOR,
+    MAX_SIDE_BYTES,
+    MAX_WAITING,
+    EnterPool,
+    Matched,
+    Pool,
+    PoolInbox,
+    Waiting,
+    WaitingFields,
+    mark_of,
+)
 
 NAMESPACE: Final = uuid.UUID("6c0f5f5e-9d3a-5b0e-8d0e-4f1f0c6f0a02")
 
@@ -35,7 +48,7 @@ def decide_pool(pool: Pool | None, message: PoolInbox) -> Decision:
         return (pool if others == before else others), ()
     new = _weighed(Waiting(**same_fields(message, Waiting)), message)
     is_user = new.role is Role.USER
-    partner = next((other for other in (others.streamers if is_user else others.users) if fits(new, other)), None)
+    partner = next((other for other in (others.streamers if is_user else others.users) if fits(new, other, message.at)), None)
     if partner is None:
         after = _wait(others, new)
         return (pool if after == before else after), ()
@@ -66,10 +79,15 @@ def _longest_first(waiting: tuple[Waiting, ...]) -> tuple[Waiting, ...]:
     return waiting
 
 
-def fits(one: WaitingFields, other: WaitingFields) -> bool:
-    """Whether two may be paired. Who have just met may again when either has met somebody else."""
+def fits(one: WaitingFields, other: WaitingFields, at: datetime) -> bool:
+    """Whether two may be paired at `at`. Who have just met may again when either has met somebody else, or after APART_FOR."""
     barred = mark_of(one.user) in other.bars or mark_of(other.user) in one.bars
-    return not barred and (one.last_partner != other.user or other.last_partner != one.user)
+    just_met = one.last_partner == other.user and other.last_partner == one.user
+    return not barred and not (just_met and _is_recent(one.met_at, at) and _is_recent(other.met_at, at))
+
+
+def _is_recent(met_at: datetime | None, at: datetime) -> bool:
+    return met_at is not None and at < later(met_at, APART_FOR)
 
 
 def _without(pool: Pool, user: str) -> Pool:
@@ -94,5 +112,7 @@ def _match(message: EnterPool, user: Waiting, streamer: Waiting) -> tuple[Messag
         callee_role=streamer.role,
         country=user.country,
         tags=user.tags,
+        caller_device=user.device,
+        callee_device=streamer.device,
     )
     return matched, place

@@ -19,10 +19,12 @@ from schemas.user import (
     PeerCommand,
     PeerFact,
     Role,
+    UserBanned,
     UserCommand,
     UserFact,
     UserInList,
     UserSignedUp,
+    UserUnbanned,
 )
 
 PENALTIES: Final = "@penalties"
@@ -227,6 +229,7 @@ class Record(State):
     counted: Annotated[tuple[Counted, ...], Meta(max_length=MAX_COUNTED * len(BlockReason))] = ()
     cases: Annotated[tuple[Case, ...], Meta(max_length=MAX_CASES)] = ()
     drawn: int = 0
+    banned: bool = False
 
 
 class Rulebook(State):
@@ -237,7 +240,7 @@ class Rulebook(State):
 
 BOOK: Final = "blocks"
 BlocksInbox = BlockUser | UnblockUser | Wake
-RecordInbox = CountContact | VouchBlock | CountBlock | Review | UserSignedUp | EntryRecorded | Wake
+RecordInbox = CountContact | VouchBlock | CountBlock | Review | UserSignedUp | UserBanned | UserUnbanned | EntryRecorded | Wake
 RulebookInbox = PublishRules | Wake
 
 BLOCKS: Final = Entity(
@@ -256,6 +259,8 @@ RECORD: Final = Entity(
     commands=(CountContact, VouchBlock, CountBlock, Review),
     facts=(ConsequenceDrawn, ConsequenceReviewed, ReviewRefused),
     hears=(
+        Hears(UserBanned, "user", "whose blocks do not count: they cost others coins"),
+        Hears(UserUnbanned, "user", "whose blocks count again"),
         Hears(UserSignedUp, "user", "rules look at the role, and at the age of the accounts that block"),
         Hears(
             EntryRecorded,

@@ -50,6 +50,8 @@ class FavoriteRefusal(StrEnum):
 
     SAME_USER = "same_user"
     BLOCKED = "blocked"
+    PEER_BLOCKS = "peer_blocks"
+    USER_UNKNOWN = "user_unknown"
     TOO_MANY_FAVORITES = "too_many_favorites"
     NOT_FAVORITE = "not_favorite"
 
@@ -89,8 +91,9 @@ class FavoriteRemoved(PeerFact):
 
 
 class FavoriteRefused(PeerFact, Refused):
-    """Nothing was changed."""
+    """Nothing was changed. Who has blocked a user is, to this user, not there."""
 
+    told_as = {FavoriteRefusal.PEER_BLOCKS: FavoriteRefusal.USER_UNKNOWN}
     refusal: FavoriteRefusal
 
 

@@ -1,5 +1,6 @@
 """The gift's messages and states: `gift` (one gift, once) and `gift_item` (one thing in the catalogue)."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, ClassVar, Final
@@ -44,10 +45,18 @@ class GiftRefusal(StrEnum):
     RECEIVER_UNKNOWN = "receiver_unknown"
     RECEIVER_BANNED = "receiver_banned"
     BLOCKED = "blocked"
+    RECEIVER_BLOCKS = "receiver_blocks"
     INSUFFICIENT_COINS = "insufficient_coins"
     ACCOUNT_UNKNOWN = "account_unknown"
     ACCOUNT_FROZEN = "account_frozen"
     IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
+
+
+# A sender is not told that the receiver has blocked the sender, or is banned: the refusal is for staff and analysts.
+SENDER_IS_TOLD: Final[Mapping[StrEnum, StrEnum]] = {
+    GiftRefusal.RECEIVER_BLOCKS: GiftRefusal.RECEIVER_UNKNOWN,
+    GiftRefusal.RECEIVER_BANNED: GiftRefusal.RECEIVER_UNKNOWN,
+}
 
 
 # --- the catalogue ----------------------------------------------------------------------------------------------------------
@@ -143,6 +152,7 @@ class GiftRefused(_OfGift, Refused):
     """Not given; nothing was paid."""
 
     changes_state: ClassVar[bool] = True
+    told_as = SENDER_IS_TOLD
     refusal: GiftRefusal
     shortfall_coins: int = 0
 
@@ -158,8 +168,8 @@ class GiftRepeated(_OfGift):
 
     @property
     def refused(self) -> StrEnum | None:
-        """Why the first request was refused; None where it was not, or is under way."""
-        return self.refusal
+        """Why the first request was refused, as clients are told; None where it was not, or is under way."""
+        return SENDER_IS_TOLD.get(self.refusal, self.refusal) if self.refusal else None
 
 
 class Gift(State):

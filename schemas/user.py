@@ -148,6 +148,13 @@ class Beat(UserCommand):
     session: Id
 
 
+class AskPresence(UserCommand):
+    """A call between two who wait asks when this one's phone was heard of last: `device`, if the user joined with one."""
+
+    call: Id
+    device: Code = ""
+
+
 class CloseSession(UserCommand):
     """A phone logs out."""
 
@@ -173,7 +180,7 @@ class Unban(UserCommand):
     case: OptionalId = ""
 
 
-UserInbox = SignUp | OpenSession | Beat | CloseSession | Ban | Unban | Wake
+UserInbox = SignUp | OpenSession | Beat | AskPresence | CloseSession | Ban | Unban | Wake
 
 
 # --- what a user tells ------------------------------------------------------------------------------------------------------
@@ -233,6 +240,14 @@ class WentOffline(_OfUser):
     """The last of the user's sessions ended; `online_s` is how long the user was online."""
 
     online_s: float
+
+
+class PresenceTold(_OfUser):
+    """The answer to AskPresence: when the phone beat last; None: it is gone."""
+
+    changes_state: ClassVar[bool] = False
+    call: Id
+    beat_at: Time | None = None
 
 
 class UserBanned(_OfUser):
@@ -304,6 +319,11 @@ class User(State):
     ban: BanState | None = None
     case_bans: Annotated[dict[Id, BanState], Meta(max_length=MAX_CASE_BANS)] = {}
 
+    def beat_at(self, device: str) -> datetime | None:
+        """When a phone beat last: of that device, if it has a session, else of any."""
+        sessions = [one for one in self.sessions if one.device == device] or self.sessions
+        return max((one.beat_at for one in sessions), default=None)
+
     @property
     def bans(self) -> dict[str, BanState]:
         """Every ban that stands, by case; that of the admins under the empty name."""
@@ -333,10 +353,10 @@ USER: Final = Entity(
     key="user",
     flow=Flow.LIVE,
     state=User,
-    commands=(SignUp, OpenSession, Beat, CloseSession, Ban, Unban),
+    commands=(SignUp, OpenSession, Beat, AskPresence, CloseSession, Ban, Unban),
     facts=(
         UserSignedUp, SignUpRepeated, UserRefused, SessionOpened, SessionClosed, CameOnline, WentOffline, UserBanned,
-        BanEnded, UserUnbanned,
+        BanEnded, UserUnbanned, PresenceTold,
     ),
     shown=(Shown(UserBanned, ("user",), "the phone is told, and not by whom", ("by",)),),
 )  # fmt: skip

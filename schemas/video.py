@@ -1,8 +1,9 @@
-"""Video: `call` (one call) and `clip` (prerecorded video), messages and states. Lines and roulette: `schemas.video_line`.
+"""Video: `call`, messages and states. Lines and roulette: `schemas.video_line`; recorded films: `schemas.video_clip`.
 
 Who pays: of a user and a streamer the user, whoever called; of two alike the caller. The other side earns.
 """
 
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, ClassVar, Final
@@ -11,16 +12,14 @@ from msgspec import Meta
 
 from schemas.billing import BillOpened, BillRefused, CallId, CallKind, CallName, CallTags, Tariff, TariffSelected, Traits
 from schemas.billing_rating import MAX_CALL_S
-from schemas.log.base import By, Fact, Fields, Id, Message, MessageName, OptionalId, Refused, State, Time, Wake, later
+from schemas.log.base import By, Fact, Fields, Message, MessageName, OptionalId, Refused, State, Time, Wake, later
 from schemas.log.entity import Entity, Flow, Hears, Shown
-from schemas.log.personal import WORDS
-from schemas.user import Code, Role, Short, User_
+from schemas.user import Code, PresenceTold, Role, Short, User_
 from schemas.video_line import LineRefused, LineSeized, ViewerAdmitted
 
 MAX_CLIP_S: Final = 3 * 3600
 # No call is so long; what is added up stays a number.
 MAX_DURATION_S: Final = 10**9
-Url = Annotated[str, Meta(max_length=1024), WORDS]
 
 RING_TIMEOUT: Final = timedelta(seconds=30)
 # Roulette rings shorter: both are waiting with the phone in their hand.
@@ -30,6 +29,10 @@ CALL_BEAT_EVERY_S: Final = 5
 PEER_LOST_AFTER: Final = timedelta(seconds=20)
 # Who has not beaten for two beats when a call ends was silent: that time is not earned.
 SILENT_AFTER: Final = timedelta(seconds=2 * CALL_BEAT_EVERY_S)
+# Who waits in roulette beats every ten seconds; two who are paired are asked, and who has lost two beats is not there.
+PRESENT_WITHIN: Final = timedelta(seconds=25)
+# Nobody rings the streamer of a clip: her line is asked so often whether she may still earn by it.
+CLIP_ASKS_EVERY: Final = timedelta(seconds=10)
 # The answers that placing waits for are a matter of milliseconds; a call that lacks one for so long does not come about.
 PLACE_TIMEOUT: Final = timedelta(seconds=30)
 
@@ -49,6 +52,7 @@ class CallRefusal(StrEnum):
     CALLER_BUSY = "caller_busy"
     CALLER_OFFLINE = "caller_offline"
     BLOCKED = "blocked"
+    CALLEE_BLOCKS = "callee_blocks"
     CALLEE_UNKNOWN = "callee_unknown"
     CALLEE_BANNED = "callee_banned"
     CALLEE_OFFLINE = "callee_offline"
@@ -60,8 +64,15 @@ class CallRefusal(StrEnum):
     IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
 
 
+# A caller is not told that the one called has blocked the caller, or is banned: the refusal is for staff and analysts.
+CALLER_IS_TOLD: Final[Mapping[StrEnum, StrEnum]] = {
+    CallRefusal.CALLEE_BLOCKS: CallRefusal.CALLEE_OFFLINE,
+    CallRefusal.CALLEE_BANNED: CallRefusal.CALLEE_OFFLINE,
+}
+
+
 class EndReason(StrEnum):
-    """Why a call ended."""
+    """Why a call ended. `ended`: phones are told no more."""
 
     HUNG_UP = "hung_up"
     DECLINED = "declined"
@@ -73,6 +84,11 @@ class EndReason(StrEnum):
     BANNED = "banned"
     CLIP_OVER = "clip_over"
     TOO_LONG = "too_long"
+    ENDED = "ended"
+
+
+# Who has blocked whom, and who is banned, is told to neither phone: it would tell the other side.
+UNTOLD: Final = frozenset({EndReason.BLOCKED, EndReason.BANNED})
 
 
 class CallStatus(StrEnum):
@@ -88,7 +104,8 @@ class CallStatus(StrEnum):
 
 
 class PlaceCall(Message):
-    """`caller` wants to talk to `callee` (of a clip: to watch what `callee` recorded, `clip`)."""
+    """`caller` wants to talk to `callee` (of a clip: to watch what `callee` recorded, `clip`). The devices: which phone calls,
+    and, in roulette, which one of the callee's waits; empty: nobody knows."""
 
     call: CallId
     caller: User_
@@ -100,14 +117,20 @@ class PlaceCall(Message):
     tags: CallTags = ()
     clip: OptionalId = ""
     clip_s: Annotated[int, Meta(ge=0, le=MAX_CLIP_S)] = 0
+    caller_device: Code = ""
+    callee_device: Code = ""
 
 
 class _FromSide(Message, CallName):
     by: User_
 
 
-class AcceptCall(_FromSide):
-    """The callee takes the call."""
+class _FromDevice(_FromSide):
+    device: Code = ""
+
+
+class AcceptCall(_FromDevice):
+    """The callee takes the call, on this phone: from now on it is the one that counts."""
 
 
 class DeclineCall(_FromSide):
@@ -118,12 +141,13 @@ class HangUp(_FromSide):
     """One of both ends the call, or the caller gives up before it is taken."""
 
 
-class BeatCall(_FromSide):
-    """One of both is still there."""
+class BeatCall(_FromDevice):
+    """A phone of one of both is still there."""
 
 
-class OpenRoom(_FromSide):
-    """A phone of the call wants to join its room at `provider`; the call's first room is its only one."""
+class OpenRoom(_FromDevice):
+    """A phone of the call wants to join its room at `provider`; the call's first room is its only one. With another phone than
+    before the side moves to it."""
 
     provider: Code
 
@@ -161,6 +185,7 @@ class CallRefused(_OfCall, Refused):
     """The call did not come about. `shortfall_coins`: how many coins more the first checkpoint takes."""
 
     changes_state: ClassVar[bool] = True
+    told_as = CALLER_IS_TOLD
     refusal: CallRefusal
     shortfall_coins: int = 0
 
@@ -173,12 +198,17 @@ class CallEnded(_OfCall):
     """The call ended at `at`. `duration_s` is the time that is billed, `connected` whether it connected at all; `void`: one
     side was never there, so nobody pays or earns; `room`: the provider of its room, if one was opened."""
 
-    reason: EndReason
+    reason: EndReason = EndReason.ENDED
     by: By = ""
     connected: bool = False
     duration_s: Annotated[float, Meta(ge=0, le=MAX_DURATION_S)] = 0.0
     room: Code = ""
     void: bool = False
+
+    @property
+    def told_reason(self) -> EndReason:
+        """Why, as both sides are told."""
+        return EndReason.ENDED if self.reason in UNTOLD else self.reason
 
 
 class RoomOpened(_OfCall):
@@ -202,12 +232,13 @@ class CallRepeated(Fact, CallName):
 
     @property
     def refused(self) -> StrEnum | None:
-        """Why the first request was refused; None where it was not, or is under way."""
-        return self.refusal
+        """Why the first request was refused, as clients are told; None where it was not, or is under way."""
+        return CALLER_IS_TOLD.get(self.refusal, self.refusal) if self.refusal else None
 
 
 class Call(State, CallSides):
-    """A call. `seized`: whose lines it has; `waiting`: whose answers it waits for. Forgotten a day after its end."""
+    """A call. `seized`: whose lines it has; `waiting`: whose answers it waits for; `caller_device`, `callee_device`: the phone
+    whose beats count (empty: any of the side's). Forgotten a day after its end."""
 
     status: CallStatus
     placed_by: MessageName
@@ -216,7 +247,9 @@ class Call(State, CallSides):
     callee_role: Role = Role.STREAMER
     clip: OptionalId = ""
     clip_s: Annotated[int, Meta(ge=0, le=MAX_CLIP_S)] = 0
-    waiting: Annotated[tuple[Code, ...], Meta(max_length=4)] = ()
+    caller_device: Code = ""
+    callee_device: Code = ""
+    waiting: Annotated[tuple[Code, ...], Meta(max_length=5)] = ()
     seized: Annotated[tuple[User_, ...], Meta(max_length=2)] = ()
     traits: Traits | None = None
     room: Code = ""
@@ -229,11 +262,21 @@ class Call(State, CallSides):
     caller_beat_at: Time | None = None
     callee_beat_at: Time | None = None
     payer_left_at: Time | None = None
+    asks_at: Time | None = None
     ended_at: Time | None = None
     ended_by: By = ""
     void: bool = False
     reason: EndReason | None = None
     forget_at: Time | None = None
+
+    def device_of(self, user: str) -> str:
+        """The phone of one of both whose beats count; empty: any."""
+        return self.caller_device if user == self.caller else self.callee_device
+
+    @property
+    def told_reason(self) -> EndReason | None:
+        """Why it ended, as both sides are told."""
+        return EndReason.ENDED if self.reason in UNTOLD else self.reason
 
     @property
     def over_at(self) -> datetime | None:
@@ -260,68 +303,23 @@ class Call(State, CallSides):
             return later(self.placed_at, PLACE_TIMEOUT)
         if self.status is CallStatus.RINGING:
             return self.ring_until
-        times = [at for at in (self.lost_at, self.over_at) if at is not None]
+        times = [at for at in (self.lost_at, self.over_at, self.asks_at) if at is not None]
         return min(times) if times else None
 
 
-# --- clip -------------------------------------------------------------------------------------------------------------------
+def _told(side: str) -> Callable[[CallEnded], str]:
+    """A side of a call that ended for a reason that both are told."""
+    return lambda ended: "" if ended.reason in UNTOLD else getattr(ended, side)
 
 
-class OfferClip(Message):
-    """A streamer offers a recorded video, or changes the offer; `active` False withdraws it."""
-
-    clip: Id
-    streamer: User_
-    title: Annotated[Short, WORDS]
-    url: Url
-    duration_s: Annotated[int, Meta(ge=1, le=MAX_CLIP_S)]
-    active: bool = True
-
-
-class PlayClip(Message):
-    """A user wants to watch a clip: a priced call without a callee."""
-
-    clip: Id
-    call: CallId
-    viewer: User_
-    viewer_role: Role
-    country: Code = ""
-    tags: CallTags = ()
-
-
-class ClipOffered(Fact):
-    """The clip is there like this."""
-
-    clip: Id
-    streamer: User_
-    title: Annotated[Short, WORDS]
-    url: Url
-    duration_s: int
-    active: bool
-
-
-class ClipRefused(Refused):
-    """The clip is another streamer's, unknown, or withdrawn."""
-
-    clip: Id
-    refusal: CallRefusal
-
-
-class Clip(State):
-    """A streamer's recorded video."""
-
-    streamer: User_
-    title: Annotated[Short, WORDS]
-    url: Url
-    duration_s: int
-    active: bool = True
+def _untold(side: str) -> Callable[[CallEnded], str]:
+    return lambda ended: getattr(ended, side) if ended.reason in UNTOLD else ""
 
 
 CallInbox = (
     PlaceCall | AcceptCall | DeclineCall | HangUp | BeatCall | OpenRoom | LeaveCall | EndCall | LineSeized | LineRefused
-    | ViewerAdmitted | TariffSelected | BillOpened | BillRefused | Wake
+    | ViewerAdmitted | PresenceTold | TariffSelected | BillOpened | BillRefused | Wake
 )  # fmt: skip
-ClipInbox = OfferClip | PlayClip | Wake
 
 CALL: Final = Entity(
     "call",
@@ -334,20 +332,20 @@ CALL: Final = Entity(
         Hears(LineSeized, "call", "a call has a line"),
         Hears(LineRefused, "call", "a call hears why not"),
         Hears(ViewerAdmitted, "call", "the streamer's side lets the viewer watch a clip, or not"),
+        Hears(PresenceTold, "call", "those who are paired in roulette are there, or not"),
         Hears(TariffSelected, "call", "a call pins its tariff"),
         Hears(BillOpened, "call", "the first checkpoint is held: it may ring"),
         Hears(BillRefused, "call", "too few coins: it does not ring"),
     ),
-    shown=tuple(
-        Shown(fact, ("caller", "callee"), "both phones show the call") for fact in (CallRinging, CallConnected, CallEnded)
+    shown=(
+        Shown(CallRinging, ("caller", "callee"), "both phones show the call"),
+        Shown(CallConnected, ("caller", "callee"), "both phones show the call"),
+        Shown(CallEnded, (_told("caller"), _told("callee")), "both phones show how the call ended"),
+        Shown(
+            CallEnded,
+            (_untold("caller"), _untold("callee")),
+            "that it ended, not who has blocked whom, or is banned",
+            ("reason", "by"),
+        ),
     ),
-)
-CLIP: Final = Entity(
-    "clip",
-    key="clip",
-    flow=Flow.LIVE,
-    state=Clip,
-    commands=(OfferClip, PlayClip),
-    facts=(ClipOffered, ClipRefused),
-    raw="a play of a clip is a call, and stands in `calls`",
 )

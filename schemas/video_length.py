@@ -7,14 +7,17 @@ What is billed is what was talked, one length for both sides, by the phones' las
 - Who earns and falls silent earns until the last beat: nobody pays for looking at a picture that stands still.
 - A side that was never there, with no beat since the call connected, makes the call void: nobody pays, nobody earns.
 
+Only the phone in the call beats for its side: the one that called, joined, took the call, or asked for credentials last.
 Silent is who has not beaten for SILENT_AFTER when the call ends, however it ends; who hangs up is there.
 """
 
 from datetime import datetime
 
+from msgspec.structs import replace
+
 from schemas.log.base import UserId, later
 from schemas.user import Role
-from schemas.video import SILENT_AFTER, Call, EndReason
+from schemas.video import SILENT_AFTER, BeatCall, Call, CallStatus, EndReason, OpenRoom
 
 
 def sides(caller: str, callee: str, caller_role: Role, callee_role: Role) -> tuple[UserId, UserId]:
@@ -23,13 +26,33 @@ def sides(caller: str, callee: str, caller_role: Role, callee_role: Role) -> tup
     return (UserId(callee), UserId(caller)) if callee_pays else (UserId(caller), UserId(callee))
 
 
+def moved(call: Call, message: OpenRoom) -> Call:
+    """The side is at the phone that asks for its place in the room."""
+    if not message.device:
+        return call
+    if message.by == call.caller:
+        return replace(call, caller_device=message.device)
+    return replace(call, callee_device=message.device)
+
+
+def with_beat(call: Call, message: BeatCall | OpenRoom) -> Call:
+    """A phone of one of both is there; only the one that is in the call counts, until the side moves."""
+    if call.status is not CallStatus.CONNECTED or call.caller_beat_at is None or call.callee_beat_at is None:
+        return call
+    if message.by not in (call.caller, call.callee) or call.device_of(message.by) not in ("", message.device):
+        return call
+    if message.by == call.caller:
+        return replace(call, caller_beat_at=max(call.caller_beat_at, message.at))
+    return replace(call, callee_beat_at=max(call.callee_beat_at, message.at))
+
+
 def billed_until(call: Call, reason: EndReason, at: datetime, by: str) -> tuple[datetime, bool]:
     """Until when a call that connected and ends at `at` is billed, and whether it is void. Of a clip only the viewer beats, who
-    has the film before the first beat."""
+    has the film before the first beat; one whose streamer was banned before is void."""
     connected_at = call.connected_at
     assert connected_at is not None
     if call.clip:
-        return at, False
+        return at, reason is EndReason.BANNED and at <= connected_at
     payer, earner = sides(call.caller, call.callee, call.caller_role, call.callee_role)
     beats = {call.caller: call.caller_beat_at or connected_at, call.callee: call.callee_beat_at or connected_at}
     here = by if reason is EndReason.HUNG_UP else ""

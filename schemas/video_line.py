@@ -39,6 +39,8 @@ MAX_WAITING: Final = 256
 MAX_SIDE_BYTES: Final = 96 * 1024
 # Who waits asks again so often, a quarter sooner or later: 50,000 who wait ask 1,700 times a second.
 ASK_EVERY: Final = timedelta(seconds=30)
+# Each other's last partner is not paired again before; then rather the same person than nobody.
+APART_FOR: Final = timedelta(minutes=3)
 # A user id as a number, to be compared with: two that share one are not paired, which harms nobody.
 Mark = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 Marks = Annotated[tuple[Mark, ...], Meta(max_length=MAX_BLOCKS)]
@@ -93,9 +95,10 @@ class ReleaseLine(UserCommand):
 
 
 class JoinRoulette(UserCommand):
-    """The user waits for a partner; `tags`: what tariff rules look at."""
+    """The user waits for a partner; `tags`: what tariff rules look at; `device`: on which phone."""
 
     tags: CallTags = ()
+    device: Code = ""
 
 
 class LeaveRoulette(UserCommand):
@@ -173,29 +176,34 @@ class GiftAdmitted(_OfLine):
 
 
 class ViewerAdmitted(_OfLine):
-    """The answer to AdmitViewer: None, or why not."""
+    """The answer to AdmitViewer: None, or why not; `since`: of a ban, when it began."""
 
     changes_state: ClassVar[bool] = False
     call: CallId
     refusal: LineRefusal | None = None
+    since: Time | None = None
 
 
 class Line(State):
     """What decides whether a user can be called: known, banned, online, in which call, whom the user has blocked (`barred`);
-    `tags` as of the last time in roulette; `waited_since`: since when the user waited before the call."""
+    `tags` as of the last time in roulette; `waited_since`: since when the user waited before the call; `met_at`: when
+    the talk with `last_partner` was over; `device`: the phone as of the last time in roulette."""
 
     role: Role | None = None
     country: Code = ""
     tags: CallTags = ()
     banned: bool = False
+    banned_at: Time | None = None
     online: bool = False
     call: OptionalCall = ""
     peer: OptionalUser = ""
     waiting_since: Time | None = None
     waited_since: Time | None = None
     last_partner: OptionalUser = ""
+    met_at: Time | None = None
     barred: BlockedUsers = ()
     asks_at: Time | None = None
+    device: Code = ""
 
     @property
     def wake_at(self) -> datetime | None:
@@ -207,15 +215,18 @@ class Line(State):
 
 
 class WaitingFields(Fields):
-    """Somebody who waits for a partner, and what decides who fits. `bars`: the marks of those whom the user has blocked."""
+    """Somebody who waits for a partner, and what decides who fits. `bars`: the marks of those whom the user has blocked;
+    `met_at`: when the talk with `last_partner` was over; `device`: the phone that waits."""
 
     user: ListedUser
     role: Role
     since: Time
     country: Code = ""
     last_partner: OptionalUser = ""
+    met_at: Time | None = None
     tags: CallTags = ()
     bars: Marks = ()
+    device: Code = ""
 
 
 class _ToPool(Message):

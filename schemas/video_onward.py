@@ -25,13 +25,15 @@ NOBODY: Final = Onward()
 
 
 def behind_refusal(call: Call, refusal: CallRefusal) -> Onward:
-    """Of a call that did not come about. Also a user whose line was refused, but who still waits, goes on; one who cannot pay
-    does not: the pool would pair the same people for ever."""
+    """Of a call that did not come about. Also a user whose line was refused, but who still waits, goes on; one who cannot pay,
+    or whose phone is silent, does not: the pool would pair the same people for ever."""
     if call.kind is not CallKind.ROULETTE:
         return Onward(keeps=frozenset({call.callee}))
     if refusal is CallRefusal.NO_TARIFF:
         return NOBODY
     going = frozenset({call.caller, call.callee})
+    if refusal in (CallRefusal.CALLER_OFFLINE, CallRefusal.CALLEE_OFFLINE):
+        going -= {call.caller if refusal is CallRefusal.CALLER_OFFLINE else call.callee}
     if refusal is CallRefusal.INSUFFICIENT_COINS:
         going = frozenset({sides(call.caller, call.callee, call.caller_role, call.callee_role)[1]})
     return Onward(going, going)

@@ -49,6 +49,8 @@ FEED_DOCUMENT: Final[dict[str, Any]] = {
         "parameters": [
             {"name": "Last-Event-ID", "in": "header", "required": False, "schema": {"type": "string"}},
             {"name": "cursor", "in": "query", "required": False, "schema": {"type": "string"}},
+            {"name": "Olo-Device", "in": "header", "required": False, "schema": {"type": "string", "maxLength": 64}},
+            {"name": "device", "in": "query", "required": False, "schema": {"type": "string", "maxLength": 64}},
         ],
         "responses": {
             "200": {"description": "A stream without an end", "content": {"text/event-stream": {}}},

@@ -25,14 +25,15 @@ from serving.runtime.auth import SignedIn
 from serving.runtime.commands import commands_of, views_of
 from serving.runtime.fields import UserInPath
 from serving.runtime.gate import Acting
-from serving.runtime.problems import Problem, responses
-from serving.runtime.refusals import Refusals
+from serving.runtime.problems import responses
+from serving.runtime.refusals import Refusals, refusal_of
 
 router = APIRouter(tags=["favorites"])
 
 REFUSED: Final[Refusals] = {
     FavoriteRefusal.SAME_USER: (409, "you cannot be your own favourite"),
-    FavoriteRefusal.BLOCKED: (409, "one of you has blocked the other"),
+    FavoriteRefusal.BLOCKED: (409, "you have blocked this user"),
+    FavoriteRefusal.USER_UNKNOWN: (404, "there is no such user"),
     FavoriteRefusal.TOO_MANY_FAVORITES: (409, "you have as many favourites as one can; take some away first"),
     FavoriteRefusal.NOT_FAVORITE: (404, "this user is not among your favourites"),
 }
@@ -64,7 +65,7 @@ async def add(user: UserInPath, caller: Acting, request: Request) -> Any:
     """Add a favourite: your phone is told when that user comes online."""
     known = views_of(request).of(USER).get(user)
     if known is None or known.banned:
-        raise Problem(404, "user_unknown", "there is no such user")
+        raise refusal_of(request, FavoriteRefusal.USER_UNKNOWN)
     command = AddFavorite(id=new_id(), at=now(), user=UserId(caller.user), peer=UserId(user))
     await commands_of(request).ask(command, FavoriteAdded)
     mine = views_of(request).of(FAVORITES).get(caller.user)

@@ -6,7 +6,18 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
-from schemas.gift import GIFT, GIFT_ITEM, Gift, GiftItemPut, GiftRefusal, GiftRepeated, GiftSent, PutGiftItem, SendGift
+from schemas.gift import (
+    GIFT,
+    GIFT_ITEM,
+    SENDER_IS_TOLD,
+    Gift,
+    GiftItemPut,
+    GiftRefusal,
+    GiftRepeated,
+    GiftSent,
+    PutGiftItem,
+    SendGift,
+)
 from schemas.log.base import MAX_COINS, UserId, new_id, now
 from schemas.user import USER_ID_PATTERN
 from serving.body import RequestBody
@@ -27,8 +38,7 @@ REFUSED: Final[Refusals] = {
     GiftRefusal.SHARE_ABOVE_PRICE: (422, "share_coins is above price_coins: each gift would lose coins"),
     GiftRefusal.SENDER_BANNED: (403, "you are banned"),
     GiftRefusal.RECEIVER_UNKNOWN: (404, "there is no such user"),
-    GiftRefusal.RECEIVER_BANNED: (409, "the receiver is banned"),
-    GiftRefusal.BLOCKED: (409, "one of you has blocked the other"),
+    GiftRefusal.BLOCKED: (409, "you have blocked this user"),
     GiftRefusal.INSUFFICIENT_COINS: (402, "you have too few coins for this gift"),
     GiftRefusal.ACCOUNT_UNKNOWN: (404, "you have not signed up; POST /v1/users does that"),
     GiftRefusal.ACCOUNT_FROZEN: (409, "your account is frozen"),
@@ -121,4 +131,5 @@ async def look(gift: IdInPath, caller: SignedIn, request: Request) -> Any:
         raise Problem(404, "gift_not_found", f"no gift {gift} was given to you or by you, or it was more than a day ago")
     status = "sent" if state.sent else "pending" if state.refusal is None else "refused"
     coins = {"price_coins": state.price_coins, "share_coins": state.share_coins} if state.sent else {}
-    return GiftAnswer(id=gift, to=state.receiver, gift=state.item, status=status, refusal=state.refusal, **coins)
+    refusal = state.refusal if caller.is_staff or state.refusal is None else SENDER_IS_TOLD.get(state.refusal, state.refusal)
+    return GiftAnswer(id=gift, to=state.receiver, gift=state.item, status=status, refusal=refusal, **coins)

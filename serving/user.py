@@ -35,6 +35,7 @@ from schemas.user import (
 from serving.body import Name, RequestBody
 from serving.runtime.auth import Admin, SignedIn
 from serving.runtime.commands import commands_of, request_id, views_of
+from serving.runtime.devices import Device
 from serving.runtime.fields import Moment, OptionalIdempotencyKey, UserInPath, Word
 from serving.runtime.gate import Acting
 from serving.runtime.later import Later, Pending, accepted
@@ -155,16 +156,17 @@ async def open_session(body: SessionBody, caller: Acting, request: Request) -> A
 
 
 @router.post("/v1/sessions/{session}/beat", status_code=204, responses=responses(401, 403, 404, 422, 503))
-async def beat(session: SessionId, caller: Acting, request: Request) -> None:
+async def beat(session: SessionId, caller: Acting, device: Device, request: Request) -> None:
     """The phone is there: every ten seconds; during a call every five, which counts for the call as well.
 
     Nothing is decided on a beat, so the answer comes as soon as the log has it."""
     views = views_of(request)
     user = views.of(USER).get(caller.user)
-    if user is None or not any(one.session == session for one in user.sessions):
+    opened = next((one for one in user.sessions if one.session == session), None) if user else None
+    if opened is None:
         raise refusal_of(request, UserRefusal.SESSION_UNKNOWN)
     mine = Beat(id=new_id(), at=now(), user=UserId(caller.user), session=session)
-    await commands_of(request).tell(mine, *call_beats(views, caller.user))
+    await commands_of(request).tell(mine, *call_beats(views, caller.user, (opened.device, device)))
 
 
 @router.delete("/v1/sessions/{session}", status_code=204, responses=responses(401, 403, 404, 422, 503))

@@ -17,7 +17,7 @@ from schemas.log.base import UserId, derive, new_id, now
 from schemas.user import USER_ID_PATTERN, Role
 from schemas.video import (
     CALL,
-    CLIP,
+    CALLER_IS_TOLD,
     AcceptCall,
     Call,
     CallConnected,
@@ -26,17 +26,15 @@ from schemas.video import (
     CallRepeated,
     CallRinging,
     CallStatus,
-    Clip,
-    ClipOffered,
     DeclineCall,
     HangUp,
-    OfferClip,
     PlaceCall,
-    PlayClip,
 )
+from schemas.video_clip import CLIP, Clip, ClipOffered, OfferClip, PlayClip
 from serving.body import Name, RequestBody
 from serving.runtime.auth import Caller, SignedIn
 from serving.runtime.commands import commands_of, request_id, views_of
+from serving.runtime.devices import Device
 from serving.runtime.fields import IdInPath, OptionalIdempotencyKey, WebUrl
 from serving.runtime.gate import Acting, ActingStreamer, Looking, takes_part
 from serving.runtime.later import Later, NotDecided, accepted
@@ -61,10 +59,9 @@ REFUSED: Final[Refusals] = {
     CallRefusal.CALLER_BANNED: (403, "you are banned"),
     CallRefusal.CALLER_BUSY: (409, "you are in a call already, perhaps on another device"),
     CallRefusal.CALLER_OFFLINE: (409, "you are offline; open a session or the feed first"),
-    CallRefusal.BLOCKED: (409, "one of you has blocked the other"),
+    CallRefusal.BLOCKED: (409, "you have blocked this user"),
     CallRefusal.CALLEE_UNKNOWN: (404, "there is no such user"),
-    CallRefusal.CALLEE_BANNED: (409, "the one you call is banned"),
-    CallRefusal.CALLEE_OFFLINE: (409, "the one you call is offline"),
+    CallRefusal.CALLEE_OFFLINE: (409, "the one you call is offline, or cannot be reached"),
     CallRefusal.CALLEE_BUSY: (409, "the one you call is in another call"),
     CallRefusal.NO_TARIFF: (
         503,
@@ -133,7 +130,9 @@ CALL_RESPONSES: Final = {**accepted(CallAnswer), **responses(400, 401, 402, 403,
 
 
 @router.post("/v1/calls", status_code=201, response_model=CallAnswer, responses=CALL_RESPONSES)
-async def place(body: CallBody, caller: Acting, request: Request, response: Response, key: OptionalIdempotencyKey = "") -> Any:
+async def place(
+    body: CallBody, caller: Acting, device: Device, request: Request, response: Response, *, key: OptionalIdempotencyKey = ""
+) -> Any:
     """Call somebody; answers when the other phone rings, or says why it does not."""
     views = views_of(request)
     command = PlaceCall(
@@ -147,6 +146,7 @@ async def place(body: CallBody, caller: Acting, request: Request, response: Resp
         callee_role=role_of(views, body.to, Role.STREAMER),
         country=country_of(views, caller.user),
         tags=tags_of(views, caller.user),
+        caller_device=device,
     )
     later = _later(command.call)
     fact = await commands_of(request).ask(command, CallRinging, CallEnded, CallRepeated, later=later)
@@ -155,9 +155,9 @@ async def place(body: CallBody, caller: Acting, request: Request, response: Resp
 
 
 @router.post("/v1/calls/{call}/accept", response_model=CallAnswer, responses=CALL_RESPONSES)
-async def accept(call: IdInPath, caller: Acting, request: Request) -> Any:
-    """Take a call that rings."""
-    command = AcceptCall(id=new_id(), at=now(), call=call, by=UserId(caller.user))
+async def accept(call: IdInPath, caller: Acting, device: Device, request: Request) -> Any:
+    """Take a call that rings, on this phone."""
+    command = AcceptCall(id=new_id(), at=now(), call=call, by=UserId(caller.user), device=device)
     later = _later_of(call, caller, request)
     return _answer(
         await commands_of(request).ask(command, CallConnected, CallEnded, CallRepeated, later=later, urgent=True), request
@@ -184,12 +184,17 @@ async def hang_up(call: IdInPath, caller: Acting, request: Request) -> Any:
 async def look(call: IdInPath, caller: SignedIn, request: Request) -> Any:
     """A call of yours, until a day after its end."""
     known = call_of(request, call, caller)
-    return _with_film(_shown(call, known), caller, request)
+    return _with_film(_shown(call, known, to_staff=caller.is_staff), caller, request)
 
 
-def _shown(name: str, call: Call) -> CallAnswer:
+def _shown(name: str, call: Call, *, to_staff: bool = False) -> CallAnswer:
+    """A call as it stands. Only staff sees a reason or a refusal that is about the other side."""
     tariff, version = (call.tariff.tariff, call.tariff.version) if call.tariff else (None, None)
-    return CallAnswer(call=name, **asdict(call) | {"tariff": tariff, "version": version})
+    shown = asdict(call) | {"tariff": tariff, "version": version}
+    if not to_staff:
+        refusal = call.refusal and CALLER_IS_TOLD.get(call.refusal, call.refusal)
+        shown |= {"reason": call.told_reason, "refusal": refusal}
+    return CallAnswer(call=name, **shown)
 
 
 def _later(call: str) -> Later:
@@ -213,7 +218,7 @@ def _answer(fact: CallRinging | CallConnected | CallEnded | CallRepeated, reques
         case CallConnected():
             return CallAnswer(**_sides(fact), status=CallStatus.CONNECTED, connected_at=fact.at)
         case CallEnded():
-            return CallAnswer(**_sides(fact), status=CallStatus.ENDED, ended_at=fact.at, reason=fact.reason)
+            return CallAnswer(**_sides(fact), status=CallStatus.ENDED, ended_at=fact.at, reason=fact.told_reason)
         case CallRepeated() if fact.status is CallStatus.PLACING:
             raise NotDecided(_later(fact.call))
         case CallRepeated():
@@ -248,14 +253,16 @@ async def clips(_: Looking, request: Request) -> Any:
 
 
 @router.post("/v1/clips/{clip}/plays", status_code=201, response_model=CallAnswer, responses=CALL_RESPONSES)
-async def play(clip: IdInPath, caller: Acting, request: Request, response: Response, key: OptionalIdempotencyKey = "") -> Any:
+async def play(
+    clip: IdInPath, caller: Acting, device: Device, request: Request, response: Response, *, key: OptionalIdempotencyKey = ""
+) -> Any:
     """Watch a clip: a priced call without a callee, which ends with the clip, or when you hang up. The answer has the film's
     address, which expires soon after the clip's end."""
     views = views_of(request)
     command = PlayClip(
         id=new_id(), at=now(), clip=clip, call=request_id(caller.user, f"clip {key}") if key else new_id(),
         viewer=UserId(caller.user), viewer_role=role_of(views, caller.user, caller.role),
-        country=country_of(views, caller.user), tags=tags_of(views, caller.user),
+        country=country_of(views, caller.user), tags=tags_of(views, caller.user), caller_device=device,
     )  # fmt: skip
     placed, later = derive(command, 0)["id"], _later(command.call)
     fact = await commands_of(request).ask(command, CallConnected, CallEnded, CallRepeated, derived=placed, later=later)

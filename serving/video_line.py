@@ -11,6 +11,7 @@ from schemas.user import Role
 from schemas.video import CallRefusal
 from schemas.video_line import JoinRoulette, LeaveRoulette, LineRefusal, RouletteJoined, RouletteLeft
 from serving.runtime.commands import commands_of, views_of
+from serving.runtime.devices import Device
 from serving.runtime.gate import Acting
 from serving.runtime.lookups import country_of, role_of, tags_of, tariff_of
 from serving.runtime.problems import responses
@@ -30,7 +31,7 @@ REFUSED: Final[Refusals] = {
 
 
 @router.post("/v1/roulette", status_code=202, responses=responses(401, 402, 403, 404, 409, 503))
-async def join(caller: Acting, request: Request) -> dict[str, str]:
+async def join(caller: Acting, device: Device, request: Request) -> dict[str, str]:
     """Wait for a partner: 202 says that you do. The match's call comes on the feed. Who could not pay its beginning is told so
     at once: 402."""
     views = views_of(request)
@@ -39,7 +40,7 @@ async def join(caller: Acting, request: Request) -> dict[str, str]:
         _can_pay(
             caller.user, Traits(CallKind.ROULETTE, Role.USER, Role.STREAMER, country_of(views, caller.user), tags), request
         )
-    command = JoinRoulette(id=new_id(), at=now(), user=UserId(caller.user), tags=tags)
+    command = JoinRoulette(id=new_id(), at=now(), user=UserId(caller.user), tags=tags, device=device)
     await commands_of(request).ask(command, RouletteJoined)
     return {"status": "waiting"}
 

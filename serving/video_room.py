@@ -15,6 +15,7 @@ from schemas.user import is_contact
 from schemas.video import CALL, Call, CallEnded, CallRefusal, CallStatus, OpenRoom, RoomOpened
 from schemas.video_room import CALLEE_UID, CALLER_UID, NoteParticipant
 from serving.runtime.commands import commands_of, request_id, views_of
+from serving.runtime.devices import Device
 from serving.runtime.fields import IdInPath
 from serving.runtime.gate import Acting
 from serving.runtime.lookups import call_of
@@ -48,15 +49,16 @@ class CredentialsAnswer(BaseModel):
     "/v1/calls/{call}/credentials", status_code=201, response_model=CredentialsAnswer,
     responses=responses(401, 403, 404, 409, 422, 503),
 )  # fmt: skip
-async def credentials(call: IdInPath, caller: Acting, request: Request) -> Any:
-    """Join a call's room: for both sides, while it rings or runs. Each has its own place in the room."""
+async def credentials(call: IdInPath, caller: Acting, device: Device, request: Request) -> Any:
+    """Join a call's room: for both sides, while it rings or runs. Each has its own place in the room; who asks
+    with another phone than before moves to it."""
     config: Config = request.app.state.config
     if config.video_provider is VideoProvider.NONE:
         raise Problem(409, "no_video_provider", "this platform has no video provider; OLO_VIDEO_PROVIDER sets one")
     known = call_of(request, call, caller)
     if caller.user not in (known.caller, known.callee):
         raise refusal_of(request, CallRefusal.NOT_IN_CALL)
-    provider = await _room(call, known, UserId(caller.user), config.video_provider, request)
+    provider = await _room(call, known, UserId(caller.user), device, request)
     return _credentials(config, VideoProvider(provider), call, caller.user, uid_of(known, caller.user))
 
 
@@ -65,11 +67,13 @@ def uid_of(call: Call, user: str) -> int:
     return CALLER_UID if user == call.caller else CALLEE_UID
 
 
-async def _room(call: str, known: Call, user: UserId, provider: VideoProvider, request: Request) -> str:
+async def _room(call: str, known: Call, user: UserId, device: str, request: Request) -> str:
     """The provider of the call's room; opens one. Errors: Problem, when the call has ended or does not ring yet."""
-    if known.room and known.status in (CallStatus.RINGING, CallStatus.CONNECTED):
+    config: Config = request.app.state.config
+    stays = device in ("", known.device_of(user))
+    if stays and known.room and known.status in (CallStatus.RINGING, CallStatus.CONNECTED):
         return known.room
-    command = OpenRoom(id=new_id(), at=now(), call=call, by=user, provider=provider)
+    command = OpenRoom(id=new_id(), at=now(), call=call, by=user, provider=config.video_provider, device=device)
     fact = await commands_of(request).ask(command, RoomOpened, CallEnded, urgent=True)
     if isinstance(fact, CallEnded):  # nobody had noticed before that the ringing was over, or a side was lost
         raise refusal_of(request, CallRefusal.CALL_ENDED)

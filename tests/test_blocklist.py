@@ -25,9 +25,10 @@ from schemas.blocklist import (
     CountBlock,
     Review,
     UnblockUser,
+    VouchBlock,
 )
 from schemas.log.base import AccountId, Message, UserId
-from schemas.user import Ban, Role, Unban, UserSignedUp
+from schemas.user import Ban, Role, Unban, UserBanned, UserSignedUp, UserUnbanned
 from schemas.video_line import Bar, PartFrom, Unbar
 from tests.decisions import all_decisions, decisions_of, last_decision
 from tests.people import BOB, SUE
@@ -147,6 +148,18 @@ def test_of_the_cases_that_there_is_no_room_for_the_looked_at_go_first_and_none_
     looked_at, _ = decide_record(record, Review(id="r", at=T, user=SUE, case=names[5], upheld=True, by="root"))
     after, _ = decide_record(looked_at, replace(count("a", BlockReason.SPAM, 9), rules=(rule,)))
     assert [case.case for case in after.cases][:-1] == [name for name in names if name != names[5]]
+
+
+def test_only_who_has_signed_up_and_is_not_banned_vouches_for_a_block() -> None:
+    """A block may cost a streamer coins: the blocker's own record asks, not the door only."""
+    vouch = VouchBlock(id="v", at=T, user=BOB, peer=SUE, reason=BlockReason.SPAM, rules=())
+    assert decide_record(None, vouch) == (None, ())
+    record, _ = decide_record(None, UserSignedUp(id="u", at=T, cause="x", user=BOB, role=Role.USER))
+    assert [type(one) for one in decide_record(record, vouch)[1]] == [CountBlock]
+    banned, _ = decide_record(record, UserBanned(id="b", at=T, cause="x", user=BOB, reason="r"))
+    assert decide_record(banned, vouch) == (banned, ())
+    again, _ = decide_record(banned, UserUnbanned(id="n", at=T, cause="x", user=BOB))
+    assert again == record
 
 
 def test_a_review_of_somebody_unknown_leaves_no_record() -> None:

@@ -90,14 +90,15 @@ def test_each_refusal_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     rows: list[tuple[tuple[FavoritesInbox, ...], FavoriteRefusal]] = [
         ((to(AddFavorite, "bob"),), FavoriteRefusal.SAME_USER),
         ((to(BarFavorite), to(AddFavorite)), FavoriteRefusal.BLOCKED),
-        ((to(BarFavorite, "bob", "sue"), to(AddFavorite)), FavoriteRefusal.BLOCKED),
+        ((to(BarFavorite, "bob", "sue"), to(AddFavorite)), FavoriteRefusal.PEER_BLOCKS),
         ((to(AddFavorite, "a"), to(AddFavorite, "b"), to(AddFavorite, "c")), FavoriteRefusal.TOO_MANY_FAVORITES),
         ((to(RemoveFavorite),), FavoriteRefusal.NOT_FAVORITE),
     ]
     for messages, refusal in rows:
         _, facts = played(*messages)
         assert (facts[-1].refusal, facts[-1].cause) == (refusal, messages[-1].id)
-    assert {refusal for _, refusal in rows} == set(FavoriteRefusal)
+    assert {refusal for _, refusal in rows} | {FavoriteRefusal.USER_UNKNOWN} == set(FavoriteRefusal)
+    assert played(to(BarFavorite, "bob", "sue"), to(AddFavorite))[1][-1].refused is FavoriteRefusal.USER_UNKNOWN
 
 
 def test_adding_twice_follows_once_and_removing_unfollows() -> None:
@@ -138,7 +139,7 @@ def test_an_answer_that_a_block_or_other_favourites_have_overtaken_is_refused(mo
     full, _ = decide_favorites(None, replace(answer, user="tia"))
     assert decide_favorites(full, answer)[1][0].refusal is FavoriteRefusal.TOO_MANY_FAVORITES
     assert decide_favorites(None, to(DropFavorite)) == (None, ())
-    assert decide_favorites(None, replace(answer, refusal=FavoriteRefusal.BLOCKED))[0] is None
+    assert decide_favorites(None, replace(answer, refusal=FavoriteRefusal.PEER_BLOCKS))[0] is None
 
 
 def came(seconds: float) -> CameOnline:
@@ -228,7 +229,7 @@ def test_a_favourite_that_comes_online_is_on_the_feed_and_a_block_ends_it(bob: P
     eventually(lambda: bob.api.get("/v1/favorites").json() == [])
     eventually(lambda: sue.get("/v1/followers").json() == {"count": 0})
     refused = bob.api.put(f"/v1/favorites/{sue.user}")
-    assert (refused.status_code, refused.json()["code"]) == (409, "blocked")
+    assert (refused.status_code, refused.json()["code"]) == (404, "user_unknown"), "who has blocked him is told to nobody"
 
 
 def test_favourites_that_cannot_be(bob: Phone) -> None:

@@ -60,7 +60,7 @@ REFUSALS = [
     ((send(), own_side(LineRefusal.UNKNOWN)), GiftRefusal.ACCOUNT_UNKNOWN),
     ((send(), admitted(LineRefusal.UNKNOWN)), GiftRefusal.RECEIVER_UNKNOWN),
     ((send(), admitted(LineRefusal.BANNED)), GiftRefusal.RECEIVER_BANNED),
-    ((send(), priced(), admitted(LineRefusal.BLOCKED)), GiftRefusal.BLOCKED),
+    ((send(), priced(), admitted(LineRefusal.BLOCKED)), GiftRefusal.RECEIVER_BLOCKS),
     ((send(), priced(), admitted(), own_side(LineRefusal.BLOCKED)), GiftRefusal.BLOCKED),
     ((send(), priced(), admitted(), refused(Refusal.INSUFFICIENT_COINS)), GiftRefusal.INSUFFICIENT_COINS),
     ((send(), priced(), admitted(), refused(Refusal.ACCOUNT_UNKNOWN)), GiftRefusal.ACCOUNT_UNKNOWN),
@@ -73,6 +73,14 @@ REFUSALS = [
 def test_each_refusal_by_name(messages: tuple[GiftInbox, ...], refusal: GiftRefusal) -> None:
     _, (fact,) = after(*messages)
     assert fact.refusal is refusal
+
+
+def test_the_sender_is_not_told_that_the_receiver_has_blocked_the_sender_or_is_banned() -> None:
+    for line in (LineRefusal.BLOCKED, LineRefusal.BANNED):
+        gift, (fact,) = after(send(), admitted(line))
+        again = decide(gift, send(id_="m2"))[1][0]
+        assert fact.refused is again.refused is GiftRefusal.RECEIVER_UNKNOWN
+        assert fact.refusal is again.refusal is not GiftRefusal.RECEIVER_UNKNOWN
 
 
 def test_every_refusal_has_its_row() -> None:

@@ -9,9 +9,11 @@ import pytest
 from msgspec import Struct
 
 from schemas.balance import Refusal
+from schemas.favorites import FavoriteRefusal
 from schemas.gift import GiftRefusal
 from schemas.log.base import Fact, State
 from schemas.log.topics import ENTITIES
+from schemas.video import CallRefusal
 from schemas.video_line import LineRefusal
 from serving.parts import parts
 from serving.runtime.refusals import Refusals, RefusalTables, Row, fields_in
@@ -21,6 +23,11 @@ from tests.whole import say, untested, unworded
 # Members of an enumeration that clients are told of, which no command of serving is ever answered with.
 INTERNAL = {
     LineRefusal.BLOCKED: "roulette is joined without a peer; calls and gifts hear of a block, and tell it in their own words",
+    CallRefusal.CALLEE_BLOCKS: "who has blocked a caller is offline to the caller",
+    CallRefusal.CALLEE_BANNED: "likewise who is banned",
+    GiftRefusal.RECEIVER_BLOCKS: "who has blocked a sender is not there for the sender",
+    GiftRefusal.RECEIVER_BANNED: "likewise who is banned",
+    FavoriteRefusal.PEER_BLOCKS: "who has blocked a user is not there for the user",
     Refusal.HOLD_UNKNOWN: "a transfer holds no coins, and asks for none that are held: only bills do",
     Refusal.HOLD_EXISTS: "likewise",
     Refusal.HOLD_EXPIRES_IN_PAST: "likewise",

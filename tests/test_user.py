@@ -11,12 +11,14 @@ from schemas.balance import OpenAccount
 from schemas.log.base import Message, Wake
 from schemas.user import (
     MAX_SESSIONS,
+    AskPresence,
     Ban,
     Beat,
     CloseReason,
     CloseSession,
     OpenSession,
     Role,
+    Session,
     SessionClosed,
     SignUp,
     SignUpRepeated,
@@ -49,6 +51,17 @@ def test_the_same_request_is_answered_alike_and_opens_nothing() -> None:
     user, _ = decide(None, sign_up(request="k"))
     after, (fact,) = decide(user, sign_up("m2", request="k"))
     assert (after, type(fact), fact.signed_up_at) == (user, SignUpRepeated, T)
+
+
+@pytest.mark.parametrize(("device", "beat_s"), [("phone", 5), ("tablet", 30), ("", 30), ("watch", 30)])
+def test_who_asks_is_told_when_the_phone_beat_last(device: str, beat_s: float) -> None:
+    ask = AskPresence(id="a", at=T, user=ANN, call="c", device=device)
+    at = [T + timedelta(seconds=seconds) for seconds in (5, 30)]
+    user = User(Role.USER, T, sessions=(Session("s", "phone", T, at[0]), Session("t", "tablet", T, at[1])))
+    after, (told,) = decide(user, ask)
+    assert (after, told.call, told.beat_at) == (user, "c", T + timedelta(seconds=beat_s))
+    for gone in (None, User(Role.USER, T)):
+        assert decide(gone, ask)[1][0].beat_at is None
 
 
 def test_another_request_is_refused() -> None:

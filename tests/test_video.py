@@ -173,10 +173,15 @@ def test_a_block_ends_the_call_and_keeps_the_two_apart(phones: Phones, admin: Ap
     call = bob.call(sue).json()["call"]
     sue.api.post(f"/v1/calls/{call}/accept")
     assert sue.api.put(f"/v1/blocks/{bob.user}", json={"reason": "harassment"}).status_code == 200
-    assert bob.wait_for("CallEnded")["reason"] == "blocked"
-    assert code(bob.call(sue), 409) == "blocked"
+    ended = bob.wait_for("CallEnded")
+    assert (ended.get("reason", "ended"), ended.get("by", "")) == ("ended", ""), "who has blocked whom is told to neither side"
+    assert bob.api.get(f"/v1/calls/{call}").json()["reason"] == "ended"
+    assert admin.get(f"/v1/calls/{call}").json()["reason"] == "blocked"
+    assert code(bob.call(sue), 409) == "callee_offline"
+    assert code(sue.call(bob), 409) == "blocked"
     admin.put("/v1/admin/gifts/rose", json={"price_coins": 10, "share_coins": 4})
-    assert code(bob.api.place("/v1/gifts", to=sue.user, gift="rose"), 409) == "blocked"
+    assert code(bob.api.place("/v1/gifts", to=sue.user, gift="rose"), 404) == "receiver_unknown"
+    assert code(bob.api.put(f"/v1/favorites/{sue.user}"), 404) == "user_unknown"
     assert sue.api.get("/v1/blocks").json() == [{"user": bob.user, "reason": "harassment"}]
     assert sue.api.delete(f"/v1/blocks/{bob.user}").status_code == 204
     assert code(sue.api.delete(f"/v1/blocks/{bob.user}"), 404) == "not_blocked"
@@ -253,7 +258,7 @@ def test_a_ban_closes_everything_and_ends(phones: Phones, admin: Api) -> None:
     call = bob.call(sue).json()["call"]
     sue.api.post(f"/v1/calls/{call}/accept")
     assert admin.put(f"/v1/admin/bans/{bob.user}", json={"reason": "rude"}).status_code == 204
-    assert sue.wait_for("CallEnded")["reason"] == "banned"
+    assert sue.wait_for("CallEnded").get("reason", "ended") == "ended"
     assert bob.wait_for("UserBanned")["reason"] == "rude"
     assert code(bob.call(sue), 403) == "banned"
     assert code(bob.api.post("/v1/sessions", json={"device": "d"}), 403) == "banned"

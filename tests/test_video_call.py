@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -13,7 +14,9 @@ from pipelines.video_call import decide_call
 from schemas.billing import SHIPPED, BillOpened, BillRefused, CallKind, EndBill, TariffSelected
 from schemas.billing_rating import MAX_STEPS, Side
 from schemas.log.base import UserId, Wake
-from schemas.user import Role
+from schemas.log.entity import without
+from schemas.log.topics import FEED, routes
+from schemas.user import AskPresence, PresenceTold, Role
 from schemas.video import (
     PEER_LOST_AFTER,
     PLACE_TIMEOUT,
@@ -34,8 +37,8 @@ from schemas.video import (
     HangUp,
     OpenRoom,
     PlaceCall,
-    PlayClip,
 )
+from schemas.video_clip import PlayClip
 from schemas.video_line import LineRefusal, LineRefused, LineSeized, ReleaseLine
 from tests.decisions import all_decisions, decisions_of, last_decision
 from tests.people import BOB, SUE
@@ -84,7 +87,7 @@ def refusals() -> Iterator[tuple[tuple[CallInbox, ...], CallRefusal]]:
         (LineRefusal.BANNED, CallRefusal.CALLER_BANNED, CallRefusal.CALLEE_BANNED),
         (LineRefusal.OFFLINE, CallRefusal.CALLER_OFFLINE, CallRefusal.CALLEE_OFFLINE),
         (LineRefusal.BUSY, CallRefusal.CALLER_BUSY, CallRefusal.CALLEE_BUSY),
-        (LineRefusal.BLOCKED, CallRefusal.BLOCKED, CallRefusal.BLOCKED),
+        (LineRefusal.BLOCKED, CallRefusal.BLOCKED, CallRefusal.CALLEE_BLOCKS),
     ):
         yield (place(), no_line("bob", line), seized("sue"), SELECTED), caller
         yield (place(), seized("bob"), SELECTED, no_line("sue", line)), callee
@@ -118,6 +121,25 @@ def test_every_refusal_has_its_row() -> None:
     play = PlayClip(id="x", at=T, clip="none", call="c", viewer=BOB, viewer_role=Role.USER)
     _, (refused,) = decisions_of(video_clip.decide_clip)(None, play)
     assert refused.refusal is CallRefusal.CLIP_UNKNOWN
+
+
+def test_neither_side_is_told_who_has_blocked_whom_or_is_banned() -> None:
+    """The caller of somebody who has blocked the caller, or is banned, hears what the caller of somebody offline hears, once
+    and again; on both feeds the call has ended. The facts keep the truth."""
+    for line, refusal in ((LineRefusal.BLOCKED, CallRefusal.CALLEE_BLOCKS), (LineRefusal.BANNED, CallRefusal.CALLEE_BANNED)):
+        call, (refused, *_) = after(place(), seized("bob"), SELECTED, no_line("sue", line))
+        again = decide(call, replace(place(), id="again"))[1][0]
+        assert (refused.refusal, again.refusal) == (refusal, refusal)
+        assert refused.refused is again.refused is CallRefusal.CALLEE_OFFLINE
+    for end in (banned("bob"), blocked()):
+        for messages in (RINGING, (*RINGING, to(AcceptCall, "sue"))):
+            call, (ended, *_) = after(*messages, end)
+            ways = [way for way in routes()[CallEnded] if way.topic == FEED.name and way.key(ended)]
+            assert [(way.key(ended), way.hides) for way in ways] == [("bob", ("reason", "by")), ("sue", ("reason", "by"))]
+            seen: Any = without(ended, ways[0].hides)
+            assert (seen.reason, seen.by, ended.reason, call.told_reason) == (EndReason.ENDED, "", end.reason, EndReason.ENDED)
+    _, (ended, *_) = after(*RINGING, to(HangUp, "bob"))
+    assert [way.hides for way in routes()[CallEnded] if way.topic == FEED.name and way.key(ended)] == [(), ()]
 
 
 def test_the_worst_of_two_refusals_is_the_answer_and_what_was_taken_is_given_back() -> None:
@@ -215,10 +237,21 @@ def blocked() -> EndCall:
 UNANSWERED = Wake(id="w", at=T + ROULETTE_TIMEOUT, key="c")
 NO_TARIFF = TariffSelected(id="t", at=T, cause="p", book="calls", call="c")
 BOTH = (seized("bob"), seized("sue"))
+
+
+def seen(user: str, beat_s: float | None = -25) -> PresenceTold:
+    """The answer to whether a phone in roulette is there: it beat so many seconds before the match, or is gone."""
+    beat_at = None if beat_s is None else at(beat_s)
+    return PresenceTold(id=f"here-{user}", at=T, cause="p", user=UserId(user), call="c", beat_at=beat_at)
+
+
 TALK = (*BOTH, SELECTED, OPENED, to(AcceptCall, "sue", 1))
 Onward = tuple[tuple[CallInbox, ...], set[str], set[str], set[str]]
 # What happens; who goes on in roulette, who keeps the place; whose last partner is the other.
 ONWARD: list[Onward] = [
+    ((*BOTH, SELECTED, seen("bob", -34)), {"sue"}, {"sue"}, set()),
+    ((*BOTH, SELECTED, seen("sue", None)), {"bob"}, {"bob"}, set()),
+    ((*BOTH, seen("bob", -26), SELECTED, seen("sue", -34)), {"sue"}, {"sue"}, set()),
     ((no_line("bob", LineRefusal.BUSY), seized("sue"), SELECTED), {"bob", "sue"}, {"bob", "sue"}, set()),
     ((*BOTH, NO_TARIFF), set(), set(), set()),
     ((*BOTH, SELECTED, POOR), {"sue"}, {"sue"}, set()),
@@ -240,12 +273,29 @@ ONWARD: list[Onward] = [
 
 @pytest.mark.parametrize(("messages", "again", "keeps", "met"), ONWARD)
 def test_who_goes_on_in_roulette(messages: tuple[CallInbox, ...], again: set[str], keeps: set[str], met: set[str]) -> None:
-    _, told = after(place(kind=CallKind.ROULETTE), *messages)
+    here = [seen(user) for user in ("bob", "sue") if not any(isinstance(m, PresenceTold) and m.user == user for m in messages)]
+    _, told = after(place(kind=CallKind.ROULETTE), *here, *messages)
     released = [one for one in told if isinstance(one, ReleaseLine)]
     assert {one.user for one in released} == {"bob", "sue"}
     assert {one.user for one in released if one.again} == again
     assert {one.user for one in released if one.keeps} == keeps
     assert {one.user for one in released if one.met} == met
+
+
+def test_who_is_paired_is_asked_and_who_is_silent_is_not_rung() -> None:
+    """A user who has been dead for 34 s in the pool: the call does not come about, and costs nothing."""
+    placed = replace(place(kind=CallKind.ROULETTE), caller_device="phone")
+    _, told = decide(None, placed)
+    assert [(one.user, one.device) for one in told if isinstance(one, AskPresence)] == [("bob", "phone"), ("sue", "")]
+    for silent, refusal in (("bob", CallRefusal.CALLER_OFFLINE), ("sue", CallRefusal.CALLEE_OFFLINE)):
+        for beat_s, refused in ((-34, True), (-25.1, True), (None, True), (-25, False), (3, False)):
+            answers: list[CallInbox] = [seen(user, beat_s if user == silent else -1) for user in ("bob", "sue")]
+            for order in permutations([*answers, *BOTH, SELECTED]):
+                call, told = after(placed, *order)
+                assert ([one.refusal for one in told if isinstance(one, CallRefused)] == [refusal]) is refused
+                assert (call.waiting == ("bill",)) is not refused
+    _, told = decide(None, place())
+    assert not [one for one in told if isinstance(one, AskPresence)], "who is called directly answers, or does not"
 
 
 def test_a_direct_call_that_is_given_up_gives_the_callee_her_place_back() -> None:

@@ -13,7 +13,7 @@ from schemas.billing import CallKind, EndBill
 from schemas.billing_rating import Checkpoint, Side
 from schemas.log.base import Message, UserId, Wake
 from schemas.user import Role
-from schemas.video import BeatCall, Call, CallEnded, CallStatus, EndCall, EndReason, HangUp, LeaveCall
+from schemas.video import BeatCall, Call, CallEnded, CallStatus, EndCall, EndReason, HangUp, LeaveCall, OpenRoom
 from tests.people import BOB, SUE
 from tests.test_billing_bill import Till
 
@@ -26,12 +26,16 @@ def at(seconds: float) -> datetime:
     return T + timedelta(seconds=seconds)
 
 
-def beats(until_s: float, by: UserId) -> list[Message]:
-    return [beat(n * 5.0, by) for n in range(1, int(until_s / 5) + 1)]
+def beats(until_s: float, by: UserId, device: str = "") -> list[Message]:
+    return [beat(n * 5.0, by, device) for n in range(1, int(until_s / 5) + 1)]
 
 
-def beat(seconds: float, by: UserId) -> BeatCall:
-    return BeatCall(id=f"b{seconds}{by}", at=at(seconds), call="c", by=by)
+def beat(seconds: float, by: UserId, device: str = "") -> BeatCall:
+    return BeatCall(id=f"b{seconds}{by}{device}", at=at(seconds), call="c", by=by, device=device)
+
+
+def moves(seconds: float, by: UserId, device: str) -> OpenRoom:
+    return OpenRoom(id=f"o{seconds}{by}", at=at(seconds), call="c", by=by, provider="agora", device=device)
 
 
 def hang_up(seconds: float, by: UserId) -> HangUp:
@@ -59,7 +63,7 @@ def ended(call: Call, *messages: Message) -> tuple[CallEnded, EndBill]:
     state: Call | None = call
     for message in sorted(messages, key=lambda one: one.at):
         state, told = decide_call(state, message)  # type: ignore[arg-type]
-        if told:
+        if any(isinstance(one, CallEnded) for one in told):
             break
     else:
         assert state is not None
@@ -107,6 +111,24 @@ def rows() -> Iterator[tuple[str, tuple[Message, ...], float, bool]]:
 def test_who_pays_until_when(call: Call, messages: tuple[Message, ...], length: float, void: bool) -> None:
     end, _ = ended(call, *messages)
     assert (end.duration_s, end.void, end.at) == (length, void, at(length))
+
+
+def test_only_the_phone_in_the_call_keeps_it_alive() -> None:
+    """Two feeds of one account, and the one in the call closes at 55 s: the other, which beats on, is not in the call."""
+    on_phone = replace(TALKING, caller_device="phone")
+    tablet, hers = beats(500, BOB, "tablet"), beats(500, SUE)
+    end, _ = ended(on_phone, *beats(55, BOB, "phone"), *tablet, *hers)
+    assert (end.reason, end.by, end.duration_s) == (EndReason.PEER_LOST, "", 75.0)
+    assert ended(on_phone, *tablet, *hers)[0].void, "the phone that called was never there"
+    assert ended(on_phone, *beats(55, BOB), *hers)[0].void, "nor is one that nobody knows"
+    again = [beat(n * 5.0, BOB, "phone") for n in range(14, 20)]
+    end, _ = ended(on_phone, *beats(55, BOB, "phone"), *again, *hers)
+    assert end.duration_s == 115, "the same phone again, 15 s later, is the same phone"
+    end, _ = ended(on_phone, *beats(55, BOB, "phone"), moves(57, BOB, "tablet"), *tablet[:20], *hers, *again)
+    assert end.duration_s == 120, "he moves to the tablet, by asking for his place in the room; the phone counts no more"
+    end, _ = ended(on_phone, *beats(55, BOB, "phone"), *hers, moves(57, SUE, "tablet"), *beats(90, SUE, "tablet"))
+    assert end.duration_s == 75, "what she moves to is none of his"
+    assert ended(TALKING, *beats(55, BOB, "phone"), *beats(90, BOB, "tablet"), *hers)[0].duration_s == 110, "nobody knows: any"
 
 
 def test_a_clip_is_paid_until_the_cut_and_needs_no_streamer() -> None:

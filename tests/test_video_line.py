@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import pairwise
 
 import pytest
 from msgspec.structs import replace
@@ -11,6 +12,7 @@ from schemas.log.base import UserId, Wake
 from schemas.user import CameOnline, Role, UserBanned, UserSignedUp
 from schemas.video import EndCall, EndReason
 from schemas.video_line import (
+    APART_FOR,
     ASK_EVERY,
     AdmitGift,
     AdmitViewer,
@@ -88,7 +90,7 @@ def test_who_is_called_waits_no_more_and_looks_on_after_a_decline() -> None:
     assert [one for one in told if isinstance(one, QuitPool)]
     line, more = decide(line, ReleaseLine(id="r", at=T, user=SUE, call="c", again=True, met=True))
     (entry,) = [one for one in more if isinstance(one, EnterPool)]
-    assert (line.call, entry.last_partner) == ("", "bob")
+    assert (line.call, entry.last_partner, entry.met_at) == ("", "bob", T)
 
 
 def test_who_waits_asks_again_until_the_wait_is_over() -> None:
@@ -103,6 +105,16 @@ def test_who_waits_asks_again_until_the_wait_is_over() -> None:
     left, _ = decide(again, LeaveRoulette(id="l", at=T, user=SUE))
     assert left.wake_at is None
     assert decide(left, Wake(id="w", at=again.wake_at, key="sue")) == (left, ())
+
+
+def test_who_waits_asks_as_soon_as_the_last_partner_is_allowed_again() -> None:
+    line, _ = after(SIGNED_UP, ONLINE, seize(), ReleaseLine(id="r", at=T, user=SUE, call="c", again=True, met=True))
+    asked: list[datetime] = []
+    while len(asked) < 8:
+        line, (entry,) = decide(line, Wake(id="w", at=line.wake_at, key="sue"))
+        asked.append(entry.at)
+    assert T + APART_FOR in asked
+    assert all(late - early <= ASK_EVERY * 1.25 for early, late in pairwise([T, *asked]))
 
 
 def test_a_block_and_a_ban_end_the_call_that_runs() -> None:

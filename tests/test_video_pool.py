@@ -42,6 +42,11 @@ def enter(user: str, since: float = 0.0, role: Role | None = None, blocks: Itera
     )  # fmt: skip
 
 
+def met(user: str, partner: str, asks: float = 0.0) -> EnterPool:
+    """Who waits since T, when both had talked to each other."""
+    return replace(enter(user, last_partner=partner, met_at=T), at=T + timedelta(seconds=asks))
+
+
 def leave(user: str) -> QuitPool:
     return QuitPool(id=f"q-{user}", at=T, pool=ROULETTE, user=UserId(user))
 
@@ -63,11 +68,14 @@ def names(pool: Pool) -> tuple[list[str], list[str]]:
     ((enter("u2", 1), enter("u1"), enter("s1", 2)), [("u1", "s1")], (["u2"], [])),
     ((enter("u1", blocks=["s1"]), enter("s1"), enter("u2")), [("u2", "s1")], (["u1"], [])),
     ((enter("u1"), enter("s1", blocks=["u1"]), enter("s2")), [("u1", "s2")], ([], ["s1"])),
-    ((enter("u1", last_partner="s1"), enter("s1", last_partner="u1")), [], (["u1"], ["s1"])),
-    ((enter("s1", last_partner="u1"), enter("u1", last_partner="s1")), [], (["u1"], ["s1"])),
+    ((met("u1", "s1"), met("s1", "u1")), [], (["u1"], ["s1"])),
+    ((met("s1", "u1"), met("u1", "s1")), [], (["u1"], ["s1"])),
+    ((met("s1", "u1"), met("u1", "s1"), met("u1", "s1", 179.9)), [], (["u1"], ["s1"])),
+    ((met("s1", "u1"), met("u1", "s1"), met("u1", "s1", 180)), [("u1", "s1")], ([], [])),
+    ((met("s1", "u1"), met("u1", "s1"), met("s1", "u1", 180)), [("u1", "s1")], ([], [])),
     ((enter("u1"), enter("s1", last_partner="u1")), [("u1", "s1")], ([], [])),
-    ((enter("u1", last_partner="s2"), enter("s1", last_partner="u1")), [("u1", "s1")], ([], [])),
-    ((enter("u1", last_partner="s1"), enter("s1", last_partner="u2")), [("u1", "s1")], ([], [])),
+    ((met("u1", "s2"), met("s1", "u1")), [("u1", "s1")], ([], [])),
+    ((met("u1", "s1"), met("s1", "u2")), [("u1", "s1")], ([], [])),
     ((enter("u1"), enter("u1", 5), enter("s1"), enter("s2")), [("u1", "s1")], ([], ["s2"])),
     ((enter("u1"), leave("u1"), enter("s1")), [], ([], ["s1"])),
     ((enter("u1", barred=("s1",)), enter("s1")), [], (["u1"], ["s1"])),
@@ -139,7 +147,7 @@ def test_the_laws_hold_whatever_the_room(moves: list[tuple[str, int, set[str]]],
         mine = [
             one
             for one in naive.values()
-            if isinstance(message, EnterPool) and one.role is not message.role and fits(one, message)
+            if isinstance(message, EnterPool) and one.role is not message.role and fits(one, message, message.at)
         ]
         partner = min(mine, key=lambda entry: entry.since, default=None)
         matched = [one for one in told if isinstance(one, Matched)]
@@ -152,7 +160,7 @@ def test_the_laws_hold_whatever_the_room(moves: list[tuple[str, int, set[str]]],
         inside = {one.user: one for one in (*pool.users, *pool.streamers)}
         assert len(inside) == len(pool.users) + len(pool.streamers)
         assert max(len(pool.users), len(pool.streamers)) <= room
-        assert not any(fits(one, other) for one in pool.users for other in pool.streamers)
+        assert not any(fits(one, other, message.at) for one in pool.users for other in pool.streamers)
         if partner is None and isinstance(message, EnterPool) and user not in inside:
             side = pool.users if message.role is Role.USER else pool.streamers
             assert all(one.since <= message.since for one in side)

@@ -13,6 +13,7 @@ where a process makes one, and "<cause's id>/<ordinal>" where a decision derives
 """
 
 import uuid
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import cache
@@ -118,13 +119,15 @@ class Refused(Fact):
     """The cause was refused, for the reason `refusal`, which each subclass has as a field of its own enumeration."""
 
     changes_state: ClassVar[bool] = False
+    # What clients are told instead, where a refusal is about somebody else: who has blocked whom, who is banned.
+    told_as: ClassVar[Mapping[StrEnum, StrEnum]] = {}
     if TYPE_CHECKING:
         refusal: StrEnum
 
     @property
     def refused(self) -> StrEnum | None:
-        """The named refusal."""
-        return self.refusal
+        """The named refusal, as clients are told."""
+        return self.told_as.get(self.refusal, self.refusal)
 
 
 class Wake(Message):

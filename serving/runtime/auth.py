@@ -31,11 +31,12 @@ USER_ID_TAKEN: Final = (
 
 
 class Caller(BaseModel, frozen=True):
-    """The verified caller. `expires_at`: Unix seconds."""
+    """The verified caller. `expires_at`: Unix seconds; `sign_in`: when the phone signed in, the same in each renewed token."""
 
     user: str
     role: Role
     expires_at: float
+    sign_in: str = ""
 
     @property
     def is_staff(self) -> bool:
@@ -85,7 +86,7 @@ class Authenticator:
             raise _unauthorized("token_invalid", USER_ID_TAKEN)
         if role not in list(Role):
             raise Problem(403, "role_unknown", f"the token's role {str(role)[:40]!r} is none of: {', '.join(Role)}")
-        return Caller(user=user, role=Role(role), expires_at=expires_at)
+        return Caller(user=user, role=Role(role), expires_at=expires_at, sign_in=str(claims.get("auth_time") or "")[:20])
 
 
 def _unauthorized(code: str, detail: str) -> Problem:

@@ -42,14 +42,15 @@ def encode_event(partition: int, offset: int, value: bytes) -> bytes:
 
 
 class Connection:
-    """One open stream. `after`: events up to this offset are known to the client."""
+    """One open stream. `after`: events up to this offset are known to the client; `devices`: how the phone is called."""
 
-    __slots__ = ("after", "cut", "pending", "send")
+    __slots__ = ("after", "cut", "devices", "pending", "send")
 
-    def __init__(self, send: Send, cut: Callable[[], None], after: int) -> None:
+    def __init__(self, send: Send, cut: Callable[[], None], after: int, devices: tuple[str, ...] = ("feed",)) -> None:
         self.send = send
         self.cut = cut
         self.after = after
+        self.devices = devices
         self.pending: list[bytes] = []
 
 
@@ -62,7 +63,7 @@ class Hub:
         self._users: dict[str, list[Connection]] = {}
         self._dirty: list[Connection] = []
         self._scheduled = False
-        self.opened: Callable[[str], None] = lambda _: None
+        self.opened: Callable[[str, str], None] = lambda *_: None
 
     def make_room(self, user: str, most: int) -> None:
         """So many streams a user has at most, with the one that comes: the oldest end. A phone that lost its connection comes
@@ -77,7 +78,7 @@ class Hub:
         """From now on the connection gets the user's events."""
         self._users.setdefault(user, []).append(connection)
         CONNECTIONS.inc()
-        self.opened(user)
+        self.opened(user, connection.devices[0])
 
     def remove(self, user: str, connection: Connection) -> None:
         """The connection has ended."""
@@ -140,9 +141,9 @@ class Hub:
             for connection in list(self._all()):
                 self.push(connection, b": ping\n\n")
 
-    def users(self) -> list[str]:
-        """Who has a stream open here."""
-        return list(self._users)
+    def phones(self) -> list[tuple[str, list[tuple[str, ...]]]]:
+        """Who has streams open here, and how the phones are called that they stand for."""
+        return [(user, [one.devices for one in connections]) for user, connections in self._users.items()]
 
     def _all(self) -> Iterator[Connection]:
         for connections in self._users.values():

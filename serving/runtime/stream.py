@@ -17,7 +17,8 @@ from infra.config import Config
 from infra.kafka import read_to_end, reader
 from schemas.log.entity import partition_of
 from schemas.log.topics import FEED
-from serving.runtime.auth import Authenticator, caller_of
+from serving.runtime.auth import Authenticator, Caller, caller_of
+from serving.runtime.devices import DEVICE, devices_of_feed
 from serving.runtime.feed import Connection, Hub, encode_event, send_now
 from serving.runtime.problems import Problem, unavailable
 
@@ -32,12 +33,14 @@ HEADERS: Final = [
 
 
 class Resume:
-    """Where a client wants to go on: `after` an offset of its partition; `gap`: what lay before is gone."""
+    """Where a client wants to go on: `after` an offset of its partition; `gap`: what lay before is gone; `devices`: how its
+    phone is called."""
 
     def __init__(self, partition: int, after: int) -> None:
         self.partition = partition
         self.after = after
         self.gap = False
+        self.devices: tuple[str, ...] = ("feed",)
 
 
 class FeedEndpoint:
@@ -56,6 +59,7 @@ class FeedEndpoint:
             caller = await caller_of(scope, self._authenticator)
             cursor = headers.get("last-event-id") or QueryParams(scope["query_string"]).get("cursor")
             resume = await self._resume(caller.user, cursor)
+            resume.devices = _devices(caller, headers, QueryParams(scope["query_string"]))
         except Problem as problem:
             await problem.response()(scope, receive, send)
             return
@@ -104,7 +108,7 @@ class FeedEndpoint:
             async with asyncio.timeout(max(0.0, lifetime)) as timeout:
                 # Between here and `add` nothing is awaited: nothing can be published in between.
                 after = max(resume.after, hub.positions[resume.partition] - 1)
-                connection = Connection(send, lambda: timeout.reschedule(0), after)
+                connection = Connection(send, lambda: timeout.reschedule(0), after, resume.devices)
                 gap = [b'event: gap\ndata: {"code":"past_gone"}\n\n'] if resume.gap else []
                 cursor = b"%d-%d" % (resume.partition, after)
                 ready = b'id: %b\nevent: ready\ndata: {"cursor":"%b"}\n\n' % (cursor, cursor)
@@ -139,3 +143,10 @@ class FeedEndpoint:
             for record in read_to_end(self._config, [TopicPartition(FEED.name, partition, start)], ends)
             if record.key() == user.encode() and record.offset() < end
         ]
+
+
+def _devices(caller: Caller, headers: Headers, query: QueryParams) -> tuple[str, ...]:
+    try:
+        return devices_of_feed(caller, headers, query)
+    except ValueError:
+        raise Problem(400, "device_invalid", f"{DEVICE} (or ?device=) has up to 64 printable characters") from None

@@ -23,7 +23,8 @@ from schemas.gift import PutGiftItem, SendGift
 from schemas.log.base import Message
 from schemas.log.entity import DEFAULT_PARTITIONS, Flow
 from schemas.user import Ban, Beat, CloseSession, OpenSession, Role, SignUp, Unban
-from schemas.video import AcceptCall, BeatCall, DeclineCall, HangUp, OfferClip, OpenRoom, PlaceCall, PlayClip
+from schemas.video import AcceptCall, BeatCall, DeclineCall, HangUp, OpenRoom, PlaceCall
+from schemas.video_clip import OfferClip, PlayClip
 from schemas.video_line import MAX_WAITING, JoinRoulette, LeaveRoulette
 from schemas.video_room import LeaveReason, NoteParticipant
 from tests.lab.proofs.calls import CallAudit

@@ -165,7 +165,7 @@ class Person:
             self.sights.ended[event["reason"]] += 1
         if by == self.phone.user:
             return
-        kind = {"hung_up": "hang up", "declined": "decline", "blocked": "block"}.get(event["reason"])
+        kind = {"hung_up": "hang up", "declined": "decline", "ended": "block"}.get(event["reason"])
         if kind:
             self.sights.saw(kind, call)
 

@@ -1,0 +1,78 @@
+"""Video: `clip`, a streamer's recorded film, messages and states. Playing it is a priced call without a callee."""
+
+from typing import Annotated, Final
+
+from msgspec import Meta
+
+from schemas.billing import CallId, CallTags
+from schemas.log.base import Fact, Id, Message, Refused, State, Wake
+from schemas.log.entity import Entity, Flow
+from schemas.log.personal import WORDS
+from schemas.user import Code, Role, Short, User_
+from schemas.video import MAX_CLIP_S, CallRefusal
+
+Url = Annotated[str, Meta(max_length=1024), WORDS]
+
+
+class OfferClip(Message):
+    """A streamer offers a recorded video, or changes the offer; `active` False withdraws it."""
+
+    clip: Id
+    streamer: User_
+    title: Annotated[Short, WORDS]
+    url: Url
+    duration_s: Annotated[int, Meta(ge=1, le=MAX_CLIP_S)]
+    active: bool = True
+
+
+class PlayClip(Message):
+    """A user wants to watch a clip: a priced call without a callee."""
+
+    clip: Id
+    call: CallId
+    viewer: User_
+    viewer_role: Role
+    country: Code = ""
+    tags: CallTags = ()
+    caller_device: Code = ""
+
+
+class ClipOffered(Fact):
+    """The clip is there like this."""
+
+    clip: Id
+    streamer: User_
+    title: Annotated[Short, WORDS]
+    url: Url
+    duration_s: int
+    active: bool
+
+
+class ClipRefused(Refused):
+    """The clip is another streamer's, unknown, or withdrawn."""
+
+    clip: Id
+    refusal: CallRefusal
+
+
+class Clip(State):
+    """A streamer's recorded video."""
+
+    streamer: User_
+    title: Annotated[Short, WORDS]
+    url: Url
+    duration_s: int
+    active: bool = True
+
+
+ClipInbox = OfferClip | PlayClip | Wake
+
+CLIP: Final = Entity(
+    "clip",
+    key="clip",
+    flow=Flow.LIVE,
+    state=Clip,
+    commands=(OfferClip, PlayClip),
+    facts=(ClipOffered, ClipRefused),
+    raw="a play of a clip is a call, and stands in `calls`",
+)
