@@ -250,7 +250,14 @@ def test_appsflyers_times_may_be_anything(name: str, time: Any) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("rate_user", "often"), ("rate_address", ""), ("unlimited_networks", "10.0.0.0/99"), ("head_bytes", "1"), ("body_s", "0")],
+    [
+        ("rate_user", "often"),
+        ("rate_address", ""),
+        ("unlimited_networks", "10.0.0.0/99"),
+        ("trusted_proxies", "proxy"),
+        ("head_bytes", "1"),
+        ("body_s", "0"),
+    ],
 )
 def test_a_limit_that_is_none_is_named(name: str, value: str) -> None:
     with pytest.raises(ConfigError, match=f"OLO_{name.upper()}"):
