@@ -71,6 +71,7 @@ class Config(BaseSettings):
     rate_write: str = Field("20/second;300/minute", description="likewise one user who writes, of a kind")
     rate_staff: str = Field("500/second;20000/minute", description="likewise one admin or supporter")
     unlimited_networks: str = Field("127.0.0.0/8,::1", description="whose addresses are not counted, such as 10.0.0.0/8,::1")
+    trusted_proxies: str = Field("", description="whose X-Forwarded-For and -Proto are believed, such as 127.0.0.1,10.0.0.0/8")
 
     states_mb: int = Field(64, ge=1, le=100_000, description="memory of a flow's process for the states decided last")
 
@@ -131,7 +132,7 @@ class Config(BaseSettings):
             raise ValueError("rates are written as 50/second;1200/minute") from None
         return rates
 
-    @field_validator("unlimited_networks")
+    @field_validator("unlimited_networks", "trusted_proxies")
     @classmethod
     def _networks(cls, networks: str) -> str:
         for network in filter(None, networks.split(",")):

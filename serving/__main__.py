@@ -9,8 +9,9 @@ from typing import Any
 
 import uvicorn
 
-from infra.config import ConfigError, load
+from infra.config import Config, ConfigError, load
 from infra.film_urls import secret_of
+from infra.machine import allow_open_files
 from serving.app import build
 from serving.runtime.connection import bounded
 from serving.runtime.feed import Hub
@@ -40,12 +41,27 @@ def main() -> None:
         secret_of(config)  # what production needs is missed at the start, not at the first play
     except ConfigError as error:
         sys.exit(f"serving: {error}")
+    allow_open_files()
     # Views and streams are long-lived: looking for cycles among them every 700 objects costs a tenth of a delivery.
     gc.set_threshold(100_000, 50, 100)
     _, front, hub = build(config)
-    options: dict[str, Any] = {"log_level": "warning", "access_log": False, "timeout_graceful_shutdown": 3, "backlog": 4096}
-    options |= {"http": bounded(config), "ws": "none"}
-    Server(uvicorn.Config(front, host=given.host, port=given.port, **options), hub).run()
+    Server(uvicorn.Config(front, host=given.host, port=given.port, **options(config)), hub).run()
+
+
+def options(config: Config) -> dict[str, Any]:
+    """uvicorn's settings."""
+    return {
+        # It warns of each request that is no HTTP, which is as many lines as somebody outside likes.
+        "log_level": "error",
+        "access_log": False,
+        "timeout_graceful_shutdown": 3,
+        "backlog": 4096,
+        "http": bounded(config),
+        "ws": "none",
+        # Without the second one it would ask a variable of its own, and believe the loopback.
+        "proxy_headers": bool(config.trusted_proxies),
+        "forwarded_allow_ips": config.trusted_proxies,
+    }
 
 
 if __name__ == "__main__":

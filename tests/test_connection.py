@@ -1,5 +1,6 @@
 """A connection's bounds, on a real socket of the loopback and in front of an application that says hello."""
 
+import resource
 import socket
 import threading
 import time
@@ -11,7 +12,9 @@ import pytest
 import uvicorn
 
 from infra.config import Config
+from serving.__main__ import options
 from serving.runtime.connection import bounded
+from serving.runtime.rates import Rates
 
 
 async def hello(scope: Any, receive: Any, send: Any) -> None:
@@ -20,13 +23,23 @@ async def hello(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.body", "body": b"hi"})
 
 
+async def whose(scope: Any, receive: Any, send: Any) -> None:
+    client = scope["client"][0].encode()
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": client})
+
+
+def configured(**settings: Any) -> Config:
+    """Settings under which this machine's addresses count, too."""
+    return Config(**{"unlimited_networks": "", **settings})
+
+
 @contextmanager
-def served(**settings: Any) -> Iterator[int]:
+def served(app: Any = hello, **settings: Any) -> Iterator[int]:
     """The port of a server with these settings."""
-    config = Config(**{"unlimited_networks": "", **settings})
-    options: dict[str, Any] = {"http": bounded(config), "ws": "none", "lifespan": "off", "log_level": "critical"}
+    config = configured(**settings)
     listening = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(hello, **options))
+    server = uvicorn.Server(uvicorn.Config(app, **options(config), lifespan="off"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:
@@ -53,6 +66,43 @@ def said(port: int, *parts: bytes, wait_s: float = 0.0) -> bytes:
 
 
 GET = b"GET / HTTP/1.1\r\nHost: olo\r\nConnection: close\r\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "most"), [(256, 128), (1_024, 512), (20_000, 19_488), (1 << 20, 20_000), (resource.RLIM_INFINITY, 20_000)]
+)
+def test_connections_leave_files_for_ourselves(files: int, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (files, files))
+    assert bounded(configured()).most == most
+
+
+@pytest.mark.parametrize(
+    ("address", "counted"),
+    [
+        ("192.0.2.1", "192.0.2.1"), ("::ffff:192.0.2.1", "192.0.2.1"), ("2001:db8::1", "2001:db8::/64"), ("", ""),
+        ("2001:db8::ffff:0:0:1", "2001:db8::/64"), ("10.1.2.3", ""), ("::ffff:10.1.2.3", ""), ("@socket", ""),
+    ],
+)  # fmt: skip
+def test_who_counts_as_one_address(address: str, counted: str) -> None:
+    assert Rates(configured(unlimited_networks="10.0.0.0/8")).counted_as(address) == counted
+
+
+FORWARDED = GET + b"X-Forwarded-For: 198.51.100.7, 203.0.113.9\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("trusted", "client"),
+    [
+        ("", b"127.0.0.1"), ("10.0.0.0/8", b"127.0.0.1"), ("127.0.0.1", b"203.0.113.9"),
+        ("127.0.0.1,203.0.113.0/24", b"198.51.100.7"),
+    ],
+)  # fmt: skip
+def test_who_asks_is_who_connects_unless_a_proxy_is_trusted(
+    trusted: str, client: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")  # uvicorn's own word counts for nothing
+    with served(whose, trusted_proxies=trusted) as port:
+        assert b"\r\n%b\r\n" % client in said(port, FORWARDED)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ It builds on uvicorn's protocol over httptools. The application's door (`door.py
 """
 
 import asyncio
+import resource
 from collections import Counter
 from typing import Any, Final, cast
 
@@ -16,12 +17,15 @@ from serving.runtime.rates import TURNED_AWAY, Rates
 
 # A response that was begun says `Connection: close` by itself; these are written where there is no application yet.
 HEAD: Final = "HTTP/1.1 {status} {title}\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+# Each connection is an open file. Without any left nobody is answered, not even with 429, and neither store nor log is opened.
+FILES_OF_OURS: Final = 512
 
 
 class Bounded(HttpToolsProtocol):
     """uvicorn's protocol with bounds; `bounded` makes the class for a process's settings."""
 
     bounds: Config
+    most: int
     rates: Rates
     of_address: Counter[str]
 
@@ -31,11 +35,10 @@ class Bounded(HttpToolsProtocol):
         self._late: asyncio.TimerHandle | None = None
         self._in_head = True
         self._head_bytes = 0
-        address = self.client[0] if self.client else ""
-        self._address = address if self.rates.is_limited(address) else ""
+        self._address = self.rates.counted_as(self.client[0] if self.client else "")
         self.of_address[self._address] += 1
         crowded = self._address and self.of_address[self._address] > self.bounds.address_connections
-        if crowded or len(self.connections) > self.bounds.connections:
+        if crowded or len(self.connections) > self.most:
             self._refuse(Problem(429, "too_many_connections", "more connections are open than are served; close some"))
             return
         self._wait()
@@ -112,10 +115,11 @@ class Bounded(HttpToolsProtocol):
 
 
 def bounded(config: Config) -> type[Bounded]:
-    """The protocol for the settings of this process."""
-    return cast(
-        type[Bounded], type("BoundedHere", (Bounded,), {"bounds": config, "rates": Rates(config), "of_address": Counter[Any]()})
-    )
+    """The protocol for the settings of this process, and the files that it may have open."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = config.connections if files == resource.RLIM_INFINITY else files - min(FILES_OF_OURS, files // 2)
+    bounds = {"bounds": config, "most": min(config.connections, free), "rates": Rates(config), "of_address": Counter[Any]()}
+    return cast(type[Bounded], type("BoundedHere", (Bounded,), bounds))
 
 
 def _too_large(config: Config) -> Problem:

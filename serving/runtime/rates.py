@@ -1,11 +1,12 @@
 """How often one address, one user, and one user on one route may ask: sliding windows of the library `limits`, in memory.
 
-Each process counts by itself, so with several processes a client may ask as many times as often. Addresses of one's own, such
-as a load balancer's that does not say for whom it asks, are left out (`OLO_UNLIMITED_NETWORKS`).
+Each process counts by itself, for it is a process's time that the rates keep: with several ones a client may ask each of them
+as often. Addresses of one's own, such as a load balancer's that does not say for whom it asks, are left out
+(`OLO_UNLIMITED_NETWORKS`).
 """
 
 from collections.abc import Sequence
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final
 
 from limits import RateLimitItem, parse_many
@@ -30,18 +31,23 @@ class Rates:
         self._staff = parse_many(config.rate_staff)
         self._unlimited = [ip_network(network) for network in config.unlimited_networks.split(",") if network]
 
-    def is_limited(self, address: str) -> bool:
-        """Whether an address is counted: one that is none, as of a socket file, is not."""
+    def counted_as(self, address: str) -> str:
+        """The name under which an address is counted: its network, of IPv6, where who has one address has 2^64 of them. Empty:
+        it is not counted, as one of a socket file."""
         try:
             found = ip_address(address)
         except ValueError:
-            return False
-        return not any(found in network for network in self._unlimited)
+            return ""
+        if isinstance(found, IPv6Address):
+            found = found.ipv4_mapped or found
+        if any(found in network for network in self._unlimited):
+            return ""
+        return str(found if isinstance(found, IPv4Address) else ip_network((found, 64), strict=False))
 
     async def address(self, address: str) -> None:
         """An address asks. Errors: Problem 429."""
-        if self.is_limited(address):
-            await self._count(self._address, "address", address)
+        if counted := self.counted_as(address):
+            await self._count(self._address, "address", counted)
 
     async def user(self, user: str, *, staff: bool) -> None:
         """A user asks. Errors: Problem 429."""
