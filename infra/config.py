@@ -84,7 +84,8 @@ class Config(BaseSettings):
     replication_factor: int = Field(1, ge=1, le=5, description="copies of each record; odd on Redpanda")
     redpanda_admin: str = Field("", description="http(s)://host:9644, Redpanda's admin API, for `olo doctor`")
 
-    clickhouse_url: str = Field("", description="http(s)://user:password@host:port/database")
+    clickhouse_url: str = Field("", repr=False, description="http(s)://user:password@host:port/database")
+    clickhouse_origins: str = Field("", description="whose pages may ask the embedded ClickHouse: https://a.example,...")
     firebase_project: str = DEMO_PROJECT
     forgeable_tokens_beyond_loopback: bool = Field(
         False, description="true: take development tokens, which anybody can forge, on an address that others reach"

@@ -28,6 +28,7 @@ from infra.exposition import total
 from infra.machine import launch
 from infra.ports import Ports, answers, replace
 from infra.supervisor import Child, Supervisor
+from infra.warehouse import door
 from schemas.log.entity import Flow
 
 # A child that is not ready and has done nothing for so long hangs.
@@ -52,7 +53,7 @@ class Platform:
         self.console = console
         self.brokers = config.brokers
         self.broker: Child | None = None
-        self.clickhouse = config.clickhouse_url
+        self.clickhouse = self.clickhouse_of_people = config.clickhouse_url
         self.http = ""
         self.ports = Ports(self.home / "ports.json")
         self.supervisor = Supervisor(lambda line: console.print(f"[yellow]olo:[/] {line}"), self.write_endpoints)
@@ -136,10 +137,11 @@ class Platform:
         if self.config.clickhouse_url:
             return
         port = self.ports.of("warehouse")
-        self.clickhouse = f"http://127.0.0.1:{port}"
-        folder = str(self.home / "clickhouse")
-        command = [sys.executable, "-m", "infra.warehouse", folder, str(port)]
-        self.child("warehouse", command, self.clickhouse, foundation=True)
+        words = door.passwords(self.home / "passwords.json")
+        self.clickhouse = door.url(door.PLATFORM, words[door.PLATFORM], port)
+        self.clickhouse_of_people = door.url(door.PEOPLE, words[door.PEOPLE], port)
+        command = [sys.executable, "-m", "infra.warehouse", str(self.home), str(port)]
+        self.child("warehouse", command, f"http://127.0.0.1:{port}", foundation=True)
 
     def _launch_stand_ins(self, command: list[str]) -> None:
         """Stand-ins for ad networks and analytics. Without a port the command prints the settings that lead to them, as JSON
@@ -168,11 +170,12 @@ class Platform:
 
         if not self.config.clickhouse_url:
             tell("waiting for the warehouse ...")
-            self._wait("warehouse", lambda _: _ok(f"{self.clickhouse}/ping"))
+            self._wait("warehouse", lambda child: _ok(f"{child.url}/ping"))
         try:
             migrate(self.clickhouse)
         except Exception as error:
-            raise PlatformError(f"OLO_CLICKHOUSE_URL: the tables cannot be made at {self.clickhouse}: {error}") from error
+            where = self.clickhouse.rpartition("@")[2]
+            raise PlatformError(f"OLO_CLICKHOUSE_URL: the tables cannot be made at {where}: {error}") from error
 
     def start_store(self, _: Callable[[str], None]) -> None:
         """The flow that writes the tables."""
@@ -293,7 +296,7 @@ class Platform:
     def write_endpoints(self) -> None:
         """Where everything is, in one piece."""
         children = [{"role": c.role, "pid": c.pid, "url": c.url, "log": str(c.log)} | c.lives for c in self.supervisor.children]
-        found = {"http": self.http, "brokers": self.brokers, "clickhouse": self.clickhouse, "pid": os.getpid()}
+        found = {"http": self.http, "brokers": self.brokers, "clickhouse": self.clickhouse_of_people, "pid": os.getpid()}
         replace(self.home / "endpoints.json", found | {"children": children})
 
     def _tell_where(self, took: float) -> None:
@@ -306,7 +309,7 @@ class Platform:
             ("API documents", f"{self.http}/docs"),
             ("feed (SSE)", f"{self.http}/v1/feed"),
             ("Kafka", self.brokers),
-            ("ClickHouse", self.clickhouse),
+            ("ClickHouse", self.clickhouse_of_people),
             ("logs", str(self.home / "logs")),
         ):
             table.add_row(what, where)

@@ -14,7 +14,7 @@ from schemas.billing import BillOpened, BillRefused, CallId, CallKind, CallName,
 from schemas.billing_rating import MAX_CALL_S
 from schemas.log.base import By, Fact, Fields, Message, MessageName, OptionalId, Refused, State, Time, Wake, later
 from schemas.log.entity import Entity, Flow, Hears, Shown
-from schemas.user import Code, PresenceTold, Role, Short, User_
+from schemas.user import Code, PresenceTold, Role, User_
 from schemas.video_line import LineRefused, LineSeized, ViewerAdmitted
 
 MAX_CLIP_S: Final = 3 * 3600

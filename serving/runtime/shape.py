@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from serving.runtime.problems import Problem
 
-# The deepest body of the API is a cohort's rule; the longest one, of an admin, lists the users of a group, all others are short.
+# The deepest body of the API is a cohort's rule; the longest one, of an admin, lists the users of a group. Others are short.
 MAX_DEPTH: Final = 32
 MAX_VALUES: Final = 20_000
 FEW_VALUES: Final = 2_000
@@ -24,8 +24,8 @@ NO_NUMBERS: Final = re.compile(rb"NaN|Infinity")
 
 
 def problem_of(body: bytes, most: int = MAX_VALUES) -> Problem | None:
-    """Why a JSON body is not parsed; None: it may be. `most`: values and, likewise, lists and objects. Broken JSON passes, for the
-    parser says better what is wrong."""
+    """Why a JSON body is not parsed; None: it may be. `most`: values and, likewise, lists and objects. Broken JSON passes, for
+    the parser says better what is wrong."""
     try:
         body.decode()
     except UnicodeDecodeError:

@@ -1,10 +1,10 @@
-"""The embedded warehouse: the ClickHouse engine (chDB) behind ClickHouse's HTTP interface.
+"""The embedded warehouse: the ClickHouse engine (chDB) behind ClickHouse's HTTP interface, for who has its password.
 
 What `clickhouse-connect`, notebooks and BI tools ask over HTTP works here as on a server: queries and inserts with the
 statement in `query` or as the body's head, parameters (`param_x`), settings, default database and format, gzip, lz4 or zstd
-bodies, errors with their code. Left out: users (it listens on the loopback only), sessions, and query progress.
+bodies, errors with their code. Left out: sessions, and query progress.
 One process may open a folder; each request has a connection of a pool to itself.
-Run it with `python -m infra.warehouse FOLDER PORT`.
+Run it with `python -m infra.warehouse HOME PORT`: the data are in `HOME/clickhouse`.
 """
 
 import asyncio
@@ -27,6 +27,9 @@ from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
+
+from infra.config import load
+from infra.warehouse.door import RefusedError, check_origin, passwords, user_of
 
 # Queries at once: two cores, and the flows' inserts must not wait for an analyst.
 WORKERS: Final = 8
@@ -143,8 +146,8 @@ def parse(parameters: dict[str, str], headers: dict[str, str], body: bytes) -> Q
     )
 
 
-def application(engine: Engine) -> Starlette:
-    """The HTTP interface over an engine."""
+def application(engine: Engine, known: dict[str, str], origins: frozenset[str] = frozenset()) -> Starlette:
+    """The HTTP interface over an engine, for the users that are known, each with a password."""
     threads = ThreadPoolExecutor(WORKERS, "query")
 
     async def ping(_: Request) -> Response:
@@ -152,7 +155,13 @@ def application(engine: Engine) -> Starlette:
 
     async def handle(request: Request) -> Response:
         try:
+            check_origin(request.headers, origins)
+            if not request.query_params and request.method == "GET":
+                return PlainTextResponse("Ok.\n")
+            user_of(request.headers, request.query_params, known)
             body = await request.body()
+        except RefusedError as error:
+            return refusal(error)
         except ClientDisconnect:
             return Response(status_code=400)
         if not body and "query" not in request.query_params:
@@ -176,6 +185,14 @@ def application(engine: Engine) -> Starlette:
     return Starlette(routes=[Route("/ping", ping), Route("/", handle, methods=["GET", "POST"])])
 
 
+def refusal(error: RefusedError) -> Response:
+    """Turned away at the door."""
+    headers = {"X-ClickHouse-Exception-Code": "516"}
+    if error.status == 401:
+        headers["WWW-Authenticate"] = 'Basic realm="ClickHouse server HTTP API"'
+    return PlainTextResponse(f"{error}\n", error.status, headers=headers)
+
+
 def failure(text: str) -> Response:
     """The engine's error, with the code where clients look for it."""
     found = CODE.search(text)
@@ -186,9 +203,12 @@ def failure(text: str) -> Response:
 
 def main() -> None:
     """Serve the folder on the port until SIGTERM."""
-    folder, port = Path(sys.argv[1]), int(sys.argv[2])
+    home, port = Path(sys.argv[1]), int(sys.argv[2])
+    folder = home / "clickhouse"
     folder.mkdir(parents=True, exist_ok=True)
-    uvicorn.run(application(Engine(folder)), host="127.0.0.1", port=port, log_level="warning", timeout_graceful_shutdown=5)
+    origins = frozenset(filter(None, load().clickhouse_origins.split(",")))
+    app = application(Engine(folder), passwords(home / "passwords.json"), origins)
+    uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", timeout_graceful_shutdown=5)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""The embedded warehouse: the ClickHouse engine (chDB) behind ClickHouse's HTTP interface, for this machine alone."""
