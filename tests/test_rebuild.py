@@ -19,6 +19,7 @@ from pipelines.runtime.core import Decider
 from pipelines.runtime.lane import Decide
 from schemas.log.entity import Entity
 from schemas.log.parking import Way
+from schemas.user import OpenSession
 from tests.conftest import Stack
 from tests.lab.bench.jobs import Book, Command, Outcome, decide
 from tests.test_recovery import ACCOUNTS, Trial, recreate, set_offsets, trial
@@ -234,9 +235,12 @@ def test_where_history_is_incomplete_it_is_refused_and_the_warehouse_completes_i
 
 
 @pytest.mark.usefixtures("at_once")
-def test_a_private_inbox_is_nowhere_but_in_kafka(trial: Trial, stack: Stack) -> None:
+def test_a_private_inbox_and_what_is_personal_are_nowhere_but_in_kafka(trial: Trial, stack: Stack) -> None:
     lost(trial)
     forget_the_beginning(trial, trial.entity.inbox)
     given: dict[str, Any] = {name: getattr(trial.entity, name) for name in Entity.__struct_fields__} | {"private": True}
     with pytest.raises(UsageError, match="log has no inbox of a private entity"):
+        made(Trial(Entity(**given), trial.config.model_copy(update={"clickhouse_url": stack.clickhouse})))
+    given |= {"private": False, "commands": (*trial.entity.commands, OpenSession)}
+    with pytest.raises(UsageError, match=r"offset 50 are gone .* and log has them without what is personal"):
         made(Trial(Entity(**given), trial.config.model_copy(update={"clickhouse_url": stack.clickhouse})))

@@ -27,7 +27,7 @@ from schemas.log.codec import decoder_of
 from schemas.log.dead_letters import DeadLetter, LetterSettled
 from schemas.log.entity import Entity
 from schemas.log.outward import keeps_all
-from schemas.log.topics import DEAD_LETTERS
+from schemas.log.topics import DEAD_LETTERS, hears
 from schemas.tables import LOG
 
 # A transaction that stays open is aborted by the broker after ten seconds.
@@ -131,7 +131,7 @@ def _refuse_incomplete(config: Config, entity: Entity, place: Place, end: int) -
         return
     if entity.private and place[0] == entity.inbox:
         _refuse(config, place, begin, end, f"and {LOG} has no inbox of a private entity")
-    elif not keeps_all(place[0]):
+    elif not keeps_all(hears(entity) if place[0] == entity.inbox else entity.facts):
         _refuse(config, place, begin, end, f"and {LOG} has them without what is personal")
     elif not config.clickhouse_url:
         _refuse(config, place, begin, end, "and there is no ClickHouse here that could have them")

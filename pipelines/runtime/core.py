@@ -153,6 +153,7 @@ class Batch:
             else:
                 after, told = lane.decide(state, message)
         except Exception as error:
+            error.args = ()  # its words may repeat what the message says of a person; it is printed with the traceback
             raise DeciderError(
                 f"the decider of {lane.entity.name} failed at {lane.entity.inbox}/{lane.partition}/{record[0]}, "
                 f"type {type(message).__name__}, key {key.decode()!r}: {place_of(error)}"

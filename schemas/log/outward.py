@@ -9,7 +9,7 @@ Facts whose topic has nothing personal are not decoded, which would cost the sto
 them, from types whose every text is declared. Their type is looked at.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache, reduce
 from operator import or_
 from typing import Final
@@ -30,9 +30,9 @@ def outward(topic: str, value: bytes | None) -> bytes | None:
     return None if value is None else _reader(topic)(value)
 
 
-def keeps_all(topic: str) -> bool:
-    """Whether nothing is left out of the records that belong into the topic."""
-    return not any(personal_of(type_) for one in topics() if one.name == topic for type_ in one.messages)
+def keeps_all(types: Iterable[type[Struct]]) -> bool:
+    """Whether nothing is left out of records of these types."""
+    return not any(map(personal_of, types))
 
 
 def line_of(topic: str, value: bytes | None) -> str:
