@@ -25,7 +25,7 @@ from infra.kafka import Record, ends_of, member, patiently, records_of
 from pipelines.flows.process import arguments, start
 from pipelines.runtime import metrics
 from pipelines.runtime.lag import Lag
-from schemas.log.outward import outward
+from schemas.log.outward import outward, outward_key
 from schemas.log.topics import DEAD_LETTERS, ENTITIES
 from schemas.tables import LOG, PROJECTIONS, TABLES, Projection
 
@@ -173,13 +173,14 @@ class Store:
     def decide(self, records: list[Record]) -> pa.Table:
         """The records that are not stored yet, as rows of `log`, without what is personal."""
         self._lag.took(records[-1])
+        values = [outward(record.topic(), record.value()) for record in records]
         columns: list[list[Any]] = [
             [record.topic() for record in records],
             [record.partition() for record in records],
             [record.offset() for record in records],
-            [record.key() for record in records],
+            [outward_key(record.key(), value) for record, value in zip(records, values, strict=True)],
             [record.timestamp()[1] for record in records],
-            [outward(record.topic(), record.value()) for record in records],
+            values,
         ]
         arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)]
         rows = pa.Table.from_arrays(arrays, schema=SCHEMA)

@@ -23,11 +23,17 @@ from schemas.log.personal import Blank, blank_of, personal_of, unreadable_of
 from schemas.log.topics import topics
 
 SHOWN: Final = 300
+UNREADABLE: Final = b'{"type":"Unreadable",'
 
 
 def outward(topic: str, value: bytes | None) -> bytes | None:
     """A record of the topic as others may see it; a deletion stays one."""
     return None if value is None else _reader(topic)(value)
+
+
+def outward_key(key: bytes | None, seen: bytes | None) -> bytes | None:
+    """The key of a record, by what others may see of it: of what nobody can read it may be anything, and is left out."""
+    return b"" if seen is not None and seen.startswith(UNREADABLE) else key
 
 
 def keeps_all(types: Iterable[type[Struct]]) -> bool:
