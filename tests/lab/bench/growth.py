@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Final
 
-from schemas.ads import ATTRIBUTION, INSTALL, RecordPush, Touch, TouchKind
+from schemas.ads import ATTRIBUTION, INSTALL, PushDetails, RecordPush, Touch, TouchKind
 from schemas.interaction import PAIR, RecordView, pair_of
 from schemas.log.base import Message, UserId, now
 from schemas.log.codec import encode
@@ -40,8 +40,10 @@ USERS: Final = 50_000
 RULES: Final = 50
 AIM: Final = 50_000
 JOINS: Final = 60_000
-# A push is about so long.
-RAW: Final = "x" * 1_500
+# What is kept of a push beside its touch.
+DETAILS: Final = PushDetails(
+    app_version="3.2.1", os_version="17.4.1", language="de-DE", device_category="phone", match_type="id_matching"
+)
 DEEDS: Final = (
     {Counter.CALLS: 1, Counter.TALKED_S: 61},
     {Counter.GIFTS_SENT: 1},
@@ -104,7 +106,7 @@ def _joins(chance: random.Random, pairs: int) -> list[tuple[Entity, str, Message
     for number in range(pairs):
         touch = Touch(TouchKind.INSTALL, at - timedelta(hours=1), "snapchat", "Autumn", "c1", "18+", "s1", "Ad", "a1")
         push = RecordPush(id=f"p{number}", at=at, install=f"af{number}", push=f"p{number}", event_name="install", touch=touch,
-                          raw=RAW)  # fmt: skip
+                          details=DETAILS)  # fmt: skip
         user = UserId(f"u{number}")
         sign_up = UserSignedUp(id=f"s{number}", at=at, cause="x", user=user, role=Role.USER, appsflyer_id=f"af{number}")
         told += [(INSTALL, push.install, push), (INSTALL, push.install, sign_up), (ATTRIBUTION, user, sign_up)]
