@@ -14,7 +14,7 @@ from msgspec import Struct, json
 
 from infra.config import Config, load
 from infra.kafka import Record
-from schemas.log.base import Fact, Message, State, now
+from schemas.log.base import Fact, Key, Message, State, now
 from schemas.log.entity import Entity, Flow
 from schemas.log.topics import Route
 
@@ -24,14 +24,14 @@ BATCH: Final = 10_000
 class Command(Message):
     """Add coins to an account (or take them)."""
 
-    account: str
+    account: Key
     coins: int
 
 
 class Outcome(Fact):
     """What became of it."""
 
-    account: str
+    account: Key
     ok: bool
     balance_coins: int
     seq: int
