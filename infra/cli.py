@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import Annotated, Final, NoReturn
 
-import msgspec
 import typer
 from clickhouse_connect.driver.exceptions import Error as ClickHouseError
 from confluent_kafka import KafkaException
@@ -222,8 +221,8 @@ def list_effects(
 
 @outbox_app.command(name="show")
 def show_effect(effect: Annotated[str, typer.Argument(help="an effect's id, as `list` shows it")]) -> None:
-    """One effect, with what the vendor said last."""
-    console.print_json(data=msgspec.to_builtins(outbox.find(connected(), effect)))
+    """One effect, with the vendor's last words, and without what else is personal."""
+    console.print_json(data=outbox.shown(outbox.find(connected(), effect)))
 
 
 @outbox_app.command(name="redrive")

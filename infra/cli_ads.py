@@ -6,7 +6,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final
 
-import msgspec
 import typer
 from clickhouse_connect.driver.client import Client
 from rich.console import Console
@@ -19,7 +18,6 @@ from infra.clickhouse import connect
 from infra.config import Config
 from infra.errors import UsageError
 from infra.platform import config_here
-from schemas.log.personal import blank
 from schemas.outbox import EffectStatus
 from schemas.postback import Provider
 
@@ -76,10 +74,7 @@ def list_postbacks(
 @postbacks_app.command()
 def show(postback: PostbackId) -> None:
     """One postback, with the vendor's last words, and without what else only the vendor may see."""
-    found = outbox.find(connected(), postback)
-    told = msgspec.to_builtins(blank(found)) | {"detail": found.detail}
-    told.get("postback", {}).pop("identity", None)
-    console.print_json(data=told)
+    console.print_json(data=outbox.shown(outbox.find(connected(), postback)))
 
 
 @postbacks_app.command()

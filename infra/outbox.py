@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
+import msgspec
 from clickhouse_connect.driver.client import Client
 
 from infra.config import Config
@@ -12,6 +13,7 @@ from infra.kafka import key_of, produce_one, read_topic
 from schemas.log.base import new_id, now
 from schemas.log.codec import encode, state_decoder
 from schemas.log.entity import partition_of
+from schemas.log.personal import blank
 from schemas.outbox import OUTBOX, Effect, EffectKind, EffectStatus, RedriveEffect
 
 # A person who redrives wants it done today.
@@ -39,6 +41,13 @@ def find(config: Config, name: str) -> Effect:
     if found is None:
         raise NoSuchEffectError(f"there is no effect {name!r}, or it was done more than a day ago; see `olo outbox list --all`")
     return found
+
+
+def shown(effect: Effect) -> dict[str, Any]:
+    """An effect for an operator: with the vendor's last words, which say what to mend, and without what else is personal."""
+    told: dict[str, Any] = msgspec.to_builtins(blank(effect)) | {"detail": effect.detail}
+    told.get("postback", {}).pop("identity", None)
+    return told
 
 
 def postbacks(config: Config, provider: str, status: str) -> Iterator[tuple[str, Effect]]:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from msgspec import Struct, inspect
 from pydantic import BaseModel
 
+from infra import outbox
 from infra.config import ConfigError, load
 from infra.vendors import appsflyer
 from pipelines.runtime.core import Batch, Core, Decider
@@ -31,7 +32,7 @@ from schemas.log.outward import keeps_all, line_of, outward, outward_key
 from schemas.log.parking import Parked
 from schemas.log.personal import Personal, blank, blank_of, personal_of, undeclared
 from schemas.log.topics import DEAD_LETTERS, ENTITIES, SUBSCRIPTIONS, hears, topics
-from schemas.outbox import OUTBOX, EffectDue
+from schemas.outbox import OUTBOX, Effect, EffectDue
 from schemas.user import is_contact, is_user_id
 from serving.parts import parts
 from tests.golden import golden_lines
@@ -179,6 +180,15 @@ def test_what_moves_coins_has_nothing_personal_and_is_replayed_for_good() -> Non
 def test_nobody_is_shown_what_is_personal_to_another_on_a_feed() -> None:
     for shown in (one for one in SUBSCRIPTIONS if one.topic == "feed"):
         assert {leaf.path for leaf in personal_of(shown.fact)} <= set(shown.hides), shown.fact.__name__
+
+
+def test_an_operator_sees_a_vendors_last_words_and_nothing_else_that_is_personal() -> None:
+    owed = next(json.loads(line) for line in golden_lines() if line.startswith('{"type":"OweEffect"') and '"identity"' in line)
+    made = marked(kind_of(Effect), owed | {"status": "refused"}, MARK)
+    effect = msgspec.convert(made | {"detail": "HTTP 400: no such app"}, Effect)
+    assert MARK in str(effect)
+    shown = str(outbox.shown(effect))
+    assert (MARK in shown, "no such app" in shown, "identity" in shown) == (False, True, False)
 
 
 # --- words ------------------------------------------------------------------------------------------------------------------
