@@ -177,7 +177,7 @@ def test_a_changelog_that_holds_something_else_is_refused(trial: Trial) -> None:
     trial.send(0, 100)
     trial.decide(100)
     produce_one(trial.config, trial.entity.changelog, b"stray", b"{}", 0)
-    with pytest.raises(UsageError, match=rf"{trial.entity.changelog}/0, key b'stray': written {{}}, decided nothing"):
+    with pytest.raises(UsageError, match=rf"{trial.entity.changelog}/0, key b'stray': written .*, decided nothing"):
         made(trial)
     assert "stray" in replays(trial)[0].difference
 
