@@ -130,10 +130,8 @@ async def sign_up(
     later = Later("/v1/users/me", Pending())
     fact = await commands_of(request).ask(command, UserSignedUp, SignUpRepeated, later=later)
     response.headers["Location"] = later.location
-    if isinstance(fact, SignUpRepeated):
-        return _answer(caller.user, User(fact.role, fact.signed_up_at))
     await _opened(views_of(request), caller.user)
-    return _answer(caller.user, User(fact.role, fact.at))
+    return _answer(caller.user, User(fact.role, fact.signed_up_at if isinstance(fact, SignUpRepeated) else fact.at))
 
 
 @router.get("/v1/users/me", response_model=UserAnswer, responses=responses(401, 403, 404, 503))

@@ -13,6 +13,7 @@ import uvicorn
 
 from infra.config import Config
 from serving.__main__ import options
+from serving.runtime import connection
 from serving.runtime.connection import bounded
 from serving.runtime.rates import Rates
 
@@ -133,3 +134,20 @@ def test_of_one_address_so_many_connections_and_they_are_let_go() -> None:
                 pass
             connection.close()
         assert said(port, GET + b"\r\n")[9:12] == b"200"
+
+
+def test_a_side_that_is_gone_without_a_word_is_noticed_by_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A phone without a battery says nothing; its stream must not beat for its call until the kernel gives up by itself."""
+    found: list[tuple[int, ...]] = []
+    real = connection.notice_death
+
+    def noted(of: Any) -> None:
+        real(of)
+        asked = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_USER_TIMEOUT)
+        found.append(tuple(of.getsockopt(socket.IPPROTO_TCP, name) for name in asked))
+        found.append((of.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE),))
+
+    monkeypatch.setattr(connection, "notice_death", noted)
+    with served() as port:
+        assert b"hi" in said(port, b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+    assert found == [(10, 5, 15_000), (1,)]

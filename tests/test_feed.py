@@ -2,14 +2,24 @@
 
 import asyncio
 import json
+import time
+from collections import deque
 from collections.abc import MutableMapping
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from infra.config import Config
 from schemas.log.entity import partition_of
 from schemas.log.topics import FEED
+from schemas.user import Role
+from serving.runtime.auth import CALLER, Authenticator, Caller
 from serving.runtime.feed import RECENT, Connection, Hub, encode_event, send_now
+from serving.runtime.stream import FeedEndpoint
 from tests.conftest import Api, NewUser, Stack, eventually
 
 # Of a stream: id, name and contents.
@@ -186,3 +196,95 @@ def test_a_connection_that_is_gone_is_not_written_to() -> None:
 
 def test_an_event_is_named_after_its_type() -> None:
     assert encode_event(1, 7, VALUE) == b"id: 1-7\nevent: EntryRecorded\ndata: " + VALUE + b"\n\n"
+
+
+# --- cut and resumed --------------------------------------------------------------------------------------------------------
+
+
+class Log(FeedEndpoint):
+    """The endpoint over a log in memory: user and body by offset, all of one partition."""
+
+    def __init__(self, hub: Hub) -> None:
+        super().__init__(hub, cast("Authenticator", None), cast("Config", SimpleNamespace(streams=8)))
+        self.hub, self.records = hub, list[tuple[str, bytes]]()
+
+    def publish(self, user: str) -> None:
+        offset = len(self.records)
+        self.records.append((user, b'{"type":"EntryRecorded","id":"m%d"}' % offset))
+        self.hub.publish(PARTITION, offset, *self.records[-1])
+
+    async def _bounds(self, partition: int) -> tuple[int, int]:  # noqa: ARG002 - there is one
+        return 0, len(self.records)
+
+    def _read(self, user: str, partition: int, start: int, end: int) -> list[bytes]:
+        found = enumerate(self.records[start:end], start)
+        return [encode_event(partition, offset, value) for offset, (of, value) in found if of == user]
+
+
+PARTITION = partition_of(b"ann", FEED.partitions)
+
+
+async def take(log: Log, cursor: str, most: int, live: int) -> tuple[list[bytes], str]:
+    """Ann's phone comes with a cursor; `live` more events come while the stream is open. What it saw until it was cut behind
+    `most` events, and the cursor that it has then."""
+    cut, began, ready = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        began.set()
+        for block in message.get("body", b"").split(b"\n\n"):
+            fields = dict(line.split(b": ", 1) for line in block.split(b"\n") if b": " in line)
+            if fields.get(b"event") == b"ready":
+                ready.set()
+            if fields and not cut.is_set():
+                taken.append(fields)
+                if sum(one[b"event"] != b"ready" for one in taken) == most:
+                    cut.set()
+
+    async def receive() -> dict[str, str]:
+        await cut.wait()
+        return {"type": "http.disconnect"}
+
+    taken: list[dict[bytes, bytes]] = []
+    caller = Caller(user="ann", role=Role.USER, expires_at=time.time() + 999)
+    scope = {
+        "type": "http", "method": "GET", "path": "/v1/feed", "query_string": b"", "state": {CALLER: caller},
+        "headers": [(b"last-event-id", cursor.encode())] if cursor else [],
+    }  # fmt: skip
+    stream = asyncio.get_running_loop().create_task(log(scope, receive, send))
+    await began.wait()
+    for n in range(live):
+        log.publish("ann" if n % 3 else "bob")
+        if n % 2:
+            await asyncio.sleep(0)
+    await ready.wait()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    cut.set()
+    await stream
+    seen = [one[b"data"] for one in taken if one[b"event"] != b"ready"]
+    return seen, taken[-1][b"id"].decode() if taken else cursor
+
+
+@pytest.mark.parametrize("memory", [RECENT, 4, 1])
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 9)), min_size=1, max_size=12))
+def test_who_is_cut_behind_every_third_event_sees_exactly_the_uncut_feed(memory: int, rounds: list[tuple[int, int]]) -> None:
+    """Whether memory reaches back so far or the log has to be read: no gap, no repeat, in order."""
+
+    async def run() -> None:
+        log = Log(Hub())
+        log.hub.recent[PARTITION] = deque(maxlen=memory)
+        seen: list[bytes] = []
+        cursor = f"{PARTITION}--1"
+        for away, live in rounds:
+            for n in range(away):
+                log.publish("bob" if n % 3 == 1 else "ann")
+            more, cursor = await take(log, cursor, 3, live)
+            assert len(more) <= 3
+            seen += more
+        while more:
+            more, cursor = await take(log, cursor, 3, 0)
+            seen += more
+        assert seen == [value for user, value in log.records if user == "ann"]
+
+    asyncio.run(run())

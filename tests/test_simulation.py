@@ -6,13 +6,15 @@ import pytest
 from hypothesis import settings
 from msgspec.structs import replace
 
-from pipelines import balance, billing_bill, video_pool
+from pipelines import balance, billing_bill, video_call, video_pool
 from pipelines.runtime.core import Decider, Written
 from pipelines.runtime.simulator import EPOCH, Log, Setup, Step, run, schedule_of, search, tell
 from schemas.balance import ACCOUNT, Account, AccountInbox, Credit
 from schemas.billing import BILL, Bill, BillInbox
 from schemas.log import positions
 from schemas.log.base import Message
+from schemas.video import BeatCall, Call, OpenRoom
+from schemas.video_length import with_beat
 from schemas.video_line import LINE, JoinRoulette
 from tests.lab import simulated_calls, simulated_growth
 from tests.lab.simulated_money import DECIDERS, SETUP, output_of, workload
@@ -59,6 +61,16 @@ def test_a_bill_that_forgets_what_was_paid_beyond_the_end_is_caught() -> None:
     deciders = [Decider(BILL, forgetful) if d.entity is BILL else d for d in simulated_calls.SETUP.deciders]
     setup = simulated_calls.SETUP._replace(deciders=deciders)
     assert any(run(setup, schedule_of(seed, setup.workload, setup.drift_s)) for seed in range(40))
+
+
+def test_a_call_that_any_phone_of_the_users_keeps_alive_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    def any_phone(call: Call, message: BeatCall | OpenRoom) -> Call:
+        return with_beat(replace(call, caller_device="", callee_device=""), message)
+
+    monkeypatch.setattr(video_call, "with_beat", any_phone)
+    setup = simulated_calls.SETUP
+    broken = (line for seed in range(60) for line in run(setup, schedule_of(seed, setup.workload, setup.drift_s)))
+    assert any("the rule says" in line for line in broken)
 
 
 def test_messages_without_an_end_are_told() -> None:

@@ -129,8 +129,9 @@ def scene(phones: Phones, admin: Api, stack: Stack) -> Scene:
     assert sue.api.put("/v1/profile/private", json={"legal_name": "Susan S."}).status_code == 200
     assert sue.api.put(f"/v1/clips/clip-{sue.user}", json=clip).status_code == 200
     call = bob.call(sue).json()["call"]
+    session = bob.api.post("/v1/sessions", json={"device": "tablet"}).json()["session"]
     values = {
-        "user": sue.user, "call": call, "session": f"feed-{bob.user}", "role": "user", "case": "unknown",
+        "user": sue.user, "call": call, "session": session, "role": "user", "case": "unknown",
         "clip": f"clip-{sue.user}",
     }  # fmt: skip
     document = httpx.get(f"{stack.http}/openapi.json").json()

@@ -1,9 +1,12 @@
 """Calls over HTTP on the real platform: two phones, coins by the second, and every way in which a call does not come about."""
 
+import base64
+import json
 import os
 import signal
 import time
 import uuid
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +15,7 @@ import pytest
 from confluent_kafka import TopicPartition
 
 from infra.film_urls import DEVELOPMENT_SECRET, signature
-from infra.kafka import member
+from infra.kafka import member, read_topic
 from schemas.log.entity import Flow
 from schemas.log.topics import ENTITIES
 from tests.conftest import Api, NewUser, Phone, Phones, Stack, eventually
@@ -38,7 +41,7 @@ def code(answer: httpx.Response, status: int) -> Any:
     return answer.json()["code"]
 
 
-def test_a_call_moves_coins_on_both_phones_and_its_receipt_adds_up(phones: Phones, fast: str, admin: Api) -> None:
+def test_a_call_moves_coins_on_both_phones_and_its_receipt_adds_up(phones: Phones, fast: str, admin: Api, stack: Stack) -> None:
     bob, sue = phones(country=fast)
     placed = bob.call(sue, key="k")
     call = placed.json()["call"]
@@ -60,6 +63,10 @@ def test_a_call_moves_coins_on_both_phones_and_its_receipt_adds_up(phones: Phone
     for phone in (bob, sue):
         closed = phone.wait_for("BillClosed")
         assert (closed["paid_coins"], closed["earned_coins"], closed["version"]) == (129, 60, 1)
+    beats = [one for one in map(json.loads, filter(None, _values(stack, "call.inbox"))) if one["type"] == "BeatCall"]
+    devices = {one.get("device", "") for one in beats if one["call"] == call}
+    assert devices, "feeds beat for the call that their phones are in"
+    assert devices <= {_sign_in(bob), _sign_in(sue)}
     receipt = sue.api.get(f"/v1/calls/{call}/receipt").json()
     assert [(s["kind"], s["after_s"], s["coins"]) for s in receipt["steps"] if s["kind"] == "paid"] == [
         ("paid", 0, 9), ("paid", 2, 60), ("paid", 5, 60),
@@ -89,6 +96,15 @@ def test_a_call_is_cut_when_the_coins_are_spent_and_both_are_told(phones: Phones
     assert sue.wait_for("BillClosed")["paid_coins"] == 69
     assert any("seconds_left" in told for told in bob.of("BillStepped"))
     assert not any("seconds_left" in told for told in sue.of("BillStepped")), "what the payer has is none of her business"
+
+
+def _values(stack: Stack, topic: str) -> Iterator[bytes | None]:
+    return (record.value() for record in read_topic(stack.config, topic))
+
+
+def _sign_in(phone: Phone) -> str:
+    claims = phone.api.token.split(".")[1]
+    return f"sign-in {json.loads(base64.urlsafe_b64decode(claims + '=' * (-len(claims) % 4)))['auth_time']}"
 
 
 def _seconds(text: str) -> float:

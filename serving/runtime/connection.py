@@ -6,6 +6,7 @@ It builds on uvicorn's protocol over httptools. The application's door (`door.py
 
 import asyncio
 import resource
+import socket
 from collections import Counter
 from typing import Any, Final, cast
 
@@ -21,6 +22,22 @@ HEAD: Final = "HTTP/1.1 {status} {title}\r\ncontent-type: {kind}\r\ncontent-leng
 FILES_OF_OURS: Final = 512
 
 
+# A phone that is gone without a word (no battery, no network) answers nothing; the kernel would wait a quarter of an hour, and
+# the stream would go on beating for its call.
+ASK_AFTER_S: Final = 10
+ASK_EVERY_S: Final = 5
+GONE_AFTER_S: Final = 15
+
+
+def notice_death(connection: Any) -> None:
+    """The connection ends when its other side has answered nothing for GONE_AFTER_S; asked it is when nothing else is said."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    limits = {"TCP_KEEPIDLE": ASK_AFTER_S, "TCP_KEEPINTVL": ASK_EVERY_S, "TCP_KEEPCNT": GONE_AFTER_S // ASK_EVERY_S}
+    for name, limit in (limits | {"TCP_USER_TIMEOUT": GONE_AFTER_S * 1_000}).items():
+        if hasattr(socket, name):  # macOS lacks some
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), limit)
+
+
 class Bounded(HttpToolsProtocol):
     """uvicorn's protocol with bounds; `bounded` makes the class for a process's settings."""
 
@@ -32,6 +49,7 @@ class Bounded(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Somebody is there, and has to say what they want."""
         super().connection_made(transport)
+        notice_death(transport.get_extra_info("socket"))
         self._late: asyncio.TimerHandle | None = None
         self._in_head = True
         self._head_bytes = 0

@@ -1,5 +1,5 @@
-"""Whole calls in the simulator: phones that come online, call, accept or not, beat or fall silent, hang up, play roulette, send
-gifts, block and are banned; with little money, so that calls are cut. The laws are the two auditors'.
+"""Whole calls in the simulator: phones that come online, call, accept or not, beat or fall silent, change in the call, hang up,
+play roulette, send gifts, block and are banned; with little money, so that calls are cut. The laws are the auditors'.
 
 `python -m tests.lab.simulated_calls 2000` plays so many seeds and prints the counts.
 """
@@ -28,6 +28,7 @@ from schemas.video_clip import OfferClip, PlayClip
 from schemas.video_line import MAX_WAITING, JoinRoulette, LeaveRoulette
 from schemas.video_room import LeaveReason, NoteParticipant
 from tests.lab.proofs.calls import CallAudit
+from tests.lab.proofs.lengths import wrong_lengths
 from tests.lab.simulated_money import laws as money_laws
 from tests.lab.simulated_money import output_of, reader_of, report
 
@@ -97,19 +98,32 @@ def _talk(script: Script, call: str, caller: str, callee: str, begins_s: float) 
         script.say(HangUp, at, call=call, by=caller)
     if answer != "accept":
         return
-    script.say(AcceptCall, at, call=call, by=callee)
+    script.say(AcceptCall, at, call=call, by=callee, device=chance.choice(("", "phone")))
     if chance.random() < 0.4:
         _room(script, call, (caller, callee), at)
     length = chance.choice((0.0, 3.0, 20.0, 21.0, 59.0, 60.0, 75.0, 130.0))
     lost = chance.random() < 0.25
     hold_out = {caller: length, callee: length * (chance.random() if lost else 1)}
     for user, seconds in hold_out.items():
-        for n in range(1, int(seconds / 5) + 1):
-            script.say(BeatCall, at + n * 5, call=call, by=user)
+        _hold_out(script, call, user, (at, seconds))
     if not lost:
         script.say(HangUp, at + length, call=call, by=chance.choice((caller, callee)))
         if chance.random() < 0.2:
             script.say(HangUp, at + length + 0.1, call=call, by=caller)
+
+
+def _hold_out(script: Script, call: str, user: str, span: tuple[float, float]) -> None:
+    """A side's beats for so many seconds: now and then from another phone since some moment, which it has moved to or not; or
+    another feed of the same user beats along, for longer."""
+    (begins_s, seconds), chance = span, script.chance
+    changes_s = seconds * chance.random() if chance.random() < 0.25 else seconds
+    for n in range(1, int(seconds / 5) + 1):
+        script.say(BeatCall, begins_s + n * 5, call=call, by=user, device="phone" if n * 5 <= changes_s else "tablet")
+    if changes_s < seconds and chance.random() < 0.6:
+        script.say(OpenRoom, begins_s + changes_s, call=call, by=user, provider="agora", device="tablet")
+    if chance.random() < 0.15:
+        for n in range(int(seconds / 5) + 6):
+            script.say(BeatCall, begins_s + n * 5 + 2, call=call, by=user, device="watch")
 
 
 def _room(script: Script, call: str, sides: tuple[str, str], begins_s: float) -> None:
@@ -135,7 +149,7 @@ def _call(script: Script) -> None:
     call = f"c{len(script.lines)}"
     script.say(
         PlaceCall, call=call, caller=caller, callee=callee, kind=CallKind.DIRECT, caller_role=role_of(caller),
-        callee_role=role_of(callee),
+        callee_role=role_of(callee), caller_device=script.chance.choice(("", "phone")),
     )  # fmt: skip
     _talk(script, call, caller, callee, 0.0)
 
@@ -143,7 +157,8 @@ def _call(script: Script) -> None:
 def _roulette(script: Script) -> None:
     user, streamer = script.chance.choice(USERS), script.chance.choice(STREAMERS)
     joins = [
-        (name, script.say(JoinRoulette, n * script.chance.random() * 5, user=name)) for n, name in enumerate((streamer, user))
+        (name, script.say(JoinRoulette, n * script.chance.random() * 5, user=name, device=script.chance.choice(("", "phone"))))
+        for n, name in enumerate((streamer, user))
     ]
     for name, join in joins:  # whoever comes second makes the match; both ids are tried
         if script.chance.random() < 0.2:
@@ -246,7 +261,7 @@ def _parts(chance: random.Random, seconds: float) -> tuple[float, ...]:
 
 def laws(log: Log, pool_room: int = MAX_WAITING) -> list[str]:
     """What the two auditors find broken, and what still waits for something after a week."""
-    return [*money_laws(log), *CallAudit(reader_of(log), pool_room).broken, *_waiting(log)]
+    return [*money_laws(log), *CallAudit(reader_of(log), pool_room).broken, *wrong_lengths(reader_of(log)), *_waiting(log)]
 
 
 def _waiting(log: Log) -> list[str]:
