@@ -5,7 +5,8 @@ the user's two accounts. A user is online while at least one session beats: seve
 Laws: a user signs up once, and the same request again is answered alike; CameOnline and WentOffline alternate; online_s is the
 time between them; who is banned has no session; a session ends once, silent ones at their last beat plus OFFLINE_AFTER; a user
 is banned while any ban stands, a ban ends by its own time or its own review, and a shorter one never shortens a longer one.
-Refusals, in order of precedence: `user_unknown`, `already_signed_up`, `banned`, `session_unknown`, `not_banned`.
+Refusals, in order of precedence: `user_unknown`, `idempotency_key_reused`, `already_signed_up`, `banned`, `session_unknown`,
+`not_banned`.
 """
 
 from collections.abc import Sequence
@@ -105,7 +106,9 @@ def _again(user: User, message: SignUp) -> tuple[Message, ...]:
     if message.request and message.request == user.request and message.role is user.role:
         repeated = SignUpRepeated(**reply(message), user=message.user, role=user.role, signed_up_at=user.signed_up_at)
         return (repeated,)
-    return _refuse(message, UserRefusal.ALREADY_SIGNED_UP)
+    key, slash, _ = message.request.partition("/")
+    reused = slash and user.request.startswith(f"{key}/")
+    return _refuse(message, UserRefusal.IDEMPOTENCY_KEY_REUSED if reused else UserRefusal.ALREADY_SIGNED_UP)
 
 
 def _open(user: User, message: OpenSession) -> Decision:

@@ -74,6 +74,7 @@ class UserRefusal(StrEnum):
     """Why a user's command was refused, in order of precedence."""
 
     USER_UNKNOWN = "user_unknown"
+    IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
     ALREADY_SIGNED_UP = "already_signed_up"
     BANNED = "banned"
     SESSION_UNKNOWN = "session_unknown"
@@ -118,8 +119,8 @@ class PeerFact(UserFact):
 
 
 class SignUp(UserCommand):
-    """A verified token's user wants to be known. `request` is the client's idempotency key, or empty; `appsflyer_id` names the
-    app on this phone, which is how a campaign is known."""
+    """A verified token's user wants to be known. `request` stands for the client's idempotency key and, behind a slash, for
+    what it was used for; or is empty. `appsflyer_id` names the app on this phone, which is how a campaign is known."""
 
     role: Role
     request: OptionalId = ""

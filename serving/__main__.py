@@ -15,6 +15,7 @@ from infra.machine import allow_open_files
 from serving.app import build
 from serving.runtime.connection import bounded
 from serving.runtime.feed import Hub
+from serving.runtime.rates import Rates
 
 
 class Server(uvicorn.Server):
@@ -45,18 +46,18 @@ def main() -> None:
     # Views and streams are long-lived: looking for cycles among them every 700 objects costs a tenth of a delivery.
     gc.set_threshold(100_000, 50, 100)
     _, front, hub = build(config)
-    Server(uvicorn.Config(front, host=given.host, port=given.port, **options(config)), hub).run()
+    Server(uvicorn.Config(front, host=given.host, port=given.port, **options(config, front.rates)), hub).run()
 
 
-def options(config: Config) -> dict[str, Any]:
-    """uvicorn's settings."""
+def options(config: Config, rates: Rates) -> dict[str, Any]:
+    """uvicorn's settings. `rates`: those of the door."""
     return {
         # It warns of each request that is no HTTP, which is as many lines as somebody outside likes.
         "log_level": "error",
         "access_log": False,
         "timeout_graceful_shutdown": 3,
         "backlog": 4096,
-        "http": bounded(config),
+        "http": bounded(config, rates),
         "ws": "none",
         # Without the second one it would ask a variable of its own, and believe the loopback.
         "proxy_headers": bool(config.trusted_proxies),

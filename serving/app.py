@@ -14,6 +14,7 @@ from typing import Any, Final
 from clickhouse_connect.driver.client import Client
 from fastapi import FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
+from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
 
 from infra.clickhouse import connect
@@ -35,6 +36,8 @@ from serving.settings import too_old
 
 # The log is polled ten times a second; three seconds without a poll is a thread that hangs.
 TAIL_S: Final = 3.0
+# So long behind the start its own work is done, and the API's document is written: not in front of whoever asks for it first.
+DOCUMENT_S: Final = 10.0
 
 REQUESTS = Counter("olo_http_requests", "Requests answered", ["route", "method", "status"])
 SECONDS = Histogram("olo_http_seconds", "From request to answer", ["route"], buckets=(0.005, 0.01, 0.02, 0.05, 0.1, 0.3, 1, 3))
@@ -62,19 +65,19 @@ FEED_DOCUMENT: Final[dict[str, Any]] = {
 }
 
 
-def build(config: Config) -> tuple[FastAPI, Any, Hub]:
+def build(config: Config) -> tuple[FastAPI, Door, Hub]:
     """The FastAPI application, the ASGI application in front of it, and the hub (to be closed at the end)."""
     hub = Hub()
     views = Views(hub)
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: _Application) -> AsyncIterator[None]:
         loop = asyncio.get_running_loop()
         app.state.tail = Tail(config, views, loop)
         app.state.reach = Reach(config, app.state.tail.read_to)
         app.state.commands = Commands(producer(config), views.outcomes, app.state.refusals)
         presence = Presence(views, app.state.commands)
-        timers = [asyncio.create_task(timer) for timer in (hub.ping(), presence.run())]
+        timers = [asyncio.create_task(timer) for timer in (hub.ping(), presence.run(), app.written(DOCUMENT_S))]
         yield
         for timer in timers:
             timer.cancel()
@@ -116,6 +119,23 @@ def _clickhouse(config: Config) -> Callable[[], Client]:
 
 
 class _Application(FastAPI):
+    def setup(self) -> None:
+        """Serve the document as it was written once."""
+        self._written, self._one_at_a_time = b"", asyncio.Lock()
+
+        async def document(_: Request) -> Response:
+            return Response(await self.written(), media_type="application/json")
+
+        self.add_route("/openapi.json", document, include_in_schema=False)
+        super().setup()
+
+    async def written(self, after_s: float = 0.0) -> bytes:
+        """The document's text. To write it takes a third of a second, in which others want to be answered."""
+        await asyncio.sleep(after_s)
+        async with self._one_at_a_time:
+            self._written = self._written or await asyncio.to_thread(lambda: bytes(JSONResponse(self.openapi()).body))
+        return self._written
+
     def openapi(self) -> dict[str, Any]:
         """The document, made when it is asked for first: with the feed, which is no route, and with the tokens."""
         if self.openapi_schema is None:

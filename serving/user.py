@@ -53,6 +53,7 @@ PushToken = Annotated[str, Field(max_length=512, pattern=r"^[^\x00-\x1f]*$")]
 SessionId = Annotated[str, Path(min_length=1, max_length=128, pattern=r"^[\x21-\x7e]+$")]
 REFUSED: Final[Refusals] = {
     UserRefusal.USER_UNKNOWN: (404, "{user} has not signed up; POST /v1/users does that"),
+    UserRefusal.IDEMPOTENCY_KEY_REUSED: (409, "this Idempotency-Key was used with other contents; see GET /v1/users/me"),
     UserRefusal.ALREADY_SIGNED_UP: (409, "{user} has signed up before; see GET /v1/users/me"),
     UserRefusal.BANNED: (403, "{user} is banned"),
     UserRefusal.SESSION_UNKNOWN: (404, "the session is unknown or has ended; open a new one: POST /v1/sessions"),
@@ -122,8 +123,7 @@ async def sign_up(
 ) -> Any:
     """Sign up the user of the token; opens `<user>/coins` and `<user>/earnings`."""
     phone = body or SignUpBody()
-    # The same key with other contents is another request, which an account that is there refuses.
-    request_key = request_id(caller.user, f"{key} {phone.model_dump_json()}") if key else ""
+    request_key = f"{request_id(caller.user, key)}/{request_id(key, phone.model_dump_json())[:8]}" if key else ""
     command = SignUp(
         id=new_id(), at=now(), user=UserId(caller.user), role=caller.role, request=request_key, **phone.model_dump()
     )

@@ -34,6 +34,8 @@ os.environ.setdefault(*BRIEF)
 # The profile of `make quick`: a tenth of Hypothesis's examples, of the simulations' schedules too, and the same ones each time,
 # so that the branches which they reach are the same.
 hypothesis.settings.register_profile("quick", max_examples=10, derandomize=True)
+# That of `make simulate`, for requests from outside.
+hypothesis.settings.register_profile("long", max_examples=500)
 
 
 @pytest.hookimpl(tryfirst=True)

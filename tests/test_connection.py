@@ -1,5 +1,6 @@
 """A connection's bounds, on a real socket of the loopback and in front of an application that says hello."""
 
+import asyncio
 import resource
 import socket
 import threading
@@ -15,6 +16,7 @@ from infra.config import Config
 from serving.__main__ import options
 from serving.runtime import connection
 from serving.runtime.connection import bounded
+from serving.runtime.problems import Problem
 from serving.runtime.rates import Rates
 
 
@@ -36,11 +38,11 @@ def configured(**settings: Any) -> Config:
 
 
 @contextmanager
-def served(app: Any = hello, **settings: Any) -> Iterator[int]:
+def served(app: Any = hello, rates: Rates | None = None, **settings: Any) -> Iterator[int]:
     """The port of a server with these settings."""
     config = configured(**settings)
     listening = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, **options(config), lifespan="off"))
+    server = uvicorn.Server(uvicorn.Config(app, **options(config, rates or Rates(config)), lifespan="off"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:
@@ -74,7 +76,7 @@ GET = b"GET / HTTP/1.1\r\nHost: olo\r\nConnection: close\r\n"
 )
 def test_connections_leave_files_for_ourselves(files: int, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (files, files))
-    assert bounded(configured()).most == most
+    assert bounded(configured(), Rates(configured())).most == most
 
 
 @pytest.mark.parametrize(
@@ -151,3 +153,23 @@ def test_a_side_that_is_gone_without_a_word_is_noticed_by_the_kernel(monkeypatch
     with served() as port:
         assert b"hi" in said(port, b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
     assert found == [(10, 5, 15_000), (1,)]
+
+
+def test_an_address_that_asks_too_often_gets_no_connection_for_a_second() -> None:
+    rates = Rates(configured(rate_address="1/minute"))
+
+    async def ask(address: str) -> None:
+        await rates.address(address)
+
+    asyncio.run(ask("192.0.2.1"))
+    assert not rates.is_shut("192.0.2.1")
+    with pytest.raises(Problem):
+        asyncio.run(ask("192.0.2.1"))
+    assert rates.is_shut("192.0.2.1")
+    assert not rates.is_shut("192.0.2.2")
+    rates._shut["127.0.0.1"] = time.monotonic() + 60
+    with served(rates=rates) as port:
+        found = said(port)
+    assert b" 429 " in found
+    assert b"retry-after: 1\r\n" in found
+    assert b"too_many_requests" in found

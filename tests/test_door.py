@@ -88,6 +88,7 @@ def test_a_head_is_bounded(headers: dict[str, str]) -> None:
         (b'{"a":' * 1_000, "json_too_deep"),
         (b"[" + b"1," * 2_000 + b"1]", "json_too_wide"),
         (b"[]" * 30_000, "json_too_wide"),
+        (b'""' * 30_000, "json_too_wide"),
         (b'{"country":"\\ud800"}', "text_invalid"),
         (b'{"\\uDFFF":1}', "text_invalid"),
         (b'{"country":"\xed\xa0\x80"}', "broken_json"),
@@ -107,6 +108,7 @@ def test_a_shape_that_nobody_should_parse_is_a_clear_400(body: bytes, why: str) 
     [
         b'{"a":"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["}', b'{"a":"\\"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["}', b'"NaN,,,,"',
         b'"\\ud83d\\ude00"', b'"\\\\ud800"', b"[" * MAX_DEPTH + b"]" * MAX_DEPTH, b"[" + b"1," * (MAX_VALUES - 1) + b"1]",
+        b"{" + b",".join([b'"a":"b"'] * (MAX_VALUES // 2)) + b"}", b'"' + b'\\"' * 60_000 + b'"',
         '"ж😀"'.encode(), b"\xef\xbb\xbf{}", b"",
     ],
 )  # fmt: skip

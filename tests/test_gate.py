@@ -12,11 +12,12 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
 from pipelines.runtime.lane import _usual_ways
-from schemas.billing import BILL, BillStepped
+from schemas.billing import BILL, BillStepped, CallKind
 from schemas.log.codec import decoder_of, encode
 from schemas.log.entity import without
 from schemas.log.topics import SUBSCRIPTIONS
-from schemas.user import BanState, Role, User
+from schemas.user import USER, BanState, Role, User
+from schemas.video import CALL, Call, CallStatus
 from serving.parts import parts
 from serving.runtime import auth, gate
 from serving.runtime.auth import Caller
@@ -24,7 +25,9 @@ from serving.runtime.problems import Problem
 from serving.runtime.refusals import RefusalTables
 from serving.user import REFUSED
 from tests.conftest import Api, NewUser, Phones, Stack, eventually
+from tests.front import Front, bearer
 from tests.golden import golden_lines
+from tests.people import BOB, SUE
 
 GOLDEN: Final = golden_lines()
 GATES: Final = {
@@ -126,6 +129,33 @@ ROWS = [
     ("of a case", Role.STREAMER, "banned", "banned", "banned"),
     ("banned", Role.ADMIN, "banned", "banned", "banned"),
 ]
+
+
+BANNED_FRONT: Final = Front(**{f"rate_{who}": "1000000/second" for who in ("user", "write", "staff", "address")})
+for role in Role:
+    BANNED_FRONT.app.state.views.of(USER)[f"bad-{role}"] = User(role, BANNED.at, ban=BANNED)
+BANNED_FRONT.app.state.views.of(CALL)["c1"] = Call(
+    status=CallStatus.ENDED, caller=BOB, callee=SUE, kind=CallKind.DIRECT, placed_by="m", placed_at=BANNED.at
+)
+
+
+@pytest.mark.parametrize("route", sorted(let_in().keys() - PUBLIC.keys() - {"POST /v1/users", "PUT /v1/tracking"}))
+@pytest.mark.parametrize("role", Role)
+def test_who_is_banned_reads_what_is_theirs_whatever_their_role(role: Role, route: str) -> None:
+    """Each route as a banned user of each role asks for what is bob's: 403, or, of what is theirs, nothing that is his."""
+    method, path = route.split()
+    path = path.replace("{call}", "c1").replace("{role}", "user").replace("{user}", "bob")
+    path = "/".join("x" if part.startswith("{") else part for part in path.split("/"))
+    sent = len(BANNED_FRONT.commands.taken)
+    of_bob = {"user": "bob"} if path in ("/v1/balance", "/v1/balance/entries") else {}
+    headers = bearer(f"bad-{role}", role) | {"Idempotency-Key": "k"}
+    answer = BANNED_FRONT.ask(method, path, params=of_bob | {"reason": "x"}, headers=headers)
+    assert len(BANNED_FRONT.commands.taken) == sent
+    if route not in OWN:
+        assert answer.status_code == 403, answer.text
+        assert answer.json()["code"] == "banned" or role is not Role.ADMIN
+    elif of_bob or "{" in route:
+        assert answer.status_code in (403, 404), answer.text
 
 
 class _Views:

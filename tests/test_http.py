@@ -121,6 +121,8 @@ def test_a_sign_up_counts_once(stack: Stack) -> None:
     assert first.status_code == 201
     again = api.post("/v1/users", headers={"Idempotency-Key": "k"})
     assert (again.status_code, again.json()) == (201, first.json())
+    reused = api.post("/v1/users", headers={"Idempotency-Key": "k"}, json={"country": "DE"})
+    assert (reused.status_code, reused.json()["code"]) == (409, "idempotency_key_reused")
     other = api.post("/v1/users")
     assert (other.status_code, other.json()["code"]) == (409, "already_signed_up")
     assert eventually(lambda: api.get("/v1/users/me").status_code == 200)

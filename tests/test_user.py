@@ -71,6 +71,20 @@ def test_another_request_is_refused() -> None:
         assert (after, type(fact), fact.refusal) == (user, UserRefused, UserRefusal.ALREADY_SIGNED_UP)
 
 
+@pytest.mark.parametrize(
+    ("first", "again", "refusal"),
+    [
+        ("k/a", "k/b", UserRefusal.IDEMPOTENCY_KEY_REUSED), ("k/a", "k2/a", UserRefusal.ALREADY_SIGNED_UP),
+        ("k", "k/a", UserRefusal.ALREADY_SIGNED_UP), ("k/a", "k", UserRefusal.ALREADY_SIGNED_UP),
+        ("", "k/a", UserRefusal.ALREADY_SIGNED_UP), ("k/a", "", UserRefusal.ALREADY_SIGNED_UP),
+    ],
+)  # fmt: skip
+def test_a_key_that_is_used_for_other_contents_is_named(first: str, again: str, refusal: UserRefusal) -> None:
+    user, _ = decide(None, sign_up(request=first))
+    after, (fact,) = decide(user, sign_up("m2", request=again))
+    assert (after, type(fact), fact.refusal) == (user, UserRefused, refusal)
+
+
 def test_a_wake_means_nothing() -> None:
     assert decide(None, Wake(id="w", at=T, key="ann")) == (None, ())
 
@@ -139,6 +153,7 @@ def test_a_ban_closes_all_and_ends_at_its_time() -> None:
 
 REFUSALS = [
     (None, session("a"), UserRefusal.USER_UNKNOWN),
+    (decide(None, sign_up(request="k/a"))[0], sign_up("m2", request="k/b"), UserRefusal.IDEMPOTENCY_KEY_REUSED),
     (known(), sign_up("m2"), UserRefusal.ALREADY_SIGNED_UP),
     (known(), CloseSession(id="c", at=T, user=ANN, session="none"), UserRefusal.SESSION_UNKNOWN),
     (known(), Unban(id="u", at=T, user=ANN, by="root"), UserRefusal.NOT_BANNED),

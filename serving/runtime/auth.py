@@ -18,7 +18,8 @@ from pydantic import BaseModel
 from starlette.datastructures import Headers
 
 from infra.config import EMULATOR_VARIABLE, Config
-from schemas.user import Role, is_user_id
+from schemas.user import USER, Role, User, is_user_id
+from serving.runtime.commands import views_of
 from serving.runtime.problems import Problem, unavailable
 
 BEARER: Final = "bearer "
@@ -31,17 +32,19 @@ USER_ID_TAKEN: Final = (
 
 
 class Caller(BaseModel, frozen=True):
-    """The verified caller. `expires_at`: Unix seconds; `sign_in`: when the phone signed in, the same in each renewed token."""
+    """The verified caller. `expires_at`: Unix seconds; `sign_in`: when the phone signed in, the same in each renewed token;
+    `banned`: said of staff only, which then is none."""
 
     user: str
     role: Role
     expires_at: float
     sign_in: str = ""
+    banned: bool = False
 
     @property
     def is_staff(self) -> bool:
         """Whether what belongs to others may be seen."""
-        return self.role in (Role.ADMIN, Role.SUPPORT)
+        return self.role in (Role.ADMIN, Role.SUPPORT) and not self.banned
 
 
 class Authenticator:
@@ -100,7 +103,11 @@ async def caller_of(scope: MutableMapping[str, Any], authenticator: Authenticato
 
 
 async def _caller(request: Request) -> Caller:
-    return await caller_of(request.scope, request.app.state.authenticator)
+    caller = await caller_of(request.scope, request.app.state.authenticator)
+    if not caller.is_staff:
+        return caller
+    known: User | None = views_of(request).of(USER).get(caller.user)
+    return caller.model_copy(update={"banned": True}) if known is not None and known.banned else caller
 
 
 SignedIn = Annotated[Caller, Depends(_caller)]
@@ -109,6 +116,8 @@ SignedIn = Annotated[Caller, Depends(_caller)]
 async def _admin(caller: SignedIn) -> Caller:
     if caller.role is not Role.ADMIN:
         raise Problem(403, "forbidden", f"this takes the role admin, the token has {caller.role}")
+    if caller.banned:
+        raise Problem(403, "banned", "you are banned")
     return caller
 
 

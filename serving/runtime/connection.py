@@ -13,11 +13,13 @@ from typing import Any, Final, cast
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from infra.config import Config
+from serving.runtime.door import MAX_HEADERS
 from serving.runtime.problems import MEDIA_TYPE, Problem
 from serving.runtime.rates import TURNED_AWAY, Rates
 
 # A response that was begun says `Connection: close` by itself; these are written where there is no application yet.
-HEAD: Final = "HTTP/1.1 {status} {title}\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+HEAD: Final = "HTTP/1.1 {status} {title}\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n{more}connection: close\r\n\r\n"
+RETRY: Final = {"retry-after": "1"}
 # Each connection is an open file. Without any left nobody is answered, not even with 429, and neither store nor log is opened.
 FILES_OF_OURS: Final = 512
 
@@ -59,6 +61,9 @@ class Bounded(HttpToolsProtocol):
         if crowded or len(self.connections) > self.most:
             self._refuse(Problem(429, "too_many_connections", "more connections are open than are served; close some"))
             return
+        if self.rates.is_shut(self._address):
+            self._refuse(Problem(429, "too_many_requests", "this address asks too often; wait a second", headers=RETRY))
+            return
         self._wait()
 
     def data_received(self, data: bytes) -> None:
@@ -86,7 +91,8 @@ class Bounded(HttpToolsProtocol):
             if self._head_bytes > self.bounds.head_bytes:
                 raise ValueError("the trailer is too large")  # it comes back as `send_400_response`
             return
-        super().on_header(name, value)
+        if len(self.headers) <= MAX_HEADERS:  # one more than there may be, so that the door refuses it
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
@@ -127,16 +133,17 @@ class Bounded(HttpToolsProtocol):
         if self.cycle is None or self.cycle.response_complete:
             body = bytes(problem.response().body)
             title = problem.title.replace("\r", " ")
-            head = HEAD.format(status=problem.status, title=title, kind=MEDIA_TYPE, length=len(body))
+            more = "".join(f"{name}: {value}\r\n" for name, value in (problem.headers or {}).items())
+            head = HEAD.format(status=problem.status, title=title, kind=MEDIA_TYPE, length=len(body), more=more)
             self.transport.write(head.encode() + body)
         self.transport.close()
 
 
-def bounded(config: Config) -> type[Bounded]:
-    """The protocol for the settings of this process, and the files that it may have open."""
+def bounded(config: Config, rates: Rates) -> type[Bounded]:
+    """The protocol for the settings of this process, and the files that it may have open. `rates`: those of the door."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     free = config.connections if files == resource.RLIM_INFINITY else files - min(FILES_OF_OURS, files // 2)
-    bounds = {"bounds": config, "most": min(config.connections, free), "rates": Rates(config), "of_address": Counter[Any]()}
+    bounds = {"bounds": config, "most": min(config.connections, free), "rates": rates, "of_address": Counter[Any]()}
     return cast(type[Bounded], type("BoundedHere", (Bounded,), bounds))
 
 

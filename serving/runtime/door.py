@@ -41,7 +41,7 @@ class Door:
         self._app = app
         self._authenticator = authenticator
         self._config = config
-        self._rates = Rates(config)
+        self.rates = Rates(config)
         self._open: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -66,16 +66,16 @@ class Door:
     async def _known(self, scope: Scope) -> Caller | None:
         """Who asks, and that they may; None: whoever it is may ask this. Errors: Problem."""
         _head_fits(scope, self._config.head_bytes)
-        await self._rates.address(scope["client"][0] if scope.get("client") else "")
+        await self.rates.address(scope["client"][0] if scope.get("client") else "")
         method, path = scope["method"], scope["path"]
         if not path.startswith("/v1/") or path.startswith(WEBHOOKS) or (method, path) in OPEN:
             return None
         caller = await self._authenticator.caller(Headers(scope=scope).get("authorization"))
         scope.setdefault("state", {})[CALLER] = caller
-        await self._rates.user(caller.user, staff=caller.is_staff)
+        await self.rates.user(caller.user, staff=caller.is_staff)
         if method not in WITHOUT_BODY and not caller.is_staff:
             # Up to the first id: "calls", "users/me".
-            await self._rates.write(caller.user, f"{method} {path[:40].split('/')[2]}")
+            await self.rates.write(caller.user, f"{method} {path[:40].split('/')[2]}")
         return caller
 
     def _limit_of(self, scope: Scope, caller: Caller | None) -> int:

@@ -5,6 +5,7 @@ as often. Addresses of one's own, such as a load balancer's that does not say fo
 (`OLO_UNLIMITED_NETWORKS`).
 """
 
+import time
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final
@@ -19,11 +20,16 @@ from serving.runtime.problems import Problem
 
 TURNED_AWAY: Final = Counter("olo_door_turned_away", "Requests that the door did not let in", ["why"])
 
+# An address that asks too often gets no new connection for so long: to tell it so on one costs ten times as much.
+SHUT_S: Final = 1.0
+MAX_SHUT: Final = 10_000
+
 
 class Rates:
     """The windows of one serving process."""
 
     def __init__(self, config: Config) -> None:
+        self._shut: dict[str, float] = {}
         self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
         self._address = parse_many(config.rate_address)
         self._user = parse_many(config.rate_user)
@@ -45,9 +51,19 @@ class Rates:
         return str(found if isinstance(found, IPv4Address) else ip_network((found, 64), strict=False))
 
     async def address(self, address: str) -> None:
-        """An address asks. Errors: Problem 429."""
+        """An address asks. Errors: Problem 429; then it is shut out for a second."""
         if counted := self.counted_as(address):
-            await self._count(self._address, "address", counted)
+            try:
+                await self._count(self._address, "address", counted)
+            except Problem:
+                if len(self._shut) >= MAX_SHUT:
+                    self._shut.clear()
+                self._shut[counted] = time.monotonic() + SHUT_S
+                raise
+
+    def is_shut(self, counted: str) -> bool:
+        """Whether an address that is `counted_as` this has just asked too often."""
+        return self._shut.get(counted, 0.0) > time.monotonic()
 
     async def user(self, user: str, *, staff: bool) -> None:
         """A user asks. Errors: Problem 429."""

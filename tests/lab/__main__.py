@@ -79,6 +79,23 @@ def overload(
 
 
 @prove_app.command()
+def door(
+    seconds: Annotated[float, typer.Option(help="how long each attack lasts", min=0.1)] = 5,
+    slow: Annotated[float, typer.Option(help="heads and bodies may take so many seconds (OLO_HEAD_S, OLO_BODY_S)", min=1)] = 10,
+    attack: Annotated[list[str] | None, typer.Option(help="only these attacks; may be given several times")] = None,
+) -> None:
+    """A paid call beside an attacker: it goes on, all are answered in time, what is opened is let go of."""
+    from tests.lab.proofs.attacker import ATTACKS
+    from tests.lab.proofs.door import Plan, prove
+
+    if unknown := set(attack or ()) - ATTACKS.keys():
+        fail(f"there are no attacks {', '.join(sorted(unknown))}; there are {', '.join(ATTACKS)}")
+    plan = Plan(seconds=seconds, attacks=tuple(attack or ATTACKS), slow_s=slow)
+    if prove(plan, lambda line: console.print(line, soft_wrap=True)):
+        raise SystemExit(1)
+
+
+@prove_app.command()
 def brokers(
     kills: Annotated[int, typer.Option(help="kill -9 so many brokers, one behind the other", min=0)] = 4,
     restarts: Annotated[int, typer.Option(help="restart all three so often, one behind the other", min=0)] = 2,

@@ -1,0 +1,329 @@
+"""`olo prove door`: a platform of its own with its ordinary limits, two phones in a paid call, and an attacker beside them.
+
+The attacker (`attacker.py`) has a process and addresses of its own, and tries one thing behind the other. Meanwhile `/healthz`
+is asked on new connections, and the caller's session beats.
+
+Laws: of 100 answers 99 take LIMIT_S at most, or, on a machine that is busy with others, TIMES as long as they took in the same
+run beside a busy loop instead of the attacker; the attacker is told what the attack calls for, never 5xx, and no more often
+than an address may ask; serving takes no more memory than its limits leave to one address, and its log stays short; all that
+was opened is let go of, though the attacker holds on to it; the call costs and earns what was talked, to the second and coin.
+"""
+
+import asyncio
+import contextlib
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import httpx
+import psutil
+
+from infra import tokens
+from infra.config import Config
+from infra.exposition import total
+from infra.machine import launch
+from tests.lab.city.phone import Phone, Sights
+from tests.lab.percentiles import percentile
+from tests.lab.proofs.attacker import ATTACKS, CROOKS, CUT, Attack
+from tests.lab.proofs.calls import naive_price
+from tests.lab.proofs.overload import busy
+from tests.lab.proofs.verdict import verdict
+from tests.lab.stage import Stage
+
+Tell = Callable[[str], None]
+Attackers = subprocess.Popen[bytes]
+LIMIT_S: Final = 0.1
+TIMES: Final = 10.0
+# Between two questions; beats stay below a user's rate of writes.
+ASK_S, BEAT_S, LOOK_S = 0.02, 0.25, 0.1
+PATIENCE_S: Final = 30.0
+# The end of an attack is not yet that of what it has left to do.
+BREATH_S: Final = 0.3
+# A log may grow by so much in a run: some lines, but none for each request.
+LOG_BYTES: Final = 100_000
+# Behind the limits for heads and bodies all is let go of within so many seconds.
+LET_GO_S: Final = 5.0
+# As fine as a price may be: so many coins each five seconds that are begun.
+TARIFF: Final[dict[str, Any]] = {
+    "rule": {"kind": "direct"}, "payer": {"checkpoints": [{"after_s": 0, "coins": 2}], "step_s": 5, "step_coins": 2},
+    "earner": {"step_s": 5, "step_coins": 1},
+}  # fmt: skip
+COINS: Final = 1_000
+# A rate that a slow machine reaches, too.
+RATE: Final = 100
+# The phones are where nobody is counted; the attacker is elsewhere on the loopback, and is.
+SETTINGS: Final = {
+    f"OLO_{name.upper()}": str(Config.model_fields[name].default)
+    for name in ("rate_user", "rate_write", "rate_staff", "open_requests")
+} | {
+    "OLO_RATE_ADDRESS": f"{RATE}/second;12000/minute",
+    "OLO_UNLIMITED_NETWORKS": "127.0.0.1/32",
+    "OLO_TWILIO_AUTH_TOKEN": "secret",
+    "OLO_AGORA_WEBHOOK_SECRET": "secret",
+    "OLO_APPSFLYER_PUSH_TOKEN": "secret",
+}
+
+
+class Plan(NamedTuple):
+    """How long each attack lasts, which ones there are, and for how long a request's head and body may come."""
+
+    seconds: float = 5.0
+    attacks: tuple[str, ...] = tuple(ATTACKS)
+    slow_s: float = 10.0
+
+
+class Watch:
+    """What is asked all along: waits in seconds, by question, since `begin`; and what serving holds."""
+
+    def __init__(self, stage: Stage, bob: Phone, session: str) -> None:
+        self.broken: list[str] = []
+        self.serving = psutil.Process(stage.child("serving-0")["pid"])
+        self.log = Path(stage.child("serving-0")["log"])
+        self.most_bytes = 0
+        self._url, self._bob, self._session = stage.http, bob, session
+        self._waits: dict[str, list[float]] = defaultdict(list)
+
+    def begin(self) -> dict[str, list[float]]:
+        """What was measured since the last time, sorted; from now on anew."""
+        found, self._waits = self._waits, defaultdict(list)
+        return {name: sorted(waits) for name, waits in found.items()}
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Ask and look, meanwhile."""
+        tasks = [
+            asyncio.create_task(self._every(pause_s, one))
+            for pause_s, one in ((ASK_S, self._ask), (BEAT_S, self._beat), (LOOK_S, self._look))
+        ]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _every(self, pause_s: float, one: Callable[[], Any]) -> None:
+        while True:
+            await asyncio.gather(one(), asyncio.sleep(pause_s))
+
+    async def _ask(self) -> None:
+        host, _, port = self._url.rpartition("/")[2].rpartition(":")
+        began = time.monotonic()
+        try:
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(b"GET /healthz HTTP/1.1\r\nHost: olo\r\nConnection: close\r\n\r\n")
+            answer = await asyncio.wait_for(reader.read(), PATIENCE_S)
+            writer.close()
+        except (OSError, TimeoutError) as error:
+            answer = repr(error).encode()
+        self._took("/healthz", began, answer[9:12] == b"200", answer[:80])
+
+    async def _beat(self) -> None:
+        began = time.monotonic()
+        answer = await self._bob.ask("POST", f"/v1/sessions/{self._session}/beat")
+        self._took("beat", began, answer is not None, "no beat")
+
+    def _took(self, name: str, began: float, good: bool, answer: object) -> None:
+        self._waits[name].append(time.monotonic() - began)
+        if not good:
+            self.broken.append(f"{name} was answered {answer!r}")
+
+    async def _look(self) -> None:
+        self.most_bytes = max(self.most_bytes, self.serving.memory_info().rss)
+
+
+class Call:
+    """Bob calls Sue, and they talk until `end`."""
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self.sights = Sights(PATIENCE_S)
+        people = (("bob", "user"), ("sue", "streamer"), ("root", "admin"), *((crook, "user") for crook in CROOKS))
+        phones = [Phone(user, tokens.token("demo-olo", user, role), client, self.sights) for user, role in people]
+        self.bob, self.sue, self._root, *self._crooks = phones
+
+    async def begin(self) -> str:
+        """Everybody signs up, and the call connects; Bob's session."""
+        await self._root.ask("PUT", "/v1/admin/tariffs/talk", TARIFF)
+        await asyncio.gather(*(phone.sign_up() for phone in (self.bob, self.sue)))
+        for crook in self._crooks:
+            await crook.ask("POST", "/v1/users", {}, key="up")
+        await self._root.ask("POST", "/v1/admin/grants", {"account": "bob/coins", "coins": COINS}, key="grant")
+        for phone in (self.bob, self.sue):
+            phone.connect()
+            await phone.online.wait()
+        session = await self._said(self.bob, "POST", "/v1/sessions", {"device": "proof"})
+        self.call = (await self._said(self.bob, "POST", "/v1/calls", {"to": "sue"}, key="call"))["call"]
+        await self._said(self.sue, "POST", f"/v1/calls/{self.call}/accept")
+        self._began = time.monotonic()
+        return str(session["session"])
+
+    async def end(self) -> list[str]:
+        """Hang up; what is wrong with the bill, and with what the phones were shown."""
+        talked_s = time.monotonic() - self._began
+        ended = await self._said(self.bob, "POST", f"/v1/calls/{self.call}/hang-up")
+        deadline = time.monotonic() + PATIENCE_S
+        while not (bill := await self._said(self.bob, "GET", f"/v1/calls/{self.call}/receipt"))["closed"]:
+            if time.monotonic() > deadline:
+                return [f"the bill stays open: {bill}"]
+            await asyncio.sleep(0.2)
+        broken = list(self.sights.errors)
+        found = await self._said(self.bob, "GET", f"/v1/calls/{self.call}")
+        seconds = _seconds(found["ended_at"]) - _seconds(found["connected_at"])
+        if ended.get("reason") != "hung_up" or abs(seconds - talked_s) > 1:
+            broken.append(f"the call ended ({ended.get('reason')}) after {seconds:.1f} s, they talked for {talked_s:.1f} s")
+        due = [naive_price(TARIFF[side], seconds) for side in ("payer", "earner")]
+        balances = [
+            (await self._said(phone, "GET", f"/v1/balance?book={book}"))["balance_coins"]
+            for phone, book in ((self.bob, "coins"), (self.sue, "earnings"))
+        ]
+        said = [bill["paid_coins"], bill["earned_coins"]]
+        if said != due or balances != [COINS - due[0], due[1]]:
+            broken.append(f"of {seconds:.1f} s {due} are due, the bill says {said}, the balances {balances}")
+        await asyncio.gather(*(phone.disconnect() for phone in (self.bob, self.sue)))
+        self.told = f"{seconds:.1f} s talked, {said[0]} coins paid, {said[1]} earned"
+        return broken
+
+    async def _said(self, phone: Phone, method: str, path: str, body: Any = None, key: str = "") -> dict[str, Any]:
+        answer = await phone.ask(method, path, body, key)
+        if answer is None:
+            raise RuntimeError(f"{method} {path}: {self.sights.errors or dict(self.sights.refusals)}")
+        found: dict[str, Any] = answer.json()
+        return found
+
+
+def _seconds(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
+async def _attacked(name: str, number: int, url: str, seconds: float, watch: Watch) -> tuple[Attackers, dict[str, int]]:
+    command = [sys.executable, "-m", "tests.lab.proofs.attacker", name, url, f"127.0.0.{10 + number}", str(seconds)]
+    process = launch(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    await asyncio.to_thread(process.stdout.readline)
+    watch.begin()
+    came = json.loads(await asyncio.to_thread(process.stdout.readline) or "{}")
+    return process, came
+
+
+def _end(held: list[Attackers]) -> None:
+    for one in held:
+        one.kill()
+    for one in held:
+        one.wait()
+
+
+def _row(name: str, waits: dict[str, list[float]], more: str) -> str:
+    texts = []
+    for question in ("/healthz", "beat"):
+        found = waits.get(question, [])
+        p50, p99, worst = percentile(found, 50), percentile(found, 99), found[-1] if found else 0.0
+        texts.append(f"{p50 * 1000:5.0f} {p99 * 1000:5.0f} {worst * 1000:5.0f}")
+    return f"{name:<12} {' | '.join(texts)} | {more}"
+
+
+def _p99(waits: dict[str, list[float]]) -> float:
+    return max((percentile(found, 99) for found in waits.values()), default=float("inf"))
+
+
+def _unlike(name: str, attack: Attack, came: dict[str, int], seconds: float) -> list[str]:
+    """What came back that should not have, or too often."""
+    other = {status: number for status, number in came.items() if status not in attack.may}
+    broken = [f"{name}: {other} came back"] if other else []
+    answered = sum(number for status, number in came.items() if status not in (CUT, "429"))
+    if attack.rated and answered > RATE * (seconds + 2):
+        broken.append(f"{name}: {answered} answers in {seconds:g} s, {RATE} a second are due")
+    return broken
+
+
+def _strangers(watch: Watch) -> int:
+    """Connections of serving to others than the phones."""
+    found = watch.serving.net_connections(kind="tcp")
+    return sum(1 for one in found if one.status == psutil.CONN_ESTABLISHED and one.raddr and one.raddr.ip != "127.0.0.1")
+
+
+async def _run(stage: Stage, plan: Plan, tell: Tell) -> list[str]:
+    async with httpx.AsyncClient(base_url=stage.http, timeout=PATIENCE_S, trust_env=False) as client:
+        call = Call(client)
+        watch = Watch(stage, call.bob, await call.begin())
+        log_bytes = watch.log.stat().st_size
+        held: list[Attackers] = []
+        try:
+            async with watch.running():
+                broken = await _attacks(stage, plan, watch, held, tell)
+                broken += await _let_go(plan, watch, tell)
+        finally:
+            _end(held)
+        broken += [*watch.broken[:5], *await call.end()]
+        feeds = total((await client.get("/metrics")).text, "olo_feed_connections")
+    if feeds > 2:
+        broken.append(f"{feeds:.0f} feeds are open, two are the phones'")
+    grown = watch.log.stat().st_size - log_bytes
+    if grown > LOG_BYTES:
+        broken.append(f"serving has written {grown:,} bytes of log")
+    tell(f"the call: {call.told}; serving's log grew by {grown:,} bytes")
+    return broken
+
+
+async def _attacks(stage: Stage, plan: Plan, watch: Watch, held: list[Attackers], tell: Tell) -> list[str]:
+    tell(f"{'ms':<12}  p50   p99  worst | likewise a beat   | memory of serving; what came back")
+    await asyncio.sleep(1.0)
+    watch.begin()
+    await asyncio.sleep(plan.seconds)
+    tell(_row("nobody", watch.begin(), ""))
+    with busy(1):
+        await asyncio.sleep(plan.seconds)
+    calm = watch.begin()
+    tell(_row("a busy loop", calm, f"{watch.most_bytes >> 20} MB"))
+    limit_s, before = max(LIMIT_S, TIMES * _p99(calm)), watch.most_bytes
+    config = stage.config
+    bytes_s = before + config.address_connections * (config.head_bytes + config.body_bytes)
+    broken = []
+    for number, name in enumerate(plan.attacks):
+        attack = ATTACKS[name]
+        watch.most_bytes = 0
+        began = time.monotonic()
+        one, came = await _attacked(name, number, stage.http, plan.seconds, watch)
+        held.append(one)
+        took_s = time.monotonic() - began
+        waits = watch.begin()
+        tell(_row(name, waits, f"{watch.most_bytes >> 20} MB; {came}"))
+        broken += _unlike(name, attack, came, took_s)
+        if _p99(waits) > limit_s:
+            broken.append(f"{name}: p99 {_p99(waits) * 1000:.0f} ms, at most {limit_s * 1000:.0f}")
+        if watch.most_bytes > bytes_s:
+            broken.append(f"{name}: serving takes {watch.most_bytes:,} bytes, at most {bytes_s:,}")
+        if not attack.holds:
+            _end([held.pop()])
+        await asyncio.sleep(BREATH_S)
+    return broken
+
+
+async def _let_go(plan: Plan, watch: Watch, tell: Tell) -> list[str]:
+    """Wait until nothing of the attackers' is open, though they hold on to it."""
+    began, first = time.monotonic(), _strangers(watch)
+    while (left := _strangers(watch)) and time.monotonic() < began + plan.slow_s + LET_GO_S:
+        await asyncio.sleep(LOOK_S)
+    tell(f"let go of {first:,} connections within {time.monotonic() - began:.1f} s")
+    return [f"{left} connections are still held, {plan.slow_s + LET_GO_S:.0f} s behind the attacks"] if left else []
+
+
+def prove(plan: Plan, tell: Tell) -> int:
+    """Run the proof; the number of broken laws."""
+    folder = Path(tempfile.mkdtemp(prefix="olo-proof-"))
+    tell("starting a platform of its own ...")
+    stage = Stage(folder, **SETTINGS, OLO_HEAD_S=str(plan.slow_s), OLO_BODY_S=str(plan.slow_s))
+    try:
+        tell(f"a call, and {len(plan.attacks)} attacks of {plan.seconds:g} s")
+        broken = asyncio.run(_run(stage, plan, tell))
+    except RuntimeError as error:
+        broken = [str(error)]
+    finally:
+        stage.stop()
+    return verdict(broken, folder, "whoever has a call goes on with it, whatever others send", tell)
