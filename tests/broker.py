@@ -49,10 +49,12 @@ class Kept(NamedTuple):
 
 @dataclass
 class Broker:
-    """`marks`: so many offsets without a record behind each partition's last one. `more`: what an offset is told too high."""
+    """`marks`: so many offsets without a record behind each partition's last one; `steps`: the client's position steps over
+    them. `more`: what an offset is told too high."""
 
     tells_end: bool = True
     marks: int = 0
+    steps: bool = True
     more: int = 0
     stumbles: bool = False
     logs: dict[Place, list[tuple[bytes | None, bytes | None]]] = field(default_factory=dict)
@@ -117,7 +119,8 @@ class Reader:
         if found:
             self._passed.add(place)
         self._at[place] = at + len(found)
-        if len(found) < most and records and len(records) <= self._at[place] < self._broker.end(place):
+        end = len(records) <= self._at[place] < self._broker.end(place)
+        if len(found) < most and records and end and self._broker.steps:
             # The client steps over marks once it has been given nothing more.
             self._at[place] = self._broker.end(place)
             self._passed.add(place)

@@ -12,7 +12,7 @@ from confluent_kafka import TopicPartition
 
 from infra import dead_letters, doctor_flows, doctor_states
 from infra.config import Config, load
-from infra.kafka import BoundedRead, ends_of, has_records, read_topic, reader
+from infra.kafka import BoundedRead, StandstillError, ends_of, has_records, read_to_end, read_topic, reader
 from pipelines.flows import rebuild
 from pipelines.flows.history import changelog
 from pipelines.flows.replay import replayed
@@ -97,6 +97,20 @@ def until_done(read: BoundedRead) -> list[Any]:
         if read.done:
             return found
     raise AssertionError("it does not end")
+
+
+def test_a_read_whose_end_nothing_tells_gives_what_there_is_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, config: Config
+) -> None:
+    silent = Broker(tells_end=False, marks=1, steps=False)
+    silent.install(monkeypatch, *MODULES)
+    for number in range(3):
+        silent.write("x", 0, b"%d" % number, b"v")
+    read = read_to_end(config, [TopicPartition("x", 0, 0)], {("x", 0): 4})
+    assert [next(read).key() for _ in range(3)] == [b"0", b"1", b"2"]
+    with pytest.raises(StandstillError, match="x/0 was read up to 3, its end at 4 does not come"):
+        next(read)
+    assert has_records(config, ("x", 0))
 
 
 def test_a_restore(broker: Broker, config: Config) -> None:
