@@ -37,6 +37,8 @@ SESSION_MS = 120_000
 # is only slow commits and goes on.
 REBALANCE_MS = 180_000
 PAUSE_S = 0.2
+# What a producer lets pass: the largest record that a broker takes, in an inbox or put aside into a changelog (`infra.topics`).
+LARGEST_BYTES = 1_200_000
 # A partition that was just created, or whose broker has just started, has no leader yet; behind an election brokers and client
 # learn at different moments who leads now, and a new leader does not know at once how far its copies agree.
 ELECTING = frozenset(
@@ -145,6 +147,11 @@ def member(config: Config, group: str, slot: int, more: dict[str, Any]) -> Consu
 
 def produce_one(config: Config, topic: str, key: bytes, value: bytes, partition: int) -> Record:
     """Write one record, for a person at the command line; where it stands now. Errors: KafkaException, TimeoutError."""
+    return produce_all(config, [(topic, partition, key, value)])[0]
+
+
+def produce_all(config: Config, records: Sequence[tuple[str, int, bytes, bytes]]) -> list[Record]:
+    """Likewise, several (topic, partition, key, value)."""
     placed: list[Record] = []
 
     def delivered(error: KafkaError | None, message: Message) -> None:
@@ -152,12 +159,14 @@ def produce_one(config: Config, topic: str, key: bytes, value: bytes, partition:
             raise KafkaException(error)
         placed.append(record_of(message))
 
-    producer = Producer(quiet(config, **{"enable.idempotence": True, "message.timeout.ms": 10_000}))
-    producer.produce(topic, value, key, partition, on_delivery=delivered)
+    conf = {"enable.idempotence": True, "message.timeout.ms": 10_000, "message.max.bytes": LARGEST_BYTES}
+    producer = Producer(quiet(config, **conf))
+    for topic, partition, key, value in records:
+        producer.produce(topic, value, key, partition, on_delivery=delivered)
     producer.flush(TIMEOUT_S)
-    if not placed:
-        raise TimeoutError(f"the broker did not take the record for {topic}; see `olo doctor`")
-    return placed[0]
+    if left := len(records) - len(placed):
+        raise TimeoutError(f"the broker did not take {left} of {len(records)} records; see `olo doctor`")
+    return placed
 
 
 def committed(consumer: Consumer, parts: list[TopicPartition], wait_s: float) -> list[TopicPartition]:

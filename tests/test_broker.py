@@ -20,8 +20,9 @@ from pipelines.flows.store import _refuse_another_log
 from pipelines.runtime.core import Batch, Core, Decider
 from pipelines.runtime.lane import Routes
 from pipelines.runtime.restore import Restore
+from schemas.balance import ACCOUNT
 from schemas.log.codec import encode
-from schemas.log.dead_letters import DeadCause, DeadLetter
+from schemas.log.dead_letters import DeadCause, DeadLetter, letter_of
 from schemas.log.entity import log_partitions, partition_of
 from schemas.log.topics import DEAD_LETTERS, Route
 from serving.runtime.tail import Tail
@@ -178,6 +179,22 @@ def test_dead_letters(broker: Broker, config: Config) -> None:
     assert dead_letters.value_at(config, f"{ENTITY.inbox}/0/2") == value
     with pytest.raises(dead_letters.NoSuchPlaceError):
         dead_letters.value_at(config, f"{ENTITY.inbox}/0/{broker.end((ENTITY.inbox, 0))}")
+
+
+def test_a_letter_as_large_as_a_broker_takes_is_written_again_and_all_parked_by_one_producer(
+    monkeypatch: pytest.MonkeyPatch, config: Config
+) -> None:
+    log, large = Broker(), b"\xff" * 1_047_000
+    log.install(monkeypatch, *MODULES)
+    for offset, cause in enumerate((DeadCause.BROKEN_JSON, DeadCause.DECIDER_FAILED, DeadCause.DECIDER_FAILED)):
+        record = (offset, b"k%d" % offset, large)
+        log.write(ACCOUNT.inbox, 0, *record[1:])
+        letter = letter_of((ACCOUNT.inbox, 0), record, cause, "e", "")
+        log.write(DEAD_LETTERS.name, 0, letter.id.encode(), encode(letter))
+    assert dead_letters.redrive(config, f"{ACCOUNT.inbox}/0/0") == f"written again as {ACCOUNT.inbox}/0/3"
+    assert log.logs[ACCOUNT.inbox, 0][3] == (b"k0", large)
+    assert (len(dead_letters.redrive_all(config)), log.writers) == (2, 3)  # one record, its settled letter, all parked
+    assert [key for key, _ in log.logs[ACCOUNT.inbox, 0][4:]] == [b"k1", b"k2"]
 
 
 class Written:
