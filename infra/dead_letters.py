@@ -5,6 +5,7 @@ A letter's place is "<topic>/<partition>/<offset>". Of a parked entity all recor
 more."""
 
 import getpass
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, TopicPartition
 
 from infra.config import Config
 from infra.errors import UsageError
-from infra.kafka import offsets_of, produce_one, read_to_end, read_topic, reader
+from infra.kafka import offsets_of, produce_all, produce_one, read_to_end, read_topic, reader
 from schemas.log.base import new_id, now
 from schemas.log.codec import decoder_of, encode
 from schemas.log.dead_letters import MAX_VALUE_BYTES, PARKING, DeadLetter, LetterSettled
@@ -79,7 +80,7 @@ def redrive(config: Config, place: str) -> str:
     a person to read. Errors: NoSuchPlaceError, KafkaException."""
     letter = find(config, place)
     if letter.cause in PARKING:
-        return _release(config, letter, Way.REDRIVE)
+        return _release(config, [letter], Way.REDRIVE)[0]
     if letter.topic not in {topic.name for topic in topics()}:
         raise NoSuchPlaceError(f"{place} came over HTTP; mend what `olo dead-letters show {place}` shows, and POST it again")
     value = letter.value if len(letter.value) < MAX_VALUE_BYTES else value_at(config, place)
@@ -90,7 +91,8 @@ def redrive(config: Config, place: str) -> str:
 
 def redrive_all(config: Config) -> list[str]:
     """Have the records of all parked entities decided once more."""
-    return [_release(config, waiting[0], Way.REDRIVE) for waiting in parked(config).values()]
+    found = [waiting[0] for waiting in parked(config).values()]
+    return _release(config, found, Way.REDRIVE)
 
 
 def skip(config: Config, place: str) -> str:
@@ -101,7 +103,7 @@ def skip(config: Config, place: str) -> str:
         if place in {letter.id for letter in waiting}:
             if place != waiting[0].id:
                 raise NoSuchPlaceError(f"{place} waits behind {waiting[0].id}: redrive or skip that one first")
-            return _release(config, waiting[0], Way.SKIP)
+            return _release(config, waiting[:1], Way.SKIP)[0]
     if wanted.topic not in {topic.name for topic in topics() if topic.name.endswith(".inbox")}:
         raise NoSuchPlaceError(f"{wanted.topic!r} is no inbox; only records of an inbox can be skipped")
     value = value_at(config, place)
@@ -114,16 +116,17 @@ def drop(config: Config, place: str) -> str:
     Errors: NoSuchPlaceError."""
     letter = find(config, place)
     if letter.cause in PARKING:
-        return _release(config, letter, Way.DROP)
+        return _release(config, [letter], Way.DROP)[0]
     _settle(config, letter, Way.DROP)
     return f"{place} is off the list; its record stands in the topic for as long as that is kept"
 
 
-def _release(config: Config, letter: DeadLetter, way: Way) -> str:
-    key = letter.key.decode()
-    message = Release(id=new_id(), at=now(), key=key, way=way, by=getpass.getuser())
-    produce_one(config, letter.topic, letter.key, encode(message), letter.partition)
-    return f"{way}: the flow takes it from here; `olo dead-letters list` shows whether {key!r} waits on"
+def _release(config: Config, letters: Sequence[DeadLetter], way: Way) -> list[str]:
+    keys, by = [letter.key.decode() for letter in letters], getpass.getuser()
+    messages = [Release(id=new_id(), at=now(), key=key, way=way, by=by) for key in keys]
+    records = [(one.topic, one.partition, one.key, encode(message)) for one, message in zip(letters, messages, strict=True)]
+    produce_all(config, records)
+    return [f"{way}: the flow takes it from here; `olo dead-letters list` shows whether {key!r} waits on" for key in keys]
 
 
 def _settle(config: Config, letter: DeadLetter, way: Way) -> None:

@@ -37,6 +37,8 @@ SESSION_MS = 120_000
 # is only slow commits and goes on.
 REBALANCE_MS = 180_000
 PAUSE_S = 0.2
+# What a producer lets pass: the largest record that a broker takes, in an inbox or put aside into a changelog (`infra.topics`).
+LARGEST_BYTES = 1_200_000
 # A partition that was just created, or whose broker has just started, has no leader yet; behind an election brokers and client
 # learn at different moments who leads now, and a new leader does not know at once how far its copies agree.
 ELECTING = frozenset(
@@ -50,6 +52,13 @@ ELECTING = frozenset(
 )
 # A read that ends: a partition's end shows by a fetch that finds nothing, which a broker answers half a second late by default.
 BOUNDED = {"enable.partition.eof": True, "fetch.wait.max.ms": 20, "queued.max.messages.kbytes": 16_384}
+# Looks of such a read without anything new, 50 ms each. It is their number that counts: a machine that does nothing for a
+# minute because it has other things to do has not looked, either.
+MAX_EMPTY = 1_200
+
+
+class StandstillError(TimeoutError):
+    """What is known to stand in the log does not come, for too long."""
 
 
 class Record(Protocol):
@@ -138,6 +147,11 @@ def member(config: Config, group: str, slot: int, more: dict[str, Any]) -> Consu
 
 def produce_one(config: Config, topic: str, key: bytes, value: bytes, partition: int) -> Record:
     """Write one record, for a person at the command line; where it stands now. Errors: KafkaException, TimeoutError."""
+    return produce_all(config, [(topic, partition, key, value)])[0]
+
+
+def produce_all(config: Config, records: Sequence[tuple[str, int, bytes, bytes]]) -> list[Record]:
+    """Likewise, several (topic, partition, key, value)."""
     placed: list[Record] = []
 
     def delivered(error: KafkaError | None, message: Message) -> None:
@@ -145,12 +159,14 @@ def produce_one(config: Config, topic: str, key: bytes, value: bytes, partition:
             raise KafkaException(error)
         placed.append(record_of(message))
 
-    producer = Producer(quiet(config, **{"enable.idempotence": True, "message.timeout.ms": 10_000}))
-    producer.produce(topic, value, key, partition, on_delivery=delivered)
+    conf = {"enable.idempotence": True, "message.timeout.ms": 10_000, "message.max.bytes": LARGEST_BYTES}
+    producer = Producer(quiet(config, **conf))
+    for topic, partition, key, value in records:
+        producer.produce(topic, value, key, partition, on_delivery=delivered)
     producer.flush(TIMEOUT_S)
-    if not placed:
-        raise TimeoutError(f"the broker did not take the record for {topic}; see `olo doctor`")
-    return placed[0]
+    if left := len(records) - len(placed):
+        raise TimeoutError(f"the broker did not take {left} of {len(records)} records; see `olo doctor`")
+    return placed
 
 
 def committed(consumer: Consumer, parts: list[TopicPartition], wait_s: float) -> list[TopicPartition]:
@@ -274,7 +290,8 @@ class BoundedRead:
 
     A partition is read when its end of file, the last record, or the consumer's position lies at or behind the end. The end of
     file steps over control records, so a partition that ends with an aborted transaction ends, too; not every broker tells
-    it."""
+    it. Where nothing tells it, MAX_EMPTY looks are made: to take a record that does not come for one that is not there would
+    lose states."""
 
     def __init__(
         self, config: Config, starts: Sequence[TopicPartition], ends: dict[tuple[str, int], int], *, committed: bool = True
@@ -283,6 +300,7 @@ class BoundedRead:
         self._ends = {(start.topic, start.partition): ends[start.topic, start.partition] for start in todo}
         self._at = {(start.topic, start.partition): max(start.offset, 0) for start in todo}
         self.total = self.left
+        self._empty = 0
         # A consumer that waited for its partitions meanwhile might wait a second for the client's next look at the metadata.
         self._consumer = reader(config, BOUNDED, committed=committed) if todo else None
         if self._consumer:
@@ -299,9 +317,10 @@ class BoundedRead:
         return sum(end - self._at[place] for place, end in self._ends.items())
 
     def next(self, most: int = 20_000, wait_s: float = 0.05) -> list[Record]:
-        """The next records, at most so many; none when none came in time. Errors: KafkaException."""
+        """The next records, at most so many; none when none came in time. Errors: KafkaException, StandstillError."""
         if self._consumer is None or self.done:
             return []
+        left = self.left
         first = self._consumer.poll(wait_s)
         found = [] if first is None else _placed([first, *self._consumer.consume(most - 1, 0)])
         for record in found:
@@ -315,6 +334,11 @@ class BoundedRead:
         if not found:
             for part in self._consumer.position([TopicPartition(*place) for place in self._ends]):
                 self._reach((part.topic, part.partition), part.offset)
+        self._empty = 0 if self.left < left else self._empty + 1
+        if self._empty > MAX_EMPTY:
+            (topic, partition), end = next(iter(self._ends.items()))
+            at = self._at[topic, partition]
+            raise StandstillError(f"{topic}/{partition} was read up to {at}, its end at {end} does not come; see `olo doctor`")
         return [record for record in found if record.error() is None]
 
     def at(self, place: tuple[str, int]) -> int:
@@ -341,7 +365,7 @@ class BoundedRead:
 def read_to_end(
     config: Config, starts: Sequence[TopicPartition], ends: dict[tuple[str, int], int], *, committed: bool = True
 ) -> Iterator[Record]:
-    """Every record from `starts` up to `ends` (see `BoundedRead`)."""
+    """Every record from `starts` up to `ends` (see `BoundedRead`). Errors: KafkaException, StandstillError."""
     with BoundedRead(config, starts, ends, committed=committed) as read:
         while not read.done:
             yield from read.next()

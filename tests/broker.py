@@ -4,7 +4,7 @@ The differences are those that Redpanda and Kafka are known to have (docs/broker
 whether a partition ends with marks that no reader sees, what offset a group is said to have, and errors that pass.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -49,14 +49,18 @@ class Kept(NamedTuple):
 
 @dataclass
 class Broker:
-    """`marks`: so many offsets without a record behind each partition's last one. `more`: what an offset is told too high."""
+    """`marks`: so many offsets without a record behind each partition's last one; `steps`: the client's position steps over
+    them. `more`: what an offset is told too high."""
 
     tells_end: bool = True
     marks: int = 0
+    steps: bool = True
     more: int = 0
     stumbles: bool = False
     logs: dict[Place, list[tuple[bytes | None, bytes | None]]] = field(default_factory=dict)
     offsets: dict[Place, int] = field(default_factory=dict)
+    # How many producers were made.
+    writers: int = 0
 
     def write(self, topic: str, partition: int, key: bytes | None, value: bytes | None) -> None:
         """Append a record."""
@@ -70,6 +74,28 @@ class Broker:
         """Have the modules' consumers be this log's."""
         for module in modules:
             monkeypatch.setattr(f"{module}.Consumer", lambda conf: Reader(self, conf))
+        monkeypatch.setattr("infra.kafka.Producer", lambda conf: Writer(self, conf))
+
+
+class Writer:
+    """A producer of it: what is larger than the client lets pass is refused."""
+
+    def __init__(self, broker: Broker, conf: dict[str, Any]) -> None:
+        broker.writers += 1
+        self._broker = broker
+        self._largest = conf.get("message.max.bytes", 1_000_000)
+        self._waiting: list[Callable[[], None]] = []
+
+    def produce(self, topic: str, value: bytes, key: bytes, partition: int, on_delivery: Callable[[None, Kept], None]) -> None:
+        if len(value) + len(key) > self._largest:
+            raise KafkaException(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE))
+        kept = Kept(topic, partition, len(self._broker.logs.get((topic, partition), [])), key, value)
+        self._broker.write(topic, partition, key, value)
+        self._waiting.append(lambda: on_delivery(None, kept))
+
+    def flush(self, _: float) -> None:
+        for tell in self._waiting:
+            tell()
 
 
 class Reader:
@@ -117,7 +143,8 @@ class Reader:
         if found:
             self._passed.add(place)
         self._at[place] = at + len(found)
-        if len(found) < most and records and len(records) <= self._at[place] < self._broker.end(place):
+        end = len(records) <= self._at[place] < self._broker.end(place)
+        if len(found) < most and records and end and self._broker.steps:
             # The client steps over marks once it has been given nothing more.
             self._at[place] = self._broker.end(place)
             self._passed.add(place)

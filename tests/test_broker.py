@@ -12,7 +12,7 @@ from confluent_kafka import TopicPartition
 
 from infra import dead_letters, doctor_flows, doctor_states
 from infra.config import Config, load
-from infra.kafka import BoundedRead, ends_of, has_records, read_topic, reader
+from infra.kafka import BoundedRead, StandstillError, ends_of, has_records, read_to_end, read_topic, reader
 from pipelines.flows import rebuild
 from pipelines.flows.history import changelog
 from pipelines.flows.replay import replayed
@@ -20,8 +20,9 @@ from pipelines.flows.store import _refuse_another_log
 from pipelines.runtime.core import Batch, Core, Decider
 from pipelines.runtime.lane import Routes
 from pipelines.runtime.restore import Restore
+from schemas.balance import ACCOUNT
 from schemas.log.codec import encode
-from schemas.log.dead_letters import DeadCause, DeadLetter
+from schemas.log.dead_letters import DeadCause, DeadLetter, letter_of
 from schemas.log.entity import log_partitions, partition_of
 from schemas.log.topics import DEAD_LETTERS, Route
 from serving.runtime.tail import Tail
@@ -99,6 +100,20 @@ def until_done(read: BoundedRead) -> list[Any]:
     raise AssertionError("it does not end")
 
 
+def test_a_read_whose_end_nothing_tells_gives_what_there_is_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, config: Config
+) -> None:
+    silent = Broker(tells_end=False, marks=1, steps=False)
+    silent.install(monkeypatch, *MODULES)
+    for number in range(3):
+        silent.write("x", 0, b"%d" % number, b"v")
+    read = read_to_end(config, [TopicPartition("x", 0, 0)], {("x", 0): 4})
+    assert [next(read).key() for _ in range(3)] == [b"0", b"1", b"2"]
+    with pytest.raises(StandstillError, match="x/0 was read up to 3, its end at 4 does not come"):
+        next(read)
+    assert has_records(config, ("x", 0))
+
+
 def test_a_restore(broker: Broker, config: Config) -> None:
     core = Core([Decider(ENTITY, decide)], TABLE)
     lanes = [core.open(ENTITY.inbox, partition) for partition in range(ENTITY.partitions)]
@@ -164,6 +179,22 @@ def test_dead_letters(broker: Broker, config: Config) -> None:
     assert dead_letters.value_at(config, f"{ENTITY.inbox}/0/2") == value
     with pytest.raises(dead_letters.NoSuchPlaceError):
         dead_letters.value_at(config, f"{ENTITY.inbox}/0/{broker.end((ENTITY.inbox, 0))}")
+
+
+def test_a_letter_as_large_as_a_broker_takes_is_written_again_and_all_parked_by_one_producer(
+    monkeypatch: pytest.MonkeyPatch, config: Config
+) -> None:
+    log, large = Broker(), b"\xff" * 1_047_000
+    log.install(monkeypatch, *MODULES)
+    for offset, cause in enumerate((DeadCause.BROKEN_JSON, DeadCause.DECIDER_FAILED, DeadCause.DECIDER_FAILED)):
+        record = (offset, b"k%d" % offset, large)
+        log.write(ACCOUNT.inbox, 0, *record[1:])
+        letter = letter_of((ACCOUNT.inbox, 0), record, cause, "e", "")
+        log.write(DEAD_LETTERS.name, 0, letter.id.encode(), encode(letter))
+    assert dead_letters.redrive(config, f"{ACCOUNT.inbox}/0/0") == f"written again as {ACCOUNT.inbox}/0/3"
+    assert log.logs[ACCOUNT.inbox, 0][3] == (b"k0", large)
+    assert (len(dead_letters.redrive_all(config)), log.writers) == (2, 3)  # one record, its settled letter, all parked
+    assert [key for key, _ in log.logs[ACCOUNT.inbox, 0][4:]] == [b"k1", b"k2"]
 
 
 class Written:

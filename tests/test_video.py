@@ -4,18 +4,22 @@ import base64
 import json
 import os
 import signal
+import socket
+import struct
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
 from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from infra.film_urls import DEVELOPMENT_SECRET, signature
-from infra.kafka import member, read_topic
+from infra.kafka import member, quiet, read_topic
 from schemas.log.entity import Flow
 from schemas.log.topics import ENTITIES
 from tests.conftest import Api, NewUser, Phone, Phones, Stack, eventually
@@ -132,33 +136,59 @@ def test_kill_9_of_the_flows_in_a_call_and_it_is_billed_by_its_own_times(phones:
     assert eventually(lambda: bob.call(sue).status_code == 201), "nobody is left busy"
 
 
-def _back_to_the_start(stack: Stack, flow: Flow) -> int:
-    """Kill a flow's only process and set its group's offsets to 0 before the next one starts; the number of partitions set.
+def _back_to_the_start(stack: Stack, flow: Flow) -> None:
+    """Set the offsets of a flow's group to 0 behind a kill of its only process.
 
     The broker has not noticed the death: whoever names the same instance takes the dead member's place, with all partitions."""
+    next_one = member(stack.config, flow.value, 0, {})
+    next_one.subscribe([entity.inbox for entity in ENTITIES if entity.flow is flow])
+    parts: list[TopicPartition] = eventually(lambda: (next_one.poll(0.1), next_one.assignment())[1])
+    assert len(parts) == sum(e.partitions for e in ENTITIES if e.flow is flow)
+    answers = next_one.commit(offsets=[TopicPartition(part.topic, part.partition, 0) for part in parts], asynchronous=False)
+    assert answers
+    assert not any(part.error for part in answers)
+    next_one.close()  # a static member that closes stays a member: the next one takes its place in turn
+
+
+def _deleted(stack: Stack, flow: Flow) -> None:
+    """Delete the offsets of a flow's group behind a kill of its only process: the dead member is put out, the group is empty.
+
+    The request is `LeaveGroup`, version 3, by the name of the instance; no client has it."""
+    host, _, port = stack.brokers.partition(":")
+    client, group, anybody, instance = (
+        struct.pack(f">h{len(text)}s", len(text), text.encode()) for text in ("test", flow.value, "", f"{flow.value}-0")
+    )
+    request = struct.pack(">hhi", 13, 3, 1) + client + group + struct.pack(">i", 1) + anybody + instance
+    with socket.create_connection((host, int(port)), 10) as line:
+        line.sendall(struct.pack(">i", len(request)) + request)
+        line.recv(1_000)
+    admin = AdminClient(quiet(stack.config))
+    admin.delete_consumer_groups([flow.value])[flow.value].result(30)
+
+
+@contextmanager
+def _killed(stack: Stack, role: str) -> Iterator[None]:
+    """kill -9 of a child, which is started again behind this."""
     stack.process.send_signal(signal.SIGSTOP)  # the supervisor
     try:
-        os.kill(stack.child(f"{flow.value}-0")["pid"], signal.SIGKILL)
-        next_one = member(stack.config, flow.value, 0, {})
-        next_one.subscribe([entity.inbox for entity in ENTITIES if entity.flow is flow])
-        parts: list[TopicPartition] = eventually(lambda: (next_one.poll(0.1), next_one.assignment())[1])
-        answers = next_one.commit(offsets=[TopicPartition(part.topic, part.partition, 0) for part in parts], asynchronous=False)
-        assert answers
-        assert not any(part.error for part in answers)
-        next_one.close()  # a static member that closes stays a member: the next one takes its place in turn
-        return len(parts)
+        os.kill(stack.child(role)["pid"], signal.SIGKILL)
+        yield
     finally:
         stack.process.send_signal(signal.SIGCONT)
 
 
-def test_a_call_in_progress_while_offsets_go_back_to_the_start_is_billed_once(phones: Phones, fast: str, stack: Stack) -> None:
+def test_a_call_in_progress_while_offsets_go_back_or_are_deleted_is_billed_once(
+    phones: Phones, fast: str, stack: Stack
+) -> None:
     bob, sue = phones(country=fast)
     call = bob.call(sue).json()["call"]
     sue.api.post(f"/v1/calls/{call}/accept")
-    bob.wait_for("BillStepped")
-    for flow in (Flow.LIVE, Flow.MONEY):
-        assert _back_to_the_start(stack, flow) == sum(e.partitions for e in ENTITIES if e.flow is flow)
-    bob.wait_for("BillStepped", 2)
+    for steps, harm in enumerate((_back_to_the_start, _deleted), 1):
+        bob.wait_for("BillStepped", steps)
+        for flow in (Flow.LIVE, Flow.MONEY):
+            with _killed(stack, f"{flow.value}-0"):
+                harm(stack, flow)
+    bob.wait_for("BillStepped", 3)
     assert eventually(lambda: bob.api.post(f"/v1/calls/{call}/hang-up").status_code in (200, 409))
     closed = bob.wait_for("BillClosed")
     assert bob.api.get("/v1/balance").json()["balance_coins"] == 1_000 - closed["paid_coins"]

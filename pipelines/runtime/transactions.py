@@ -11,7 +11,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 
 from infra.asking import broker_answers
 from infra.config import Config
-from infra.kafka import patiently, quiet, record_of
+from infra.kafka import LARGEST_BYTES, patiently, quiet, record_of
 from pipelines.runtime.core import Written
 from pipelines.runtime.watchdog import Watchdog
 from schemas.log.positions import POSITION
@@ -111,8 +111,7 @@ def _producing(name: str, config: Config) -> dict[str, Any]:
             # each wait is twice the last: a broker without a processor must not be kept busy by what it cannot do yet
             "retry.backoff.max.ms": 1_000,
             "compression.type": "lz4",
-            # the largest record of an inbox, put aside into the changelog (see `infra.kafka`)
-            "message.max.bytes": 1_200_000,
+            "message.max.bytes": LARGEST_BYTES,
             "batch.num.messages": 10_000,
             "queue.buffering.max.messages": 2_000_000,
         },

@@ -164,7 +164,8 @@ class Worker:
                 batches.append(Batch(self.core))
             batches[-1].decide(partial(self._feed, records[first : first + SENT_RECORDS]))
             for parked in batches[-1].parked:
-                log.error("%s parks an entity (%s): %s; see `olo dead-letters list`", self.flow, parked.cause, parked.error)
+                why = f"{self.flow} parks an entity ({parked.cause}): {parked.error}"
+                log.error("%s; see `olo dead-letters show %s`", why, parked.place)
         if records:
             self._lag.took(records[-1])
         return batches

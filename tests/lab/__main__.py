@@ -112,6 +112,20 @@ def brokers(
 
 
 @prove_app.command()
+def poison(
+    rounds: Annotated[int, typer.Option(help="so often all of it is written", min=1, max=5)] = 3,
+    seconds: Annotated[float, typer.Option(help="apart, and nothing is written for so long before", min=1)] = 15,
+    replays: Annotated[bool, typer.Option("--replay/--no-replay", help="decide all inboxes once more at the end")] = True,
+    seed: Annotated[int, typer.Option(help="who the clients are and what they ask for")] = 1,
+) -> None:
+    """Poisoned records of every kind for every entity: one of each waits or is put aside, all others go on as usual."""
+    from tests.lab.proofs.poison import Plan, prove
+
+    if prove(Plan(rounds, seconds, replays, seed), lambda line: console.print(line, soft_wrap=True)):
+        raise SystemExit(1)
+
+
+@prove_app.command()
 def replay(
     processes: Annotated[int, typer.Option(help="partitions that are decided side by side", min=1)] = 2,
 ) -> None:

@@ -18,7 +18,10 @@ MANY = {f"OLO_RATE_{who}": "100000/second" for who in ("USER", "WRITE", "STAFF")
 
 
 class Stage:
-    """A running platform, as its endpoints file tells. `environment`: settings for it. Errors: RuntimeError with its output."""
+    """A running platform, as its endpoints file tells. `environment`: settings for it; `module`: whose command `up` it is.
+    Errors: RuntimeError with its output."""
+
+    module = "infra.cli"
 
     def __init__(self, home: Path, **environment: str) -> None:
         self.home = home
@@ -31,7 +34,7 @@ class Stage:
     def start(self) -> None:
         """Start it; once more, behind `stop`: on the data that it has."""
         with self.log.open("wb") as log:
-            command = [sys.executable, "-m", "infra.cli", "up"]
+            command = [sys.executable, "-m", self.module, "up"]
             self.process = subprocess.Popen(command, env=self.environment, stdout=log, stderr=subprocess.STDOUT)
         deadline = time.monotonic() + START_S
         while "ready;" not in self.log.read_text():
