@@ -162,10 +162,10 @@ class Person:
             self.phone.call, self.phone.talking = "", False
         if call not in self.sights.over:
             self.sights.over.add(call)
-            self.sights.ended[event["reason"]] += 1
+            self.sights.ended[event.get("reason", "ended")] += 1
         if by == self.phone.user:
             return
-        kind = {"hung_up": "hang up", "declined": "decline", "ended": "block"}.get(event["reason"])
+        kind = {"hung_up": "hang up", "declined": "decline", "ended": "block"}.get(event.get("reason", "ended"))
         if kind:
             self.sights.saw(kind, call)
 
