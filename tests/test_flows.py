@@ -48,7 +48,7 @@ def test_garbage_in_an_inbox_becomes_dead_letters_and_money_goes_on(stack: Stack
     place = (
         next(line for line in listed.splitlines() if "broken_json" in line and "account.inbox/" in line).split("│")[1].strip()
     )
-    assert marker in stack.olo("dead-letters", "show", place).stdout
+    assert marker in stack.olo("dead-letters", "show", place, "--personal").stdout
     again = stack.olo("dead-letters", "redrive", place)
     new_place = again.stdout.strip().removeprefix("written again as ")
     assert new_place.startswith("account.inbox/")
