@@ -8,12 +8,17 @@ import re
 from typing import Any
 
 import clickhouse_connect
+import clickhouse_connect.common
 from clickhouse_connect.driver.client import Client
 
 from schemas.tables import TABLES, VIEWS, ddl, view
 
 # Point reads take milliseconds and batches a second: a half-minute means that the server is gone or stuck.
 TIMEOUT_S = 30
+
+
+# No answer of ours needs the protocol's version, for which it would ask at each connect.
+clickhouse_connect.common.set_setting("use_protocol_version", False)
 
 
 def connect(url: str) -> Client:

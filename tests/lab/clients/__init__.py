@@ -1,0 +1,1 @@
+"""Other people's clients against the embedded warehouse, with their defaults."""
