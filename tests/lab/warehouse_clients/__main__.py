@@ -1,4 +1,4 @@
-"""Try clients of other languages against an embedded warehouse of its own: `python -m tests.lab.clients [NAME ...]`.
+"""Try clients of other languages against an embedded warehouse of its own: `python -m tests.lab.warehouse_clients [NAME ...]`.
 
 Each asks for `7` and `é` in its own way, and most write a row and read it back. A client whose language is not on this machine
 is left out, with the reason. Ends with 1 when one fails.
