@@ -1,8 +1,14 @@
 """Attribution: which campaign brought a user. `install` (keyed by AppsFlyer's id of the app on one phone) hears what AppsFlyer
 pushes, and who signed up there; `attribution` (keyed by user) decides which touch counts, and what is owed to ad networks.
 
-A push and a sign-up are joined whichever comes first. An install counts for a sign-up within LOOKBACK behind it (a push may be
-late: up to EARLY before it); the earliest install counts, until a retargeting touch takes over.
+A push and a sign-up are joined whichever comes first. The rule, in the words that AppsFlyer has for it:
+
+- attribution window (LOOKBACK): an install is the reason of a sign-up that comes within 30 days behind it, or, since clocks and
+  pushes are late, up to EARLY before it. The earliest such install is the user's acquisition; it does not change any more.
+- re-attribution: a return (re-engagement, re-attribution, reinstall) that a network is paid for takes over from its time on,
+  whichever network brought the user before. An organic return never does.
+- re-attribution window (RETURN_WINDOW): a return counts for what the user does within 30 days behind it, and not at all for
+  who signs up later than that. Then the acquisition counts again; where there is none, the return goes on to count.
 """
 
 import hashlib
@@ -35,6 +41,7 @@ from schemas.user import Code, OptionalUser, Short, User_, UserCommand, UserFact
 from schemas.video import CallEnded
 
 LOOKBACK: Final = timedelta(days=30)
+RETURN_WINDOW: Final = timedelta(days=30)
 EARLY: Final = timedelta(days=1)
 # AppsFlyer repeats a push within hours, so the last pushes are enough to recognise one. A phone is remembered for a quarter of
 # a year after its last sign of life.
@@ -231,11 +238,12 @@ class _OfTouch(UserFact):
 
 
 class UserAttributed(_OfTouch):
-    """The user came by this touch; a later fact (a return by another campaign) takes its place."""
+    """The user came by this touch; a later fact (a return by another campaign, or the install again, when the return's window
+    is over) takes its place."""
 
 
 class AttributionMissed(_OfTouch):
-    """The touch is no reason for the sign-up: it lies outside the window."""
+    """The touch counts for nothing: it lies outside its window, or is an organic return."""
 
 
 class _OfConversion(UserFact):
@@ -259,8 +267,9 @@ class PostbackForgone(_OfConversion):
 
 
 class Attribution(State):
-    """A user as ad networks matter. `first`, `last`: the earliest install and the latest return; `pending`: what happened
-    lately and is not told to everybody yet. Under a broadcast key: only `shared`."""
+    """A user as ad networks matter. `first`, `last`: the earliest install (of those within the window, if there are any) and
+    the latest return that was paid for; `lapsed`: the window of that return is over; `pending`: what happened lately and is not
+    told to everybody yet. Under a broadcast key: only `shared`."""
 
     role: Code = ""
     country: Code = ""
@@ -270,6 +279,7 @@ class Attribution(State):
     signed_up_at: Time | None = None
     first: Touch | None = None
     last: Touch | None = None
+    lapsed: bool = False
     appsflyer_id: OptionalId = ""
     consents: Consents = ()
     identity: Identity = Identity()
@@ -281,21 +291,44 @@ class Attribution(State):
 
     @property
     def wake_at(self) -> datetime | None:
-        """When the oldest conversion waits no more, or nobody has signed up for too long."""
+        """When the oldest conversion waits no more, the window of a return is over, or nobody has signed up for too long."""
         if self.signed_up_at is None and (touch := self.last or self.first):
             return later(touch.at, FORGOTTEN_AFTER)
-        return min((one.until for one in self.pending), default=None)
+        ends = [one.until for one in self.pending[:1]]
+        if self.returned is not None and self.acquired is not None and not self.lapsed:
+            ends.append(later(self.returned.at, RETURN_WINDOW))
+        return min(ends, default=None)
+
+    @property
+    def acquired(self) -> Touch | None:
+        """The install that brought the user: the sign-up lies within its window."""
+        return self.first if self.first is not None and not self.outside(self.first) else None
+
+    @property
+    def returned(self) -> Touch | None:
+        """The latest return that was paid for, if the sign-up does not come too late behind it."""
+        return self.last if self.last is not None and not self.outside(self.last) else None
 
     @property
     def touch(self) -> Touch | None:
-        """What counts: the latest return, else the earliest install if the sign-up is within its window."""
-        if self.last is not None:
-            return self.last
-        return self.first if self.first is not None and not self.outside(self.first) else None
+        """What counts now: a return within its window, else the install; the return again, where no install does."""
+        return (None if self.lapsed else self.returned) or self.acquired or self.returned
+
+    def touch_at(self, at: datetime) -> Touch | None:
+        """What counts for something that the user did then."""
+        back, install = self.returned, self.acquired
+        if back is None or install is None:
+            return back or install
+        return back if back.at <= at <= later(back.at, RETURN_WINDOW) else install
 
     def outside(self, touch: Touch) -> bool:
-        """Whether the sign-up is too far from an install."""
-        return self.signed_up_at is not None and not -EARLY <= self.signed_up_at - touch.at <= LOOKBACK
+        """Whether a touch counts for nothing that this user does."""
+        if touch.kind is not TouchKind.INSTALL and touch.network == ORGANIC:
+            return True
+        if self.signed_up_at is None:
+            return False
+        since = self.signed_up_at - touch.at
+        return not -EARLY <= since <= LOOKBACK if touch.kind is TouchKind.INSTALL else since > RETURN_WINDOW
 
 
 HASH_LENGTH: Final = 64

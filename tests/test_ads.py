@@ -174,7 +174,7 @@ def test_an_install_outside_the_window_is_no_reason() -> None:
 
 
 def test_a_return_takes_over_and_an_older_one_does_not() -> None:
-    back = push("p2", TouchKind.RE_ATTRIBUTION, minutes(90), network="organic", campaign="Back")
+    back = push("p2", TouchKind.RE_ATTRIBUTION, minutes(90), network="tiktok", campaign="Back")
     older = push("p3", TouchKind.RE_ENGAGEMENT, minutes(30), network="tiktok", campaign="Old")
     user, told = run([push(), sign_up(), back, older])
     assert [fact.touch.campaign for fact in of(told, UserAttributed)] == ["Autumn", "Back"]
