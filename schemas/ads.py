@@ -24,6 +24,7 @@ from schemas.gift import GiftSent
 from schemas.log.base import Fact, Id, Message, OptionalId, State, Time, Wake, later
 from schemas.log.entity import Entity, Flow, Hears
 from schemas.log.personal import CONTACT, IDENTIFIER, PLAIN, WORDS
+from schemas.names import known
 from schemas.postback import (
     MAX_PENDING,
     ClickId,
@@ -48,14 +49,18 @@ EARLY: Final = timedelta(days=1)
 MAX_SEEN: Final = 256
 FORGOTTEN_AFTER: Final = timedelta(days=90)
 MAX_USERS: Final = 20
+MAX_RAW: Final = 65_536
 ORGANIC: Final = "organic"
-# AppsFlyer's names of networks that postbacks go to.
-NETWORKS: Final = {"snapchat_int": "snapchat", "snapchat": "snapchat"}
+# A network was paid, and AppsFlyer does not say which one.
+UNKNOWN: Final = "unknown"
+# AppsFlyer's names of networks that postbacks go to, and of none.
+NETWORKS: Final = {"snapchat_int": "snapchat", "snapchat": "snapchat", ORGANIC: ORGANIC}
 
 # A push is named by the hash of what it says.
 PushName = Annotated[str, Meta(min_length=1, max_length=64), PLAIN]
 Word = Annotated[str, Meta(max_length=256), PLAIN]
-Raw = Annotated[str, Meta(max_length=65_536), WORDS]
+Raw = Annotated[str, Meta(max_length=MAX_RAW), WORDS]
+Unread = Annotated[tuple[Short, ...], Meta(max_length=32), PLAIN]
 
 
 class TouchKind(StrEnum):
@@ -122,17 +127,18 @@ class PushDetails(State):
 
 
 def network_of(media_source: str) -> str:
-    """Our name of a media source."""
-    name = media_source.strip()
-    return NETWORKS.get(name.lower(), name.lower() if name.lower() == ORGANIC else name) or ORGANIC
+    """Our name of a media source; organic where there is none."""
+    name = known(media_source)
+    return NETWORKS.get(name.lower(), name) or ORGANIC
 
 
 # --- installs ---------------------------------------------------------------------------------------------------------------
 
 
 class RecordPush(Message):
-    """AppsFlyer pushed something. `push`: names it, a repeat has the same; `touch`: of installs and returns. `event_value` and
-    `raw` had all of it, once, and are empty now."""
+    """AppsFlyer pushed something. `push`: names it, a repeat has the same; `touch`: of installs and returns; `unread`: fields
+    that could not be read, so that the push counts as one without them. `event_value` and `raw` had all of it, once, and are
+    empty now."""
 
     install: Id
     push: PushName
@@ -142,6 +148,7 @@ class RecordPush(Message):
     event_value: Raw = ""
     raw: Raw = ""
     details: PushDetails = PushDetails()
+    unread: Unread = ()
 
 
 class ClaimInstall(Message):
@@ -164,6 +171,7 @@ class PushRecorded(_OfInstall):
     event_value: Raw = ""
     raw: Raw = ""
     details: PushDetails = PushDetails()
+    unread: Unread = ()
 
 
 class PushRepeated(_OfInstall):
