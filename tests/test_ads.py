@@ -323,6 +323,20 @@ def test_rules_that_cannot_be(rules: tuple[PostbackRule, ...], says: str) -> Non
     check_rules(RULES)
 
 
+KEPT = {
+    Provider.GA4: ("first_open", "session_start", "user_engagement", "app_remove", "error", "First_Open", "firebase_x", "ga_x"),
+    Provider.AMPLITUDE: ("$identify", "$groupidentify", "$x", "[Amplitude] Revenue", "session_end", "revenue_amount"),
+    Provider.APPSFLYER: ("install", "reinstall", "re-engagement", "re_attribution"),
+}
+
+
+@pytest.mark.parametrize(("provider", "event"), [(provider, event) for provider, events in KEPT.items() for event in events])
+def test_names_that_vendors_keep_for_themselves(provider: Provider, event: str) -> None:
+    with pytest.raises(PostbackRuleError, match="keeps the name"):
+        check_rules((rule(provider, event),))
+    check_rules((rule(provider, "x_" + event.translate(str.maketrans("", "", "$[]- "))),))
+
+
 def test_hashes_are_those_of_the_contract() -> None:
     email = "973dfe463ec85785f5f95af5ba3906eedb2d931c24e69824a89ea65dba4e813b"  # of test@example.com
     assert hashed_email("  Test@Example.COM ") == email
