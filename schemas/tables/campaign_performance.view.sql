@@ -26,7 +26,9 @@ deeds AS
 (
     SELECT user, any(signed_up_at) AS at, 'sign_up' AS conversion, toInt64(0) AS coins FROM told GROUP BY user
     UNION ALL
-    SELECT user, at, conversion, coins FROM conversions FINAL WHERE conversion != 'sign_up'
+    SELECT user, at, conversion, coins
+    FROM conversions FINAL
+    WHERE conversion IN ('purchase', 'first_purchase', 'call', 'first_call')
 )
 SELECT
     t.1 AS date, t.2 AS network, t.3 AS campaign, t.4 AS campaign_id, t.5 AS adset, t.6 AS adset_id, t.7 AS ad, t.8 AS ad_id,
