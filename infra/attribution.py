@@ -63,14 +63,19 @@ class Export(NamedTuple):
         return FORMATS[self.format][1]
 
 
+def columns(wanted: Format) -> str:
+    """What is selected: in CSV, names that would be formulas with an apostrophe in front."""
+    names = ", ".join(f"if(match({name}, '{FORMULA}'), '\\'' || {name}, {name}) AS {name}" for name in NAMES)
+    return f"* REPLACE ({names})" if wanted is Format.CSV else "*"
+
+
 def export(client: Client, wanted: Export) -> Iterator[bytes]:
     """The rows, in pieces, as the warehouse gives them. Errors: UsageError, those of ClickHouse."""
     if wanted.begin > wanted.end:
         raise UsageError(f"--from {wanted.begin} lies behind --to {wanted.end}")
     condition = "AND network = {network:String}" if wanted.network is Network.SNAPCHAT else ""
-    names = ", ".join(f"if(match({name}, '{FORMULA}'), '\\'' || {name}, {name}) AS {name}" for name in NAMES)
-    columns = f"* REPLACE ({names})" if wanted.format is Format.CSV else "*"
-    sql = f"SELECT {columns} FROM campaign_performance WHERE date BETWEEN {{begin:Date}} AND {{end:Date}} " + condition
+    days = "date BETWEEN {begin:Date} AND {end:Date}"
+    sql = f"SELECT {columns(wanted.format)} FROM campaign_performance WHERE {days} {condition}"
     parameters = {"begin": wanted.begin, "end": wanted.end, "network": wanted.network.value}
     stream = client.raw_stream(sql, parameters=parameters, fmt=FORMATS[wanted.format][0])
     return _pieces(stream)

@@ -9,44 +9,28 @@ from typing import Any
 import duckdb
 import pytest
 
-from infra.warehouse import Engine, Query
-from schemas.tables import PROJECTIONS, TABLES, VIEWS, ddl, view
+from schemas.tables import VIEWS
 from tests.counterparts import COUNTERPARTS, HELPERS
 from tests.histories import History
+from tests.tables import Tables
 
-SEEDS = (1, 2, 3)
-USERS = 60
+USERS = 180
 Rows = list[list[Any]]
 Ask = Callable[[str], Rows]
 
 
 @pytest.fixture(scope="module")
 def history() -> History:
-    """Several histories beside each other: users are their own."""
-    return History(7, datetime.now(UTC).replace(microsecond=0), USERS * len(SEEDS))
+    """What becomes of a user does not depend on others, so these are as many histories."""
+    return History(7, datetime.now(UTC).replace(microsecond=0), USERS)
 
 
 @pytest.fixture(scope="module")
-def warehouse(history: History, tmp_path_factory: pytest.TempPathFactory) -> Ask:
-    """Our engine in this process, its tables filled as the store fills them."""
-    engine = Engine(tmp_path_factory.mktemp("chdb"))
-
-    def run(statement: str, written: bytes | None = None) -> Rows:
-        answer = engine.run(Query(statement, written, "JSONEachRow" if written else "JSONCompactEachRow", "", {}, {}))
-        return [json.loads(line) for line in answer.body.splitlines()]
-
-    for table in TABLES:
-        run(ddl(table))
-    for name in VIEWS:
-        run(view(name))
-    rows = [
-        json.dumps({"topic": topic, "partition": partition, "offset": offset, "key": "", "value": value.decode()})
-        for topic, partition, offset, value in history.rows
-    ]
-    run("INSERT INTO log (topic, partition, offset, key, value)", "\n".join(rows).encode())
-    for projection in PROJECTIONS:
-        run(f"INSERT INTO {projection.table} {projection.select}")
-    return run
+def warehouse(history: History, tables: Tables) -> Ask:
+    """Our engine, its tables filled as the store fills them."""
+    database = tables.database("figures")
+    database.fill(history)
+    return database.run
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +74,48 @@ def test_a_views_figures_are_those_of_another_engine(name: str, warehouse: Ask, 
 
 def test_no_counterpart_is_of_a_view_that_is_none() -> None:
     assert set(COUNTERPARTS) == set(VIEWS)
+
+
+# --- by table ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def cases(tables: Tables) -> Ask:
+    """Some rows of each kind that was told wrongly once."""
+    database = tables.database("cases")
+    for rows in (
+        "attributions (user, at, signed_up_at, counts, kind, touch_at, network, offset) VALUES"
+        " ('ann', '2026-11-20 10:00:00', '2026-11-20 10:00:00', 1, 'install', '2026-11-20 09:59:00', 'Facebook', 1),"
+        " ('ann', '2026-11-20 09:00:00', '2026-11-20 10:00:00', 1, 'install', '2026-11-20 09:00:00', 'snapchat', 2)",
+        "cohort_changes (user, cohort, at, entered, offset) VALUES ('ann', 'c', '2026-11-20 10:00:00', 1, 1),"
+        " ('ann', 'c', '2026-11-20 10:00:00', 0, 2), ('bob', 'c', '2026-11-20 10:00:00', 1, 3)",
+        "cohort_changes (user, cohort, at, entered, offset) SELECT 'old', 'd', now('UTC') - 3 * 86400, 1, 4",
+        "cohort_changes (user, cohort, at, entered, offset) SELECT 'new' || toString(number), 'd', now('UTC'), 1, 5 + number"
+        " FROM numbers(9)",
+        "sightings (user, at, kind, offset) SELECT 'old', now('UTC') - number * 86400, 'SessionOpened', number FROM numbers(4)",
+        "sightings (user, at, kind, offset) SELECT 'new' || toString(number), now('UTC'), 'SessionOpened', number"
+        " FROM numbers(9)",
+        "users (user, at) VALUES ('owl', '2026-01-16 22:00:00')",
+        "presence (user, since, until, online_s) VALUES ('owl', '2026-01-16 23:00:00', '2026-01-18 01:00:00', 93600)",
+    ):
+        database.run(f"INSERT INTO {rows}")
+    return database.run
+
+
+def test_the_funnel_credits_whom_http_names(cases: Ask) -> None:
+    assert cases("SELECT network, signed_up FROM campaign_funnel") == [["snapchat", 1]]
+    assert cases("SELECT network FROM user_attributes WHERE user = 'ann'") == [["snapchat"]]
+
+
+def test_who_left_at_the_moment_of_entering_is_no_member(cases: Ask) -> None:
+    assert cases("SELECT user FROM cohort_membership WHERE cohort = 'c' AND left_at IS NULL") == [["bob"]]
+
+
+def test_retention_counts_only_who_can_have_been_seen(cases: Ask) -> None:
+    rows = cases("SELECT day, members, active, retention FROM retention_by_cohort WHERE cohort = 'd'")
+    assert rows == [[0, 10, 10, 1], [1, 1, 1, 1], [2, 1, 1, 1], [3, 1, 1, 1]]
+
+
+def test_online_over_midnight_counts_on_each_day_and_a_day_with_nobody_is_zero(cases: Ask) -> None:
+    rows = cases("SELECT day, members, active, retention FROM retention_by_cohort WHERE cohort = 'week of 2026-01-12'")
+    assert rows == [[day, 1, int(day < 3), int(day < 3)] for day in range(31)]
