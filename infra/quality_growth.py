@@ -59,16 +59,14 @@ GROWTH: Final = (
     Suite(
         "pushes",
         "SELECT *, dateDiff('second', touch_at, at) AS before_s, lower(network) AS lower_network,"
-        f" network = '{ORGANIC}' AND JSONExtractString(raw, 'af_prt') != '' AS agency_taken_for_organic,"
-        " campaign = '' AND kind != '' AND trim(JSONExtractString(raw, 'campaign')) != '' AS campaign_lost,"
-        " event_value = '' AND JSONExtractRaw(raw, 'event_value') NOT IN ('', 'null', '\"\"')"
-        " AND NOT has(unread, 'event_value') AS value_lost, dateDiff('second', at, now('UTC')) AS age_s"
+        f" network = '{ORGANIC}' AND JSONExtractString(details, 'af_prt') != '' AS agency_taken_for_organic,"
+        " dateDiff('second', at, now('UTC')) AS age_s"
         f" FROM pushes FINAL WHERE at >= {{since:DateTime}} OR at < '{EARLIEST}' ORDER BY at DESC LIMIT {MAX_ROWS}",
         (
             *told("install", "event_name"), *_names("network", "campaign", "ad"), PLAUSIBLE,
             ("ExpectColumnValueLengthsToBeBetween", {"column": "campaign", "max_value": MAX_NAME}),
             ("ExpectColumnValuesToNotBeInSet", {"column": "lower_network", "value_set": sorted(NOTHING - {""})}),
-            none("agency_taken_for_organic"), none("campaign_lost"), none("value_lost"),
+            none("agency_taken_for_organic"),
         ),
     ),
     Suite(  # of every install and return; a push without one has no touch

@@ -72,7 +72,7 @@ CREATE VIEW entered AS
     SELECT cohort, who, min(ts)::DATE AS since FROM changes WHERE type = 'CohortEntered' GROUP BY cohort, who
     UNION ALL SELECT 'week of ' || date_trunc('week', ts::DATE)::DATE::VARCHAR, who, ts::DATE FROM sign_ups;
 CREATE VIEW steps AS SELECT seq, type, ts, (v ->> 'effect') AS effect, (v ->> 'provider') AS provider, (v ->> 'subject') AS who,
-    (v ->> 'attempt')::INT AS attempt, coalesce((v ->> 'status')::INT, 0) AS status, coalesce(v ->> 'detail', '') AS detail,
+    (v ->> 'attempt')::INT AS attempt, coalesce((v ->> 'status')::INT, 0) AS status,
     (v -> 'postback') AS p FROM facts WHERE topic = 'outbox.events' AND (v ->> 'kind') = 'postback'
 """
 
@@ -108,7 +108,9 @@ COUNTERPARTS: Final = {
             max((p ->> 'at')::TIMESTAMP), min(ts), max(attempt),
             CASE arg_max(type, seq) WHEN 'EffectDue' THEN 'sent' WHEN 'EffectPostponed' THEN 'retried'
                 WHEN 'EffectAccepted' THEN 'accepted' ELSE 'refused' END AS state, arg_max(status, seq),
-            CASE arg_max(type, seq) WHEN 'EffectExpired' THEN 'too late: ' ELSE '' END || arg_max(detail, seq),
+            CASE arg_max(type, seq) WHEN 'EffectExpired' THEN 'too late: ' ELSE '' END || CASE
+                WHEN arg_max(type, seq) IN ('EffectDue', 'EffectAccepted') THEN ''
+                WHEN arg_max(status, seq) = 0 THEN 'no answer' ELSE 'HTTP ' || arg_max(status, seq) END,
             CASE WHEN arg_max(type, seq) NOT IN ('EffectDue', 'EffectPostponed') THEN max(ts) END
         FROM steps GROUP BY effect""",
     "presence_hours": """

@@ -118,7 +118,7 @@ class History:
         network = chance.choice(("snapchat", "organic", "tiktok"))
         touch = Touch(kind, at, network, chance.choice(("A", "B")), f"c{number}", ad=self._name(), platform="ios", country="DE")
         name = self._name()
-        return RecordPush(id=name, at=at, install=install, push=name, event_name=kind, touch=touch, raw="{}")
+        return RecordPush(id=name, at=at, install=install, push=name, event_name=kind, touch=touch)
 
     def _deed(self, user: str, signed_up_at: datetime) -> EntryRecorded | CallEnded | GiftSent:
         chance, name = self._chance, self._name()

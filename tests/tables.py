@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from chdb.state.sqlitelike import Connection, connect
 
-from infra.warehouse import Engine, Query
 from schemas.tables import PROJECTIONS, TABLES, VIEWS, ddl, view
 from tests.histories import History
 
@@ -16,11 +16,11 @@ class Tables:
     """One engine, which a process may have one of; a `Database` for each name."""
 
     def __init__(self, folder: Path) -> None:
-        self._engine = Engine(folder)
+        self._engine = connect(str(folder))
 
     def database(self, name: str) -> "Database":
         """A new database with all tables and views."""
-        Database(self._engine, "").run(f"CREATE DATABASE {name}")
+        Database(self._engine, "default").run(f"CREATE DATABASE {name}")
         made = Database(self._engine, name)
         for table in TABLES:
             made.run(ddl(table))
@@ -32,21 +32,25 @@ class Tables:
 class Database:
     """Statements go in, rows come out; as much of a client as `infra.quality` needs."""
 
-    def __init__(self, engine: Engine, name: str) -> None:
+    def __init__(self, engine: Connection, name: str) -> None:
         self._engine = engine
         self._name = name
 
     def run(self, statement: str, written: bytes | None = None) -> list[list[Any]]:
         """The rows of a statement; `written`: what it inserts, as JSON, a row a line."""
-        form = "JSONEachRow" if written else "JSONCompactEachRow"
-        answer = self._engine.run(Query(statement, written, form, self._name, {}, {}))
-        return [json.loads(line) for line in answer.body.splitlines()]
+        self._engine.query(f"USE {self._name}")
+        if written is None:
+            return [json.loads(line) for line in self._engine.query(statement, "JSONCompactEachRow").bytes().splitlines()]
+        inserter = self._engine.send_insert(statement, "JSONEachRow")
+        inserter.append(written)
+        inserter.finish()
+        return []
 
     def query_df(self, statement: str, parameters: dict[str, Any]) -> Any:
         """The rows as a frame."""
-        given = {name: str(value) for name, value in parameters.items()}
-        answer = self._engine.run(Query(statement, None, "Arrow", self._name, given, {}))
-        return pa.ipc.open_file(io.BytesIO(answer.body)).read_pandas()
+        self._engine.query(f"USE {self._name}")
+        answer = self._engine.query(statement, "Arrow", params={name: str(value) for name, value in parameters.items()})
+        return pa.ipc.open_file(io.BytesIO(answer.bytes())).read_pandas()
 
     def fill(self, history: History) -> None:
         """The history, as the store writes it."""

@@ -21,7 +21,8 @@ import httpx
 from infra.config import Config
 from infra.vendors import answers
 from infra.vendors.snapchat import app_of, is_ios
-from schemas.ads import LOOKBACK, ORGANIC, UNKNOWN, PushDetails, Touch, TouchKind, Unattributed, network_of
+from schemas.ads import LOOKBACK, ORGANIC, UNKNOWN, Touch, TouchKind, Unattributed, network_of
+from schemas.ads_details import PushDetails
 from schemas.names import known, name_of
 from schemas.outbox import EffectDue
 from schemas.postback import MICROS, Postback

@@ -11,7 +11,7 @@ SELECT
         ['sent', 'retried', 'accepted', 'refused', 'refused'], '') AS state,
     argMax(status, (partition, offset)) AS http_status,
     if(argMax(step, (partition, offset)) = 'EffectExpired', 'too late: ', '')
-        || if(state = 'accepted', '', if(http_status = 0, 'no answer', 'HTTP ' || toString(http_status))) AS why,
+        || if(state IN ('accepted', 'sent'), '', if(http_status = 0, 'no answer', 'HTTP ' || toString(http_status))) AS why,
     if(state IN ('accepted', 'refused'), max(at), NULL) AS ended_at
 FROM postback_attempts FINAL
 GROUP BY effect
