@@ -137,11 +137,11 @@ GROWTH: Final = (
     ),
     Suite(
         "postbacks",
-        f"SELECT effect, provider, event, state, attempts, user, state = 'refused' AND why = '' AS unexplained,"
+        f"SELECT effect, provider, event, state, attempts, user,"
         f" state != 'refused' AND ({_kept()}) AS dropped FROM postbacks WHERE owed_at >= {{since:DateTime}} LIMIT {MAX_ROWS}",
         (
             *told("effect", "user"), unique("effect"), among("provider", Provider), at_least("attempts", 1),
-            among("state", ("sent", "retried", "accepted", "refused")), none("unexplained"), none("dropped"),
+            among("state", ("sent", "retried", "accepted", "refused")), none("dropped"),
         ),
     ),
     Suite(
