@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from infra.vendors.appsflyer import Push, PushError, read_push
 from schemas.ads import RecordPush, Touch, network_of
 from schemas.names import MAX_NAME, known, name_of
+from schemas.panel import All, Attribute, Is, Not, Some, in_form
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 BARE = {"appsflyer_id": "af-1", "event_name": "install", "event_time": "2026-11-26 11:59:00.000"}
@@ -181,3 +182,10 @@ def test_the_form_of_a_form_is_the_form(text: str) -> None:
     assert name_of(text.replace(" ", "\xa0")) == name
     assert name_of(unicodedata.normalize("NFD", name)) == name or len(name) == MAX_NAME
     assert known(text) in (name, "")
+
+
+def test_the_rules_of_cohorts_name_networks_and_campaigns_as_touches_do() -> None:
+    de, named = Is(Attribute.COUNTRY, ("DE\xa0",)), Is(Attribute.CAMPAIGN, ("Black\xa0Friday", "Black Friday"))
+    rule = in_form(All((de, Some((named, Not(Is(Attribute.NETWORK, ("snapchat_int",))))))))
+    right = Is(Attribute.CAMPAIGN, ("Black Friday",))
+    assert rule == All((de, Some((right, Not(Is(Attribute.NETWORK, ("snapchat",)))))))
