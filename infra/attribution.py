@@ -2,7 +2,9 @@
 
 A row: date (of the install, UTC), network, campaign, campaign_id, adset, adset_id, ad, ad_id, platform, country, and counts:
 installs, sign_ups, purchasers, purchases, coins_bought, callers, calls. Cost per install is what was spent on the same date and
-ids, divided by `installs`. For `snapchat`: what Snapchat brought; for `appsflyer`: every network, as AppsFlyer attributes it.
+ids, divided by `installs`; names there have to be in the form of `schemas.names`. For `snapchat`: what Snapchat brought; for
+`appsflyer`: every network, as AppsFlyer attributes it. Names come from ads, which anybody can write: in CSV, which spreadsheets
+open, one that would be taken for a formula has an apostrophe in front (OWASP, CSV injection); Parquet and JSON have it plain.
 """
 
 from collections.abc import Iterator
@@ -15,6 +17,9 @@ from clickhouse_connect.driver.client import Client
 from infra.errors import UsageError
 
 CHUNK: Final = 65_536
+NAMES: Final = ("network", "campaign", "campaign_id", "adset", "adset_id", "ad", "ad_id", "platform", "country")
+# What a spreadsheet takes for the beginning of a formula, also where it leaves out what stands before.
+FORMULA: Final = r"^[=+\\-@\\t\\r\\n\\x{FF1D}\\x{FF0B}\\x{FF0D}\\x{FF20}]"
 
 
 class Network(StrEnum):
@@ -58,12 +63,19 @@ class Export(NamedTuple):
         return FORMATS[self.format][1]
 
 
+def columns(wanted: Format) -> str:
+    """What is selected: in CSV, names that would be formulas with an apostrophe in front."""
+    names = ", ".join(f"if(match({name}, '{FORMULA}'), '\\'' || {name}, {name}) AS {name}" for name in NAMES)
+    return f"* REPLACE ({names})" if wanted is Format.CSV else "*"
+
+
 def export(client: Client, wanted: Export) -> Iterator[bytes]:
     """The rows, in pieces, as the warehouse gives them. Errors: UsageError, those of ClickHouse."""
     if wanted.begin > wanted.end:
         raise UsageError(f"--from {wanted.begin} lies behind --to {wanted.end}")
     condition = "AND network = {network:String}" if wanted.network is Network.SNAPCHAT else ""
-    sql = "SELECT * FROM campaign_performance WHERE date BETWEEN {begin:Date} AND {end:Date} " + condition
+    days = "date BETWEEN {begin:Date} AND {end:Date}"
+    sql = f"SELECT {columns(wanted.format)} FROM campaign_performance WHERE {days} {condition}"
     parameters = {"begin": wanted.begin, "end": wanted.end, "network": wanted.network.value}
     stream = client.raw_stream(sql, parameters=parameters, fmt=FORMATS[wanted.format][0])
     return _pieces(stream)

@@ -18,6 +18,7 @@ from infra.clickhouse import connect
 from infra.config import Config
 from infra.errors import UsageError
 from infra.platform import config_here
+from schemas.names import name_of
 from schemas.outbox import EffectStatus
 from schemas.postback import Provider
 
@@ -94,6 +95,14 @@ def redrive(
     for name, effect in bad:
         outbox.redrive_found(config, name, effect, by)
     console.print(f"{len(bad)} postbacks to {provider} are tried again; see `olo postbacks list --provider {provider}`")
+
+
+@attribution_app.command()
+def name(
+    text: Annotated[str, typer.Argument(help="a campaign's, an ad's or a network's name, as somebody else writes it")],
+) -> None:
+    """The form in which names stand here: bring the names of what was spent into it, to join them with the export."""
+    sys.stdout.write(f"{name_of(text)}\n")
 
 
 @attribution_app.command()

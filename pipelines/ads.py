@@ -1,20 +1,25 @@
 """Attribution: `install` (keyed by AppsFlyer's id of the app on one phone) and `attribution` (keyed by user).
 
-State: `schemas.ads`. Laws: a push counts once; which touch counts for a user does not depend on the order in which pushes,
-sign-up and claims come (the earliest install within the window, or the latest return); a conversion is told by the rules of its
-own time, to each provider as each event once, as soon as nothing is lacking, and else forgone with its reason; nothing is owed
-to a provider without the consent that its rule names.
+State, and the rule of windows: `schemas.ads`. Laws: a push counts once; which touch counts for a user does not depend on the
+order in which pushes, sign-up and claims come (the earliest install within the attribution window; within the re-attribution
+window of a paid return, the latest one), but for installs before the sign-up that lie more than a window apart: of those the
+later one is kept; no organic return takes over; the last `UserAttributed` is what counts. A conversion is told by the rules of
+its own time, to each provider as each event once, as soon as nothing is lacking, and else forgone with its reason; nothing is
+owed to a provider without the consent that its rule names.
 """
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
 from schemas.ads import (
+    LOOKBACK,
     MAX_SEEN,
     MAX_USERS,
+    ORGANIC,
+    RETURN_WINDOW,
     Attribution,
     AttributionInbox,
     AttributionMissed,
@@ -61,7 +66,6 @@ from schemas.video import CallEnded
 NO_RULES: Final = PostbackBook()
 AD_NETWORKS: Final = frozenset({Provider.SNAPCHAT, Provider.APPSFLYER})
 Decision = tuple[Attribution | None, Sequence[Message]]
-Touched = TypeVar("Touched", Install, Attribution)
 
 
 # --- installs ---------------------------------------------------------------------------------------------------------------
@@ -96,11 +100,14 @@ def _pushed(install: Install, message: RecordPush) -> tuple[Install, Sequence[Me
     return after, facts
 
 
-def _with_touch(state: Touched, touch: Touch) -> Touched:
-    """Of installs the earliest is kept, of returns the latest: the order in which they come does not matter."""
+def _with_touch(install: Install, touch: Touch) -> Install:
+    """The earliest and the latest install are kept, and the latest return that was paid for, whatever the order."""
     if touch.kind is TouchKind.INSTALL:
-        return replace(state, first=min((state.first, touch), key=_order) if state.first else touch)
-    return replace(state, last=max((state.last, touch), key=_order) if state.last else touch)
+        installs = sorted((one for one in (install.first, install.again, touch) if one is not None), key=_order)
+        return replace(install, first=installs[0], again=installs[-1] if installs[-1] != installs[0] else None)
+    if touch.network == ORGANIC:
+        return install
+    return replace(install, last=max((install.last, touch), key=_order) if install.last else touch)
 
 
 def _order(touch: Touch) -> tuple[datetime, str, str, str, str, str]:
@@ -112,7 +119,7 @@ def _claimed(install: Install, message: Message, name: str, user: UserId) -> tup
     if user in install.users or len(install.users) >= MAX_USERS:
         return install, ()
     after = replace(_seen(install, message), users=(*install.users, user))
-    touches = [touch for touch in (after.first, after.last) if touch is not None]
+    touches = [touch for touch in (after.first, after.again, after.last) if touch is not None]
     return after, [_touched(message, name, user, touch, f"{user}/{n}") for n, touch in enumerate(touches)]
 
 
@@ -169,32 +176,64 @@ def _signed_up(user: Attribution, message: UserSignedUp, rules: PostbackBook) ->
         user, role=message.role, country=message.country, platform=message.platform, locale=message.locale,
         app_version=message.app_version, signed_up_at=message.at, appsflyer_id=message.appsflyer_id or user.appsflyer_id,
     )  # fmt: skip
-    facts: list[Message] = []
-    if after.touch is not None:
-        facts.append(_attributed(message, after.touch, message.at))
-    elif after.first is not None:
-        facts.append(_missed(message, after.first, message.at))
+    known = [touch for touch in (after.first, after.last) if touch is not None]
+    missed = [_missed(message, touch, message.at) for touch in known if after.outside(touch)]
+    facts = [*missed, *_attributed(Attribution(), after, message)]
     return _converted(after, message, rules, Deed(message.user, (ConversionKind.SIGN_UP,), message.user), facts)
 
 
 def _touch(user: Attribution, message: UserTouched) -> Decision:
     touch = message.touch
-    after = replace(_with_touch(user, touch), appsflyer_id=user.appsflyer_id or message.install)
+    after = replace(_kept(user, touch), appsflyer_id=user.appsflyer_id or message.install)
     facts: list[Message] = []
-    if user.signed_up_at is not None:
-        if after.touch is not None and after.touch != user.touch:
-            facts.append(_attributed(message, after.touch, user.signed_up_at))
-        elif touch.kind is TouchKind.INSTALL and after.outside(touch):
-            facts.append(_missed(message, touch, user.signed_up_at))
+    if after.signed_up_at is not None:
+        facts = _attributed(user, after, message, touch)
+        if not facts and after.outside(touch):
+            facts = [_missed(message, touch, after.signed_up_at)]
     return _settle(after, message, message.user, facts)
 
 
-def _attributed(message: UserSignedUp | UserTouched, touch: Touch, signed_up_at: datetime) -> UserAttributed:
-    return UserAttributed(**reply(message, "attributed"), user=message.user, signed_up_at=signed_up_at, touch=touch)
+def _kept(user: Attribution, touch: Touch) -> Attribution:
+    """The user with one more touch. Of two installs before the sign-up the earlier one is kept, unless no sign-up to come can
+    lie within its window any more."""
+    if touch.kind is not TouchKind.INSTALL:
+        last = user.last if user.last is not None and user.last.network != ORGANIC else None
+        stays = touch.network == ORGANIC or (last is not None and _order(touch) <= _order(last))
+        return user if stays else replace(user, last=touch, lapsed=False)
+    if user.first is None:
+        return replace(user, first=touch)
+    two = sorted((user.first, touch), key=_order)
+    if user.signed_up_at is not None:
+        return replace(user, first=min(two, key=user.outside))
+    return replace(user, first=two[two[1].at - two[0].at > LOOKBACK])
+
+
+def _attributed(
+    before: Attribution, after: Attribution, message: UserSignedUp | UserTouched, touch: Touch | None = None
+) -> list[Message]:
+    """What counts since this message and did not before, also for a time that is over (a return that came late: `touch`). What
+    counts now is told last."""
+    assert after.signed_up_at is not None
+    told: list[Touch] = []
+    if after.acquired is not None and after.acquired != before.acquired:
+        told.append(after.acquired)
+    if touch is not None and touch.kind is not TouchKind.INSTALL and touch != after.returned and not after.outside(touch):
+        told.append(touch)
+    if after.returned is not None and after.returned != before.returned:
+        told.append(after.returned)
+    if told and after.touch is not None and told[-1] != after.touch:
+        told.append(after.touch)
+    return [_came_by(message, message.user, one, after.signed_up_at, n) for n, one in enumerate(told)]
+
+
+def _came_by(message: Message, user: UserId, touch: Touch, signed_up_at: datetime, ordinal: int = 0) -> UserAttributed:
+    fact = reply(message, f"attributed/{ordinal}")
+    return UserAttributed(**fact, user=user, signed_up_at=signed_up_at, touch=touch)
 
 
 def _missed(message: UserSignedUp | UserTouched, touch: Touch, signed_up_at: datetime) -> AttributionMissed:
-    return AttributionMissed(**reply(message, "missed"), user=message.user, signed_up_at=signed_up_at, touch=touch)
+    fact = reply(message, f"missed/{touch.kind}")
+    return AttributionMissed(**fact, user=message.user, signed_up_at=signed_up_at, touch=touch)
 
 
 def _tracking(user: Attribution, message: PutTracking) -> Decision:
@@ -237,7 +276,7 @@ def _converted(
     user: Attribution, message: Message, rules: PostbackBook, deed: Deed, before: Sequence[Message] = ()
 ) -> Decision:
     """The deed becomes a fact of each kind, behind the messages `before`, and waits for what its postbacks need."""
-    touch = user.touch
+    touch = user.touch_at(message.at)
     network, campaign = (touch.network, touch.campaign) if touch else ("", "")
     facts = [
         ConversionRecorded(
@@ -263,14 +302,14 @@ def _settle(user: Attribution, message: Message, name: UserId, messages: list[Me
         return user, messages
     if user.signed_up_at is None:  # nothing is told before the sign-up
         gone = [(rule, one) for one in user.pending[:-MAX_PENDING] for rule in one.waits]
-        forgone = [_forgo(rule, one, lacks(user, rule) or Forgone.TOO_LATE, message, name) for rule, one in gone]
+        forgone = [_forgo(rule, one, lacks(user, rule, one.at) or Forgone.TOO_LATE, message, name) for rule, one in gone]
         return (replace(user, pending=user.pending[-MAX_PENDING:]) if gone else user), [*messages, *forgone]
     pending: list[Conversion] = []
     for number, conversion in enumerate(user.pending):
         waited_enough = message.at >= conversion.until or len(user.pending) - number > MAX_PENDING
         waits: list[PostbackRule] = []
         for rule in conversion.waits:
-            lacking = lacks(user, rule)
+            lacking = lacks(user, rule, conversion.at)
             too_late = message.at >= later(conversion.at, TAKEN_FOR[rule.provider])
             if lacking is None and not too_late:
                 messages.append(_owe(user, rule, conversion, message, name))
@@ -283,9 +322,9 @@ def _settle(user: Attribution, message: Message, name: UserId, messages: list[Me
     return replace(user, pending=tuple(pending)), messages
 
 
-def lacks(user: Attribution, rule: PostbackRule) -> Forgone | None:
-    """The first thing that a postback lacks, or None."""
-    touch = user.touch
+def lacks(user: Attribution, rule: PostbackRule, at: datetime) -> Forgone | None:
+    """The first thing that the postback of a conversion of that time lacks, or None."""
+    touch = user.touch_at(at)
     if rule.network and (touch is None or touch.network != rule.network):
         return Forgone.NOT_ATTRIBUTED
     if rule.consent is not Consent.NONE and rule.consent not in user.consents:
@@ -307,7 +346,7 @@ def _owe(user: Attribution, rule: PostbackRule, conversion: Conversion, message:
 
 
 def _postback(user: Attribution, rule: PostbackRule, conversion: Conversion, name: UserId) -> Postback:
-    touch, value = user.touch, rule.value
+    touch, value = user.touch_at(conversion.at), rule.value
     return Postback(
         user=name, conversion=rule.conversion, event=rule.event, at=conversion.at, ref=conversion.ref,
         network=touch.network if touch else "", campaign=touch.campaign if touch else "", coins=conversion.coins,
@@ -330,9 +369,13 @@ def _forgo(rule: PostbackRule, conversion: Conversion, why: Forgone, message: Me
 
 
 def _wake(user: Attribution | None, message: Wake) -> Decision:
-    """A conversion waits no more, or nobody signed up. A stale wake changes nothing."""
+    """A conversion waits no more, a return's window is over, or nobody signed up. A stale wake changes nothing."""
     if user is None or user.wake_at is None or user.wake_at > message.at:
         return user, ()
     if user.signed_up_at is None:
         return None, ()
-    return _settle(user, message, UserId(message.key), [])
+    name, facts, install, back = UserId(message.key), list[Message](), user.acquired, user.returned
+    if install is not None and back is not None and not user.lapsed and later(back.at, RETURN_WINDOW) <= message.at:
+        facts.append(_came_by(message, name, install, user.signed_up_at))
+        user = replace(user, lapsed=True)
+    return _settle(user, message, name, facts)

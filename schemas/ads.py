@@ -1,8 +1,14 @@
 """Attribution: which campaign brought a user. `install` (keyed by AppsFlyer's id of the app on one phone) hears what AppsFlyer
 pushes, and who signed up there; `attribution` (keyed by user) decides which touch counts, and what is owed to ad networks.
 
-A push and a sign-up are joined whichever comes first. An install counts for a sign-up within LOOKBACK behind it (a push may be
-late: up to EARLY before it); the earliest install counts, until a retargeting touch takes over.
+A push and a sign-up are joined whichever comes first. The rule, in the words that AppsFlyer has for it:
+
+- attribution window (LOOKBACK): an install is the reason of a sign-up that comes within 30 days behind it, or, since clocks and
+  pushes are late, up to EARLY before it. The earliest such install is the user's acquisition; it does not change any more.
+- re-attribution: a return (re-engagement, re-attribution, reinstall) that a network is paid for takes over from its time on,
+  whichever network brought the user before. An organic return never does.
+- re-attribution window (RETURN_WINDOW): a return counts for what the user does within 30 days behind it, and not at all for
+  who signs up later than that. Then the acquisition counts again; where there is none, the return goes on to count.
 """
 
 import hashlib
@@ -12,12 +18,14 @@ from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta
 
+from schemas.ads_details import PushDetails
 from schemas.balance import EntryRecorded, Reason, owner_of
 from schemas.billing import CallKind
 from schemas.gift import GiftSent
 from schemas.log.base import Fact, Id, Message, OptionalId, State, Time, Wake, later
 from schemas.log.entity import Entity, Flow, Hears
 from schemas.log.personal import CONTACT, IDENTIFIER, PLAIN, WORDS
+from schemas.names import known
 from schemas.postback import (
     MAX_PENDING,
     ClickId,
@@ -35,20 +43,25 @@ from schemas.user import Code, OptionalUser, Short, User_, UserCommand, UserFact
 from schemas.video import CallEnded
 
 LOOKBACK: Final = timedelta(days=30)
+RETURN_WINDOW: Final = timedelta(days=30)
 EARLY: Final = timedelta(days=1)
 # AppsFlyer repeats a push within hours, so the last pushes are enough to recognise one. A phone is remembered for a quarter of
 # a year after its last sign of life.
 MAX_SEEN: Final = 256
 FORGOTTEN_AFTER: Final = timedelta(days=90)
 MAX_USERS: Final = 20
+MAX_RAW: Final = 65_536
 ORGANIC: Final = "organic"
-# AppsFlyer's names of networks that postbacks go to.
-NETWORKS: Final = {"snapchat_int": "snapchat", "snapchat": "snapchat"}
+# A network was paid, and AppsFlyer does not say which one.
+UNKNOWN: Final = "unknown"
+# AppsFlyer's names of networks that postbacks go to, and of none.
+NETWORKS: Final = {"snapchat_int": "snapchat", "snapchat": "snapchat", ORGANIC: ORGANIC}
 
 # A push is named by the hash of what it says.
 PushName = Annotated[str, Meta(min_length=1, max_length=64), PLAIN]
 Word = Annotated[str, Meta(max_length=256), PLAIN]
-Raw = Annotated[str, Meta(max_length=65_536), WORDS]
+Raw = Annotated[str, Meta(max_length=MAX_RAW), WORDS]
+Unread = Annotated[tuple[Short, ...], Meta(max_length=32), PLAIN]
 
 
 class TouchKind(StrEnum):
@@ -89,43 +102,19 @@ class Unattributed(StrEnum):
     FOREIGN = "foreign"
 
 
-class PushDetails(State):
-    """What else analysts are told of a push, under AppsFlyer's names (`revenue` to `content_type` have `af_` there, inside the
-    event's value). A field is a code or a number, or empty; whatever stands in a push and not here, is kept nowhere."""
-
-    app_version: Code = ""
-    os_version: Code = ""
-    sdk_version: Code = ""
-    device_category: Code = ""
-    device_model: Code = ""
-    language: Code = ""
-    match_type: Code = ""
-    event_source: Code = ""
-    is_retargeting: Code = ""
-    is_primary_attribution: Code = ""
-    install_app_store: Code = ""
-    event_revenue: Code = ""
-    event_revenue_currency: Code = ""
-    revenue: Code = ""
-    currency: Code = ""
-    quantity: Code = ""
-    content_id: Code = ""
-    content_type: Code = ""
-    unattributed: Code = ""
-
-
 def network_of(media_source: str) -> str:
-    """Our name of a media source."""
-    name = media_source.strip()
-    return NETWORKS.get(name.lower(), name.lower() if name.lower() == ORGANIC else name) or ORGANIC
+    """Our name of a media source; organic where there is none."""
+    name = known(media_source)
+    return NETWORKS.get(name.lower(), name) or ORGANIC
 
 
 # --- installs ---------------------------------------------------------------------------------------------------------------
 
 
 class RecordPush(Message):
-    """AppsFlyer pushed something. `push`: names it, a repeat has the same; `touch`: of installs and returns. `event_value` and
-    `raw` had all of it, once, and are empty now."""
+    """AppsFlyer pushed something. `push`: names it, a repeat has the same; `touch`: of installs and returns; `unread`: fields
+    that could not be read, so that the push counts as one without them. `event_value` and `raw` had all of it, once, and are
+    empty now."""
 
     install: Id
     push: PushName
@@ -135,6 +124,7 @@ class RecordPush(Message):
     event_value: Raw = ""
     raw: Raw = ""
     details: PushDetails = PushDetails()
+    unread: Unread = ()
 
 
 class ClaimInstall(Message):
@@ -157,6 +147,7 @@ class PushRecorded(_OfInstall):
     event_value: Raw = ""
     raw: Raw = ""
     details: PushDetails = PushDetails()
+    unread: Unread = ()
 
 
 class PushRepeated(_OfInstall):
@@ -174,10 +165,12 @@ class UserTouched(_OfInstall):
 
 
 class Install(State):
-    """The app on one phone: its touches (earliest install, latest return), who signed up there, which pushes came."""
+    """The app on one phone: its touches (earliest install, latest return that was paid for, and latest install, if there were
+    several), who signed up there, which pushes came."""
 
     first: Touch | None = None
     last: Touch | None = None
+    again: Touch | None = None
     users: Annotated[tuple[User_, ...], Meta(max_length=MAX_USERS)] = ()
     seen: Annotated[tuple[PushName, ...], Meta(max_length=MAX_SEEN)] = ()
     seen_at: Time | None = None
@@ -231,11 +224,12 @@ class _OfTouch(UserFact):
 
 
 class UserAttributed(_OfTouch):
-    """The user came by this touch; a later fact (a return by another campaign) takes its place."""
+    """The user came by this touch; a later fact (a return by another campaign, or the install again, when the return's window
+    is over) takes its place."""
 
 
 class AttributionMissed(_OfTouch):
-    """The touch is no reason for the sign-up: it lies outside the window."""
+    """The touch counts for nothing: it lies outside its window, or is an organic return."""
 
 
 class _OfConversion(UserFact):
@@ -259,8 +253,9 @@ class PostbackForgone(_OfConversion):
 
 
 class Attribution(State):
-    """A user as ad networks matter. `first`, `last`: the earliest install and the latest return; `pending`: what happened
-    lately and is not told to everybody yet. Under a broadcast key: only `shared`."""
+    """A user as ad networks matter. `first`, `last`: the earliest install (of those within the window, if there are any) and
+    the latest return that was paid for; `lapsed`: the window of that return is over; `pending`: what happened lately and is not
+    told to everybody yet. Under a broadcast key: only `shared`."""
 
     role: Code = ""
     country: Code = ""
@@ -270,6 +265,7 @@ class Attribution(State):
     signed_up_at: Time | None = None
     first: Touch | None = None
     last: Touch | None = None
+    lapsed: bool = False
     appsflyer_id: OptionalId = ""
     consents: Consents = ()
     identity: Identity = Identity()
@@ -281,21 +277,44 @@ class Attribution(State):
 
     @property
     def wake_at(self) -> datetime | None:
-        """When the oldest conversion waits no more, or nobody has signed up for too long."""
+        """When the oldest conversion waits no more, the window of a return is over, or nobody has signed up for too long."""
         if self.signed_up_at is None and (touch := self.last or self.first):
             return later(touch.at, FORGOTTEN_AFTER)
-        return min((one.until for one in self.pending), default=None)
+        ends = [one.until for one in self.pending[:1]]
+        if self.returned is not None and self.acquired is not None and not self.lapsed:
+            ends.append(later(self.returned.at, RETURN_WINDOW))
+        return min(ends, default=None)
+
+    @property
+    def acquired(self) -> Touch | None:
+        """The install that brought the user: the sign-up lies within its window."""
+        return self.first if self.first is not None and not self.outside(self.first) else None
+
+    @property
+    def returned(self) -> Touch | None:
+        """The latest return that was paid for, if the sign-up does not come too late behind it."""
+        return self.last if self.last is not None and not self.outside(self.last) else None
 
     @property
     def touch(self) -> Touch | None:
-        """What counts: the latest return, else the earliest install if the sign-up is within its window."""
-        if self.last is not None:
-            return self.last
-        return self.first if self.first is not None and not self.outside(self.first) else None
+        """What counts now: a return within its window, else the install; the return again, where no install does."""
+        return (None if self.lapsed else self.returned) or self.acquired or self.returned
+
+    def touch_at(self, at: datetime) -> Touch | None:
+        """What counts for something that the user did then."""
+        back, install = self.returned, self.acquired
+        if back is None or install is None:
+            return back or install
+        return back if back.at <= at <= later(back.at, RETURN_WINDOW) else install
 
     def outside(self, touch: Touch) -> bool:
-        """Whether the sign-up is too far from an install."""
-        return self.signed_up_at is not None and not -EARLY <= self.signed_up_at - touch.at <= LOOKBACK
+        """Whether a touch counts for nothing that this user does."""
+        if touch.kind is not TouchKind.INSTALL and touch.network == ORGANIC:
+            return True
+        if self.signed_up_at is None:
+            return False
+        since = self.signed_up_at - touch.at
+        return not -EARLY <= since <= LOOKBACK if touch.kind is TouchKind.INSTALL else since > RETURN_WINDOW
 
 
 HASH_LENGTH: Final = 64

@@ -11,12 +11,14 @@ from enum import StrEnum
 from typing import Annotated, Final
 
 from msgspec import Meta
+from msgspec.structs import replace
 
-from schemas.ads import UserAttributed, Word
+from schemas.ads import UserAttributed, Word, network_of
 from schemas.balance import EntryRecorded, Reason, owner_of
 from schemas.log.base import MAX_COINS, BookName, By, Fact, Message, Refused, State, Time, Wake
 from schemas.log.entity import Entity, Flow, Hears
 from schemas.log.personal import PLAIN
+from schemas.names import name_of
 from schemas.panel_counters import Counter, CounterName, Held, RuleError, Values, Window, parse_window
 from schemas.user import CameOnline, Code, SessionOpened, UserCommand, UserFact, UserSignedUp, WentOffline
 
@@ -43,6 +45,10 @@ class Attribute(StrEnum):
     NETWORK = "network"
     CAMPAIGN = "campaign"
     TAG = "tag"
+
+
+# What comes as a name from outside, and how it is written here.
+NAMES: Final = {Attribute.NETWORK: network_of, Attribute.CAMPAIGN: name_of}
 
 
 class Moment(StrEnum):
@@ -125,6 +131,19 @@ def check(rule: Rule) -> None:
     """Whether a rule can be. Errors: RuleError."""
     if sum(1 for _ in parts_of(rule)) > MAX_PARTS:
         raise RuleError(f"the rule has more than {MAX_PARTS} parts")
+
+
+def in_form(rule: Rule) -> Rule:
+    """The rule with the names of networks and campaigns in the form in which touches have them."""
+    match rule:
+        case All() | Some():
+            return replace(rule, of=tuple(map(in_form, rule.of)))
+        case Not():
+            return replace(rule, of=in_form(rule.of))
+        case Is() if rule.field in NAMES:
+            return replace(rule, values=tuple(dict.fromkeys(map(NAMES[rule.field], rule.values))))
+        case _:
+            return rule
 
 
 class Cohort(State):

@@ -56,7 +56,8 @@ Held = Annotated[
 Window = Annotated[
     str, Meta(max_length=6, pattern=r"^[1-9][0-9]{0,3}[mhd]$", description="30m, 24h, 7d: at most 120m, 72h, 90d"), PLAIN
 ]
-Value = Annotated[str, Meta(max_length=64), PLAIN]
+# As long as the name of a campaign.
+Value = Annotated[str, Meta(max_length=256), PLAIN]
 Values = Annotated[tuple[Value, ...], Meta(min_length=1, max_length=200)]
 
 

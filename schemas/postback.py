@@ -216,6 +216,43 @@ NAMES: Final = {
 }
 
 
+# Names that a vendor keeps for itself: it takes an event of such a name with 2xx, and drops it, or counts it as its own.
+# GA4: Measurement Protocol reference, "Reserved names"; Amplitude: HTTP API v2, "Reserved events"; AppsFlyer: what it pushes
+# itself, which would come back as an install.
+RESERVED: Final = {
+    Provider.GA4: frozenset(
+        {"ad_activeview", "ad_click", "ad_exposure", "ad_impression", "ad_query", "ad_reward", "adunit_exposure"}
+        | {"app_background", "app_clear_data", "app_exception", "app_install", "app_remove", "app_store_refund", "app_update"}
+        | {"app_store_subscription_cancel", "app_store_subscription_convert", "app_store_subscription_renew", "app_upgrade"}
+        | {"dynamic_link_app_open", "dynamic_link_app_update", "dynamic_link_first_open", "error", "first_open"}
+        | {"first_open_time", "first_visit", "first_visit_time", "in_app_purchase", "notification_dismiss"}
+        | {"notification_foreground", "notification_open", "notification_receive", "notification_send", "os_update"}
+        | {"screen_view", "session_start", "session_start_with_rollout", "user_engagement"}
+    ),
+    Provider.AMPLITUDE: frozenset({"session_start", "session_end", "revenue_amount"}),
+    Provider.APPSFLYER: frozenset({"install", "reinstall", "re-engagement", "re-attribution", "uninstall"}),
+}
+RESERVED_PREFIXES: Final = {
+    Provider.GA4: ("firebase_", "google_", "ga_", "gtag."),
+    Provider.AMPLITUDE: ("$", "[amplitude]"),
+    Provider.APPSFLYER: (),
+}
+
+
+def name_error(provider: Provider, event: str) -> str | None:
+    """Why an event cannot have this name at the provider; None: it can."""
+    if provider is Provider.SNAPCHAT:
+        knows = ", ".join(sorted(SNAPCHAT_EVENTS))
+        return None if event in SNAPCHAT_EVENTS else f"Snapchat knows no event {event!r}; it knows {knows}"
+    if not NAMES[provider].fullmatch(event):
+        return f"{event!r} is no event name at {provider}"
+    name = event.strip().lower()
+    kept = name in RESERVED[provider] or (provider is Provider.APPSFLYER and name.replace("_", "-") in RESERVED[provider])
+    if kept or name.startswith(RESERVED_PREFIXES[provider]):
+        return f"{provider} keeps the name {event!r} for itself, and would drop the event; choose another"
+    return None
+
+
 class PostbackRuleError(ValueError):
     """Rules that cannot be; the text says what to do."""
 
@@ -227,12 +264,10 @@ def check_rules(rules: tuple[PostbackRule, ...]) -> None:
         if (rule.provider, rule.conversion) in seen:
             raise PostbackRuleError(f"{rule.conversion} is told to {rule.provider} twice; one rule for both is enough")
         seen.add((rule.provider, rule.conversion))
-        if rule.provider is Provider.SNAPCHAT and rule.event not in SNAPCHAT_EVENTS:
-            raise PostbackRuleError(f"Snapchat knows no event {rule.event!r}; it knows {', '.join(sorted(SNAPCHAT_EVENTS))}")
+        if error := name_error(rule.provider, rule.event):
+            raise PostbackRuleError(error)
         if rule.provider is Provider.SNAPCHAT and rule.event == "PURCHASE" and rule.value is None:
             raise PostbackRuleError("Snapchat's PURCHASE needs a value with its currency")
-        if rule.provider in NAMES and not NAMES[rule.provider].fullmatch(rule.event):
-            raise PostbackRuleError(f"{rule.event!r} is no event name at {rule.provider}")
         if rule.provider is not Provider.AMPLITUDE and rule.provider is not Provider.GA4 and rule.consent is not Consent.ADS:
             raise PostbackRuleError(f"{rule.provider} is an ad network: its rules need the consent ads")
 

@@ -19,7 +19,15 @@ from infra.attribution import Export, Format, Network, export
 from infra.config import Config
 from infra.errors import UsageError
 from infra.vendors import appsflyer
-from schemas.ads import ATTRIBUTION, Attribution, PushRecorded, PushRepeated, PutTracking, RecordPush, TrackingPut
+from schemas.ads import (
+    ATTRIBUTION,
+    Attribution,
+    PushRecorded,
+    PushRepeated,
+    PutTracking,
+    RecordPush,
+    TrackingPut,
+)
 from schemas.log.base import UserId, new_id, now
 from schemas.log.dead_letters import DeadCause, DeadLetter
 from schemas.postback import Consent
@@ -60,9 +68,14 @@ async def push(request: Request) -> dict[str, str]:
         raise await _kept(request, body, 400, "broken_json", f"the push is no JSON: {error}") from error
     command = RecordPush(
         id=request_id(PUSHES, found.name), at=found.at, install=found.install, push=found.name, event_name=found.event_name,
-        user=found.user, touch=found.touch, details=found.details,
+        user=found.user, touch=found.touch, details=found.details, unread=found.unread,
     )  # fmt: skip
-    fact = await commands_of(request).ask(command, PushRecorded, PushRepeated)
+    try:
+        fact = await commands_of(request).ask(command, PushRecorded, PushRepeated)
+    except Problem as problem:
+        if problem.status != 422:
+            raise
+        raise await _kept(request, body, problem.status, problem.code, problem.detail) from problem
     status = {"status": "repeated" if isinstance(fact, PushRepeated) else "recorded"}
     return status | ({"unattributed": found.details.unattributed} if found.details.unattributed else {})
 

@@ -16,14 +16,10 @@ from schemas.balance import Refusal
 from schemas.user import USER_ID_PATTERN
 from serving.runtime.auth import Caller, SignedIn
 from serving.runtime.commands import views_of
-from serving.runtime.fields import Moment
+from serving.runtime.fields import EARLIEST, LATEST, Moment
 from serving.runtime.problems import Problem, responses, unavailable
 
 router = APIRouter(tags=["balance"])
-
-# What DateTime64(6) holds; a time outside of it is before or after all entries anyway.
-EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
-LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
 
 COLUMNS: Final = (
     "seq, kind, at, coins, held_change_coins, balance_coins, held_coins, counterparty, reason, ref, hold, transfer, id, cause"

@@ -27,7 +27,7 @@ from schemas.user import Role
 from serving.body import RequestBody
 from serving.runtime.auth import Admin, SignedIn
 from serving.runtime.commands import commands_of, views_of
-from serving.runtime.fields import IdInPath, Moment, Word
+from serving.runtime.fields import IdInPath, KeptMoment, Word
 from serving.runtime.lookups import call_of
 from serving.runtime.problems import Problem, responses
 from serving.runtime.refusals import Refusals
@@ -99,7 +99,7 @@ class TariffBody(RequestBody):
     rule: TariffRuleBody
     payer: SideBody
     earner: SideBody
-    effective_from: Moment | None = None
+    effective_from: KeptMoment | None = None
     name: Word = ""
     subsidy: Annotated[bool, Field(strict=True)] = False
 

@@ -30,6 +30,7 @@ from schemas.panel import (
     TagChanged,
     TagRefusal,
     check,
+    in_form,
 )
 from schemas.panel_counters import RuleError
 from schemas.panel_sql import members_sql
@@ -122,6 +123,7 @@ def _rule(given: dict[str, Any]) -> Rule:
     try:
         rule: Rule = msgspec.convert(given, Rule)
         check(rule)
+        rule = in_form(rule)
     except (msgspec.ValidationError, RuleError, RecursionError) as error:
         raise Problem(422, "rule_invalid", f"the rule cannot be: {error}") from None
     return rule

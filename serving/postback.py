@@ -7,9 +7,11 @@ from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Request
+from msgspec.structs import replace
 from pydantic import Field
 
 from infra.config import missing_for
+from schemas.ads import network_of
 from schemas.log.base import new_id, now
 from schemas.postback import (
     BOOK,
@@ -76,7 +78,7 @@ async def rules(_: Admin, request: Request) -> Any:
 async def put(body: PostbackRulesBody, caller: Admin, request: Request) -> Any:
     """Replace all rules; they hold for what happens from now on."""
     try:
-        wanted = tuple(msgspec.convert(rule.model_dump(), PostbackRule) for rule in body.rules)
+        wanted = tuple(_rule(rule) for rule in body.rules)
         check_rules(wanted)
     except (msgspec.ValidationError, PostbackRuleError) as error:
         raise Problem(422, "rule_invalid", f"the rules cannot be: {error}") from None
@@ -86,6 +88,12 @@ async def put(body: PostbackRulesBody, caller: Admin, request: Request) -> Any:
     command = PutPostbackRules(id=new_id(), at=now(), book=BOOK, rules=wanted, by=caller.user)
     fact = await commands_of(request).ask(command, PostbackRulesPut)
     return _answer(fact.version, fact.rules)
+
+
+def _rule(body: PostbackRuleBody) -> PostbackRule:
+    """The rule, which names a network as touches do. Errors: ValidationError."""
+    rule: PostbackRule = msgspec.convert(body.model_dump(), PostbackRule)
+    return replace(rule, network=network_of(rule.network)) if rule.network else rule
 
 
 def _answer(version: int, known: tuple[PostbackRule, ...]) -> PostbackRulesAnswer:

@@ -36,7 +36,7 @@ from serving.body import Name, RequestBody
 from serving.runtime.auth import Admin, SignedIn
 from serving.runtime.commands import commands_of, request_id, views_of
 from serving.runtime.devices import Device
-from serving.runtime.fields import Moment, OptionalIdempotencyKey, UserInPath, Word
+from serving.runtime.fields import KeptMoment, OptionalIdempotencyKey, UserInPath, Word
 from serving.runtime.gate import Acting
 from serving.runtime.later import Later, Pending, accepted
 from serving.runtime.presence import call_beats
@@ -95,7 +95,7 @@ class BanBody(RequestBody):
     """Why, and until when (none: for good)."""
 
     reason: Name
-    until: Moment | None = None
+    until: KeptMoment | None = None
 
 
 class UserAnswer(BaseModel):

@@ -27,8 +27,9 @@ router = APIRouter(tags=["rooms"])
 
 # A phone asks again when a call outlasts its credentials; the shorter they live, the less a leaked one is worth.
 CREDENTIALS_S: Final = 3_600
-# Clocks are off by minutes; how late a notice comes does not matter.
+# Clocks are off by minutes; how late a notice comes does not matter, but none is older than Olo.
 AHEAD_S: Final = 600
+EARLIEST_S: Final = datetime(2020, 1, 1, tzinfo=UTC).timestamp()
 # Twilio's callbacks have some twenty.
 MAX_FIELDS: Final = 100
 
@@ -152,7 +153,7 @@ async def _note(notice: Notice | None, request: Request) -> dict[str, str]:
     it, which may be nothing, is told to nobody. Who is named by an e-mail address or a phone number is nobody of ours."""
     if notice is None or is_contact(notice.member) or views_of(request).of(CALL).get(notice.channel) is None:
         return {"status": "ignored"}
-    possible = 0 <= notice.at_s <= now().timestamp() + AHEAD_S and 0 <= notice.seq <= 2**53
+    possible = EARLIEST_S <= notice.at_s <= now().timestamp() + AHEAD_S and 0 <= notice.seq <= 2**53
     if not possible or not 1 <= len(notice.member) <= 128:
         raise Problem(400, "notice_unreadable", "the notice's time or number cannot be, or it is of nobody")
     command = NoteParticipant(

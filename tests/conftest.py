@@ -24,6 +24,7 @@ from tests.command_line import Done, olo
 from tests.lab.city.books import Books
 from tests.lab.city.town import City, Plan
 from tests.lab.stage import Stage
+from tests.tables import Tables
 from tests.vendor_stub import AdStub, VendorStub
 
 T = TypeVar("T")
@@ -145,6 +146,12 @@ class Phones(Protocol):
     """Makes a user and a streamer with their phones, as the fixture `phones` does."""
 
     def __call__(self, coins: int = 1_000, country: str = "", role: str = "user") -> tuple[Phone, Phone]: ...
+
+
+@pytest.fixture(scope="session")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> Tables:
+    """The warehouse's engine in this process, without a platform."""
+    return Tables(tmp_path_factory.mktemp("chdb"))
 
 
 @pytest.fixture(scope="session")

@@ -174,10 +174,10 @@ def test_an_install_outside_the_window_is_no_reason() -> None:
 
 
 def test_a_return_takes_over_and_an_older_one_does_not() -> None:
-    back = push("p2", TouchKind.RE_ATTRIBUTION, minutes(90), network="organic", campaign="Back")
+    back = push("p2", TouchKind.RE_ATTRIBUTION, minutes(90), network="tiktok", campaign="Back")
     older = push("p3", TouchKind.RE_ENGAGEMENT, minutes(30), network="tiktok", campaign="Old")
     user, told = run([push(), sign_up(), back, older])
-    assert [fact.touch.campaign for fact in of(told, UserAttributed)] == ["Autumn", "Back"]
+    assert [fact.touch.campaign for fact in of(told, UserAttributed)] == ["Autumn", "Back", "Old", "Back"]
     assert user.touch.campaign == "Back"
 
 
@@ -321,6 +321,20 @@ def test_rules_that_cannot_be(rules: tuple[PostbackRule, ...], says: str) -> Non
     with pytest.raises(PostbackRuleError, match=says):
         check_rules(rules)
     check_rules(RULES)
+
+
+KEPT = {
+    Provider.GA4: ("first_open", "session_start", "user_engagement", "app_remove", "error", "First_Open", "firebase_x", "ga_x"),
+    Provider.AMPLITUDE: ("$identify", "$groupidentify", "$x", "[Amplitude] Revenue", "session_end", "revenue_amount"),
+    Provider.APPSFLYER: ("install", "reinstall", "re-engagement", "re_attribution"),
+}
+
+
+@pytest.mark.parametrize(("provider", "event"), [(provider, event) for provider, events in KEPT.items() for event in events])
+def test_names_that_vendors_keep_for_themselves(provider: Provider, event: str) -> None:
+    with pytest.raises(PostbackRuleError, match="keeps the name"):
+        check_rules((rule(provider, event),))
+    check_rules((rule(provider, "x_" + event.translate(str.maketrans("", "", "$[]- "))),))
 
 
 def test_hashes_are_those_of_the_contract() -> None:

@@ -90,6 +90,30 @@ def test_a_return_by_another_campaign_takes_over(stack: Stack, admin: Api, new_u
     eventually(lambda: campaign() == "Winter")
 
 
+def test_who_is_named_over_http_is_credited_in_the_warehouse(stack: Stack, admin: Api, new_user: NewUser) -> None:
+    """Two installs, the earlier one pushed later; values that were dead letters once; names that a spreadsheet would run."""
+    first, second = (f"af-{uuid.uuid4().hex[:8]}" for _ in range(2))
+    campaign = f"=HYPERLINK({first})"
+    now = datetime.now(UTC)
+    post(stack, pushed(first, at=now - timedelta(seconds=60), media_source="Facebook Ads", event_value="1" * 25_000))
+    ann = new_user(appsflyer_id=first)
+    more = {"campaign": campaign, "customer_user_id": ann.user, "event_value": "ц" * 25_000, "attributed_touch_time": "N/A"}
+    earlier = pushed(second, at=now - timedelta(hours=1), **more)
+    assert post(stack, json.dumps(earlier, ensure_ascii=False).encode()).json() == {"status": "recorded"}
+    where = f"/v1/admin/attribution/{ann.user}"
+    touch = eventually(lambda: (found := admin.get(where).json().get("touch") or {}).get("campaign") == campaign and found)
+    assert touch["network"] == "snapchat"
+    client = connect(stack.clickhouse)
+    credited = "SELECT network, installed, signed_up FROM campaign_funnel WHERE campaign = {c:String}"
+    assert eventually(lambda: client.query(credited, parameters={"c": campaign}).result_rows == [("snapchat", 1, 1)])
+    unread = "SELECT unread FROM pushes FINAL WHERE install IN {i:Array(String)} ORDER BY touch_at"
+    due = [(["attributed_touch_time"],), ([],)]
+    assert eventually(lambda: client.query(unread, parameters={"i": [first, second]}).result_rows == due)
+    day = f"{now:%Y-%m-%d}"
+    export = admin.get("/v1/admin/attribution/export", params={"from": f"{now - timedelta(hours=1):%Y-%m-%d}", "to": day}).text
+    assert f"'{campaign}" in [line["campaign"] for line in csv.DictReader(io.StringIO(export))]
+
+
 NOW = datetime.now(UTC)
 
 

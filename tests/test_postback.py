@@ -73,6 +73,14 @@ def of_stub(stub: AdStub, **more: Any) -> Config:
     return load(**{name.removeprefix("OLO_").lower(): value for name, value in stub.environment.items()}, **more)
 
 
+@pytest.mark.parametrize(("provider", "event"), [(Provider.GA4, "first_open"), (Provider.AMPLITUDE, "$identify")])
+def test_an_event_whose_name_the_vendor_drops_is_not_sent(provider: Provider, event: str, networks: AdStub) -> None:
+    with httpx.Client() as client:
+        tried = attempt(due(provider, replace(TOLD, event=event)), of_stub(networks), client)
+    assert tried.outcome is AttemptOutcome.REFUSED
+    assert "keeps the name" in tried.detail
+
+
 def test_appsflyers_body_fits_a_kilobyte_and_keeps_what_it_must() -> None:
     body = json.loads(appsflyer.body_of("appsflyer/purchase/t1", TOLD))
     assert body["eventTime"] == f"{NOW:%Y-%m-%d %H:%M:%S}.120"

@@ -12,7 +12,7 @@ from infra.config import Config, VideoProvider, missing_for
 from infra.vendors import agora, amplitude, appsflyer, ga4, snapchat, twilio
 from infra.vendors.answers import DETAIL, Attempt, network_failure
 from schemas.outbox import AttemptOutcome, EffectDue, EffectKind
-from schemas.postback import Provider
+from schemas.postback import Provider, name_error
 
 
 class VendorCall(NamedTuple):
@@ -45,12 +45,15 @@ def attempt(due: EffectDue, config: Config, client: httpx.Client) -> Attempt:
         return Attempt(AttemptOutcome.REFUSED, 0, f"not set: {', '.join(missing)}; set them, then redrive")
     if way is None:
         return Attempt(AttemptOutcome.REFUSED, 0, f"nobody here does {due.kind} at {due.provider}")
+    # Rules of an earlier version may hold a name that the vendor drops whatever it answers.
+    if due.postback is not None and (error := name_error(Provider(due.provider), due.postback.event)):
+        return Attempt(AttemptOutcome.REFUSED, 0, error[:DETAIL])
     try:
         found: Attempt = way.act(due, config, client)
-    except httpx.HTTPError as error:
-        return network_failure(error)
-    except Exception as error:  # a bug of ours, or of a vendor's client: no flow stops for it, and a person sees it
-        return Attempt(AttemptOutcome.REFUSED, 0, f"{type(error).__name__}: {error}"[:DETAIL])
+    except httpx.HTTPError as failure:
+        return network_failure(failure)
+    except Exception as failure:  # a bug of ours, or of a vendor's client: no flow stops for it, and a person sees it
+        return Attempt(AttemptOutcome.REFUSED, 0, f"{type(failure).__name__}: {failure}"[:DETAIL])
     return found
 
 

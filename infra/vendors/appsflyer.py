@@ -1,9 +1,11 @@
 """AppsFlyer, both ways: pushes in (installs and what they are attributed to), server-to-server events out.
 
 Contract in: Push API 2.0, JSON, a static token; times are UTC, `YYYY-MM-DD hh:mm:ss.sss`; keys without a value are left out
-and new ones appear unannounced. A push has no id: who, what, when and its value are one. Contract out: S2S v3,
-`POST /inappevent/{app_id}`, header `authentication`, at most 1 KB, one event a request; there is no deduplication id, so the
-effect's id travels in the event's value, and only what was not taken is sent again.
+and new ones appear unannounced. A push has no id: who, what, when and its value are one. Only who, what and when must be there:
+any other field that cannot be read counts as absent, and is named in `unread`. An agency's installs lack the media source.
+
+Contract out: S2S v3, `POST /inappevent/{app_id}`, header `authentication`, at most 1 KB, one event a request; there is no
+deduplication id, so the effect's id travels in the event's value, and only what was not taken is sent again.
 """
 
 import hashlib
@@ -19,7 +21,9 @@ import httpx
 from infra.config import Config
 from infra.vendors import answers
 from infra.vendors.snapchat import app_of, is_ios
-from schemas.ads import PushDetails, Touch, TouchKind, Unattributed, network_of
+from schemas.ads import LOOKBACK, ORGANIC, UNKNOWN, Touch, TouchKind, Unattributed, network_of
+from schemas.ads_details import PushDetails
+from schemas.names import known, name_of
 from schemas.outbox import EffectDue
 from schemas.postback import MICROS, Postback
 from schemas.user import is_contact, is_user_id
@@ -30,18 +34,19 @@ MAX_BODY: Final = 1_024
 # A push comes seconds to minutes behind its event; phones' clocks are off by minutes. Attribution looks back 30 days.
 AHEAD: Final = timedelta(minutes=10)
 BEHIND: Final = timedelta(days=90)
-MAX_WORD: Final = 256
 # Versions, languages, models, amounts, names of goods.
 CODE: Final = re.compile(r"[A-Za-z0-9_.,:+() -]{1,64}")
 VALUE_FIELDS: Final = ("revenue", "currency", "quantity", "content_id", "content_type")
 PUSH_FIELDS: Final = tuple(field for field in PushDetails.__struct_fields__ if field not in (*VALUE_FIELDS, "unattributed"))
 # AppsFlyer's ids have some 21 characters; this one becomes a key.
 MAX_INSTALL_BYTES: Final = 128
-EARLIEST: Final = datetime(2007, 1, 1, tzinfo=UTC)
+# What only a campaign has: an install that tells of one was paid for, even if nobody says to whom.
+PAID_KINDS: Final = frozenset({TouchKind.RE_ENGAGEMENT, TouchKind.RE_ATTRIBUTION})
+OF_A_CAMPAIGN: Final = ("campaign", "af_c_id", "af_adset", "af_adset_id", "af_ad", "af_ad_id", "attributed_touch_type")
 
 
 class Push(NamedTuple):
-    """What was pushed: `name` is the same for a repeat."""
+    """What was pushed: `name` is the same for a repeat; `unread`: see `schemas.ads.RecordPush`."""
 
     install: str
     name: str
@@ -50,6 +55,7 @@ class Push(NamedTuple):
     user: str
     touch: Touch | None
     details: PushDetails
+    unread: tuple[str, ...]
 
 
 class PushError(ValueError):
@@ -70,60 +76,80 @@ def read_push(body: Any, now: datetime) -> Push:
     """What a push tells. Unknown fields do no harm. Errors: PushError."""
     if not isinstance(body, dict):
         raise PushError("push_invalid", "the body is no JSON object")
-    install, event_name = _word(body, "appsflyer_id"), _word(body, "event_name")
-    for name, value in (("appsflyer_id", install), ("event_name", event_name)):
-        if not value:
+    fields = _Fields(body, now)
+    install, event_name = fields.known("appsflyer_id"), fields.known("event_name")
+    for name, given in (("appsflyer_id", install), ("event_name", event_name)):
+        if not given:
             raise PushError("push_invalid", f"{name} is missing")
     if len(install.encode()) > MAX_INSTALL_BYTES or is_contact(install):
         raise PushError("push_invalid", f"appsflyer_id is no id of up to {MAX_INSTALL_BYTES} bytes")
-    at = _time(body, "event_time")
-    if at is None:
+    at = _event_time(fields.name("event_time"), now)
+    value, customer = body.get("event_value", ""), fields.known("customer_user_id")
+    named = "\n".join((install, event_name, at.isoformat(), value if isinstance(value, str) else json.dumps(value)))
+    push = hashlib.sha256(named.encode()).hexdigest()[:32]
+    at, details = min(at, now), _details(fields, _Fields(_value_of(value), now), customer)
+    user, touch = "" if details.unattributed else customer, _touch(fields, event_name, at)
+    return Push(install, push, event_name, at, user, touch, details, tuple(sorted(fields.unread)))
+
+
+def _event_time(text: str, now: datetime) -> datetime:
+    """When it happened. Errors: PushError."""
+    if not text:
         raise PushError("push_invalid", "event_time is missing")
+    at = _moment(text)
+    if at is None:
+        raise PushError("push_invalid", "event_time is no time; AppsFlyer's times are YYYY-MM-DD hh:mm:ss.sss, UTC")
     if not now - BEHIND <= at <= now + AHEAD:
         raise PushError(
             "event_time_implausible", f"event_time is {at:%Y-%m-%d %H:%M:%S} UTC, and it is {now:%Y-%m-%d %H:%M:%S}"
         )
-    value = body.get("event_value", "")
-    event_value = value if isinstance(value, str) else json.dumps(value)
-    named = "\n".join((install, event_name, at.isoformat(), event_value))
-    push = hashlib.sha256(named.encode()).hexdigest()[:32]
-    customer = _word(body, "customer_user_id")
-    details = _details(body, _value_of(value), customer)
-    user = "" if details.unattributed else customer
-    return Push(install, push, event_name, at, user, _touch(body, event_name, at, now), details)
-
-
-def _word(body: dict[str, Any], name: str) -> str:
-    """A field as text; null and what is too long for a name count as nothing."""
-    value = body.get(name)
-    if value is None or isinstance(value, dict | list):
-        return ""
-    text = str(value).strip()
-    return "".join(letter for letter in text if letter.isprintable()) if len(text) <= MAX_WORD else ""
-
-
-def _time(body: dict[str, Any], name: str) -> datetime | None:
-    text = _word(body, name)
-    if not text:
-        return None
-    try:
-        at = datetime.fromisoformat(text)
-        at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise PushError("push_invalid", f"{name} is no time; AppsFlyer's times are YYYY-MM-DD hh:mm:ss.sss, UTC") from None
     return at
 
 
-def _past(body: dict[str, Any], name: str, now: datetime) -> datetime | None:
-    """A time before the push's own. One before there were such phones, or in the future, counts as not told."""
-    at = _time(body, name)
-    return at if at is not None and EARLIEST <= at <= now + AHEAD else None
+def _moment(text: str) -> datetime | None:
+    """A time of AppsFlyer's, UTC where it names no zone."""
+    try:
+        at = datetime.fromisoformat(text)
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
 
 
-def _code(body: dict[str, Any], name: str) -> str:
-    """A field that holds a code or a number; anything else, which may be of a person, counts as nothing."""
-    word = _word(body, name)
-    return word if CODE.fullmatch(word) and not is_contact(word) else ""
+class _Fields:
+    """A push's fields, and which of them could not be read (`unread`)."""
+
+    def __init__(self, body: dict[str, Any], now: datetime) -> None:
+        self.unread: set[str] = set()
+        self._body = body
+        self._now = now
+
+    def name(self, field: str) -> str:
+        """A field as a name; empty where it is none."""
+        value = self._body.get(field)
+        if isinstance(value, dict | list):
+            self.unread.add(field)
+            return ""
+        return "" if value is None else name_of(str(value))
+
+    def known(self, field: str) -> str:
+        """Likewise; empty also where it says that there is none."""
+        return known(self.name(field))
+
+    def code(self, field: str) -> str:
+        """A field that holds a code or a number; anything else, which may be of a person, counts as nothing."""
+        word = "" if isinstance(self._body.get(field), dict | list) else self.name(field)
+        return word if CODE.fullmatch(word) and not is_contact(word) else ""
+
+    def past(self, field: str, reach: timedelta) -> datetime | None:
+        """A time that lies within the reach before now."""
+        text = self.name(field)
+        if not text:
+            return None
+        at = _moment(text)
+        if at is not None and self._now - reach <= at <= self._now + AHEAD:
+            return min(at, self._now)
+        self.unread.add(field)
+        return None
 
 
 def _value_of(value: Any) -> dict[str, Any]:
@@ -135,29 +161,38 @@ def _value_of(value: Any) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _details(body: dict[str, Any], value: dict[str, Any], customer: str) -> PushDetails:
+def _details(fields: _Fields, value: _Fields, customer: str) -> PushDetails:
     """What analysts are told: fields with names, and of these only codes. Nothing else of a push is kept anywhere."""
-    known = {field: _code(body, field) for field in PUSH_FIELDS}
-    known |= {field: _code(value, f"af_{field}") for field in VALUE_FIELDS}
+    codes = {field: fields.code(field) for field in PUSH_FIELDS}
+    codes |= {field: value.code(f"af_{field}") for field in VALUE_FIELDS}
     if not customer or is_user_id(customer):
-        return PushDetails(**known)
-    return PushDetails(**known, unattributed=Unattributed.CONTACT if is_contact(customer) else Unattributed.FOREIGN)
+        return PushDetails(**codes)
+    return PushDetails(**codes, unattributed=Unattributed.CONTACT if is_contact(customer) else Unattributed.FOREIGN)
 
 
-def _touch(body: dict[str, Any], event_name: str, at: datetime, now: datetime) -> Touch | None:
+def _touch(fields: _Fields, event_name: str, at: datetime) -> Touch | None:
     """What an install or a return is attributed to; None: an event inside the app."""
     kind = event_name.lower().replace("_", "-")
     if kind not in set(TouchKind):
         return None
+    installed_at = fields.past("install_time", BEHIND)
     return Touch(
-        kind=TouchKind(kind), at=_past(body, "install_time", now) or at if kind == TouchKind.INSTALL else at,
-        network=network_of(_word(body, "media_source")), campaign=_word(body, "campaign"), campaign_id=_word(body, "af_c_id"),
-        adset=_word(body, "af_adset"), adset_id=_word(body, "af_adset_id"), ad=_word(body, "af_ad"),
-        ad_id=_word(body, "af_ad_id"), channel=_word(body, "af_channel"), site=_word(body, "af_siteid"),
-        touch_type=_word(body, "attributed_touch_type"),
-        touched_at=_past(body, "attributed_touch_time", now), platform=_word(body, "platform"),
-        country=_word(body, "country_code"), app=_word(body, "app_id"),
+        kind=TouchKind(kind), at=(installed_at or at) if kind == TouchKind.INSTALL else at, network=_network(fields, kind),
+        campaign=fields.name("campaign"), campaign_id=fields.name("af_c_id"), adset=fields.name("af_adset"),
+        adset_id=fields.name("af_adset_id"), ad=fields.name("af_ad"), ad_id=fields.name("af_ad_id"),
+        channel=fields.name("af_channel"), site=fields.name("af_siteid"), touch_type=fields.name("attributed_touch_type"),
+        touched_at=fields.past("attributed_touch_time", BEHIND + LOOKBACK), platform=fields.name("platform"),
+        country=fields.name("country_code"), app=fields.name("app_id"),
     )  # fmt: skip
+
+
+def _network(fields: _Fields, kind: str) -> str:
+    """Who was paid: the media source, or the agency that does not name it. Without both it is organic, unless something else
+    tells of a campaign; only campaigns re-engage."""
+    if name := fields.known("media_source") or fields.known("af_prt"):
+        return network_of(name)
+    paid = kind in PAID_KINDS or any(fields.known(field) for field in OF_A_CAMPAIGN)
+    return UNKNOWN if paid else ORGANIC
 
 
 # --- out --------------------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ signed with X-Twilio-Signature. A room's unique name is the call's id, a partici
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 import httpx
@@ -59,14 +59,15 @@ def read_callback(form: Mapping[str, str]) -> Notice | None:
     event = form["StatusCallbackEvent"]
     if event not in EVENTS:
         return None
-    at = datetime.fromisoformat(form["Timestamp"]).timestamp()
+    at = datetime.fromisoformat(form["Timestamp"])
+    at_s = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
     return Notice(
         notice=f"{form['RoomSid']}/{form['ParticipantSid']}/{event}",
         channel=form["RoomName"],
         member=form["ParticipantIdentity"],
         joined=EVENTS[event],
-        seq=round(at * 1000),
-        at_s=at,
+        seq=round(at_s * 1000),
+        at_s=at_s,
         reason=LeaveReason.OTHER,
         connection=form["ParticipantSid"],
     )

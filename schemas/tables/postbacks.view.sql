@@ -6,12 +6,12 @@ SELECT
     anyIf(campaign, campaign != '') AS campaign, max(value_micros) / 1000000 AS value, anyIf(currency, currency != '') AS currency,
     max(happened_at) AS happened_at, min(at) AS owed_at, max(attempt) AS attempts,
     transform(
-        argMax(step, (attempt, step != 'EffectDue')),
+        argMax(step, (partition, offset)),
         ['EffectDue', 'EffectPostponed', 'EffectAccepted', 'EffectRefused', 'EffectExpired'],
         ['sent', 'retried', 'accepted', 'refused', 'refused'], '') AS state,
-    argMax(status, (attempt, step != 'EffectDue')) AS http_status,
-    if(argMax(step, (attempt, step != 'EffectDue')) = 'EffectExpired', 'too late: ', '')
-        || if(state = 'accepted', '', if(http_status = 0, 'no answer', 'HTTP ' || toString(http_status))) AS why,
+    argMax(status, (partition, offset)) AS http_status,
+    if(argMax(step, (partition, offset)) = 'EffectExpired', 'too late: ', '')
+        || if(state IN ('accepted', 'sent'), '', if(http_status = 0, 'no answer', 'HTTP ' || toString(http_status))) AS why,
     if(state IN ('accepted', 'refused'), max(at), NULL) AS ended_at
 FROM postback_attempts FINAL
 GROUP BY effect

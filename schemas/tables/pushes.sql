@@ -1,5 +1,6 @@
--- What AppsFlyer pushed, each push once; `details` is JSON (`schemas.ads.PushDetails`), and nothing else of a push is kept:
+-- What AppsFlyer pushed, each push once; `details` is JSON (`schemas.ads_details.PushDetails`), and nothing else of a push is kept:
 -- `event_value` and `raw` are empty. Installs: kind = 'install'; in-app events have no kind.
+-- unread: fields that could not be read; the push counts as one without them.
 -- ORDER BY: analysts ask for a span of days; the place in the log makes a push one row.
 CREATE TABLE IF NOT EXISTS pushes
 (
@@ -22,6 +23,7 @@ CREATE TABLE IF NOT EXISTS pushes
     event_value String,
     raw         String CODEC(ZSTD(3)),
     details     String,
+    unread      Array(String),
     partition   UInt16,
     offset      UInt64
 )

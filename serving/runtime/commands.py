@@ -18,11 +18,12 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from operator import attrgetter
 from typing import Any, Final, TypeVar, overload
 
+import msgspec
 from confluent_kafka import KafkaError, Producer
 from fastapi import Request
 from prometheus_client import Counter, Gauge
@@ -30,7 +31,7 @@ from prometheus_client import Counter, Gauge
 from infra.config import Config
 from infra.kafka import quiet
 from schemas.log.base import Fact, Message
-from schemas.log.codec import encode
+from schemas.log.codec import decoder_of, encode
 from schemas.log.dead_letters import DeadLetter
 from schemas.log.entity import partition_of
 from schemas.log.topics import DEAD_LETTERS, ENTITIES, Route, routes
@@ -227,11 +228,26 @@ class Commands:
         key = route.key(command).encode()
         try:
             self._producer.produce(
-                route.topic, encode(command), key, partition_of(key, route.partitions), on_delivery=delivered
+                route.topic, _readable(command), key, partition_of(key, route.partitions), on_delivery=delivered
             )
         except BufferError:
             raise unavailable("log_unreachable", "the log takes no more commands at the moment; try again soon") from None
         return taken
+
+
+def _readable(command: Message) -> bytes:
+    """The command as it is written, once it was read again: what no decider can read is not taken. Errors: Problem 422."""
+    written = encode(command)
+    try:
+        _reader(type(command))(written)
+    except msgspec.ValidationError as error:
+        raise Problem(422, "invalid_request", f"this cannot be written down: {error}") from None
+    return written
+
+
+@cache
+def _reader(type_: type[Message]) -> Callable[[bytes], Message]:
+    return decoder_of((type_,))
 
 
 def _settle(taken: asyncio.Future[None], error: KafkaError | None) -> None:

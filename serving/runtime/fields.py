@@ -22,6 +22,20 @@ def _possible(at: datetime) -> datetime:
 # A time with its zone, as UTC.
 Moment = Annotated[AwareDatetime, AfterValidator(_possible)]
 
+# What the warehouse's DateTime64 holds, and no analyst's day lies outside of.
+EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
+
+
+def _storable(at: datetime) -> datetime:
+    if not EARLIEST <= at < LATEST:
+        raise ValueError("this time lies outside of the years 1970 to 2199")
+    return at
+
+
+# A time that is kept.
+KeptMoment = Annotated[Moment, AfterValidator(_storable)]
+
 Word = Annotated[str, Field(max_length=64, pattern=r"^[^\x00-\x1f]*$")]
 ItemId = Annotated[str, Field(min_length=1, max_length=64, pattern=ID_PATTERN)]
 WebUrl = Annotated[str, Field(max_length=1024, pattern=f"^{URL_PATTERN}$")]
