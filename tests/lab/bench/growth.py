@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Final
 
-from schemas.ads import ATTRIBUTION, INSTALL, PushDetails, RecordPush, Touch, TouchKind
+from schemas.ads import ATTRIBUTION, INSTALL, RecordPush, Touch, TouchKind
+from schemas.ads_details import PushDetails
 from schemas.interaction import PAIR, RecordView, pair_of
 from schemas.log.base import Message, UserId, now
 from schemas.log.codec import encode
