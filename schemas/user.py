@@ -3,6 +3,7 @@
 import re
 from datetime import datetime, timedelta
 from enum import StrEnum
+from hashlib import sha256
 from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta
@@ -307,6 +308,11 @@ class BanState(State):
         return LAST if self.until is None else in_calendar(self.until)
 
 
+def mark_of(device: str) -> str:
+    """What calls know of a phone whose device has this name, which is personal: its SHA-256's beginning; empty: unknown."""
+    return sha256(device.encode()).hexdigest()[:16] if device else ""
+
+
 class User(State):
     """A known user; online while there are sessions. Bans stand side by side: `ban` is the admins', `case_bans` are those that
     followed from cases of the block list, by case."""
@@ -321,8 +327,8 @@ class User(State):
     case_bans: Annotated[dict[Id, BanState], Meta(max_length=MAX_CASE_BANS)] = {}
 
     def beat_at(self, device: str) -> datetime | None:
-        """When a phone beat last: of that device, if it has a session, else of any."""
-        sessions = [one for one in self.sessions if one.device == device] or self.sessions
+        """When a phone beat last: the one of that `mark_of`, if it has a session, else any."""
+        sessions = [one for one in self.sessions if mark_of(one.device) == device] or self.sessions
         return max((one.beat_at for one in sessions), default=None)
 
     @property

@@ -31,6 +31,7 @@ from schemas.user import (
     UserRefusal,
     UserSignedUp,
     UserUnbanned,
+    mark_of,
 )
 from serving.body import Name, RequestBody
 from serving.runtime.auth import Admin, SignedIn
@@ -164,7 +165,7 @@ async def beat(session: SessionId, caller: Acting, device: Device, request: Requ
     if opened is None:
         raise refusal_of(request, UserRefusal.SESSION_UNKNOWN)
     mine = Beat(id=new_id(), at=now(), user=UserId(caller.user), session=session)
-    await commands_of(request).tell(mine, *call_beats(views, caller.user, (opened.device, device)))
+    await commands_of(request).tell(mine, *call_beats(views, caller.user, (mark_of(opened.device), device)))
 
 
 @router.delete("/v1/sessions/{session}", status_code=204, responses=responses(401, 403, 404, 422, 503))

@@ -12,7 +12,7 @@ from starlette.datastructures import Headers, QueryParams
 from schemas.billing import CallKind
 from schemas.log.base import Message
 from schemas.log.entity import Entity
-from schemas.user import USER, Beat, OpenSession, Role, Session, User
+from schemas.user import USER, Beat, OpenSession, Role, Session, User, mark_of
 from schemas.video import CALL, Call, CallStatus
 from schemas.video_line import LINE, Line
 from serving.runtime.auth import Caller
@@ -24,9 +24,10 @@ from serving.runtime.views import Views
 from tests.people import BOB, SUE
 
 T = datetime(2030, 1, 1, tzinfo=UTC)
+PHONE = mark_of("phone")
 TALKING = Call(
     caller=BOB, callee=SUE, kind=CallKind.DIRECT, status=CallStatus.CONNECTED, placed_by="p", placed_at=T,
-    caller_device="phone", callee_device="", connected_at=T, caller_beat_at=T, callee_beat_at=T,
+    caller_device=PHONE, callee_device="", connected_at=T, caller_beat_at=T, callee_beat_at=T,
 )  # fmt: skip
 
 
@@ -50,12 +51,12 @@ class Known:
 
 
 def beats(known: Known, user: str, *devices: str) -> list[str]:
-    return [beat.device for beat in call_beats(cast("Views", known), user, devices)]
+    return [beat.device for beat in call_beats(cast("Views", known), user, map(mark_of, devices))]
 
 
 def test_a_phone_beats_for_the_call_that_it_is_in() -> None:
     known = Known()
-    assert beats(known, BOB, "phone") == beats(known, BOB, "tablet", "phone") == ["phone"]
+    assert beats(known, BOB, "phone") == beats(known, BOB, "tablet", "phone") == [PHONE]
     assert beats(known, BOB, "tablet") == beats(known, BOB) == []
     assert beats(known, SUE, "whatever") == [""], "nobody knows her phone: any of hers is she"
     ringing = Known(replace(TALKING, status=CallStatus.RINGING))
@@ -96,7 +97,7 @@ def test_of_two_feeds_of_one_account_only_that_of_the_phone_in_the_call_beats_fo
             ("Beat", ""),
             ("OpenSession", "phone"),
         ]
-        assert await turns(known, 2) == [("Beat", "s"), ("BeatCall", "phone"), ("OpenSession", "phone")]
+        assert await turns(known, 2) == [("Beat", "s"), ("BeatCall", PHONE), ("OpenSession", "phone")]
         known.hub.remove(BOB, phone)
         assert await turns(known, 2) == [("Beat", "s")]
 

@@ -28,6 +28,7 @@ from schemas.user import (
     UserRefusal,
     UserRefused,
     UserSignedUp,
+    mark_of,
 )
 from tests.decisions import all_decisions, decisions_of
 from tests.people import ANN
@@ -55,7 +56,7 @@ def test_the_same_request_is_answered_alike_and_opens_nothing() -> None:
 
 @pytest.mark.parametrize(("device", "beat_s"), [("phone", 5), ("tablet", 30), ("", 30), ("watch", 30)])
 def test_who_asks_is_told_when_the_phone_beat_last(device: str, beat_s: float) -> None:
-    ask = AskPresence(id="a", at=T, user=ANN, call="c", device=device)
+    ask = AskPresence(id="a", at=T, user=ANN, call="c", device=mark_of(device))
     at = [T + timedelta(seconds=seconds) for seconds in (5, 30)]
     user = User(Role.USER, T, sessions=(Session("s", "phone", T, at[0]), Session("t", "tablet", T, at[1])))
     after, (told,) = decide(user, ask)

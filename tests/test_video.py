@@ -22,6 +22,7 @@ from infra.film_urls import DEVELOPMENT_SECRET, signature
 from infra.kafka import member, quiet, read_topic
 from schemas.log.entity import Flow
 from schemas.log.topics import ENTITIES
+from schemas.user import mark_of
 from tests.conftest import Api, NewUser, Phone, Phones, Stack, eventually
 
 FAST = {
@@ -70,7 +71,7 @@ def test_a_call_moves_coins_on_both_phones_and_its_receipt_adds_up(phones: Phone
     beats = [one for one in map(json.loads, filter(None, _values(stack, "call.inbox"))) if one["type"] == "BeatCall"]
     devices = {one.get("device", "") for one in beats if one["call"] == call}
     assert devices, "feeds beat for the call that their phones are in"
-    assert devices <= {_sign_in(bob), _sign_in(sue)}
+    assert devices <= {mark_of(_sign_in(bob)), mark_of(_sign_in(sue))}
     receipt = sue.api.get(f"/v1/calls/{call}/receipt").json()
     assert [(s["kind"], s["after_s"], s["coins"]) for s in receipt["steps"] if s["kind"] == "paid"] == [
         ("paid", 0, 9), ("paid", 2, 60), ("paid", 5, 60),

@@ -11,7 +11,7 @@ from typing import Annotated, Final
 from fastapi import Depends, Header, Request
 from starlette.datastructures import Headers, QueryParams
 
-from schemas.user import USER, User
+from schemas.user import USER, User, mark_of
 from serving.runtime.auth import Caller, SignedIn
 from serving.runtime.commands import views_of
 
@@ -38,10 +38,10 @@ async def _device(caller: SignedIn, request: Request, named: NamedDevice = "") -
     known: User | None = views_of(request).of(USER).get(caller.user)
     unnamed = sign_in_of(caller)
     has_feed = known is not None and any(one.device == unnamed for one in known.sessions)
-    return named or (unnamed if has_feed else "")
+    return mark_of(named or (unnamed if has_feed else ""))
 
 
-# The phone that a request comes from; empty: nobody knows.
+# What calls know of the phone that a request comes from (`mark_of`); empty: nobody knows.
 Device = Annotated[str, Depends(_device)]
 
 

@@ -11,7 +11,7 @@ from itertools import chain
 from typing import Final
 
 from schemas.log.base import UserId, new_id, now
-from schemas.user import BEAT_EVERY_S, USER, Beat, OpenSession
+from schemas.user import BEAT_EVERY_S, USER, Beat, OpenSession, mark_of
 from schemas.video import CALL, CALL_BEAT_EVERY_S, BeatCall, CallStatus
 from schemas.video_line import LINE
 from serving.runtime.commands import Commands, request_id
@@ -45,7 +45,7 @@ class Presence:
             phones = self._views.hub.phones()
             beats: list[OpenSession | Beat | BeatCall] = []
             for user, devices in phones:
-                beats += call_beats(self._views, user, chain.from_iterable(devices))
+                beats += call_beats(self._views, user, map(mark_of, chain.from_iterable(devices)))
             if turn % EVERY == 0:
                 own = ((user, device) for user, devices in phones for device in dict.fromkeys(names[0] for names in devices))
                 beats += [beat for user, device in own for beat in self._session(user, device)]
@@ -62,8 +62,8 @@ class Presence:
         return [OpenSession(id=new_id(), at=now(), user=UserId(user), session=session, device=device)]
 
 
-def call_beats(views: Views, user: str, devices: Iterable[str]) -> list[BeatCall]:
-    """The beat of a user who talks on one of these phones; none for one who does not."""
+def call_beats(views: Views, user: str, marks: Iterable[str]) -> list[BeatCall]:
+    """The beat of a user who talks on one of the phones with these marks (`mark_of`); none for one who does not."""
     line = views.of(LINE).get(user)
     if line is None or not line.call:
         return []
@@ -71,6 +71,6 @@ def call_beats(views: Views, user: str, devices: Iterable[str]) -> list[BeatCall
     if call is None or call.status is not CallStatus.CONNECTED:
         return []
     device = call.device_of(user)
-    if device and device not in devices:
+    if device and device not in marks:
         return []
     return [BeatCall(id=new_id(), at=now(), call=line.call, by=UserId(user), device=device)]

@@ -22,7 +22,7 @@ from schemas.favorites import AddFavorite, RemoveFavorite
 from schemas.gift import PutGiftItem, SendGift
 from schemas.log.base import Message
 from schemas.log.entity import DEFAULT_PARTITIONS, Flow
-from schemas.user import Ban, Beat, CloseSession, OpenSession, Role, SignUp, Unban
+from schemas.user import Ban, Beat, CloseSession, OpenSession, Role, SignUp, Unban, mark_of
 from schemas.video import AcceptCall, BeatCall, DeclineCall, HangUp, OpenRoom, PlaceCall
 from schemas.video_clip import OfferClip, PlayClip
 from schemas.video_line import MAX_WAITING, JoinRoulette, LeaveRoulette
@@ -36,6 +36,7 @@ USERS = ("ann", "bob", "cat")
 STREAMERS = ("sue", "tia")
 EVERYBODY = (*USERS, *STREAMERS)
 SCENES = 14
+PHONE, TABLET = mark_of("phone"), mark_of("tablet")
 RULES = (
     BlockRule("rude", BlockReason.HARASSMENT, 2, 3600, Consequence.BAN, ban_s=60),
     BlockRule("indecent", BlockReason.INDECENCY, 1, 3600, Consequence.PENALTY, Role.STREAMER, coins=20),
@@ -98,7 +99,7 @@ def _talk(script: Script, call: str, caller: str, callee: str, begins_s: float) 
         script.say(HangUp, at, call=call, by=caller)
     if answer != "accept":
         return
-    script.say(AcceptCall, at, call=call, by=callee, device=chance.choice(("", "phone")))
+    script.say(AcceptCall, at, call=call, by=callee, device=chance.choice(("", PHONE)))
     if chance.random() < 0.4:
         _room(script, call, (caller, callee), at)
     length = chance.choice((0.0, 3.0, 20.0, 21.0, 59.0, 60.0, 75.0, 130.0))
@@ -118,12 +119,12 @@ def _hold_out(script: Script, call: str, user: str, span: tuple[float, float]) -
     (begins_s, seconds), chance = span, script.chance
     changes_s = seconds * chance.random() if chance.random() < 0.25 else seconds
     for n in range(1, int(seconds / 5) + 1):
-        script.say(BeatCall, begins_s + n * 5, call=call, by=user, device="phone" if n * 5 <= changes_s else "tablet")
+        script.say(BeatCall, begins_s + n * 5, call=call, by=user, device=PHONE if n * 5 <= changes_s else TABLET)
     if changes_s < seconds and chance.random() < 0.6:
-        script.say(OpenRoom, begins_s + changes_s, call=call, by=user, provider="agora", device="tablet")
+        script.say(OpenRoom, begins_s + changes_s, call=call, by=user, provider="agora", device=TABLET)
     if chance.random() < 0.15:
         for n in range(int(seconds / 5) + 6):
-            script.say(BeatCall, begins_s + n * 5 + 2, call=call, by=user, device="watch")
+            script.say(BeatCall, begins_s + n * 5 + 2, call=call, by=user, device=mark_of("watch"))
 
 
 def _room(script: Script, call: str, sides: tuple[str, str], begins_s: float) -> None:
@@ -149,7 +150,7 @@ def _call(script: Script) -> None:
     call = f"c{len(script.lines)}"
     script.say(
         PlaceCall, call=call, caller=caller, callee=callee, kind=CallKind.DIRECT, caller_role=role_of(caller),
-        callee_role=role_of(callee), caller_device=script.chance.choice(("", "phone")),
+        callee_role=role_of(callee), caller_device=script.chance.choice(("", PHONE)),
     )  # fmt: skip
     _talk(script, call, caller, callee, 0.0)
 
@@ -157,7 +158,7 @@ def _call(script: Script) -> None:
 def _roulette(script: Script) -> None:
     user, streamer = script.chance.choice(USERS), script.chance.choice(STREAMERS)
     joins = [
-        (name, script.say(JoinRoulette, n * script.chance.random() * 5, user=name, device=script.chance.choice(("", "phone"))))
+        (name, script.say(JoinRoulette, n * script.chance.random() * 5, user=name, device=script.chance.choice(("", PHONE))))
         for n, name in enumerate((streamer, user))
     ]
     for name, join in joins:  # whoever comes second makes the match; both ids are tried
