@@ -34,6 +34,9 @@ auto.create.topics.enable=false
 group.initial.rebalance.delay.ms=0
 log.cleaner.dedupe.buffer.size=16777216
 broker.heartbeat.interval.ms=500
+# Who waits to be let in: of more the kernel lets go, and a client asks again after 1, 2, 4, ... seconds. Kafka's own 50 are few
+# for a broker that gets no processor while all clients connect anew.
+socket.listen.backlog.size=1024
 """
 ALONE: Final = """\
 num.partitions=8
