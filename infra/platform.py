@@ -88,6 +88,7 @@ class Platform:
         self.broker = self.child("broker", command, self.brokers, foundation=True)
         tell("waiting for the broker ...")
         self.supervisor.wait_until(self.broker, lambda: answers(port), READY_S)
+        broker.hasten(self.home / "kafka")
 
     def create_topics(self, tell: Callable[[str], None]) -> None:
         """Whatever the map of topics has and the broker lacks. Our own broker is waited for as long as it works."""

@@ -1,12 +1,13 @@
 """A watchdog: ends a process that hangs in a request to the log, and leaves one alone that waits because the machine is slow.
 
 librdkafka does not always keep its time limits: when the broker dies under `send_offsets_to_transaction`, the call never
-returns (2.16, most crashes of a broker). A limit in seconds cannot tell that from a broker which has no processor: on an
-overloaded machine it ended processes that would have gone on, again and again. So the limit is a number of looks at the broker,
-by a client of its own. When a broker has answered so many of them, one behind the other, while a request to it stands, that
-request will never be answered. Where the broker is slow its answers are, too, and the limit grows with them, twice over: there
-are fewer, and a late one counts for less, since a step waits for much that a look does not. Where the broker is away nothing
-counts: to end would mend nothing.
+returns (2.16, most crashes of a broker); and a broker that is away from the cluster's metadata for a moment is taken out of
+the client, whose transactions may stand still for over a minute behind its return. A limit in seconds cannot tell that from a
+broker which has no processor: on an overloaded machine it ended processes that would have gone on, again and again. So the
+limit is a number of looks at the broker, by a client of its own. When a broker has answered so many of them, one behind the
+other, while a request to it stands, that request will never be answered. Where the broker is slow its answers are, too, and
+the limit grows with them, twice over: there are fewer, and a late one counts for less, since a step waits for much that a look
+does not. Where the broker is away nothing counts: to end would mend nothing.
 """
 
 import faulthandler
