@@ -4,14 +4,13 @@ Kafka tells a partition's end and what lies behind the last record; Redpanda may
 """
 
 from operator import attrgetter
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from confluent_kafka import TopicPartition
 
-from infra import broker, dead_letters, doctor_flows, doctor_states
+from infra import dead_letters, doctor_flows, doctor_states
 from infra.config import Config, load
 from infra.kafka import BoundedRead, StandstillError, ends_of, has_records, read_to_end, read_topic, reader
 from pipelines.flows import rebuild
@@ -229,25 +228,3 @@ def test_the_views_keeper_and_the_tail(broker: Broker, config: Config) -> None:
         consumer.assign([TopicPartition(*place, 0) for place in views])
         reached = {place: end for place, end in goals.items() if end}
         assert any(consumer.consume(5, 0.0) is None or Tail._caught_up(consumer, reached) for _ in range(100))
-
-
-def test_a_broker_is_patient_with_itself_unless_it_was_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who starts well may miss heartbeats for a minute; who was killed is let in again after two seconds."""
-
-    def node(folder: Path, properties: str, memory: object, tell: object) -> list[str]:
-        (folder / "data").mkdir(parents=True, exist_ok=True)
-        (folder / "data" / "meta.properties").touch()
-        (folder / "server.properties").write_text(properties)
-        return []
-
-    def prepared() -> str:
-        broker.prepare(tmp_path, 1, 2, print)
-        return (tmp_path / "server.properties").read_text()
-
-    monkeypatch.setattr(broker, "prepare_node", node)
-    assert "broker.session.timeout.ms=60000\n" in prepared()
-    broker.hasten(tmp_path)
-    assert "broker.session.timeout.ms=2000\n" in (tmp_path / "server.properties").read_text()
-    assert "broker.session.timeout.ms=2000\n" in prepared(), "it did not end by itself"
-    (tmp_path / "data" / ".kafka_cleanshutdown").touch()
-    assert "broker.session.timeout.ms=60000\n" in prepared()

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from infra import machine
+from infra import broker, machine
 from tests.conftest import eventually
 
 CHILD = """
@@ -82,3 +82,25 @@ def test_files_that_may_be_open_are_raised_as_far_as_the_machine_allows_and_neve
     monkeypatch.setattr(resource, "setrlimit", lambda _, limits: given.append(limits))
     machine.allow_open_files()
     assert given == ([] if then is None else [(then, most)])
+
+
+def test_a_broker_is_patient_with_itself_unless_it_was_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who starts well may miss heartbeats for a minute; who was killed is let in again after two seconds."""
+
+    def node(folder: Path, properties: str, memory: object, tell: object) -> list[str]:
+        (folder / "data").mkdir(parents=True, exist_ok=True)
+        (folder / "data" / "meta.properties").touch()
+        (folder / "server.properties").write_text(properties)
+        return []
+
+    def prepared() -> str:
+        broker.prepare(tmp_path, 1, 2, print)
+        return (tmp_path / "server.properties").read_text()
+
+    monkeypatch.setattr(broker, "prepare_node", node)
+    assert "broker.session.timeout.ms=60000\n" in prepared()
+    broker.hasten(tmp_path)
+    assert "broker.session.timeout.ms=2000\n" in (tmp_path / "server.properties").read_text()
+    assert "broker.session.timeout.ms=2000\n" in prepared(), "it did not end by itself"
+    (tmp_path / "data" / ".kafka_cleanshutdown").touch()
+    assert "broker.session.timeout.ms=60000\n" in prepared()
