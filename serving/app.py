@@ -1,6 +1,7 @@
 """The HTTP application: FastAPI for questions and commands, the feed's hub beside it, health, readiness and metrics.
 
-`build` gives the ASGI application, with the door (`runtime/door.py`) in front of everything. The feed stands in front of
+`build` gives the ASGI application, with the door (`runtime/door.py`) in front of everything, and pages of other origins let in
+before it (`runtime/origins.py`). The feed stands in front of
 FastAPI's middleware, since it is the one route that thousands hold open; the OpenAPI document gets its description by hand.
 """
 
@@ -25,6 +26,7 @@ from serving.runtime.auth import Authenticator
 from serving.runtime.commands import Commands, producer, views_of
 from serving.runtime.door import Door
 from serving.runtime.feed import Hub
+from serving.runtime.origins import open_to
 from serving.runtime.presence import Presence
 from serving.runtime.problems import responses, unavailable
 from serving.runtime.reach import Reach
@@ -107,7 +109,7 @@ def build(config: Config) -> tuple[FastAPI, Door, Hub]:
         endpoint = feed if scope["type"] == "http" and scope["path"] == "/v1/feed" and views.ready else app
         await endpoint(scope, receive, send)
 
-    return app, Door(front, app.state.authenticator, config), hub
+    return app, open_to(config.web_origins, Door(front, app.state.authenticator, config)), hub
 
 
 def _clickhouse(config: Config) -> Callable[[], Client]:

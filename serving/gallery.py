@@ -43,6 +43,7 @@ router = APIRouter(tags=["gallery"])
 
 # A stream ends after so long; the client comes back, and reads its first page anew.
 STREAM_S: Final = 1_800.0
+RETRY_MS: Final = 1_000
 
 
 class ReasonAnswer(BaseModel):
@@ -164,6 +165,7 @@ async def stream(caller: Looking, request: Request) -> EventSourceResponse:
 
 async def _changes(room: Room, watcher: Watcher, lifetime_s: float) -> AsyncIterator[ServerSentEvent]:
     try:
+        yield ServerSentEvent(retry=RETRY_MS)
         yield ServerSentEvent(data="{}", event="ready")
         async with asyncio.timeout(lifetime_s):
             while True:
