@@ -22,7 +22,8 @@ PATHS = ("/v1/users", "/v1/feed", "/v1/gallery/stream", "/v1/settings", "/v1/not
 
 
 def allowed(answer: httpx.Response) -> str | None:
-    return answer.headers.get("access-control-allow-origin")
+    told: str | None = answer.headers.get("access-control-allow-origin")
+    return told
 
 
 @pytest.mark.parametrize("path", PATHS)
