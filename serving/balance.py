@@ -47,7 +47,7 @@ class BalanceAnswer(BaseModel):
     cursor: str | None = None
 
 
-class Entry(BaseModel):
+class BalanceEntry(BaseModel):
     """One line of the book; `coins` is the change of the balance."""
 
     seq: int
@@ -70,12 +70,14 @@ class EntriesAnswer(BaseModel):
     """A page, newest first; `next_before` is the `before` of the next page, or null at the end."""
 
     account: str
-    entries: list[Entry]
+    entries: list[BalanceEntry]
     next_before: int | None = Field(description="null: these were the first entries")
 
 
 @router.get("/v1/balance", response_model=BalanceAnswer, responses=responses(401, 403, 404, 422, 503))
-async def balance(caller: SignedIn, request: Request, book: Book = "coins", user: Of = None, at: Moment | None = None) -> Any:
+async def read_balance(
+    caller: SignedIn, request: Request, book: Book = "coins", user: Of = None, at: Moment | None = None
+) -> Any:
     """The balance now, or as it was `at` a time."""
     account = _account(caller, book, user)
     if at is not None:
@@ -96,7 +98,7 @@ async def balance(caller: SignedIn, request: Request, book: Book = "coins", user
 
 
 @router.get("/v1/balance/entries", response_model=EntriesAnswer, responses=responses(401, 403, 404, 422, 503))
-async def entries(
+async def list_balance_entries(
     caller: SignedIn,
     request: Request,
     *,
@@ -110,7 +112,7 @@ async def entries(
     rows = await _query(request, PAGE, {"account": account, "before": before or 2**62, "limit": limit})
     if not rows and views_of(request).balance(account) is None:
         raise _unknown(account)
-    page = [Entry(**row) for row in rows]
+    page = [BalanceEntry(**row) for row in rows]
     more = len(page) == limit and page[-1].seq > 1
     return EntriesAnswer(account=account, entries=page, next_before=page[-1].seq if more else None)
 
