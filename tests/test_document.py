@@ -92,6 +92,10 @@ def test_the_names_of_models_are_words_without_a_module() -> None:
 
 def test_nothing_is_left_for_a_generator_to_name() -> None:
     """An object within an object, or a choice, would get a name of the generator's own, such as `BlockRuleBody_role`."""
+    for where, operation in OPERATIONS:
+        assert not [one["name"] for one in operation.get("parameters", ()) if "enum" in one["schema"]], (
+            f"{where}: make it a StrEnum"
+        )
     for key, part in parts_of(DOCUMENT):
         assert not {"oneOf", "anyOf", "const", "prefixItems", "patternProperties"} & part.keys() or key == "properties", part
         if "properties" in part and key not in ("properties", *SCHEMAS):
