@@ -18,7 +18,6 @@ from infra import tokens
 from infra.config import DEMO_PROJECT, load
 from serving.app import build
 from tests.lab.clients.makers import (
-    HERE,
     LANGUAGES,
     MakerError,
     check_asyncapi,
@@ -84,7 +83,7 @@ def main(make_only: Annotated[bool, typer.Option("--make-only", help="start no p
         document = folder / "openapi.json"
         app, _, _ = build(load())
         document.write_text(json.dumps(app.openapi()))
-        phones = {"python": in_clients("python", str(HERE / "phone.py"))}
+        phones = {"python": in_clients("python", "phone.py")}
         try:
             for language, name in LANGUAGES.items():
                 make_by_openapi_generator(language, document, folder)

@@ -84,7 +84,8 @@ def make_by_openapi_generator(language: str, document: Path, folder: Path) -> No
 
 
 def make_python(document: Path, folder: Path) -> None:
-    """The package `olo_client`. Errors: MakerError."""
+    """The package `olo_client`, and the phone beside it. Errors: MakerError."""
+    shutil.copy(HERE / "phone.py", folder)
     options = ["--path", str(document), "--output-path", str(folder / "olo_client"), "--meta", "none", "--overwrite"]
     make(in_clients("openapi-python-client", "generate", *options), folder)
 

@@ -16,13 +16,14 @@ olo = AuthenticatedClient(base_url=url, token=token)
 
 
 class Feed:
-    """Everything behind the cursor, and then whatever comes; connects again by itself."""
+    """One's own feed, from a cursor on."""
 
     def __init__(self, cursor: str) -> None:
         self.cursor, self.retry_s = cursor, 1.0
         self.http = httpx.Client(headers={"Authorization": f"Bearer {token}"}, timeout=httpx.Timeout(5, read=60))
 
     def events(self) -> Iterator[ServerSentEvent]:
+        """Everything behind the cursor, and then whatever comes; connects again by itself."""
         while True:
             try:
                 with connect_sse(self.http, "GET", f"{url}/v1/feed", headers={"Last-Event-ID": self.cursor}) as stream:
@@ -50,6 +51,7 @@ feed = Feed(balance.cursor or "")
 
 
 def next_entry() -> EntryRecorded:
+    """The next line of the book."""
     for event in feed.events():
         if event.event == "ready":
             print("ready", flush=True)
