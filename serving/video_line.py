@@ -37,7 +37,7 @@ class RouletteAnswer(BaseModel):
     status: Literal["waiting"] = "waiting"
 
 
-@router.post("/v1/roulette", status_code=202, responses=responses(401, 402, 403, 404, 409, 503))
+@router.post("/v1/roulette", status_code=202, responses=responses(401, 402, 403, 404, 409, 422, 503))
 async def join_roulette(caller: Acting, device: Device, request: Request) -> RouletteAnswer:
     """Wait for a partner: 202 says that you do. The match's call comes on the feed. Who could not pay its beginning is told so
     at once: 402."""
