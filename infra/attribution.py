@@ -29,7 +29,7 @@ class Network(StrEnum):
     APPSFLYER = "appsflyer"
 
 
-class Format(StrEnum):
+class ExportFormat(StrEnum):
     """How rows are written. `json`: a row a line."""
 
     CSV = "csv"
@@ -38,9 +38,9 @@ class Format(StrEnum):
 
 
 FORMATS: Final = {
-    Format.CSV: ("CSVWithNames", "text/csv; charset=utf-8"),
-    Format.PARQUET: ("Parquet", "application/vnd.apache.parquet"),
-    Format.JSON: ("JSONEachRow", "application/x-ndjson"),
+    ExportFormat.CSV: ("CSVWithNames", "text/csv; charset=utf-8"),
+    ExportFormat.PARQUET: ("Parquet", "application/vnd.apache.parquet"),
+    ExportFormat.JSON: ("JSONEachRow", "application/x-ndjson"),
 }
 
 
@@ -50,7 +50,7 @@ class Export(NamedTuple):
     begin: date
     end: date
     network: Network
-    format: Format
+    format: ExportFormat
 
     @property
     def name(self) -> str:
@@ -63,10 +63,10 @@ class Export(NamedTuple):
         return FORMATS[self.format][1]
 
 
-def columns(wanted: Format) -> str:
+def columns(wanted: ExportFormat) -> str:
     """What is selected: in CSV, names that would be formulas with an apostrophe in front."""
     names = ", ".join(f"if(match({name}, '{FORMULA}'), '\\'' || {name}, {name}) AS {name}" for name in NAMES)
-    return f"* REPLACE ({names})" if wanted is Format.CSV else "*"
+    return f"* REPLACE ({names})" if wanted is ExportFormat.CSV else "*"
 
 
 def export(client: Client, wanted: Export) -> Iterator[bytes]:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from infra import outbox
-from infra.attribution import Export, Format, Network
+from infra.attribution import Export, ExportFormat, Network
 from infra.attribution import export as rows_of
 from infra.clickhouse import connect
 from infra.config import Config
@@ -110,7 +110,7 @@ def export(
     begin: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="the first day of installs, UTC")],
     end: Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="the last day")],
     network: Annotated[Network, typer.Option(help="snapchat: what it brought; appsflyer: every network")] = Network.APPSFLYER,
-    format_: Annotated[Format, typer.Option("--format", help="csv, parquet or json (a row a line)")] = Format.CSV,
+    format_: Annotated[ExportFormat, typer.Option("--format", help="csv, parquet or json (a row a line)")] = ExportFormat.CSV,
     out: Annotated[Path | None, typer.Option(help="a file instead of standard output")] = None,
 ) -> None:
     """Campaign performance by day of install, down to the ad: join it with spend for the cost of an install."""

@@ -4,6 +4,7 @@ The environment wins over the file. `load` raises `ConfigError`, one line a prob
 """
 
 import os
+import re
 from enum import StrEnum
 from functools import cached_property
 from ipaddress import ip_address, ip_network
@@ -18,6 +19,8 @@ from schemas.log.entity import DEFAULT_PARTITIONS, set_log_partitions
 EMULATOR_VARIABLE = "FIREBASE_AUTH_EMULATOR_HOST"
 # Nobody's project: it is there so that development needs none.
 DEMO_PROJECT: Final = "demo-olo"
+# As browsers write it: a scheme, a host in small letters (or an address), and a port where it is not the scheme's own.
+ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 # The password of the ClickHouse that `infra/deploy/compose.yaml` starts.
 DEMO_PASSWORD: Final = "olo-development"  # noqa: S105 - it is refused in production
 
@@ -72,6 +75,7 @@ class Config(BaseSettings):
     rate_staff: str = Field("500/second;20000/minute", description="likewise one admin or supporter")
     unlimited_networks: str = Field("127.0.0.0/8,::1", description="whose addresses are not counted, such as 10.0.0.0/8,::1")
     trusted_proxies: str = Field("", description="whose X-Forwarded-For and -Proto are believed, such as 127.0.0.1,10.0.0.0/8")
+    web_origins: str = Field("", description="whose pages may ask: https://app.example,http://localhost:5173; *: everybody's")
 
     states_mb: int = Field(64, ge=1, le=100_000, description="memory of a flow's process for the states decided last")
 
@@ -132,6 +136,16 @@ class Config(BaseSettings):
         except ValueError:
             raise ValueError("rates are written as 50/second;1200/minute") from None
         return rates
+
+    @field_validator("web_origins")
+    @classmethod
+    def _origins(cls, origins: str) -> str:
+        wrong = [origin for origin in filter(None, origins.split(",")) if origin != "*" and not ORIGIN.fullmatch(origin)]
+        if wrong:
+            raise ValueError(
+                f"an origin is written as https://app.example, without a path or a slash behind it; {wrong[0]!r} is none"
+            )
+        return origins
 
     @field_validator("unlimited_networks", "trusted_proxies")
     @classmethod

@@ -5,7 +5,7 @@ Where a view says something that the log's last word says, too, both are asked, 
 
 from typing import Any, Final
 
-from infra.attribution import FORMULA, Format, columns
+from infra.attribution import FORMULA, ExportFormat, columns
 from infra.quality_suites import (
     EARLIEST,
     MAX_ROWS,
@@ -51,7 +51,7 @@ def _kept() -> str:
 
 
 EXPORT: Final = (
-    f"SELECT {columns(Format.CSV)} FROM campaign_performance WHERE date >= toDate({{since:DateTime}}) LIMIT {MAX_ROWS}"
+    f"SELECT {columns(ExportFormat.CSV)} FROM campaign_performance WHERE date >= toDate({{since:DateTime}}) LIMIT {MAX_ROWS}"
 )
 FORMULAS: Final = FORMULA.replace("\\\\", "\\").replace(r"\x{", r"\u").replace("}", "")
 

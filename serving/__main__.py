@@ -45,8 +45,8 @@ def main() -> None:
     allow_open_files()
     # Views and streams are long-lived: looking for cycles among them every 700 objects costs a tenth of a delivery.
     gc.set_threshold(100_000, 50, 100)
-    _, front, hub = build(config)
-    Server(uvicorn.Config(front, host=given.host, port=given.port, **options(config, front.rates)), hub).run()
+    app, front, hub = build(config)
+    Server(uvicorn.Config(front, host=given.host, port=given.port, **options(config, app.state.rates)), hub).run()
 
 
 def options(config: Config, rates: Rates) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
-from infra.attribution import Export, Format, Network, export
+from infra.attribution import FORMATS, Export, ExportFormat, Network, export
 from infra.config import Config
 from infra.errors import UsageError
 from infra.vendors import appsflyer
@@ -47,7 +47,7 @@ PhoneId = Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z0-9_.:-]*$")]
 
 
 @router.post("/v1/webhooks/appsflyer", responses=responses(400, 401, 413, 422, 503), openapi_extra={"security": []})
-async def push(request: Request) -> dict[str, str]:
+async def receive_appsflyer_push(request: Request) -> dict[str, str]:
     """AppsFlyer's pushes: installs, returns, events in the app. A token proves where they come from; repeats do no harm.
 
     `unattributed`: the push names a customer who is no user of ours by that name (`contact`: it is an e-mail address or a phone
@@ -163,14 +163,26 @@ class AttributionAnswer(BaseModel):
     waiting: int
 
 
-@router.get("/v1/admin/attribution/export", responses=responses(401, 403, 422, 503), response_class=StreamingResponse)
-async def download(
+ROWS: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "The rows",
+        "content": {
+            media.partition(";")[0]: {"schema": {"type": "string", "format": "binary"}} for _, media in FORMATS.values()
+        },
+    }
+}
+
+
+@router.get(
+    "/v1/admin/attribution/export", responses={**ROWS, **responses(401, 403, 422, 503)}, response_class=StreamingResponse
+)
+async def export_attribution(
     _: Admin,
     request: Request,
     begin: Annotated[date, Query(alias="from")],
     end: Annotated[date, Query(alias="to")],
     network: Network = Network.APPSFLYER,
-    format_: Annotated[Format, Query(alias="format")] = Format.CSV,
+    format_: Annotated[ExportFormat, Query(alias="format")] = ExportFormat.CSV,
 ) -> StreamingResponse:
     """Campaign performance by day of install, streamed; both dates are in it."""
     wanted = Export(begin, end, network, format_)
@@ -185,7 +197,7 @@ async def download(
 
 
 @router.get("/v1/admin/attribution/{user}", response_model=AttributionAnswer, responses=responses(401, 403, 404, 422, 503))
-async def look(user: UserInPath, _: Admin, request: Request) -> Any:
+async def read_attribution(user: UserInPath, _: Admin, request: Request) -> Any:
     """Which campaign brought a user."""
     known: Attribution | None = views_of(request).of(ATTRIBUTION).get(user)
     if known is None:

@@ -1,7 +1,8 @@
 """The HTTP application: FastAPI for questions and commands, the feed's hub beside it, health, readiness and metrics.
 
-`build` gives the ASGI application, with the door (`runtime/door.py`) in front of everything. The feed stands in front of
-FastAPI's middleware, since it is the one route that thousands hold open; the OpenAPI document gets its description by hand.
+`build` gives the ASGI application, with the door (`runtime/door.py`) in front of everything, and pages of other origins let in
+before it (`runtime/origins.py`). The feed stands in front of
+FastAPI's middleware, since it is the one route that thousands hold open. The OpenAPI document: `runtime/document.py`.
 """
 
 import asyncio
@@ -13,7 +14,6 @@ from typing import Any, Final
 
 from clickhouse_connect.driver.client import Client
 from fastapi import FastAPI, Request, Response
-from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
 
@@ -23,10 +23,12 @@ from serving.parts import parts
 from serving.runtime import later, problems
 from serving.runtime.auth import Authenticator
 from serving.runtime.commands import Commands, producer, views_of
+from serving.runtime.document import document_of, operation_id
 from serving.runtime.door import Door
 from serving.runtime.feed import Hub
+from serving.runtime.origins import open_to
 from serving.runtime.presence import Presence
-from serving.runtime.problems import responses, unavailable
+from serving.runtime.problems import unavailable
 from serving.runtime.reach import Reach
 from serving.runtime.refusals import RefusalTables
 from serving.runtime.stream import FeedEndpoint
@@ -42,30 +44,8 @@ DOCUMENT_S: Final = 10.0
 REQUESTS = Counter("olo_http_requests", "Requests answered", ["route", "method", "status"])
 SECONDS = Histogram("olo_http_seconds", "From request to answer", ["route"], buckets=(0.005, 0.01, 0.02, 0.05, 0.1, 0.3, 1, 3))
 
-FEED_DOCUMENT: Final[dict[str, Any]] = {
-    "get": {
-        "tags": ["feed"],
-        "summary": "Everything that the phone is to be shown, live (server-sent events)",
-        "description": "`id:` is the cursor, `event:` the message's type, `data:` its JSON. Resume with `Last-Event-ID`.",
-        "operationId": "feed",
-        "security": [{"Bearer": []}],
-        "parameters": [
-            {"name": "Last-Event-ID", "in": "header", "required": False, "schema": {"type": "string"}},
-            {"name": "cursor", "in": "query", "required": False, "schema": {"type": "string"}},
-            {"name": "Olo-Device", "in": "header", "required": False, "schema": {"type": "string", "maxLength": 64}},
-            {"name": "device", "in": "query", "required": False, "schema": {"type": "string", "maxLength": 64}},
-        ],
-        "responses": {
-            "200": {"description": "A stream without an end", "content": {"text/event-stream": {}}},
-            **{
-                str(status): {k: v for k, v in r.items() if k != "model"} for status, r in responses(400, 401, 403, 503).items()
-            },
-        },
-    }
-}
 
-
-def build(config: Config) -> tuple[FastAPI, Door, Hub]:
+def build(config: Config) -> tuple[FastAPI, Any, Hub]:
     """The FastAPI application, the ASGI application in front of it, and the hub (to be closed at the end)."""
     hub = Hub()
     views = Views(hub)
@@ -85,7 +65,7 @@ def build(config: Config) -> tuple[FastAPI, Door, Hub]:
         await asyncio.to_thread(app.state.reach.stop)
         await asyncio.to_thread(app.state.tail.stop)
 
-    app = _Application(title="Olo", version="1", lifespan=lifespan, redoc_url=None)
+    app = _Application(title="Olo", version="1", lifespan=lifespan, redoc_url=None, generate_unique_id_function=operation_id)
     app.state.config = config
     app.state.views = views
     app.state.authenticator = Authenticator(config)
@@ -107,7 +87,9 @@ def build(config: Config) -> tuple[FastAPI, Door, Hub]:
         endpoint = feed if scope["type"] == "http" and scope["path"] == "/v1/feed" and views.ready else app
         await endpoint(scope, receive, send)
 
-    return app, Door(front, app.state.authenticator, config), hub
+    door = Door(front, app.state.authenticator, config)
+    app.state.rates = door.rates
+    return app, open_to(config.web_origins, door), hub
 
 
 def _clickhouse(config: Config) -> Callable[[], Client]:
@@ -137,13 +119,9 @@ class _Application(FastAPI):
         return self._written
 
     def openapi(self) -> dict[str, Any]:
-        """The document, made when it is asked for first: with the feed, which is no route, and with the tokens."""
+        """The document, made when it is asked for first."""
         if self.openapi_schema is None:
-            document = get_openapi(title=self.title, version=self.version, routes=self.routes, description=__doc__)
-            document["paths"]["/v1/feed"] = FEED_DOCUMENT
-            document["components"]["securitySchemes"] = {"Bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
-            document["security"] = [{"Bearer": []}]
-            self.openapi_schema = document
+            self.openapi_schema = document_of(self)
         return self.openapi_schema
 
 

@@ -6,7 +6,8 @@ ClickHouse, which follows the log within a second.
 
 import asyncio
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Literal
+from enum import StrEnum
+from typing import Annotated, Any, Final
 
 from clickhouse_connect.driver.exceptions import Error
 from fastapi import APIRouter, Query, Request
@@ -29,7 +30,15 @@ WHERE account = {{account:String}} AND at <= fromUnixTimestamp64Micro({{at:Int64
 PAGE: Final = f"""SELECT {COLUMNS} FROM balance_entries FINAL
 WHERE account = {{account:String}} AND seq < {{before:UInt64}} ORDER BY seq DESC LIMIT {{limit:UInt32}}"""
 
-Book = Annotated[Literal["coins", "earnings"], Query(description="what was bought or granted, or what was earned")]
+
+class Book(StrEnum):
+    """Which of a user's two accounts."""
+
+    COINS = "coins"
+    EARNINGS = "earnings"
+
+
+InBook = Annotated[Book, Query(description="what was bought or granted, or what was earned")]
 Of = Annotated[
     str | None, Query(pattern=USER_ID_PATTERN, description="another user's account: for the roles support and admin")
 ]
@@ -47,7 +56,7 @@ class BalanceAnswer(BaseModel):
     cursor: str | None = None
 
 
-class Entry(BaseModel):
+class BalanceEntry(BaseModel):
     """One line of the book; `coins` is the change of the balance."""
 
     seq: int
@@ -70,12 +79,14 @@ class EntriesAnswer(BaseModel):
     """A page, newest first; `next_before` is the `before` of the next page, or null at the end."""
 
     account: str
-    entries: list[Entry]
+    entries: list[BalanceEntry]
     next_before: int | None = Field(description="null: these were the first entries")
 
 
 @router.get("/v1/balance", response_model=BalanceAnswer, responses=responses(401, 403, 404, 422, 503))
-async def balance(caller: SignedIn, request: Request, book: Book = "coins", user: Of = None, at: Moment | None = None) -> Any:
+async def read_balance(
+    caller: SignedIn, request: Request, book: InBook = Book.COINS, user: Of = None, at: Moment | None = None
+) -> Any:
     """The balance now, or as it was `at` a time."""
     account = _account(caller, book, user)
     if at is not None:
@@ -96,11 +107,11 @@ async def balance(caller: SignedIn, request: Request, book: Book = "coins", user
 
 
 @router.get("/v1/balance/entries", response_model=EntriesAnswer, responses=responses(401, 403, 404, 422, 503))
-async def entries(
+async def list_balance_entries(
     caller: SignedIn,
     request: Request,
     *,
-    book: Book = "coins",
+    book: InBook = Book.COINS,
     user: Of = None,
     before: Annotated[int | None, Query(ge=1, le=2**62, description="only entries with a lower seq")] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
@@ -110,7 +121,7 @@ async def entries(
     rows = await _query(request, PAGE, {"account": account, "before": before or 2**62, "limit": limit})
     if not rows and views_of(request).balance(account) is None:
         raise _unknown(account)
-    page = [Entry(**row) for row in rows]
+    page = [BalanceEntry(**row) for row in rows]
     more = len(page) == limit and page[-1].seq > 1
     return EntriesAnswer(account=account, entries=page, next_before=page[-1].seq if more else None)
 

@@ -49,17 +49,17 @@ StepCoins = Annotated[int, Field(strict=True, ge=0, le=MAX_STEP_COINS)]
 StepSeconds = Annotated[int, Field(strict=True, ge=0, le=MAX_CALL_S)]
 
 
-class CheckpointBody(RequestBody):
+class TariffCheckpointBody(RequestBody):
     """`coins` are due once the call is longer than `after_s`; at 0: as soon as it connects."""
 
     after_s: StepSeconds
     coins: StepCoins
 
 
-class SideBody(RequestBody):
+class TariffSideBody(RequestBody):
     """What one side pays or earns: checkpoints, then `step_coins` every `step_s` behind the last one."""
 
-    checkpoints: Annotated[list[CheckpointBody], Field(max_length=MAX_CHECKPOINTS)] = []
+    checkpoints: Annotated[list[TariffCheckpointBody], Field(max_length=MAX_CHECKPOINTS)] = []
     step_s: StepSeconds = 0
     step_coins: StepCoins = 0
 
@@ -97,8 +97,8 @@ class TariffBody(RequestBody):
         },
     )  # fmt: skip
     rule: TariffRuleBody
-    payer: SideBody
-    earner: SideBody
+    payer: TariffSideBody
+    earner: TariffSideBody
     effective_from: KeptMoment | None = None
     name: Word = ""
     subsidy: Annotated[bool, Field(strict=True)] = False
@@ -114,12 +114,12 @@ class TariffAnswer(TariffBody):
 class TariffPreviewBody(RequestBody):
     """What to preview: both sides, up to a length."""
 
-    payer: SideBody
-    earner: SideBody
+    payer: TariffSideBody
+    earner: TariffSideBody
     up_to_s: Annotated[int, Field(strict=True, ge=1, le=MAX_CALL_S)] = 600
 
 
-class PreviewRow(BaseModel):
+class TariffPreviewRow(BaseModel):
     """From this second on (0: from the connection), the totals are these."""
 
     after_s: int
@@ -131,11 +131,11 @@ class PreviewRow(BaseModel):
 class TariffPreviewAnswer(BaseModel):
     """The rows where something changes; and the curve, as points (seconds, payer, earner) of a step function."""
 
-    rows: list[PreviewRow]
+    rows: list[TariffPreviewRow]
     curve: list[tuple[int, int, int]]
 
 
-class ReceiptStep(BaseModel):
+class ReceiptStepAnswer(BaseModel):
     """One movement of coins, and the ledger's entry."""
 
     kind: StepKind
@@ -160,14 +160,14 @@ class ReceiptAnswer(BaseModel):
     closed: bool
     paid_coins: int
     earned_coins: int
-    steps: list[ReceiptStep]
+    steps: list[ReceiptStepAnswer]
 
 
 TARIFF_PROBLEMS: Final = responses(400, 401, 403, 409, 422, 503)
 
 
 @router.put("/v1/admin/tariffs/{tariff}", response_model=TariffAnswer, responses=TARIFF_PROBLEMS)
-async def publish(
+async def publish_tariff(
     tariff: Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")],
     body: TariffBody,
     caller: Admin,
@@ -192,7 +192,7 @@ async def publish(
 
 
 @router.get("/v1/admin/tariffs", response_model=list[TariffAnswer], responses=responses(401, 403, 503))
-async def tariffs(_: Admin, request: Request) -> Any:
+async def list_tariffs(_: Admin, request: Request) -> Any:
     """The versions in force and scheduled."""
     book = views_of(request).of(TARIFFS).get(BOOK)
     versions = [tariff for versions in book.versions.values() for tariff in versions] if book else SHIPPED
@@ -204,7 +204,7 @@ def _shown(tariff: Tariff) -> TariffAnswer:
 
 
 @router.post("/v1/admin/tariffs/preview", response_model=TariffPreviewAnswer, responses=responses(400, 401, 403, 422))
-async def preview(body: TariffPreviewBody, _: Admin) -> Any:
+async def preview_tariff(body: TariffPreviewBody, _: Admin) -> Any:
     """What a tariff would cost and pay, by length, before it is published."""
     payer, earner = body.payer.side(), body.earner.side()
     problems = [*problems_of(payer, "payer"), *problems_of(earner, "earner")]
@@ -215,7 +215,7 @@ async def preview(body: TariffPreviewBody, _: Admin) -> Any:
     for second in changes:
         length = timedelta(seconds=second, microseconds=1)
         pays, earns = payer.total(length), earner.total(length)
-        rows.append(PreviewRow(after_s=second, payer_coins=pays, earner_coins=earns, margin_coins=pays - earns))
+        rows.append(TariffPreviewRow(after_s=second, payer_coins=pays, earner_coins=earns, margin_coins=pays - earns))
     return TariffPreviewAnswer(rows=rows, curve=[(row.after_s, row.payer_coins, row.earner_coins) for row in rows])
 
 
@@ -227,7 +227,7 @@ def _times(side: Side, up_to_s: int) -> list[int]:
 
 
 @router.get("/v1/calls/{call}/receipt", response_model=ReceiptAnswer, responses=responses(401, 403, 404, 422, 503))
-async def receipt(call: IdInPath, caller: SignedIn, request: Request) -> Any:
+async def read_receipt(call: IdInPath, caller: SignedIn, request: Request) -> Any:
     """Both sides of a call's bill, to those who were in it, until a day after its end."""
     call_of(request, call, caller)
     bill = views_of(request).of(BILL).get(call)
@@ -246,5 +246,5 @@ async def receipt(call: IdInPath, caller: SignedIn, request: Request) -> Any:
         closed=bill.closed,
         paid_coins=sums[StepKind.PAID] - sums[StepKind.REFUNDED],
         earned_coins=sums[StepKind.EARNED] - sums[StepKind.RECLAIMED],
-        steps=[ReceiptStep(**msgspec.structs.asdict(step)) for step in billed(call, bill)],
+        steps=[ReceiptStepAnswer(**msgspec.structs.asdict(step)) for step in billed(call, bill)],
     )

@@ -105,7 +105,7 @@ class ReviewBody(RequestBody):
 
 
 @router.put("/v1/blocks/{user}", response_model=BlockAnswer, responses=responses(400, 401, 403, 404, 409, 422, 503))
-async def block(user: UserInPath, body: BlockBody, caller: Acting, request: Request) -> Any:
+async def block_user(user: UserInPath, body: BlockBody, caller: Acting, request: Request) -> Any:
     """Block somebody: a call between you ends, and neither meets the other in calls, roulette or gifts any more. It counts
     against them if you have met, in a call or by a gift."""
     rules = _rules(views_of(request))
@@ -117,14 +117,14 @@ async def block(user: UserInPath, body: BlockBody, caller: Acting, request: Requ
 
 
 @router.delete("/v1/blocks/{user}", status_code=204, responses=responses(401, 403, 404, 409, 422, 503))
-async def unblock(user: UserInPath, caller: Acting, request: Request) -> None:
+async def unblock_user(user: UserInPath, caller: Acting, request: Request) -> None:
     """Take a block back."""
     command = UnblockUser(id=new_id(), at=now(), user=UserId(caller.user), peer=UserId(user))
     await commands_of(request).ask(command, UserUnblocked)
 
 
 @router.get("/v1/blocks", response_model=list[BlockAnswer], responses=responses(401, 403, 503))
-async def blocks(caller: SignedIn, request: Request) -> Any:
+async def list_blocks(caller: SignedIn, request: Request) -> Any:
     """Whom you have blocked."""
     known = views_of(request).of(BLOCKS).get(caller.user)
     return [BlockAnswer(user=user, reason=reason) for user, reason in (known.peers if known else {}).items()]
@@ -136,13 +136,13 @@ def _rules(views: Views) -> tuple[BlockRule, ...]:
 
 
 @router.get("/v1/admin/block-rules", response_model=BlockRulesBody, responses=responses(401, 403, 503))
-async def rules(_: Admin, request: Request) -> Any:
+async def read_block_rules(_: Admin, request: Request) -> Any:
     """The rules in force."""
     return BlockRulesBody(rules=[BlockRuleBody(**msgspec.structs.asdict(rule)) for rule in _rules(views_of(request))])
 
 
 @router.put("/v1/admin/block-rules", response_model=BlockRulesBody, responses=responses(400, 401, 403, 422, 503))
-async def publish(body: BlockRulesBody, caller: Admin, request: Request) -> Any:
+async def publish_block_rules(body: BlockRulesBody, caller: Admin, request: Request) -> Any:
     """Replace all rules; blocks that were counted before count on."""
     problems = [_wrong(rule) for rule in body.rules if _wrong(rule)]
     if len({rule.rule for rule in body.rules}) < len(body.rules):
@@ -164,7 +164,7 @@ def _wrong(rule: BlockRuleBody) -> str:
 
 
 @router.get("/v1/admin/reviews", response_model=list[CaseAnswer], responses=responses(401, 403, 503))
-async def reviews(_: Admin, request: Request) -> Any:
+async def list_reviews(_: Admin, request: Request) -> Any:
     """What followed from blocks and waits for a person, oldest first."""
     views = views_of(request)
     records = ((user, views.of(RECORD).get(user)) for user in views.rows(OPEN_CASES, ""))
@@ -178,10 +178,10 @@ async def reviews(_: Admin, request: Request) -> Any:
     ]  # fmt: skip
 
 
-@router.post("/v1/admin/reviews/{user}/{case}", status_code=204, responses=responses(400, 401, 403, 404, 409, 422, 503))
-async def review(
+@router.post("/v1/admin/reviews/{user}/{case_id}", status_code=204, responses=responses(400, 401, 403, 404, 409, 422, 503))
+async def review_case(
     user: UserInPath,
-    case: Annotated[str, Path(min_length=1, max_length=128)],
+    case: Annotated[str, Path(alias="case_id", min_length=1, max_length=128)],
     body: ReviewBody,
     caller: Admin,
     request: Request,

@@ -61,7 +61,7 @@ class FollowersPage(BaseModel):
 
 
 @router.put("/v1/favorites/{user}", response_model=FavoriteAnswer, responses=responses(401, 403, 404, 409, 422, 503))
-async def add(user: UserInPath, caller: Acting, request: Request) -> Any:
+async def add_favorite(user: UserInPath, caller: Acting, request: Request) -> Any:
     """Add a favourite: your phone is told when that user comes online."""
     known = views_of(request).of(USER).get(user)
     if known is None or known.banned:
@@ -74,14 +74,14 @@ async def add(user: UserInPath, caller: Acting, request: Request) -> Any:
 
 
 @router.delete("/v1/favorites/{user}", status_code=204, responses=responses(401, 403, 404, 409, 422, 503))
-async def remove(user: UserInPath, caller: Acting, request: Request) -> None:
+async def remove_favorite(user: UserInPath, caller: Acting, request: Request) -> None:
     """Take a favourite away."""
     command = RemoveFavorite(id=new_id(), at=now(), user=UserId(caller.user), peer=UserId(user))
     await commands_of(request).ask(command, FavoriteRemoved)
 
 
 @router.get("/v1/favorites", response_model=list[FavoriteAnswer], responses=responses(401, 403, 503))
-async def favorites(caller: SignedIn, request: Request) -> Any:
+async def list_favorites(caller: SignedIn, request: Request) -> Any:
     """Your favourites, those online first, newest first."""
     views = views_of(request)
     mine, users = views.of(FAVORITES).get(caller.user), views.of(USER)
@@ -93,14 +93,14 @@ async def favorites(caller: SignedIn, request: Request) -> Any:
 
 
 @router.get("/v1/followers", response_model=FollowersAnswer, responses=responses(401, 403, 503))
-async def followers(caller: SignedIn, request: Request) -> Any:
+async def count_followers(caller: SignedIn, request: Request) -> Any:
     """How many people have you among their favourites."""
     known = views_of(request).of(FOLLOWERS).get(caller.user)
     return FollowersAnswer(count=known.count if known else 0)
 
 
 @router.get("/v1/followers/users", response_model=FollowersPage, responses=responses(401, 403, 422, 503))
-async def follower_page(
+async def list_followers(
     caller: SignedIn,
     request: Request,
     page: Annotated[int, Query(ge=0, le=PAGES, description="`next_page` of the page before")] = 0,

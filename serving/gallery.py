@@ -43,6 +43,7 @@ router = APIRouter(tags=["gallery"])
 
 # A stream ends after so long; the client comes back, and reads its first page anew.
 STREAM_S: Final = 1_800.0
+RETRY_MS: Final = 1_000
 
 
 class ReasonAnswer(BaseModel):
@@ -128,7 +129,7 @@ def _position(cursor: str) -> Position:
 
 
 @router.get("/v1/gallery", response_model=GalleryAnswer, responses=responses(400, 401, 403, 422, 503))
-async def look(
+async def read_gallery(
     *,
     caller: Looking,
     request: Request,
@@ -153,9 +154,12 @@ async def look(
 @router.get(
     "/v1/gallery/stream",
     response_class=EventSourceResponse,
-    responses={200: {"description": "A stream", "content": {"text/event-stream": {}}}, **responses(401, 403, 503)},
+    responses={
+        200: {"description": "A stream", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
+        **responses(401, 403, 503),
+    },
 )
-async def stream(caller: Looking, request: Request) -> EventSourceResponse:
+async def follow_gallery(caller: Looking, request: Request) -> EventSourceResponse:
     """Changes of your gallery, live: `card` (came, or moved), `gone`, and `again` (the rules changed: read it anew)."""
     room = _room(request, caller)
     lifetime = min(STREAM_S, caller.expires_at - time.time())
@@ -164,6 +168,7 @@ async def stream(caller: Looking, request: Request) -> EventSourceResponse:
 
 async def _changes(room: Room, watcher: Watcher, lifetime_s: float) -> AsyncIterator[ServerSentEvent]:
     try:
+        yield ServerSentEvent(retry=RETRY_MS)
         yield ServerSentEvent(data="{}", event="ready")
         async with asyncio.timeout(lifetime_s):
             while True:
@@ -176,7 +181,7 @@ async def _changes(room: Room, watcher: Watcher, lifetime_s: float) -> AsyncIter
 
 
 @router.get("/v1/admin/gallery", response_model=dict[str, GalleryRulesBody], responses=responses(401, 403, 503))
-async def rules(_: Admin, request: Request) -> Any:
+async def read_gallery_rules(_: Admin, request: Request) -> Any:
     """What each role sees."""
     put = views_of(request).of(GALLERY_RULES)
     found = {role: put.get(role, SHIPPED_RULES.get(role)) for role in Role}
@@ -184,7 +189,7 @@ async def rules(_: Admin, request: Request) -> Any:
 
 
 @router.put("/v1/admin/gallery/{role}", response_model=GalleryRulesBody, responses=responses(400, 401, 403, 422, 503))
-async def put_rules(role: Role, body: GalleryRulesBody, caller: Admin, request: Request) -> Any:
+async def put_gallery_rules(role: Role, body: GalleryRulesBody, caller: Admin, request: Request) -> Any:
     """Whom a role sees from now on, in which order, lifted by what."""
     for boost in body.boosts:
         if (boost.kind is BoostKind.TAG) != bool(boost.tag):

@@ -46,7 +46,7 @@ REFUSED: Final[Refusals] = {
 }
 
 
-class ItemBody(RequestBody):
+class GiftItemBody(RequestBody):
     """A thing in the catalogue: its price, and the streamer's share of it."""
 
     price_coins: Annotated[int, Field(strict=True, gt=0, le=MAX_COINS)]
@@ -56,7 +56,7 @@ class ItemBody(RequestBody):
     active: bool = True
 
 
-class ItemAnswer(ItemBody):
+class GiftItemAnswer(GiftItemBody):
     """A thing in the catalogue."""
 
     gift: str
@@ -82,19 +82,19 @@ class GiftAnswer(BaseModel):
     refusal: str | None = None
 
 
-@router.put("/v1/admin/gifts/{item}", response_model=ItemAnswer, responses=responses(400, 401, 403, 422, 503))
-async def put(item: IdInPath, body: ItemBody, caller: Admin, request: Request) -> Any:
+@router.put("/v1/admin/gifts/{item}", response_model=GiftItemAnswer, responses=responses(400, 401, 403, 422, 503))
+async def put_gift_item(item: IdInPath, body: GiftItemBody, caller: Admin, request: Request) -> Any:
     """Put a thing into the catalogue, or change it; `active` false takes it out."""
     command = PutGiftItem(id=new_id(), at=now(), item=item, by=caller.user, **body.model_dump())
     await commands_of(request).ask(command, GiftItemPut)
-    return ItemAnswer(gift=item, **body.model_dump())
+    return GiftItemAnswer(gift=item, **body.model_dump())
 
 
-@router.get("/v1/gifts", response_model=list[ItemAnswer], responses=responses(401, 403, 503))
-async def catalogue(_: Looking, request: Request) -> Any:
+@router.get("/v1/gifts", response_model=list[GiftItemAnswer], responses=responses(401, 403, 503))
+async def list_gift_items(_: Looking, request: Request) -> Any:
     """What can be given."""
     return [
-        ItemAnswer(
+        GiftItemAnswer(
             gift=name, price_coins=item.price_coins, share_coins=item.share_coins, name=item.name,
             picture_url=item.picture_url,
         )
@@ -107,7 +107,7 @@ async def catalogue(_: Looking, request: Request) -> Any:
     "/v1/gifts", status_code=201, response_model=GiftAnswer,
     responses={**accepted(GiftAnswer), **responses(400, 401, 402, 403, 404, 409, 422, 503)},
 )  # fmt: skip
-async def give(body: GiftBody, caller: Acting, key: IdempotencyKey, request: Request, response: Response) -> Any:
+async def send_gift(body: GiftBody, caller: Acting, key: IdempotencyKey, request: Request, response: Response) -> Any:
     """Give a gift: paid once, credited once, shown to both."""
     gift = request_id(caller.user, f"gift {key}")
     command = SendGift(
@@ -124,7 +124,7 @@ async def give(body: GiftBody, caller: Acting, key: IdempotencyKey, request: Req
 
 
 @router.get("/v1/gifts/{gift}", response_model=GiftAnswer, responses=responses(401, 403, 404, 422, 503))
-async def look(gift: IdInPath, caller: SignedIn, request: Request) -> Any:
+async def read_gift(gift: IdInPath, caller: SignedIn, request: Request) -> Any:
     """What became of a gift, for a day after it was given: for both sides, support and admins."""
     state: Gift | None = views_of(request).of(GIFT).get(gift)
     if state is None or not (caller.is_staff or caller.user in (state.sender, state.receiver)):

@@ -99,7 +99,7 @@ class CohortAnswer(BaseModel):
     users: int
 
 
-class MembersAnswer(BaseModel):
+class CohortMembersAnswer(BaseModel):
     """A cohort's members, at most a thousand of `count`."""
 
     count: int
@@ -142,14 +142,14 @@ async def _preview(rule: Rule, request: Request) -> CohortPreviewAnswer:
 
 
 @router.post("/v1/admin/cohorts/preview", response_model=CohortPreviewAnswer, responses=responses(400, 401, 403, 422, 503))
-async def preview(body: CohortPreviewBody, _: Admin, request: Request) -> Any:
+async def preview_cohort(body: CohortPreviewBody, _: Admin, request: Request) -> Any:
     """How many members a rule would have, from history."""
     views_of(request)
     return await _preview(_rule(body.rule), request)
 
 
 @router.put("/v1/admin/cohorts/{cohort}", response_model=CohortPreviewAnswer, responses=responses(400, 401, 403, 409, 422, 503))
-async def put(cohort: IdInPath, body: CohortBody, caller: Admin, request: Request) -> Any:
+async def put_cohort(cohort: IdInPath, body: CohortBody, caller: Admin, request: Request) -> Any:
     """Save a cohort; the answer says how many members it will have. It is filled at once."""
     commands = commands_of(request)
     rule = _rule(body.rule)
@@ -162,14 +162,14 @@ async def put(cohort: IdInPath, body: CohortBody, caller: Admin, request: Reques
 
 
 @router.delete("/v1/admin/cohorts/{cohort}", status_code=204, responses=responses(401, 403, 404, 409, 422, 503))
-async def remove(cohort: IdInPath, caller: Admin, request: Request) -> None:
+async def remove_cohort(cohort: IdInPath, caller: Admin, request: Request) -> None:
     """Remove a cohort: everybody leaves it."""
     command = RemoveCohort(id=new_id(), at=now(), book=BOOK, cohort=cohort, by=caller.user)
     await commands_of(request).ask(command, CohortRemoved)
 
 
 @router.get("/v1/admin/cohorts", response_model=list[CohortAnswer], responses=responses(401, 403, 503))
-async def cohorts(_: Admin, request: Request) -> Any:
+async def list_cohorts(_: Admin, request: Request) -> Any:
     """All cohorts, how many members each has, and how far a new one is filled."""
     views = views_of(request)
     book: CohortBook = views.of(COHORTS).get(BOOK) or CohortBook()
@@ -183,8 +183,10 @@ async def cohorts(_: Admin, request: Request) -> Any:
     ]  # fmt: skip
 
 
-@router.get("/v1/admin/cohorts/{cohort}/members", response_model=MembersAnswer, responses=responses(401, 403, 404, 422, 503))
-async def members_of(
+@router.get(
+    "/v1/admin/cohorts/{cohort}/members", response_model=CohortMembersAnswer, responses=responses(401, 403, 404, 422, 503)
+)
+async def list_cohort_members(
     cohort: IdInPath, _: Admin, request: Request, limit: Annotated[int, Query(ge=1, le=MEMBERS_SHOWN)] = 100
 ) -> Any:
     """Who is in a cohort now."""
@@ -192,11 +194,11 @@ async def members_of(
     book: CohortBook = views.of(COHORTS).get(BOOK) or CohortBook()
     if all(one.cohort != cohort for one in book.cohorts):
         raise refusal_of(request, CohortRefusal.COHORT_UNKNOWN)
-    return MembersAnswer(count=views.count(COHORT_MEMBERS, cohort), members=views.rows(COHORT_MEMBERS, cohort, limit))
+    return CohortMembersAnswer(count=views.count(COHORT_MEMBERS, cohort), members=views.rows(COHORT_MEMBERS, cohort, limit))
 
 
 @router.get("/v1/admin/tags/{user}", response_model=TagsAnswer, responses=responses(401, 403, 404, 422, 503))
-async def tags(user: UserInPath, _: Admin, request: Request) -> Any:
+async def read_tags(user: UserInPath, _: Admin, request: Request) -> Any:
     """A user's tags."""
     return _tags(request, user)
 
@@ -209,7 +211,7 @@ def _tags(request: Request, user: str) -> TagsAnswer:
 
 
 @router.put("/v1/admin/tags/{user}/{tag}", status_code=204, responses=responses(401, 403, 404, 409, 422, 503))
-async def tag(user: UserInPath, tag: IdInPath, caller: Admin, request: Request) -> None:
+async def put_tag(user: UserInPath, tag: IdInPath, caller: Admin, request: Request) -> None:
     """Give a user a tag."""
     _known(request, [user])
     command = PutTag(id=new_id(), at=now(), user=UserId(user), tag=tag, by=caller.user)
@@ -217,7 +219,7 @@ async def tag(user: UserInPath, tag: IdInPath, caller: Admin, request: Request) 
 
 
 @router.delete("/v1/admin/tags/{user}/{tag}", status_code=204, responses=responses(401, 403, 404, 409, 422, 503))
-async def untag(user: UserInPath, tag: IdInPath, caller: Admin, request: Request) -> None:
+async def remove_tag(user: UserInPath, tag: IdInPath, caller: Admin, request: Request) -> None:
     """Take a tag away."""
     command = RemoveTag(id=new_id(), at=now(), user=UserId(user), tag=tag, by=caller.user)
     await commands_of(request).ask(command, TagChanged)
@@ -231,7 +233,7 @@ def _known(request: Request, users: list[str]) -> None:
 
 
 @router.post("/v1/admin/groups/{group}", status_code=204, responses=responses(400, 401, 403, 404, 409, 422, 503))
-async def group(group: IdInPath, body: GroupBody, caller: Admin, request: Request) -> None:
+async def add_to_group(group: IdInPath, body: GroupBody, caller: Admin, request: Request) -> None:
     """Put users into a group by hand: each gets the group's name as a tag. An error is about one of them, and the others may be
     in the group already; the same request again is about those who are not."""
     _known(request, body.users)

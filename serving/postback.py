@@ -36,7 +36,7 @@ from serving.runtime.problems import Problem, responses
 router = APIRouter(tags=["postbacks"])
 
 
-class ValueBody(RequestBody):
+class PostbackValueBody(RequestBody):
     """What a conversion is worth, in millionths of the currency: a fixed part, and a part for each coin."""
 
     currency: Annotated[str, Field(pattern="^[A-Z]{3}$", examples=["EUR"])]
@@ -52,7 +52,7 @@ class PostbackRuleBody(RequestBody):
     event: Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[^\x00-\x1f{}]+$", examples=["SIGN_UP"])]
     consent: Consent
     network: Word = ""
-    value: ValueBody | None = None
+    value: PostbackValueBody | None = None
 
 
 class PostbackRulesBody(RequestBody):
@@ -68,14 +68,14 @@ class PostbackRulesAnswer(PostbackRulesBody):
 
 
 @router.get("/v1/admin/postbacks/rules", response_model=PostbackRulesAnswer, responses=responses(401, 403, 503))
-async def rules(_: Admin, request: Request) -> Any:
+async def read_postback_rules(_: Admin, request: Request) -> Any:
     """What is told to whom."""
     book: PostbackBook = views_of(request).of(POSTBACK_RULES).get(BOOK) or PostbackBook()
     return _answer(book.version, book.rules)
 
 
 @router.put("/v1/admin/postbacks/rules", response_model=PostbackRulesAnswer, responses=responses(400, 401, 403, 409, 422, 503))
-async def put(body: PostbackRulesBody, caller: Admin, request: Request) -> Any:
+async def put_postback_rules(body: PostbackRulesBody, caller: Admin, request: Request) -> Any:
     """Replace all rules; they hold for what happens from now on."""
     try:
         wanted = tuple(_rule(rule) for rule in body.rules)

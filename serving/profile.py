@@ -57,7 +57,7 @@ class ProfileAnswer(ProfileBody):
     user: str
 
 
-class PrivateBody(RequestBody):
+class PrivateProfileBody(RequestBody):
     """What only you, and staff with a reason, may see."""
 
     birth_date: date | None = None
@@ -66,14 +66,14 @@ class PrivateBody(RequestBody):
     legal_name: Annotated[str, Field(max_length=256, pattern=r"^[^\x00-\x1f]*$")] = ""
 
 
-class PrivateAnswer(PrivateBody):
+class PrivateProfileAnswer(PrivateProfileBody):
     """A user's private profile."""
 
     user: str
 
 
 @router.put("/v1/profile", response_model=ProfileAnswer, responses=responses(400, 401, 403, 404, 422, 503))
-async def put(body: ProfileBody, caller: Acting, request: Request) -> Any:
+async def put_profile(body: ProfileBody, caller: Acting, request: Request) -> Any:
     """Replace your public profile."""
     given = body.model_dump() | {"age": body.age or 0, "languages": tuple(body.languages), "photos": tuple(body.photos)}
     await commands_of(request).ask(PutProfile(id=new_id(), at=now(), user=UserId(caller.user), **given), ProfilePut)
@@ -81,7 +81,7 @@ async def put(body: ProfileBody, caller: Acting, request: Request) -> Any:
 
 
 @router.get("/v1/profiles/{user}", response_model=ProfileAnswer, responses=responses(401, 403, 404, 422, 503))
-async def look(user: UserInPath, caller: Looking, request: Request, background: BackgroundTasks) -> Any:
+async def read_profile(user: UserInPath, caller: Looking, request: Request, background: BackgroundTasks) -> Any:
     """Somebody's public profile; not theirs who are banned, or between whom and you a block stands."""
     views = views_of(request)
     known = views.of(PROFILE).get(user)
@@ -97,23 +97,25 @@ async def look(user: UserInPath, caller: Looking, request: Request, background: 
     return ProfileAnswer(**shown)
 
 
-@router.put("/v1/profile/private", response_model=PrivateAnswer, responses=responses(400, 401, 403, 404, 422, 503))
-async def put_private(body: PrivateBody, caller: Acting, request: Request) -> Any:
+@router.put("/v1/profile/private", response_model=PrivateProfileAnswer, responses=responses(400, 401, 403, 404, 422, 503))
+async def put_private_profile(body: PrivateProfileBody, caller: Acting, request: Request) -> Any:
     """Replace your private profile."""
     given = body.model_dump() | {"birth_date": body.birth_date.isoformat() if body.birth_date else ""}
     command = PutPrivateProfile(id=new_id(), at=now(), user=UserId(caller.user), **given)
     await commands_of(request).ask(command, PrivateProfilePut)
-    return PrivateAnswer(user=caller.user, **body.model_dump())
+    return PrivateProfileAnswer(user=caller.user, **body.model_dump())
 
 
-@router.get("/v1/profile/private", response_model=PrivateAnswer, responses=responses(401, 403, 404, 503))
-async def look_private(caller: SignedIn, request: Request) -> Any:
+@router.get("/v1/profile/private", response_model=PrivateProfileAnswer, responses=responses(401, 403, 404, 503))
+async def read_own_private_profile(caller: SignedIn, request: Request) -> Any:
     """Your private profile."""
     return _private(caller.user, request)
 
 
-@router.get("/v1/admin/profiles/{user}/private", response_model=PrivateAnswer, responses=responses(401, 403, 404, 422, 503))
-async def read_private(user: UserInPath, reason: Reason, caller: Looking, request: Request) -> Any:
+@router.get(
+    "/v1/admin/profiles/{user}/private", response_model=PrivateProfileAnswer, responses=responses(401, 403, 404, 422, 503)
+)
+async def read_private_profile(user: UserInPath, reason: Reason, caller: Looking, request: Request) -> Any:
     """Somebody's private profile, for the roles support and admin: that you read it, and why, is kept."""
     if not caller.is_staff:
         raise Problem(403, "forbidden", f"this takes the role support or admin, the token has {caller.role}")
@@ -122,11 +124,11 @@ async def read_private(user: UserInPath, reason: Reason, caller: Looking, reques
     return _private(user, request)
 
 
-def _private(user: str, request: Request) -> PrivateAnswer:
+def _private(user: str, request: Request) -> PrivateProfileAnswer:
     known: PrivateProfile | None = views_of(request).of(PRIVATE_PROFILE).get(user)
     if known is None:
         raise refusal_of(request, ProfileRefusal.PROFILE_UNKNOWN)
     birth_date = date.fromisoformat(known.birth_date) if known.birth_date else None
-    return PrivateAnswer(
+    return PrivateProfileAnswer(
         user=user, birth_date=birth_date, email=known.email, phone=known.phone, legal_name=known.legal_name
     )  # fmt: skip

@@ -65,13 +65,13 @@ class SettingsAnswer(SettingsBody):
 
 
 @router.get("/v1/settings", response_model=SettingsAnswer, responses=responses(503), openapi_extra={"security": []})
-async def read(request: Request) -> Any:
+async def read_settings(request: Request) -> Any:
     """The settings in force: for every app, before it signs in."""
     return _shown(views_of(request).of(SETTINGS).get(APP))
 
 
 @router.put("/v1/admin/settings", response_model=SettingsAnswer, responses=responses(400, 401, 403, 422, 503))
-async def put(body: SettingsBody, caller: Admin, request: Request) -> Any:
+async def put_settings(body: SettingsBody, caller: Admin, request: Request) -> Any:
     """Replace the settings; apps feel it with their next request."""
     wrong = [
         f"{name}: the recommended version {one.recommended_version} is below the lowest one {one.lowest_version}"

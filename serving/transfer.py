@@ -84,7 +84,7 @@ class TransferAnswer(BaseModel):
     "/v1/admin/grants", status_code=201, response_model=TransferAnswer,
     responses={**accepted(TransferAnswer), **responses(400, 401, 403, 404, 409, 422, 503)},
 )  # fmt: skip
-async def grant(body: GrantBody, caller: Admin, key: IdempotencyKey, request: Request, response: Response) -> Any:
+async def grant_coins(body: GrantBody, caller: Admin, key: IdempotencyKey, request: Request, response: Response) -> Any:
     """Give coins to an account."""
     reason = Reason(body.reason)
     payer = STORE if reason is Reason.PURCHASE else PROMOTIONS
@@ -95,13 +95,13 @@ async def grant(body: GrantBody, caller: Admin, key: IdempotencyKey, request: Re
     "/v1/admin/transfers", status_code=201, response_model=TransferAnswer,
     responses={**accepted(TransferAnswer), **responses(400, 401, 402, 403, 404, 409, 422, 503)},
 )  # fmt: skip
-async def transfer(body: TransferBody, caller: Admin, key: IdempotencyKey, request: Request, response: Response) -> Any:
+async def transfer_coins(body: TransferBody, caller: Admin, key: IdempotencyKey, request: Request, response: Response) -> Any:
     """Move coins between accounts."""
     return await _place(request, response, caller, key, (body.payer, body.payee, body.coins, Reason.TRANSFER, body.ref))
 
 
 @router.get("/v1/transfers/{transfer}", response_model=TransferAnswer, responses=responses(401, 403, 404, 422, 503))
-async def look(transfer: Annotated[str, Path(max_length=64)], caller: SignedIn, request: Request) -> Any:
+async def read_transfer(transfer: Annotated[str, Path(max_length=64)], caller: SignedIn, request: Request) -> Any:
     """A transfer's state, for a day after it began: for its caller, support and admins."""
     state = views_of(request).of(TRANSFER).get(transfer)
     if state is None or not (caller.is_staff or state.by == caller.user):

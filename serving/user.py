@@ -136,7 +136,7 @@ async def sign_up(
 
 
 @router.get("/v1/users/me", response_model=UserAnswer, responses=responses(401, 403, 404, 503))
-async def me(caller: SignedIn, request: Request) -> Any:
+async def read_own_user(caller: SignedIn, request: Request) -> Any:
     """The signed-up user of the token."""
     user = views_of(request).of(USER).get(caller.user)
     if user is None:
@@ -155,7 +155,7 @@ async def open_session(body: SessionBody, caller: Acting, request: Request) -> A
 
 
 @router.post("/v1/sessions/{session}/beat", status_code=204, responses=responses(401, 403, 404, 422, 503))
-async def beat(session: SessionId, caller: Acting, device: Device, request: Request) -> None:
+async def beat_session(session: SessionId, caller: Acting, device: Device, request: Request) -> None:
     """The phone is there: every ten seconds; during a call every five, which counts for the call as well.
 
     Nothing is decided on a beat, so the answer comes as soon as the log has it."""
@@ -176,14 +176,14 @@ async def close_session(session: SessionId, caller: Acting, request: Request) ->
 
 
 @router.put("/v1/admin/bans/{user}", status_code=204, responses=responses(400, 401, 403, 404, 422, 503))
-async def ban(user: UserInPath, body: BanBody, caller: Admin, request: Request) -> None:
+async def ban_user(user: UserInPath, body: BanBody, caller: Admin, request: Request) -> None:
     """Ban a user: sessions close, a call ends, nothing new begins. A ban never shortens one that stands: end that one first."""
     command = Ban(id=new_id(), at=now(), user=UserId(user), reason=body.reason, by=caller.user, until=body.until)
     await commands_of(request).ask(command, UserBanned, urgent=True)
 
 
 @router.delete("/v1/admin/bans/{user}", status_code=204, responses=responses(401, 403, 404, 422, 503))
-async def unban(user: UserInPath, caller: Admin, request: Request) -> None:
+async def unban_user(user: UserInPath, caller: Admin, request: Request) -> None:
     """End every ban of a user, those that followed from blocks, too."""
     await commands_of(request).ask(Unban(id=new_id(), at=now(), user=UserId(user), by=caller.user), UserUnbanned)
 

@@ -130,7 +130,7 @@ CALL_RESPONSES: Final = {**accepted(CallAnswer), **responses(400, 401, 402, 403,
 
 
 @router.post("/v1/calls", status_code=201, response_model=CallAnswer, responses=CALL_RESPONSES)
-async def place(
+async def place_call(
     body: CallBody, caller: Acting, device: Device, request: Request, response: Response, *, key: OptionalIdempotencyKey = ""
 ) -> Any:
     """Call somebody; answers when the other phone rings, or says why it does not."""
@@ -155,7 +155,7 @@ async def place(
 
 
 @router.post("/v1/calls/{call}/accept", response_model=CallAnswer, responses=CALL_RESPONSES)
-async def accept(call: IdInPath, caller: Acting, device: Device, request: Request) -> Any:
+async def accept_call(call: IdInPath, caller: Acting, device: Device, request: Request) -> Any:
     """Take a call that rings, on this phone."""
     command = AcceptCall(id=new_id(), at=now(), call=call, by=UserId(caller.user), device=device)
     later = _later_of(call, caller, request)
@@ -165,7 +165,7 @@ async def accept(call: IdInPath, caller: Acting, device: Device, request: Reques
 
 
 @router.post("/v1/calls/{call}/decline", response_model=CallAnswer, responses=CALL_RESPONSES)
-async def decline(call: IdInPath, caller: Acting, request: Request) -> Any:
+async def decline_call(call: IdInPath, caller: Acting, request: Request) -> Any:
     """Do not take a call that rings."""
     command = DeclineCall(id=new_id(), at=now(), call=call, by=UserId(caller.user))
     later = _later_of(call, caller, request)
@@ -173,7 +173,7 @@ async def decline(call: IdInPath, caller: Acting, request: Request) -> Any:
 
 
 @router.post("/v1/calls/{call}/hang-up", response_model=CallAnswer, responses=CALL_RESPONSES)
-async def hang_up(call: IdInPath, caller: Acting, request: Request) -> Any:
+async def hang_up_call(call: IdInPath, caller: Acting, request: Request) -> Any:
     """End a call, or give one up that still rings."""
     command = HangUp(id=new_id(), at=now(), call=call, by=UserId(caller.user))
     later = _later_of(call, caller, request)
@@ -181,7 +181,7 @@ async def hang_up(call: IdInPath, caller: Acting, request: Request) -> Any:
 
 
 @router.get("/v1/calls/{call}", response_model=CallAnswer, responses=responses(401, 403, 404, 422, 503))
-async def look(call: IdInPath, caller: SignedIn, request: Request) -> Any:
+async def read_call(call: IdInPath, caller: SignedIn, request: Request) -> Any:
     """A call of yours, until a day after its end."""
     known = call_of(request, call, caller)
     return _with_film(_shown(call, known, to_staff=caller.is_staff), caller, request)
@@ -234,7 +234,7 @@ def _sides(fact: CallRinging | CallConnected | CallEnded) -> dict[str, Any]:
 
 
 @router.put("/v1/clips/{clip}", response_model=ClipAnswer, responses=responses(400, 401, 403, 404, 422, 503))
-async def offer(clip: IdInPath, body: ClipBody, caller: ActingStreamer, request: Request) -> Any:
+async def offer_clip(clip: IdInPath, body: ClipBody, caller: ActingStreamer, request: Request) -> Any:
     """Offer a recorded video, or change the offer: for streamers."""
     command = OfferClip(id=new_id(), at=now(), clip=clip, streamer=UserId(caller.user), **body.model_dump())
     await commands_of(request).ask(command, ClipOffered)
@@ -242,7 +242,7 @@ async def offer(clip: IdInPath, body: ClipBody, caller: ActingStreamer, request:
 
 
 @router.get("/v1/clips", response_model=list[OfferedClipAnswer], responses=responses(401, 403, 503))
-async def clips(_: Looking, request: Request) -> Any:
+async def list_clips(_: Looking, request: Request) -> Any:
     """The clips that are offered; none of a streamer who is banned."""
     views = views_of(request)
     return [
@@ -253,7 +253,7 @@ async def clips(_: Looking, request: Request) -> Any:
 
 
 @router.post("/v1/clips/{clip}/plays", status_code=201, response_model=CallAnswer, responses=CALL_RESPONSES)
-async def play(
+async def play_clip(
     clip: IdInPath, caller: Acting, device: Device, request: Request, response: Response, *, key: OptionalIdempotencyKey = ""
 ) -> Any:
     """Watch a clip: a priced call without a callee, which ends with the clip, or when you hang up. The answer has the film's

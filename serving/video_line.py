@@ -1,8 +1,9 @@
 """Roulette: `POST /v1/roulette` waits for a partner, `DELETE` does not wait any more; the match's call comes on the feed."""
 
-from typing import Final
+from typing import Final, Literal
 
 from fastapi import APIRouter, Request
+from pydantic import BaseModel
 
 from schemas.balance import coins_account
 from schemas.billing import CallKind, Traits
@@ -30,8 +31,14 @@ REFUSED: Final[Refusals] = {
 }
 
 
-@router.post("/v1/roulette", status_code=202, responses=responses(401, 402, 403, 404, 409, 503))
-async def join(caller: Acting, device: Device, request: Request) -> dict[str, str]:
+class RouletteAnswer(BaseModel):
+    """You wait for a partner."""
+
+    status: Literal["waiting"] = "waiting"
+
+
+@router.post("/v1/roulette", status_code=202, responses=responses(401, 402, 403, 404, 409, 422, 503))
+async def join_roulette(caller: Acting, device: Device, request: Request) -> RouletteAnswer:
     """Wait for a partner: 202 says that you do. The match's call comes on the feed. Who could not pay its beginning is told so
     at once: 402."""
     views = views_of(request)
@@ -42,11 +49,11 @@ async def join(caller: Acting, device: Device, request: Request) -> dict[str, st
         )
     command = JoinRoulette(id=new_id(), at=now(), user=UserId(caller.user), tags=tags, device=device)
     await commands_of(request).ask(command, RouletteJoined)
-    return {"status": "waiting"}
+    return RouletteAnswer()
 
 
 @router.delete("/v1/roulette", status_code=204, responses=responses(401, 403, 404, 409, 503))
-async def leave(caller: Acting, request: Request) -> None:
+async def leave_roulette(caller: Acting, request: Request) -> None:
     """Do not wait any more."""
     command = LeaveRoulette(id=new_id(), at=now(), user=UserId(caller.user))
     await commands_of(request).ask(command, RouletteLeft, urgent=True)

@@ -50,7 +50,7 @@ class CredentialsAnswer(BaseModel):
     "/v1/calls/{call}/credentials", status_code=201, response_model=CredentialsAnswer,
     responses=responses(401, 403, 404, 409, 422, 503),
 )  # fmt: skip
-async def credentials(call: IdInPath, caller: Acting, device: Device, request: Request) -> Any:
+async def issue_call_credentials(call: IdInPath, caller: Acting, device: Device, request: Request) -> Any:
     """Join a call's room: for both sides, while it rings or runs. Each has its own place in the room; who asks
     with another phone than before moves to it."""
     config: Config = request.app.state.config
@@ -107,7 +107,7 @@ WEBHOOK_PROBLEMS: Final = responses(400, 401, 503)
 
 
 @router.post("/v1/webhooks/agora", responses=WEBHOOK_PROBLEMS, openapi_extra={"security": []})
-async def agora_notice(request: Request) -> dict[str, str]:
+async def receive_agora_notice(request: Request) -> dict[str, str]:
     """Agora's notices: somebody joined or left a channel. Signed; repeats and reordering do no harm."""
     config: Config = request.app.state.config
     body = await request.body()
@@ -121,7 +121,7 @@ async def agora_notice(request: Request) -> dict[str, str]:
 
 
 @router.post("/v1/webhooks/twilio", responses=WEBHOOK_PROBLEMS, openapi_extra={"security": []})
-async def twilio_callback(request: Request) -> dict[str, str]:
+async def receive_twilio_callback(request: Request) -> dict[str, str]:
     """Twilio's status callbacks: somebody connected to or disconnected from a room. Signed over OLO_PUBLIC_URL."""
     config: Config = request.app.state.config
     body = (await request.body()).decode("utf-8", "replace")

@@ -235,7 +235,7 @@ async def take(log: Log, cursor: str, most: int, live: int) -> tuple[list[bytes]
             fields = dict(line.split(b": ", 1) for line in block.split(b"\n") if b": " in line)
             if fields.get(b"event") == b"ready":
                 ready.set()
-            if fields and not cut.is_set():
+            if b"event" in fields and not cut.is_set():
                 taken.append(fields)
                 if sum(one[b"event"] != b"ready" for one in taken) == most:
                     cut.set()

@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from infra.attribution import Format, columns
+from infra.attribution import ExportFormat, columns
 from infra.quality import Outcome, check
 from infra.quality_growth import GROWTH
 from infra.quality_suites import Suite
@@ -92,7 +92,7 @@ def test_a_bad_row_is_told(broken: Database, suite: str, column: str, rows: str)
 def test_a_formula_in_an_export_is_told(broken: Database) -> None:
     broken.run(f"INSERT INTO {PUSH} now(), 'install', 'tiktok', '=HYPERLINK(\"x\")', '')")
     assert not_held(broken, SUITES["export"], column="campaign") == set()
-    plain: Any = SUITES["export"].sql.replace(columns(Format.CSV), "*")
+    plain: Any = SUITES["export"].sql.replace(columns(ExportFormat.CSV), "*")
     assert not_held(broken, SUITES["export"]._replace(sql=plain), column="campaign") == {("export", "campaign")}
 
 

@@ -3,7 +3,7 @@
 import copy
 import json
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,30 @@ def test_an_added_field_or_message_breaks_nothing(now_exported: dict[str, Any]) 
     old.pop("Void.json")
     old[ASYNCAPI]["channels"].pop("feed")
     assert problems(old, now_exported) == []
+
+
+def unions(schema: Any) -> Iterator[Any]:
+    for part in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
+        yield from unions(part)
+    if isinstance(schema, dict) and "anyOf" in schema:
+        yield schema
+
+
+def test_the_kinds_of_a_union_and_of_a_topic_can_be_told_apart(now_exported: dict[str, Any]) -> None:
+    """In any language: a union of objects names the field that tells its kinds apart, and a topic's messages have `type`."""
+    for name, document in now_exported.items():
+        for union in unions(document):
+            kinds = [document["$defs"][one["$ref"].rpartition("/")[2]] for one in union["anyOf"] if "$ref" in one]
+            objects = [kind for kind in kinds if kind.get("type") == "object"]
+            if len(objects) > 1:
+                field = union["discriminator"]
+                values = [one["properties"][field]["enum"] for one in objects]
+                assert len({value for (value,) in values}) == len(objects), f"{name}: {field} does not tell them apart"
+                assert all(field in one["required"] for one in objects)
+    for topic, channel in now_exported[ASYNCAPI]["channels"].items():
+        types = [now_exported[f"{message}.json"] for message in channel["messages"]]
+        tagged = all("type" in one["properties"] and "type" in one["required"] for one in types)
+        assert tagged or len(types) == 1, f"{topic} carries several types, and one of them does not say which it is"
 
 
 @pytest.mark.parametrize(

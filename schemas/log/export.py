@@ -1,4 +1,6 @@
-"""The schemas for others: a JSON Schema per message and state, and one AsyncAPI 3 document of all topics.
+"""The schemas for others: a JSON Schema per message and state, and one AsyncAPI 3.1 document of all topics.
+
+A union tells its kinds apart by a field of its own, which `discriminator` names: as AsyncAPI has it, a word.
 
 `documents` makes them from the Structs; `problems` tells how a new set would break readers or writers of an old one:
 nothing is removed or re-typed, nothing becomes required, and no list of known values loses a member.
@@ -26,13 +28,22 @@ def documents() -> dict[str, Json]:
 def _schema(type_: type[Message] | type[State]) -> Json:
     (reference,), definitions = msgspec.json.schema_components([type_], ref_template="#/$defs/{name}")
     name = reference["$ref"].removeprefix("#/$defs/")
+    _name_discriminators(definitions)
     own = definitions.pop(name)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **own, **({"$defs": definitions} if definitions else {})}
 
 
+def _name_discriminators(schema: Any) -> None:
+    """msgspec describes a union's field as OpenAPI does, in an object with a mapping; each kind has its value as an enum."""
+    for part in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
+        _name_discriminators(part)
+    if isinstance(schema, dict) and isinstance(found := schema.get("discriminator"), dict) and "anyOf" in schema:
+        schema["discriminator"] = found["propertyName"]
+
+
 def _asyncapi(types: list[str]) -> Json:
     return {
-        "asyncapi": "3.0.0",
+        "asyncapi": "3.1.0",
         "info": {"title": "Olo's event log", "version": "1"},
         "defaultContentType": "application/json",
         "channels": {topic.name: _channel(topic) for topic in topics()},

@@ -7,22 +7,29 @@ from typing import Any, Final
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 MEDIA_TYPE: Final = "application/problem+json"
 
 
+class FieldProblem(BaseModel):
+    """What is wrong at one place of a request."""
+
+    where: str
+    what: str
+
+
 class ProblemBody(BaseModel):
-    """What an error answer holds."""
+    """What an error answer holds (RFC 9457)."""
 
     type: str = "about:blank"
-    title: str
+    title: str = Field(description="the status in words")
     status: int
-    code: str
-    detail: str
-    errors: list[dict[str, Any]] | None = None
-    shortfall_coins: int | None = None
+    code: str = Field(description="stable, for programs; new ones are added now and then", examples=["insufficient_coins"])
+    detail: str = Field(description="what to do, for people")
+    errors: list[FieldProblem] | None = Field(None, description="what is wrong in the request, of `invalid_request`")
+    shortfall_coins: int | None = Field(None, description="how many coins are missing")
 
 
 class Problem(Exception):  # noqa: N818 - the RFC's word
@@ -53,7 +60,7 @@ class _Answer(JSONResponse):
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """A route's `responses`: which problems it answers with, for the OpenAPI document."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemBody"}}}
-    return {status: {"description": HTTPStatus(status).phrase, "model": ProblemBody, "content": content} for status in statuses}
+    return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
 
 
 def unavailable(code: str, detail: str) -> Problem:

@@ -1,8 +1,9 @@
 """`GET /v1/feed`: one client's stream, as a plain ASGI endpoint in front of the hub.
 
-A `ready` event, with the cursor, says that the client is up to date; live events follow. With `Last-Event-ID` (or `?cursor=`)
-it resumes behind that cursor, without a gap and without a repeat, from any serving process; if the log does not reach back so
-far, a `gap` event says so. A stream lasts until its token expires, at most an hour; clients reconnect by themselves.
+The first line says after how long a client comes again (`retry:`). A `ready` event, with the cursor, says that the client is up
+to date; live events follow. With `Last-Event-ID` (or `?cursor=`) it resumes behind that cursor, without a gap and without a
+repeat, from any serving process; if the log does not reach back so far, a `gap` event says so. A stream lasts until its token
+expires, at most an hour; clients reconnect by themselves.
 """
 
 import asyncio
@@ -25,6 +26,8 @@ from serving.runtime.problems import Problem, unavailable
 # Long enough to be cheap, short enough that a revoked token or an old process is let go of.
 LIFETIME_S: Final = 3600.0
 CURSOR: Final = re.compile(r"([0-9]{1,6})-(-1|[0-9]{1,18})")
+# What every stream begins with, so that a client knows it however the stream ends.
+RETRY: Final = b"retry: 1000\n\n"
 HEADERS: Final = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store"),
@@ -101,7 +104,7 @@ class FeedEndpoint:
         try:
             missed = await self._missed(user, resume)
         except Problem:  # the head is out: end the stream, the client comes again
-            await send({"type": "http.response.body", "body": b"retry: 1000\n\n", "more_body": False})
+            await send({"type": "http.response.body", "body": RETRY, "more_body": False})
             return
         hub = self._hub
         try:
@@ -112,7 +115,7 @@ class FeedEndpoint:
                 gap = [b'event: gap\ndata: {"code":"past_gone"}\n\n'] if resume.gap else []
                 cursor = b"%d-%d" % (resume.partition, after)
                 ready = b'id: %b\nevent: ready\ndata: {"cursor":"%b"}\n\n' % (cursor, cursor)
-                if not send_now(send, b"".join([*gap, *missed, ready])):
+                if not send_now(send, b"".join([RETRY, *gap, *missed, ready])):
                     return
                 hub.make_room(user, self._config.streams)
                 hub.add(user, connection)
@@ -122,7 +125,7 @@ class FeedEndpoint:
                 finally:
                     hub.remove(user, connection)
         except TimeoutError:
-            send_now(send, b"retry: 500\n\n", last=True)
+            send_now(send, b"", last=True)
 
     async def _missed(self, user: str, resume: Resume) -> list[bytes]:
         """What the client has not seen yet, as far as the hub has got."""
