@@ -48,14 +48,14 @@ from schemas.blocklist import (
 )
 from schemas.favorites import BarFavorite, UnbarFavorite
 from schemas.log.base import AccountId, Message, Wake, derive, later, reply, same_fields
-from schemas.user import MAX_BLOCKS, Ban, Unban, UserBanned, UserSignedUp, UserUnbanned
+from schemas.user import MAX_BLOCKS, Ban, Unban, UserBanned, UserErased, UserSignedUp, UserUnbanned
 from schemas.video_line import Bar, PartFrom, Unbar
 
 
 def decide_blocks(blocks: Blocks | None, message: BlocksInbox) -> tuple[Blocks | None, Sequence[Message]]:
     """Decide one message of a blocker's inbox."""
-    if isinstance(message, Wake):
-        return blocks, ()
+    if isinstance(message, Wake | UserErased):
+        return (blocks if isinstance(message, Wake) else None), ()
     peers = blocks.peers if blocks else {}
     refusal = refusal_of(peers, message)
     if refusal is not None:
@@ -95,6 +95,8 @@ def decide_record(record: Record | None, message: RecordInbox) -> tuple[Record |
     match message:
         case Wake():
             return record, ()
+        case UserErased():
+            return None, ()
         case UserSignedUp():
             return replace(state, role=message.role, signed_up_at=message.at), ()
         case UserBanned() | UserUnbanned():

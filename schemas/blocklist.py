@@ -21,6 +21,7 @@ from schemas.user import (
     Role,
     UserBanned,
     UserCommand,
+    UserErased,
     UserFact,
     UserInList,
     UserSignedUp,
@@ -239,8 +240,11 @@ class Rulebook(State):
 
 
 BOOK: Final = "blocks"
-BlocksInbox = BlockUser | UnblockUser | Wake
-RecordInbox = CountContact | VouchBlock | CountBlock | Review | UserSignedUp | UserBanned | UserUnbanned | EntryRecorded | Wake
+BlocksInbox = BlockUser | UnblockUser | UserErased | Wake
+RecordInbox = (
+    CountContact | VouchBlock | CountBlock | Review | UserSignedUp | UserBanned | UserUnbanned | UserErased | EntryRecorded
+    | Wake
+)  # fmt: skip
 RulebookInbox = PublishRules | Wake
 
 BLOCKS: Final = Entity(
@@ -250,6 +254,7 @@ BLOCKS: Final = Entity(
     state=Blocks,
     commands=(BlockUser, UnblockUser),
     facts=(UserBlocked, UserUnblocked, BlockRefused),
+    hears=(Hears(UserErased, "user", "whom the user has blocked is forgotten"),),
 )
 RECORD: Final = Entity(
     "record",
@@ -261,6 +266,7 @@ RECORD: Final = Entity(
     hears=(
         Hears(UserBanned, "user", "whose blocks do not count: they cost others coins"),
         Hears(UserUnbanned, "user", "whose blocks count again"),
+        Hears(UserErased, "user", "who has blocked the user, and what came of it, is forgotten"),
         Hears(UserSignedUp, "user", "rules look at the role, and at the age of the accounts that block"),
         Hears(
             EntryRecorded,
