@@ -54,6 +54,7 @@ from schemas.user import (
     SignUp,
     User,
     UserErased,
+    UserInbox,
     UserRefusal,
     WentOffline,
 )
