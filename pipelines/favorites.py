@@ -57,6 +57,10 @@ def decide_favorites(favorites: Favorites | None, message: FavoritesInbox) -> De
     state = favorites or Favorites({})
     match message:
         case Wake():
+            return (None if state.wake_at is not None and state.wake_at <= message.at else favorites), ()
+        case UserErased():
+            return Favorites({}, erased_at=message.at), _forgotten(state, message)
+        case BarFavorite() | UnbarFavorite() | DropFavorite() if state.erased_at is not None:
             return favorites, ()
         case BarFavorite():
             return _bar(state, message)
@@ -66,8 +70,6 @@ def decide_favorites(favorites: Favorites | None, message: FavoritesInbox) -> De
             return _remove(state, message) if message.peer in state.peers else (favorites, ())
         case AskFavorite():
             return favorites, (_answer(state, message),)
-        case UserErased():
-            return None, _forgotten(state, message)
         case FavoriteAnswered():
             after, messages = _answered(state, message)
             return (favorites if after is state else after), messages
@@ -92,6 +94,8 @@ def refusal_of(favorites: Favorites, message: AddFavorite | RemoveFavorite) -> F
 
 def _barrier(favorites: Favorites, peer: str) -> FavoriteRefusal | None:
     """What stands, on this user's side, against liking `peer`."""
+    if favorites.erased_at is not None:
+        return FavoriteRefusal.USER_UNKNOWN
     if peer in favorites.barred:
         return FavoriteRefusal.BLOCKED
     full = len(favorites.peers) >= MAX_FAVORITES and peer not in favorites.peers
@@ -100,6 +104,7 @@ def _barrier(favorites: Favorites, peer: str) -> FavoriteRefusal | None:
 
 def _answer(favorites: Favorites, message: AskFavorite) -> FavoriteAnswered:
     refusal = FavoriteRefusal.PEER_BLOCKS if message.peer in favorites.barred else None
+    refusal = FavoriteRefusal.USER_UNKNOWN if favorites.erased_at is not None else refusal
     return FavoriteAnswered(
         **reply(message), user=message.user, peer=message.peer, asked=message.asked, refusal=refusal
     )  # fmt: skip

@@ -90,6 +90,8 @@ def _decide(state: Line, message: LineInbox) -> Decision:  # noqa: PLR0912 - a r
             return state, (_refused(message, LineRefusal.NOT_WAITING),)
         case LeaveRoulette():
             return _leave(state, message, message.user)
+        case Bar() | Unbar() if state.role is None:
+            return state, ()  # likewise
         case Bar() | Unbar():
             return _bar(state, message)
         case PartFrom():

@@ -13,7 +13,7 @@ from zlib import crc32
 
 from msgspec import Meta
 
-from schemas.log.base import Message, MessageName, Refused, State, Time, Wake
+from schemas.log.base import REMEMBERED_FOR, Message, MessageName, Refused, State, Time, Wake, later
 from schemas.log.entity import Entity, Flow, Hears, Shown
 from schemas.log.personal import PLAIN
 from schemas.user import (
@@ -109,10 +109,17 @@ class FavoriteAnswered(PeerFact):
 
 
 class Favorites(State):
-    """Whom a user likes, and since when; `barred`: whom the user has blocked."""
+    """Whom a user likes, and since when; `barred`: whom the user has blocked; `erased_at`: the user was erased then; for a day,
+    so that what comes late is refused."""
 
     peers: Annotated[dict[UserInList, Time], Meta(max_length=MAX_FAVORITES)]
     barred: BlockedUsers = ()
+    erased_at: Time | None = None
+
+    @property
+    def wake_at(self) -> datetime | None:
+        """When the mark of an erasure is forgotten."""
+        return later(self.erased_at, REMEMBERED_FOR) if self.erased_at else None
 
 
 class Follow(UserCommand):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec import convert
 from msgspec.structs import replace
 
-from pipelines import balance, favorites, outbox, user, video_clip, video_line
+from pipelines import balance, blocklist, favorites, outbox, user, video_clip, video_line
 from pipelines.flows.deciders import decider_of
 from schemas.balance import (
     FORFEITED,
@@ -29,7 +29,19 @@ from schemas.balance import (
     Unfreeze,
     Void,
 )
-from schemas.favorites import DropFavorite, Favorites, FollowerPage, Followers, TellFollowers, Unfollow, page_key
+from schemas.blocklist import BlockReason, BlockRefusal, BlockUser
+from schemas.favorites import (
+    AddFavorite,
+    AskFavorite,
+    DropFavorite,
+    FavoriteRefusal,
+    Favorites,
+    FollowerPage,
+    Followers,
+    TellFollowers,
+    Unfollow,
+    page_key,
+)
 from schemas.log.base import MAX_BALANCE_COINS, MAX_COINS, AccountId, Message, State, UserId, Wake
 from schemas.log.entity import Entity
 from schemas.log.personal import blank, personal_of
@@ -223,7 +235,10 @@ def test_a_line_ends_its_call_and_is_gone_with_it() -> None:
 def test_favourites_go_both_ways() -> None:
     decide = decisions_of(favorites.decide_favorites)
     after, told = decide(Favorites({"bob": T, "sue": T}, ("eve",)), ERASED)
-    assert after is None
+    assert after == Favorites({}, erased_at=T)
+    for late in (AddFavorite(id="l", at=T, user=ANN, peer=BOB), AskFavorite(id="l", at=T, user=ANN, peer=BOB, asked="m")):
+        assert decide(after, late)[1][0].refusal is FavoriteRefusal.USER_UNKNOWN
+    assert decide(after, Wake(id="w", at=T + timedelta(days=1), key=ANN)) == (None, ())
     assert {(one.user, one.follower) for one in told if isinstance(one, Unfollow)} == {("bob", "ann"), ("sue", "ann")}
     followers = decisions_of(favorites.decide_followers)
     gone, tells = followers(Followers(2, "3", told_at=T), ERASED)
@@ -233,6 +248,16 @@ def test_favourites_go_both_ways() -> None:
     _, drops = page(FollowerPage(("bob",)), TellFollowers(id="t", at=T, page=page_key(ANN, 0), gone=True))
     assert [(type(one), one.user, one.peer) for one in drops] == [(DropFavorite, "bob", "ann")]
     assert followers(None, ERASED) == (None, ())
+
+
+def test_whoever_was_erased_blocks_nobody() -> None:
+    decide = decisions_of(blocklist.decide_blocks)
+    block = BlockUser(id="b", at=T, user=ANN, peer=BOB, reason=BlockReason.SPAM)
+    blocks, _ = decide(None, block)
+    after, told = decide(blocks, ERASED)
+    assert (after.peers, told) == ({}, ())
+    assert decide(after, block)[1][0].refusal is BlockRefusal.USER_ERASED
+    assert decide(after, Wake(id="w", at=T + timedelta(days=1), key=ANN)) == (None, ())
 
 
 def test_nobody_is_told_of_a_user_who_was_erased() -> None:

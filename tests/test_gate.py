@@ -39,7 +39,7 @@ RANK: Final = {"streamer": 0, "acting": 1, "admin": 2, "looking": 3, "own": 4}
 OWN: Final = {
     "GET /v1/balance", "GET /v1/balance/entries", "GET /v1/blocks", "GET /v1/calls/{call}", "GET /v1/calls/{call}/receipt",
     "GET /v1/favorites", "GET /v1/followers", "GET /v1/followers/users", "GET /v1/gifts/{gift}",
-    "GET /v1/profile/private", "GET /v1/transfers/{transfer}", "GET /v1/users/me",
+    "GET /v1/profile/private", "GET /v1/transfers/{transfer}", "GET /v1/users/me", "GET /v1/users/me/export",
 }  # fmt: skip
 OTHERS: Final = {
     "POST /v1/users": "a stranger signs up; who is banned has signed up before, and is told so",
