@@ -73,7 +73,7 @@ from schemas.user import (
 from schemas.video import EndCall
 from schemas.video_clip import Clip, ForgetClips, OfferClip
 from schemas.video_line import JoinRoulette, Line, LineRefusal, QuitPool, ReleaseLine, SeizeLine
-from tests.conftest import Api, NewUser, Phones, eventually
+from tests.conftest import Api, NewUser, Phones, Stack, eventually
 from tests.decisions import all_decisions, decisions_of
 from tests.worst import _struct, kind_of
 
@@ -292,6 +292,22 @@ def test_a_clip_of_a_streamer_who_was_erased_is_gone_and_does_not_come_back() ->
 
 
 # --- a platform -------------------------------------------------------------------------------------------------------------
+
+
+def test_staff_erases_at_the_command_line_and_sees_names_of_fields_only(new_user: NewUser, stack: Stack) -> None:
+    ann = new_user()
+    assert ann.put("/v1/profile/private", json={"email": "ann@example.com"}).status_code == 200
+    seen = stack.olo("erase", ann.user, "--dry-run")
+    assert (seen.returncode, "private_profile" in seen.stdout, "email" in seen.stdout) == (0, True, True)
+    assert "ann@example.com" not in seen.stdout
+    for wrong in ((ann.user,), (ann.user, "--reason", "x"), ("nobody-of-this-id", "--reason", "asked by letter")):
+        refused = stack.olo("erase", *wrong)
+        assert (refused.returncode, refused.stderr.count("\n")) == (2, 1), refused
+    assert ann.get("/v1/users/me").status_code == 200
+    done = stack.olo("erase", ann.user, "--reason", "asked by letter")
+    assert (done.returncode, "is erased" in done.stdout) == (0, True), done
+    again = stack.olo("erase", ann.user, "--reason", "asked by letter")
+    assert (again.returncode, "nothing is done" in again.stdout) == (0, True)
 
 
 def test_a_person_is_erased_while_others_live_on(phones: Phones, admin: Api, new_user: NewUser) -> None:
