@@ -283,8 +283,7 @@ class Attribution(State):
 
     @property
     def wake_at(self) -> datetime | None:
-        """When the oldest conversion waits no more, the window of a return is over, nobody has signed up for too long, or an
-        erasure is forgotten."""
+        """When a conversion waits no more, a return's window is over, nobody signed up in time, or an erasure is forgotten."""
         if self.erased_at is not None:
             return later(self.erased_at, REMEMBERED_FOR)
         if self.signed_up_at is None and (touch := self.last or self.first):

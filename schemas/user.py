@@ -61,8 +61,6 @@ BlockedUsers = Annotated[tuple[UserInList, ...], Meta(max_length=MAX_BLOCKS)]
 MAX_CASE_BANS: Final = 40
 
 
-# Of the users erased so many, the newest, are told to every partition of what stands under others' keys: until all of that was
-# looked at, which takes seconds.
 MAX_ERASED: Final = 1_000
 ErasedUsers = Annotated[tuple[UserInList, ...], Meta(max_length=MAX_ERASED)]
 
@@ -344,7 +342,7 @@ def mark_of(device: str) -> str:
 
 class User(State):
     """A known user; online while there are sessions. Bans stand side by side: `ban` is the admins', `case_bans` are those that
-    followed from cases of the block list, by case. Of a user who was erased only `erased_at` says anything."""
+    followed from cases of the block list, by case; of one who was erased only `erased_at` says anything."""
 
     role: Role
     signed_up_at: Time
