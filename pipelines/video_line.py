@@ -77,7 +77,7 @@ def _decide(state: Line, message: LineInbox) -> Decision:  # noqa: PLR0912 - a r
         case UserErased():
             _, messages = _leave(state, message, message.user)
             rest = Line(call=state.call, peer=state.peer) if state.call else None
-            return rest, (*messages, *_end(state, message, EndReason.ENDED, message.user))
+            return rest, (*messages, *_end(state, message, EndReason.ERASED, message.user))
         case UserUnbanned():
             return replace(state, banned=False, banned_at=None), ()
         case SeizeLine():

@@ -70,7 +70,7 @@ from schemas.user import (
     UserRefusal,
     WentOffline,
 )
-from schemas.video import EndCall
+from schemas.video import EndCall, EndReason
 from schemas.video_clip import Clip, ForgetClips, OfferClip
 from schemas.video_line import JoinRoulette, Line, LineRefusal, QuitPool, ReleaseLine, SeizeLine
 from tests.conftest import Api, NewUser, Phones, Stack, eventually
@@ -221,7 +221,7 @@ def test_a_line_ends_its_call_and_is_gone_with_it() -> None:
     there = Line(Role.USER, online=True, barred=("eve",), device="d")
     seized, _ = decide(there, SeizeLine(id="s", at=T, user=ANN, call="c", peer="bob"))
     talking, (end,) = decide(seized, ERASED)
-    assert (type(end), end.call, talking) == (EndCall, "c", Line(call="c", peer="bob"))
+    assert (type(end), end.call, end.reason, talking) == (EndCall, "c", EndReason.ERASED, Line(call="c", peer="bob"))
     offline = WentOffline(id="w", at=T, cause="e", user=ANN, online_s=1.0)
     assert decide(talking, offline) == (talking, ())
     assert decide(talking, SeizeLine(id="t", at=T, user=ANN, call="d", peer="sue"))[1][0].refusal is LineRefusal.UNKNOWN
