@@ -51,6 +51,8 @@ transaction.state.log.num.partitions=4
 transaction.partition.verification.enable=false
 transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
 log.cleaner.backoff.ms=15000
+# what is over is deleted soon behind its time
+log.retention.check.interval.ms=10000
 num.recovery.threads.per.data.dir=2
 broker.session.timeout.ms={session_ms}
 """

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from infra import dead_letters, outbox, tokens
+from infra import dead_letters, erasure, outbox, tokens
 from infra.cli_ads import attribution_app, connected, postbacks_app, warehouse
 from infra.config import POSTBACKS_NEED, ConfigError, Environment, load, missing_for
 from infra.doctor import report
@@ -151,6 +151,26 @@ def show_topics(
         names = ", ".join(message.__name__ for message in topic.messages)
         table.add_row(topic.name, topic.key, str(topic.partitions), kept, names, "\n".join(heard))
     console.print(table)
+
+
+@app.command()
+def erase(
+    user: Annotated[str, typer.Argument(help="the user's id")],
+    reason: Annotated[str, typer.Option(help="why; it is kept with your name")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only say where something of the user's stands")] = False,
+) -> None:
+    """Forget who a user is, for good: see docs/erasure.md for what goes, what stays and when. Once more changes nothing."""
+    config = connected()
+    if (since := erasure.erased_at(config, user)) is not None:
+        console.print(f"{user} was erased at {since:%Y-%m-%d %H:%M:%S} UTC; nothing is done", markup=False)
+        return
+    table = Table("where", "key", "what is personal")
+    for known in erasure.known_of(config, user):
+        table.add_row(*map(escape, known))
+    console.print(table if table.row_count else "nothing is known but the sign-up")
+    if not dry_run:
+        erasure.erase(config, user, getpass.getuser(), reason)
+        console.print(f"{user} is erased; what the log still holds goes as docs/erasure.md says", markup=False)
 
 
 @letters_app.command(name="list")

@@ -32,7 +32,7 @@ def effects(config: Config) -> Iterator[tuple[str, Effect]]:
     last: dict[str, bytes | None] = {}
     for record in read_topic(config, OUTBOX.changelog):
         last[key_of(record)] = record.value()
-    return ((name, decode(value)) for name, value in last.items() if value is not None)
+    return ((name, decode(value)) for name, value in last.items() if value is not None and not name.startswith("@"))
 
 
 def find(config: Config, name: str) -> Effect:
@@ -75,6 +75,8 @@ def redrive_found(config: Config, name: str, effect: Effect, by: str) -> None:
     """The same for an effect that was looked up. Errors: NoSuchEffectError, KafkaException."""
     if effect.status not in ENDED_BADLY:
         raise NoSuchEffectError(f"{name} is {effect.status}: only refused and expired effects can be redriven")
+    if effect.kind is EffectKind.POSTBACK and effect.postback is None:
+        raise NoSuchEffectError(f"{name} tells of a user who was erased: what was to be told is gone")
     command = RedriveEffect(id=new_id(), at=now(), effect=name, expires_at=now() + REDRIVEN_FOR, by=by)
     key = name.encode()
     produce_one(config, OUTBOX.inbox, key, encode(command), partition_of(key, OUTBOX.partitions))

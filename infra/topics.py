@@ -1,14 +1,25 @@
 """The admin's work on topics: which are missing, made, lost, or short of copies."""
 
 from collections.abc import Collection, Sequence
+from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, ClusterMetadata, NewTopic
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ClusterMetadata,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
 
 from infra.config import Config
 from infra.errors import UsageError
 from infra.kafka import TIMEOUT_S, end_offsets, quiet, reader
 from schemas.log.entity import DAY_S, Topic
+
+KEPT: Final = {"max.compaction.lag.ms": str(DAY_S * 1000)}
 
 
 def check_topics(config: Config, topics: Sequence[Topic]) -> list[Topic]:
@@ -29,10 +40,29 @@ def create_topics(config: Config, topics: Sequence[Topic]) -> list[str]:
     """Create the topics that are missing; the names of the created ones. Errors: UsageError (see `check_topics`), also where a
     topic is missing that holds a part of what was decided."""
     missing = check_topics(config, topics)
+    _bring_up_to_date(config, [topic.name for topic in topics if topic.compacted and topic not in missing])
     if not missing:
         return []
     _refuse_lost(config, [topic.name for topic in missing])
     return _create(config, missing)
+
+
+def _bring_up_to_date(config: Config, changelogs: Sequence[str]) -> None:
+    """Changelogs of an older Olo get the settings that it did not know. Errors: KafkaException."""
+    admin = AdminClient(quiet(config))
+    asked = [ConfigResource(ResourceType.TOPIC, name) for name in changelogs]
+    found = admin.describe_configs(asked, request_timeout=TIMEOUT_S) if asked else {}
+    old = [
+        ConfigResource(ResourceType.TOPIC, resource.name, incremental_configs=[_entry(*setting) for setting in KEPT.items()])
+        for resource, future in found.items()
+        if (there := future.result(TIMEOUT_S)) and any(n in there and there[n].value != wanted for n, wanted in KEPT.items())
+    ]
+    for future in admin.incremental_alter_configs(old, request_timeout=TIMEOUT_S).values() if old else ():
+        future.result(TIMEOUT_S)
+
+
+def _entry(name: str, value: str) -> ConfigEntry:
+    return ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
 
 
 def create_again(config: Config, name: str, partitions: int) -> None:
@@ -95,6 +125,8 @@ def _config(topic: Topic) -> dict[str, str]:
         return {
             "cleanup.policy": "compact",
             "min.cleanable.dirty.ratio": "0.2",
+            # What was changed or forgotten is gone within a day (and a pass of the cleaner), however little is written.
+            **KEPT,
             "segment.ms": "600000",
             "delete.retention.ms": str(7 * DAY_S * 1000),
             # A record that waits for a parked entity stands here under a longer key, and may be as large as a broker takes.

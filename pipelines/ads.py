@@ -25,6 +25,7 @@ from schemas.ads import (
     AttributionMissed,
     ClaimInstall,
     ConversionRecorded,
+    DisownInstall,
     Install,
     InstallInbox,
     PostbackForgone,
@@ -60,7 +61,7 @@ from schemas.postback import (
     names_user,
     postback_id,
 )
-from schemas.user import UserSignedUp
+from schemas.user import UserErased, UserSignedUp
 from schemas.video import CallEnded
 
 NO_RULES: Final = PostbackBook()
@@ -80,6 +81,9 @@ def decide_install(install: Install | None, message: InstallInbox) -> tuple[Inst
             return (None if forgotten else install), ()
         case RecordPush():
             return _pushed(state, message)
+        case DisownInstall():
+            others = tuple(user for user in state.users if user != message.user)
+            return (install if len(others) == len(state.users) else replace(state, users=others)), ()
         case ClaimInstall():
             return _claimed(state, message, message.install, message.user)
         case UserSignedUp():
@@ -141,9 +145,14 @@ def decide_attribution(user: Attribution | None, message: AttributionInbox, comm
         return (user if older else Attribution(shared=message.shared)), ()
     rules = (common.shared if common is not None else None) or NO_RULES
     state = user or Attribution()
+    if state.erased_at is not None:
+        return _late(state, message)
     match message:
         case Wake():
             return _wake(user, message)
+        case UserErased():
+            disown = DisownInstall(**derive(message, "disown"), install=state.appsflyer_id or "-", user=message.user)
+            return Attribution(erased_at=message.at), ((disown,) if state.appsflyer_id else ())
         case UserSignedUp():
             return _signed_up(state, message, rules)
         case UserTouched():
@@ -163,6 +172,16 @@ def decide_attribution(user: Attribution | None, message: AttributionInbox, comm
             kinds = _kinds(state.gifts, ConversionKind.GIFT, ConversionKind.FIRST_GIFT)
             after = replace(state, gifts=state.gifts + 1)
             return _converted(after, message, rules, Deed(message.sender, kinds, message.gift, message.price_coins))
+
+
+def _late(user: Attribution, message: AttributionInbox) -> Decision:
+    """Of who was erased nothing is taken any more."""
+    match message:
+        case Wake() if user.wake_at is not None and user.wake_at <= message.at:
+            return None, ()
+        case PutTracking():
+            return user, (TrackingPut(**reply(message), user=message.user),)
+    return user, ()
 
 
 def _kinds(before: int, kind: ConversionKind, first: ConversionKind) -> tuple[ConversionKind, ...]:

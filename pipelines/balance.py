@@ -6,8 +6,9 @@ Laws, tested by `tests/test_balance.py` and, independently, by the auditor of `t
 - 0 <= held <= balance, always; held is the sum of the standing holds;
 - coins leave one account only to enter another, or to or from outside: debits to accounts equal credits from accounts once
   the log is quiet. A credit leg that the payee refuses comes back to the payer as a `return` entry, which nothing refuses;
-- every command is answered by exactly one entry or one refusal, whose `cause` it is (opening an open account, a stale
-  wake: by none).
+- a closed account is frozen for good, and what is free in it goes to `@forfeited`;
+- every command is answered by exactly one entry or one refusal, whose `cause` it is (opening an open account,
+  closing a closed one, a stale wake: by none).
 Refusals, in order of precedence: see `schemas.balance.Refusal`.
 """
 
@@ -15,10 +16,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from schemas.balance import (
+    FORFEITED,
     MAX_HOLDS,
     Account,
     AccountInbox,
     AccountRefused,
+    CloseAccount,
     Credit,
     EntryKind,
     EntryRecorded,
@@ -34,20 +37,29 @@ from schemas.balance import (
     Void,
     is_outside,
 )
-from schemas.log.base import MAX_BALANCE_COINS, AccountId, Message, Wake, in_calendar
+from schemas.log.base import MAX_BALANCE_COINS, MAX_COINS, AccountId, Message, Wake, in_calendar
 
 Decision = tuple[Account | None, Sequence[Message]]
-# Opening an account and waking it are never refused.
+# Opening and closing an account and waking it are never refused.
 Refusable = Credit | Transfer | Hold | Post | Void | Freeze | Unfreeze
 
 
 def decide_account(account: Account | None, message: AccountInbox) -> Decision:
     """Decide one message of an account's inbox: the new state (the same object: unchanged) and what to tell."""
+    after, told = _decide(account, message)
+    if after is None or not after.closed or after is account:
+        return after, told
+    return after, (*told, *_forfeits(account, after, message))
+
+
+def _decide(account: Account | None, message: AccountInbox) -> Decision:
     match message:
         case Wake():
             return _expire(account, message)
         case OpenAccount():
             return _open(account, message)
+        case CloseAccount():
+            return _shut(account, message)
     refusal = refusal_of(account, message)
     if account is None or refusal is not None:
         return account, _refuse(account, message, refusal or Refusal.ACCOUNT_UNKNOWN)
@@ -74,6 +86,10 @@ def refusal_of(account: Account | None, message: Refusable) -> Refusal | None:
         case Credit():
             over = account.balance_coins + message.coins > MAX_BALANCE_COINS
             return Refusal.BALANCE_LIMIT if over and not message.returned else None
+        case Transfer() if account.closed and message.to == FORFEITED:
+            return Refusal.INSUFFICIENT_COINS if message.coins > account.available_coins else None
+        case Unfreeze() if account.closed:
+            return Refusal.ACCOUNT_FROZEN
         case Transfer() | Hold() if account.frozen:
             return Refusal.ACCOUNT_FROZEN
         case Transfer() | Hold() if message.to == message.account:
@@ -112,6 +128,7 @@ def _enter(
     held_change_coins: int = 0,
     holds: tuple[StandingHold, ...] | None = None,
     frozen: bool | None = None,
+    closed: bool | None = None,
     ordinal: int = 0,
 ) -> tuple[Account, EntryRecorded]:
     """The next entry of the account `name` and the state after it: the only place where an account changes.
@@ -124,6 +141,7 @@ def _enter(
         account.held_coins + held_change_coins,
         account.frozen if frozen is None else frozen,
         account.holds if holds is None else holds,
+        account.closed if closed is None else closed,
     )
     entry = EntryRecorded(
         id=f"{message.id}/{ordinal}",
@@ -146,6 +164,26 @@ def _open(account: Account | None, message: OpenAccount) -> Decision:
         return account, ()
     after, entry = _enter(Account(0, message.at), message, message.account, EntryKind.OPEN, {})
     return after, (entry,)
+
+
+def _shut(account: Account | None, message: CloseAccount) -> Decision:
+    if account is None or account.closed:
+        return account, ()
+    after, entry = _enter(account, message, message.account, EntryKind.CLOSE, {}, frozen=True, closed=True)
+    return after, (entry,)
+
+
+def _forfeits(before: Account | None, after: Account, message: AccountInbox) -> Sequence[Message]:
+    """What has become free in a closed account goes out, by the account's own order: a message moves at most MAX_COINS."""
+    free = before.available_coins if before is not None and before.closed else 0
+    freed, name = after.available_coins - free, AccountId(message.key if isinstance(message, Wake) else message.account)
+    return [
+        Transfer(
+            id=f"{message.id}/forfeit/{number}", at=after.at, account=name, to=FORFEITED, coins=min(MAX_COINS, freed - taken),
+            reason=Reason.FORFEIT,
+        )
+        for number, taken in enumerate(range(0, freed, MAX_COINS))
+    ]  # fmt: skip
 
 
 def _credit(account: Account, message: Credit) -> Decision:

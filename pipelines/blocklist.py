@@ -4,7 +4,8 @@ A block bars the peer from the blocker's own line and favourites, and parts the 
 blocker's own record vouches that its user has signed up, and the record of the blocked counts it: there the rules that came
 with it are looked at, and a penalty or a ban follows, which waits for a review by a person.
 Laws: a line and favourites bar exactly those whom their user blocks; a rule fires once a window for a user;
-what a review takes back is what was taken. Refusals: `same_user`, `too_many_blocks`, `not_blocked`, `review_unknown`.
+what a review takes back is what was taken. Refusals: `same_user`, `too_many_blocks`, `not_blocked`, `review_unknown`,
+`user_erased`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,16 +49,20 @@ from schemas.blocklist import (
 )
 from schemas.favorites import BarFavorite, UnbarFavorite
 from schemas.log.base import AccountId, Message, Wake, derive, later, reply, same_fields
-from schemas.user import MAX_BLOCKS, Ban, Unban, UserBanned, UserSignedUp, UserUnbanned
+from schemas.user import MAX_BLOCKS, Ban, Unban, UserBanned, UserErased, UserSignedUp, UserUnbanned
 from schemas.video_line import Bar, PartFrom, Unbar
 
 
 def decide_blocks(blocks: Blocks | None, message: BlocksInbox) -> tuple[Blocks | None, Sequence[Message]]:
     """Decide one message of a blocker's inbox."""
-    if isinstance(message, Wake):
-        return blocks, ()
+    match message:
+        case UserErased():
+            return Blocks({}, erased_at=message.at), ()
+        case Wake():
+            over = blocks is not None and blocks.wake_at is not None and blocks.wake_at <= message.at
+            return (None if over else blocks), ()
     peers = blocks.peers if blocks else {}
-    refusal = refusal_of(peers, message)
+    refusal = BlockRefusal.USER_ERASED if blocks and blocks.erased_at else refusal_of(peers, message)
     if refusal is not None:
         return blocks, (BlockRefused(**reply(message), user=message.user, peer=message.peer, refusal=refusal),)
     if isinstance(message, UnblockUser):
@@ -95,6 +100,8 @@ def decide_record(record: Record | None, message: RecordInbox) -> tuple[Record |
     match message:
         case Wake():
             return record, ()
+        case UserErased():
+            return None, ()
         case UserSignedUp():
             return replace(state, role=message.role, signed_up_at=message.at), ()
         case UserBanned() | UserUnbanned():

@@ -47,7 +47,7 @@ from schemas.favorites import (
     pages_from,
 )
 from schemas.log.base import Message, UserId, Wake, derive, later, reply
-from schemas.user import MAX_BLOCKS, CameOnline
+from schemas.user import MAX_BLOCKS, CameOnline, UserErased
 
 Decision = tuple[Favorites | None, Sequence[Message]]
 
@@ -57,6 +57,10 @@ def decide_favorites(favorites: Favorites | None, message: FavoritesInbox) -> De
     state = favorites or Favorites({})
     match message:
         case Wake():
+            return (None if state.wake_at is not None and state.wake_at <= message.at else favorites), ()
+        case UserErased():
+            return Favorites({}, erased_at=message.at), _forgotten(state, message)
+        case BarFavorite() | UnbarFavorite() | DropFavorite() if state.erased_at is not None:
             return favorites, ()
         case BarFavorite():
             return _bar(state, message)
@@ -90,6 +94,8 @@ def refusal_of(favorites: Favorites, message: AddFavorite | RemoveFavorite) -> F
 
 def _barrier(favorites: Favorites, peer: str) -> FavoriteRefusal | None:
     """What stands, on this user's side, against liking `peer`."""
+    if favorites.erased_at is not None:
+        return FavoriteRefusal.USER_UNKNOWN
     if peer in favorites.barred:
         return FavoriteRefusal.BLOCKED
     full = len(favorites.peers) >= MAX_FAVORITES and peer not in favorites.peers
@@ -98,6 +104,7 @@ def _barrier(favorites: Favorites, peer: str) -> FavoriteRefusal | None:
 
 def _answer(favorites: Favorites, message: AskFavorite) -> FavoriteAnswered:
     refusal = FavoriteRefusal.PEER_BLOCKS if message.peer in favorites.barred else None
+    refusal = FavoriteRefusal.USER_UNKNOWN if favorites.erased_at is not None else refusal
     return FavoriteAnswered(
         **reply(message), user=message.user, peer=message.peer, asked=message.asked, refusal=refusal
     )  # fmt: skip
@@ -131,6 +138,15 @@ def _remove(favorites: Favorites, message: RemoveFavorite | BarFavorite | DropFa
     return replace(favorites, peers=rest), (removed, unfollow)
 
 
+def _forgotten(favorites: Favorites, message: UserErased) -> Sequence[Message]:
+    """Nobody is liked any more by a user who was erased."""
+    told: list[Message] = []
+    for peer in map(UserId, favorites.peers):
+        told.append(FavoriteRemoved(**reply(message, f"not/{peer}"), user=message.user, peer=peer))
+        told.append(Unfollow(**derive(message, f"unfollow/{peer}"), user=peer, follower=message.user))
+    return told
+
+
 # --- followers --------------------------------------------------------------------------------------------------------------
 
 
@@ -145,6 +161,8 @@ def decide_followers(followers: Followers | None, message: FollowersInbox) -> tu
             return _count(state, message), ()
         case CameOnline() if state.count and (state.told_at is None or later(state.told_at, TOLD_EVERY) <= message.at):
             return _tell(replace(state, told_at=message.at, next_page=0), message, message.user)
+        case UserErased() if state.count:
+            return _tell(replace(state, gone=True, next_page=0), message, message.user)
         case Wake() if state.next_at is not None and state.next_at <= message.at:
             return _tell(state, message, UserId(message.key))
     return followers, ()
@@ -157,13 +175,13 @@ def _count(followers: Followers, message: CountFollowers) -> Followers | None:
     return replace(followers, count=count, pages=f"{pages:x}" if pages else "") if count else None
 
 
-def _tell(followers: Followers, message: CameOnline | Wake, user: UserId) -> tuple[Followers, Sequence[Message]]:
+def _tell(followers: Followers, message: CameOnline | UserErased | Wake, user: UserId) -> tuple[Followers, Sequence[Message]]:
     """So many pages as have TOLD_AT_ONCE followers, more or less; the others when `next_at` has come."""
     pages = pages_from(followers, followers.next_page)
     each = max(1.0, followers.count / int(followers.pages or "1", 16).bit_count())
     now = list(islice(pages, max(1, int(TOLD_AT_ONCE / each))))
     following = next(pages, None)
-    tells = [TellFollowers(**derive(message, f"tell/{page}"), page=page_key(user, page)) for page in now]
+    tells = [TellFollowers(**derive(message, f"tell/{page}"), page=page_key(user, page), gone=followers.gone) for page in now]
     if following is None:
         return replace(followers, next_page=0, next_at=None), tells
     return replace(followers, next_page=following, next_at=later(message.at, NEXT_TOLD_AFTER)), tells
@@ -185,6 +203,9 @@ def decide_follower_page(
         case DropFollower() if state.more:
             rest = replace(state, more=state.more - 1)
             return _unless_empty(rest), (_counted(rest, message, -1),)
+        case TellFollowers() if message.gone:
+            user = UserId(message.page.rpartition("/")[0])
+            return page, [DropFavorite(**derive(message, one), user=UserId(one), peer=user) for one in state.users]
         case TellFollowers():
             return page, list(_told(state, message))
     return page, ()

@@ -28,6 +28,7 @@ from schemas.gallery import (
 from schemas.gift import GiftSent
 from schemas.log.base import Message, UserId, Wake, reply, same_fields
 from schemas.log.windows import bucket_of
+from schemas.user import UserErased
 from schemas.video import CallEnded
 
 
@@ -60,6 +61,8 @@ def decide_rank(rank: Rank | None, message: RankInbox) -> tuple[Rank | None, Seq
             if rank is None or rank.wake_at is None or rank.wake_at > message.at:
                 return rank, ()
             return _as_of(rank, rank.hours, message, UserId(message.key))
+        case UserErased():
+            return None, ()
         case CallEnded():
             user, more = message.callee, Hour(1, int(message.connected), message.duration_s)
         case GiftSent():

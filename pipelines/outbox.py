@@ -4,7 +4,8 @@ State: what is to be done, attempts, the next one's time (`schemas.outbox.Effect
 Laws: an effect that was owed twice is done once; attempts are numbered without a gap, and at most one is due at a time; a
 report on another attempt than the one that is due is a repeat, and ignored; each effect ends accepted, refused or expired; a
 vendor's Retry-After is never undercut. A finished effect is remembered for a day (a postback for a week, as long as any vendor
-knows its deduplication id), one that needs a person for a month.
+knows its deduplication id), one that needs a person for a month. What tells of a user who was erased is given up, and its
+contents are forgotten at once: a broadcast names the user to every partition, and the host wakes each such effect.
 """
 
 from collections.abc import Sequence
@@ -28,12 +29,15 @@ from schemas.outbox import (
     EffectPostponed,
     EffectRefused,
     EffectStatus,
+    ForgetEffects,
     OutboxInbox,
     OweEffect,
     RedriveEffect,
     ReportAttempt,
     close_room_id,
+    erased_effects,
 )
+from schemas.user import MAX_ERASED
 from schemas.video import CallEnded
 
 POSTBACK_REMEMBERED_FOR: Final = timedelta(days=7)
@@ -42,8 +46,18 @@ KEPT_FOR_A_PERSON: Final = timedelta(days=30)
 Decision = tuple[Effect | None, Sequence[Message]]
 
 
-def decide_outbox(effect: Effect | None, message: OutboxInbox) -> Decision:
-    """Decide one message of an effect's inbox."""
+def decide_outbox(effect: Effect | None, message: OutboxInbox, common: Effect | None = None) -> Decision:
+    """Decide one message of an effect's inbox, under the users that its partition was told were erased."""
+    match message:
+        case ForgetEffects():
+            users = effect.erased if effect is not None else ()
+            others = tuple(user for user in users if user != message.user)
+            return erased_effects((*others, message.user)[-MAX_ERASED:]), ()
+        case OweEffect() if effect is None and common is not None and message.subject in common.erased:
+            gone = Effect(**same_fields(message, Effect), status=EffectStatus.DUE, attempt=0)
+            return _forget(gone, message.effect, message)
+        case Wake() if effect is not None and effect.behind(common):
+            return _forget(effect, message.key, message)
     match message:
         case OweEffect() | CallEnded():
             return _owe(effect, message)
@@ -134,8 +148,19 @@ def _reached(moment: datetime | None, at: datetime) -> bool:
     return moment is not None and moment <= at
 
 
+def _forget(effect: Effect, name: str, message: OweEffect | Wake) -> Decision:
+    """The user is erased: nothing is tried any more, and what was to be told is gone."""
+    blank = replace(effect, postback=None, detail="")
+    if effect.status not in (EffectStatus.DUE, EffectStatus.WAITING):
+        return blank, ()
+    forget_at = later(message.at, POSTBACK_REMEMBERED_FOR)
+    after = replace(blank, status=EffectStatus.EXPIRED, next_at=None, forget_at=forget_at)
+    return after, (EffectExpired(**reply(message), **_fields(after, name)),)
+
+
 def _redrive(effect: Effect, message: RedriveEffect) -> Decision:
-    if effect.status not in (EffectStatus.REFUSED, EffectStatus.EXPIRED):
+    gone = effect.kind is EffectKind.POSTBACK and effect.postback is None  # of a user who was erased
+    if gone or effect.status not in (EffectStatus.REFUSED, EffectStatus.EXPIRED):
         return effect, ()
     again = replace(effect, attempt=effect.attempt + 1, expires_at=message.expires_at)
     return _due(again, message.effect, message)

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from schemas.ads import UserAttributed
 from schemas.balance import EntryRecorded, Reason, owner_of
-from schemas.log.base import Message, UserId, Wake, derive, reply, same_fields, unix_minute
+from schemas.log.base import REMEMBERED_FOR, Message, UserId, Wake, derive, later, reply, same_fields, unix_minute
 from schemas.log.codec import encode
 from schemas.log.entity import broadcast_keys, log_partitions
 from schemas.panel import (
@@ -46,7 +46,7 @@ from schemas.panel import (
 )
 from schemas.panel_counters import COUNTERS, FIRST_MINUTE, Counter, buckets_of, count
 from schemas.panel_rules import EMPTY, Compiled, Read, Touched, compiled
-from schemas.user import CameOnline, SessionOpened, UserSignedUp, WentOffline
+from schemas.user import CameOnline, SessionOpened, UserErased, UserSignedUp, WentOffline
 
 Decision = tuple[Member | None, Sequence[Message]]
 
@@ -97,6 +97,8 @@ def decide_member(member: Member | None, message: MemberInbox, common: Member | 
     """Decide one message of a member, under the book that its partition was told."""
     rules = compiled(common.shared) if common is not None and common.shared is not None else EMPTY
     state = member or BLANK
+    if state.erased_at is not None or isinstance(message, UserErased):
+        return _erased(state, message)
     match message:  # The most frequent messages are asked for first.
         case CountAction():
             return _counted(state, message, message.user, message.counts, rules)
@@ -113,6 +115,23 @@ def decide_member(member: Member | None, message: MemberInbox, common: Member | 
             return _attributed(state, message, rules)
         case _:
             return _seen(state, message, rules)
+
+
+def _erased(member: Member, message: MemberInbox) -> Decision:
+    """The user leaves all cohorts and has no tag; what comes later does not count."""
+    match message:
+        case UserErased() if member.erased_at is None:
+            left = [_leave(cohort, tag, message, message.user) for cohort, tag in member.cohorts.items()]
+            tags = [
+                TagChanged(**reply(message, f"tag/{tag}"), user=message.user, tag=tag, there=False, by=message.by)
+                for tag in member.tags
+            ]
+            return Member(erased_at=message.at, due_at=later(message.at, REMEMBERED_FOR)), (*left, *tags)
+        case Wake() if member.due_at is not None and member.due_at <= message.at:
+            return None, ()
+        case PutTag() | RemoveTag():
+            return member, (_tag_refused(message, TagRefusal.USER_ERASED),)
+    return member, ()
 
 
 def _seen(member: Member, message: UserSignedUp | SessionOpened | CameOnline | WentOffline, rules: Compiled) -> Decision:

@@ -20,15 +20,23 @@ from schemas.profile import (
     ProfileInbox,
     ProfilePut,
     ProfileRefusal,
+    ProfileRefused,
     PutPrivateProfile,
+    PutProfile,
     ReadPrivateProfile,
 )
+from schemas.user import UserErased
 
 
 def decide_profile(profile: Profile | None, message: ProfileInbox) -> tuple[Profile | None, Sequence[Message]]:
     """Decide one message of a public profile."""
-    if isinstance(message, Wake):
-        return profile, ()
+    match message:
+        case UserErased():
+            return Profile(erased_at=message.at), ()
+        case Wake():
+            return (None if _forgotten(profile, message) else profile), ()
+        case PutProfile() if profile is not None and profile.erased_at is not None:
+            return profile, (ProfileRefused(**reply(message), user=message.user, refusal=ProfileRefusal.PROFILE_ERASED),)
     put = ProfilePut(**reply(message), **same_fields(message, ProfilePut))
     return Profile(**same_fields(message, Profile), changed_at=message.at), (put,)
 
@@ -38,8 +46,13 @@ def decide_private_profile(
 ) -> tuple[PrivateProfile | None, Sequence[Message]]:
     """Decide one message of a private profile."""
     match message:
+        case UserErased():
+            return PrivateProfile(erased_at=message.at), ()
         case Wake():
-            return profile, ()
+            return (None if _forgotten(profile, message) else profile), ()
+        case PutPrivateProfile() if profile is not None and profile.erased_at is not None:
+            erased = ProfileRefusal.PROFILE_ERASED
+            return profile, (PrivateProfileRefused(**reply(message), user=message.user, refusal=erased),)
         case PutPrivateProfile():
             after = PrivateProfile(**same_fields(message, PrivateProfile))
             known = tuple(name for name, value in asdict(after).items() if value)
@@ -53,6 +66,10 @@ def decide_private_profile(
 
 def _read(profile: PrivateProfile | None, message: ReadPrivateProfile) -> Message:
     user, by = message.user, UserId(message.by)
-    if profile is None:
+    if profile is None or profile.erased_at is not None:
         return PrivateProfileRefused(**reply(message), user=user, by=by, refusal=ProfileRefusal.PROFILE_UNKNOWN)
     return PrivateProfileRead(**reply(message), user=user, by=by, reason=message.reason)
+
+
+def _forgotten(profile: Profile | PrivateProfile | None, message: Wake) -> bool:
+    return profile is not None and profile.wake_at is not None and profile.wake_at <= message.at

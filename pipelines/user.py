@@ -1,12 +1,13 @@
-"""The user, keyed by user id: sign-up, sessions, presence, bans.
+"""The user, keyed by user id: sign-up, sessions, presence, bans, erasure.
 
 State: role, sessions with their last beat, since when online, bans (`schemas.user.User`); no state: unknown. A sign-up opens
 the user's two accounts. A user is online while at least one session beats: several phones are one presence.
 Laws: a user signs up once, and the same request again is answered alike; CameOnline and WentOffline alternate; online_s is the
 time between them; who is banned has no session; a session ends once, silent ones at their last beat plus OFFLINE_AFTER; a user
 is banned while any ban stands, a ban ends by its own time or its own review, and a shorter one never shortens a longer one.
-Refusals, in order of precedence: `user_unknown`, `idempotency_key_reused`, `already_signed_up`, `banned`, `session_unknown`,
-`not_banned`.
+Who is erased is never anybody again: a mark is left of the state, which refuses all else, and an erasure again is a no-op.
+Refusals, in order of precedence: `user_unknown`, `user_erased`, `idempotency_key_reused`, `already_signed_up`, `banned`,
+`session_unknown`, `not_banned`.
 """
 
 from collections.abc import Sequence
@@ -14,8 +15,10 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from schemas.balance import OpenAccount, coins_account, earnings_account
+from schemas.balance import CloseAccount, OpenAccount, coins_account, earnings_account
 from schemas.log.base import Fact, Message, UserId, Wake, derive, reply, same_fields
+from schemas.log.entity import broadcast_keys, log_partitions
+from schemas.outbox import ForgetEffects
 from schemas.user import (
     MAX_CASE_BANS,
     MAX_SESSIONS,
@@ -27,8 +30,11 @@ from schemas.user import (
     CameOnline,
     CloseReason,
     CloseSession,
+    EraseUser,
+    ErasureRepeated,
     OpenSession,
     PresenceTold,
+    Role,
     Session,
     SessionClosed,
     SessionOpened,
@@ -38,6 +44,7 @@ from schemas.user import (
     User,
     UserBanned,
     UserCommand,
+    UserErased,
     UserInbox,
     UserRefusal,
     UserRefused,
@@ -45,6 +52,7 @@ from schemas.user import (
     UserUnbanned,
     WentOffline,
 )
+from schemas.video_clip import ForgetClips
 
 Decision = tuple[User | None, Sequence[Message]]
 
@@ -69,17 +77,23 @@ def decide_user(user: User | None, message: UserInbox) -> Decision:
             return _beat(user, message), ()
         case CloseSession():
             return _close(user, message, {message.session: CloseReason.LOGGED_OUT})
+        case EraseUser():
+            return _erase(user, message)
         case Ban():
             return _ban(user, message)
         case Unban():
             return _unban(user, message)
 
 
-def refusal_of(user: User | None, message: OpenSession | Beat | CloseSession | Ban | Unban) -> UserRefusal | None:
+def refusal_of(user: User | None, message: OpenSession | Beat | CloseSession | Ban | Unban | EraseUser) -> UserRefusal | None:
     """The first guard that the message fails, or None."""
     if user is None:
         return UserRefusal.USER_UNKNOWN
     match message:
+        case EraseUser():
+            return None
+        case _ if user.erased_at is not None:
+            return UserRefusal.USER_ERASED
         case OpenSession() if user.banned:
             return UserRefusal.BANNED
         case Beat() | CloseSession() if not any(s.session == message.session for s in user.sessions):
@@ -103,6 +117,8 @@ def _sign_up(message: SignUp) -> Decision:
 
 
 def _again(user: User, message: SignUp) -> tuple[Message, ...]:
+    if user.erased_at is not None:
+        return _refuse(message, UserRefusal.USER_ERASED)
     if message.request and message.request == user.request and message.role is user.role:
         repeated = SignUpRepeated(**reply(message), user=message.user, role=user.role, signed_up_at=user.signed_up_at)
         return (repeated,)
@@ -156,7 +172,9 @@ def _closed(session: Session, message: UserCommand | Wake, reason: CloseReason, 
     )
 
 
-def _close(user: User, message: CloseSession | Ban | Wake, going: dict[str, CloseReason]) -> tuple[User, Sequence[Fact]]:
+def _close(
+    user: User, message: CloseSession | Ban | EraseUser | Wake, going: dict[str, CloseReason]
+) -> tuple[User, Sequence[Fact]]:
     """End sessions; the last one takes the user offline."""
     closing = [s for s in user.sessions if s.session in going]
     ends = [max(s.opened_at, s.silent_at if isinstance(message, Wake) else message.at) for s in closing]
@@ -189,6 +207,21 @@ def _ban(user: User, message: Ban) -> Decision:
         after = _with(after, {**after.bans, message.case: ban})
     told = same_fields(message, UserBanned) | {"until": after.banned_until}
     return after, (UserBanned(**reply(message, len(facts)), **told), *facts)
+
+
+def _erase(user: User, message: EraseUser) -> Decision:
+    """Whoever keeps something under the user's id hears the fact; for what stands under others' keys each partition is told."""
+    if user.erased_at is not None:
+        return user, (ErasureRepeated(**reply(message), user=message.user, erased_at=user.erased_at),)
+    _, facts = _close(user, message, {s.session: CloseReason.ERASED for s in user.sessions})
+    erased = UserErased(**reply(message, len(facts)), **same_fields(message, UserErased))
+    accounts = (coins_account(message.user), earnings_account(message.user))
+    closes = [CloseAccount(**derive(message, f"close/{account}"), account=account) for account in accounts]
+    forgets: list[Message] = []
+    for key in broadcast_keys(log_partitions()):
+        forgets.append(ForgetEffects(**derive(message, f"effects/{key}"), effect=key, user=message.user))
+        forgets.append(ForgetClips(**derive(message, f"clips/{key}"), clip=key, user=message.user))
+    return User(Role.USER, message.at, erased_at=message.at), (erased, *facts, *closes, *forgets)
 
 
 def _with(user: User, bans: dict[str, BanState]) -> User:

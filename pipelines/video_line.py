@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from schemas.log.base import Message, UserId, Wake, derive, later, reply
-from schemas.user import MAX_BLOCKS, CameOnline, Role, UserBanned, UserSignedUp, UserUnbanned, WentOffline
+from schemas.user import MAX_BLOCKS, CameOnline, Role, UserBanned, UserErased, UserSignedUp, UserUnbanned, WentOffline
 from schemas.video import EndCall, EndReason
 from schemas.video_line import (
     APART_FOR,
@@ -65,6 +65,8 @@ def _decide(state: Line, message: LineInbox) -> Decision:  # noqa: PLR0912 - a r
             return replace(state, role=message.role, country=message.country), ()
         case CameOnline():
             return replace(state, online=True), ()
+        case WentOffline() if state.role is None:
+            return state, ()  # erased
         case WentOffline():
             return _leave(replace(state, online=False), message, message.user)
         case UserBanned():
@@ -72,6 +74,10 @@ def _decide(state: Line, message: LineInbox) -> Decision:  # noqa: PLR0912 - a r
                 replace(state, banned=True, banned_at=state.banned_at or message.at), message, message.user
             )
             return after, (*messages, *_end(state, message, EndReason.BANNED, message.user))
+        case UserErased():
+            _, messages = _leave(state, message, message.user)
+            rest = Line(call=state.call, peer=state.peer) if state.call else None
+            return rest, (*messages, *_end(state, message, EndReason.ERASED, message.user))
         case UserUnbanned():
             return replace(state, banned=False, banned_at=None), ()
         case SeizeLine():
@@ -84,6 +90,8 @@ def _decide(state: Line, message: LineInbox) -> Decision:  # noqa: PLR0912 - a r
             return state, (_refused(message, LineRefusal.NOT_WAITING),)
         case LeaveRoulette():
             return _leave(state, message, message.user)
+        case Bar() | Unbar() if state.role is None:
+            return state, ()  # likewise
         case Bar() | Unbar():
             return _bar(state, message)
         case PartFrom():
@@ -143,7 +151,7 @@ def _release(line: Line, message: ReleaseLine) -> Decision:
     if joins and not line.call and line.online and not line.banned and line.role is not None:
         line, more = _enter(replace(line, waiting_since=since), message, first=1)
         messages += more
-    return line, messages
+    return (line if line.call or line.role is not None else None), messages  # the last call of somebody who was erased
 
 
 def _join(line: Line, message: JoinRoulette) -> Decision:

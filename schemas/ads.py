@@ -22,7 +22,7 @@ from schemas.ads_details import PushDetails
 from schemas.balance import EntryRecorded, Reason, owner_of
 from schemas.billing import CallKind
 from schemas.gift import GiftSent
-from schemas.log.base import Fact, Id, Message, OptionalId, State, Time, Wake, later
+from schemas.log.base import REMEMBERED_FOR, Fact, Id, Message, OptionalId, State, Time, Wake, later
 from schemas.log.entity import Entity, Flow, Hears
 from schemas.log.personal import CONTACT, IDENTIFIER, PLAIN, WORDS
 from schemas.names import known
@@ -39,7 +39,7 @@ from schemas.postback import (
     Provider,
     UserAgent,
 )
-from schemas.user import Code, OptionalUser, Short, User_, UserCommand, UserFact, UserSignedUp
+from schemas.user import Code, OptionalUser, Short, User_, UserCommand, UserErased, UserFact, UserSignedUp
 from schemas.video import CallEnded
 
 LOOKBACK: Final = timedelta(days=30)
@@ -132,6 +132,10 @@ class ClaimInstall(Message):
 
     install: Id
     user: User_
+
+
+class DisownInstall(ClaimInstall):
+    """The user was erased, and is nobody's of this phone any more."""
 
 
 class _OfInstall(Fact):
@@ -255,7 +259,8 @@ class PostbackForgone(_OfConversion):
 class Attribution(State):
     """A user as ad networks matter. `first`, `last`: the earliest install (of those within the window, if there are any) and
     the latest return that was paid for; `lapsed`: the window of that return is over; `pending`: what happened lately and is not
-    told to everybody yet. Under a broadcast key: only `shared`."""
+    told to everybody yet. Under a broadcast key: only `shared`. `erased_at`: the user
+    was erased then, and nothing else is known; for a day, so that what comes late is not taken."""
 
     role: Code = ""
     country: Code = ""
@@ -274,10 +279,13 @@ class Attribution(State):
     gifts: int = 0
     pending: Annotated[tuple[Conversion, ...], Meta(max_length=MAX_PENDING)] = ()
     shared: PostbackBook | None = None
+    erased_at: Time | None = None
 
     @property
     def wake_at(self) -> datetime | None:
-        """When the oldest conversion waits no more, the window of a return is over, or nobody has signed up for too long."""
+        """When a conversion waits no more, a return's window is over, nobody signed up in time, or an erasure is forgotten."""
+        if self.erased_at is not None:
+            return later(self.erased_at, REMEMBERED_FOR)
         if self.signed_up_at is None and (touch := self.last or self.first):
             return later(touch.at, FORGOTTEN_AFTER)
         ends = [one.until for one in self.pending[:1]]
@@ -345,9 +353,10 @@ def _hashed(text: str) -> str:
     return text if not text or _is_hash(text) else hashlib.sha256(text.encode()).hexdigest()
 
 
-InstallInbox = RecordPush | ClaimInstall | UserSignedUp | Wake
+InstallInbox = RecordPush | ClaimInstall | DisownInstall | UserSignedUp | Wake
 AttributionInbox = (
-    PutTracking | ShareHashes | ShareRules | UserSignedUp | UserTouched | EntryRecorded | CallEnded | GiftSent | Wake
+    PutTracking | ShareHashes | ShareRules | UserSignedUp | UserTouched | EntryRecorded | CallEnded | GiftSent | UserErased
+    | Wake
 )  # fmt: skip
 
 
@@ -367,7 +376,7 @@ INSTALL: Final = Entity(
     key="install",
     flow=Flow.GROWTH,
     state=Install,
-    commands=(RecordPush, ClaimInstall),
+    commands=(RecordPush, ClaimInstall, DisownInstall),
     facts=(PushRecorded, PushRepeated, UserTouched),
     hears=(Hears(UserSignedUp, "appsflyer_id", "an install is joined with its sign-up"),),
 )
@@ -384,6 +393,7 @@ ATTRIBUTION: Final = Entity(
         Hears(EntryRecorded, _bought, "purchases are told to ad networks"),
         Hears(CallEnded, _talked, "calls are told to ad networks"),
         Hears(GiftSent, "sender", "gifts are told to ad networks"),
+        Hears(UserErased, "user", "what is personal is forgotten"),
     ),
     private=True,
     broadcast=True,

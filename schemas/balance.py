@@ -50,6 +50,7 @@ OptionalParty = Annotated[str, Meta(max_length=140), PLAIN]
 MAX_HOLDS: Final = 64
 # Repeats of a transfer that wait while the first is decided (some 30 ms): more is a client gone wild.
 MAX_ASKED: Final = 16
+FORFEITED: Final = AccountId("@forfeited")
 Party = Annotated[AccountId, Meta(min_length=2, max_length=140, description="an account, or an outsider: @promotions"), PLAIN]
 
 
@@ -85,6 +86,7 @@ class Reason(StrEnum):
     PAYOUT = "payout"
     ADJUSTMENT = "adjustment"
     PENALTY = "penalty"
+    FORFEIT = "forfeit"
 
 
 class EntryKind(StrEnum):
@@ -100,6 +102,7 @@ class EntryKind(StrEnum):
     EXPIRE = "expire"
     FREEZE = "freeze"
     UNFREEZE = "unfreeze"
+    CLOSE = "close"
 
 
 class Refusal(StrEnum):
@@ -115,7 +118,6 @@ class Refusal(StrEnum):
     HOLD_EXCEEDED = "hold_exceeded"
     TOO_MANY_HOLDS = "too_many_holds"
     INSUFFICIENT_COINS = "insufficient_coins"
-    # of transfers only
     IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
     IN_PROGRESS = "in_progress"
 
@@ -193,7 +195,11 @@ class Unfreeze(_Adjustment):
     """End a freeze."""
 
 
-AccountInbox = OpenAccount | Credit | Transfer | Hold | Post | Void | Freeze | Unfreeze | Wake
+class CloseAccount(_ToAccount):
+    """Its owner was erased: what is free goes to FORFEITED, now and whenever anything becomes free. Closed: nothing happens."""
+
+
+AccountInbox = OpenAccount | Credit | Transfer | Hold | Post | Void | Freeze | Unfreeze | CloseAccount | Wake
 
 
 # --- what an account tells ---------------------------------------------------------------------------------------------------
@@ -231,9 +237,6 @@ class AccountRefused(Refused):
     reason: ReasonWord = ""
 
 
-AccountEvents = EntryRecorded | AccountRefused
-
-
 class StandingHold(State):
     """A hold that is neither posted, voided nor expired."""
 
@@ -246,7 +249,7 @@ class StandingHold(State):
 
 
 class Account(State):
-    """An account: `seq` of its last entry, `at` that entry's time. Available coins are balance less held."""
+    """An account: `seq` of its last entry, `at` that entry's time. Available coins: balance less held. `closed`: for good."""
 
     seq: int
     at: Time
@@ -254,6 +257,7 @@ class Account(State):
     held_coins: int = 0
     frozen: bool = False
     holds: Annotated[tuple[StandingHold, ...], Meta(max_length=MAX_HOLDS)] = ()
+    closed: bool = False
 
     @property
     def available_coins(self) -> int:
@@ -344,9 +348,6 @@ class TransferConflicted(Refused):
     refusal: Refusal
 
 
-TransferEvents = TransferSettled | TransferRepeated | TransferConflicted
-
-
 class TransferState(State):
     """A transfer under way or done. `asked`: the requests that wait for the outcome. Forgotten at `forget_at`."""
 
@@ -380,7 +381,7 @@ ACCOUNT: Final = Entity(
     key="account",
     flow=Flow.MONEY,
     state=Account,
-    commands=(OpenAccount, Credit, Transfer, Hold, Post, Void, Freeze, Unfreeze),
+    commands=(OpenAccount, Credit, Transfer, Hold, Post, Void, Freeze, Unfreeze, CloseAccount),
     facts=(EntryRecorded, AccountRefused),
     shown=(Shown(EntryRecorded, (lambda entry: owner_of(entry.account),), "the phone shows the balance"),),
 )

@@ -4,13 +4,14 @@ What follows from blocks is data: a rule names a reason, how many different peop
 in force travel in the block's own message, so that a replay decides the same.
 """
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Final
 
 from msgspec import Meta
 
 from schemas.balance import EntryRecorded, Reason, owner_of
-from schemas.log.base import MAX_COINS, By, Fact, Fields, Id, Message, Refused, State, Time, Wake
+from schemas.log.base import MAX_COINS, REMEMBERED_FOR, By, Fact, Fields, Id, Message, Refused, State, Time, Wake, later
 from schemas.log.entity import Entity, Flow, Hears, Shown
 from schemas.log.personal import PLAIN
 from schemas.user import (
@@ -21,6 +22,7 @@ from schemas.user import (
     Role,
     UserBanned,
     UserCommand,
+    UserErased,
     UserFact,
     UserInList,
     UserSignedUp,
@@ -54,6 +56,7 @@ class BlockRefusal(StrEnum):
     TOO_MANY_BLOCKS = "too_many_blocks"
     NOT_BLOCKED = "not_blocked"
     REVIEW_UNKNOWN = "review_unknown"
+    USER_ERASED = "user_erased"
 
 
 MAX_BAN_S: Final = 10 * 366 * 86_400
@@ -121,9 +124,16 @@ class BlockRefused(PeerFact, Refused):
 
 
 class Blocks(State):
-    """Whom a user has blocked, and why. Who has blocked a user stands nowhere: each blocker's own side knows."""
+    """Whom a user has blocked, and why. Who has blocked a user stands nowhere: each blocker's own side knows. `erased_at`: the
+    user was erased then; for a day, so that what comes late is refused."""
 
     peers: Annotated[dict[UserInList, BlockReason], Meta(max_length=MAX_BLOCKS)]
+    erased_at: Time | None = None
+
+    @property
+    def wake_at(self) -> datetime | None:
+        """When the mark of an erasure is forgotten."""
+        return later(self.erased_at, REMEMBERED_FOR) if self.erased_at else None
 
 
 # --- the record of the blocked ----------------------------------------------------------------------------------------------
@@ -239,8 +249,11 @@ class Rulebook(State):
 
 
 BOOK: Final = "blocks"
-BlocksInbox = BlockUser | UnblockUser | Wake
-RecordInbox = CountContact | VouchBlock | CountBlock | Review | UserSignedUp | UserBanned | UserUnbanned | EntryRecorded | Wake
+BlocksInbox = BlockUser | UnblockUser | UserErased | Wake
+RecordInbox = (
+    CountContact | VouchBlock | CountBlock | Review | UserSignedUp | UserBanned | UserUnbanned | UserErased | EntryRecorded
+    | Wake
+)  # fmt: skip
 RulebookInbox = PublishRules | Wake
 
 BLOCKS: Final = Entity(
@@ -250,6 +263,7 @@ BLOCKS: Final = Entity(
     state=Blocks,
     commands=(BlockUser, UnblockUser),
     facts=(UserBlocked, UserUnblocked, BlockRefused),
+    hears=(Hears(UserErased, "user", "whom the user has blocked is forgotten"),),
 )
 RECORD: Final = Entity(
     "record",
@@ -261,6 +275,7 @@ RECORD: Final = Entity(
     hears=(
         Hears(UserBanned, "user", "whose blocks do not count: they cost others coins"),
         Hears(UserUnbanned, "user", "whose blocks count again"),
+        Hears(UserErased, "user", "who has blocked the user, and what came of it, is forgotten"),
         Hears(UserSignedUp, "user", "rules look at the role, and at the age of the accounts that block"),
         Hears(
             EntryRecorded,

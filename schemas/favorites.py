@@ -13,7 +13,7 @@ from zlib import crc32
 
 from msgspec import Meta
 
-from schemas.log.base import Message, MessageName, Refused, State, Time, Wake
+from schemas.log.base import REMEMBERED_FOR, Message, MessageName, Refused, State, Time, Wake, later
 from schemas.log.entity import Entity, Flow, Hears, Shown
 from schemas.log.personal import PLAIN
 from schemas.user import (
@@ -24,6 +24,7 @@ from schemas.user import (
     PeerFact,
     User_,
     UserCommand,
+    UserErased,
     UserFact,
     UserInList,
 )
@@ -79,7 +80,7 @@ class AskFavorite(PeerCommand):
 
 
 class DropFavorite(PeerCommand):
-    """`peer` has blocked `user`, who does not like `peer` any more."""
+    """`peer` has blocked `user`, or was erased: `user` does not like `peer` any more."""
 
 
 class FavoriteAdded(PeerFact):
@@ -108,10 +109,17 @@ class FavoriteAnswered(PeerFact):
 
 
 class Favorites(State):
-    """Whom a user likes, and since when; `barred`: whom the user has blocked."""
+    """Whom a user likes, and since when; `barred`: whom the user has blocked; `erased_at`: the user was erased then; for a day,
+    so that what comes late is refused."""
 
     peers: Annotated[dict[UserInList, Time], Meta(max_length=MAX_FAVORITES)]
     barred: BlockedUsers = ()
+    erased_at: Time | None = None
+
+    @property
+    def wake_at(self) -> datetime | None:
+        """When the mark of an erasure is forgotten."""
+        return later(self.erased_at, REMEMBERED_FOR) if self.erased_at else None
 
 
 class Follow(UserCommand):
@@ -136,13 +144,15 @@ class CountFollowers(UserCommand):
 
 class Followers(State):
     """How many like a user; `pages`: on which pages they stand, a bit each, as a hexadecimal number. `told_at`: when they were
-    told last that the user came online; while that goes on, `next_page` is the next to tell, at `next_at`."""
+    told last that the user came online; while that goes on, `next_page` is the next to tell, at `next_at`. `gone`: they are
+    told that the user was erased."""
 
     count: int = 0
     pages: Annotated[str, Meta(max_length=PAGES // 4, extra={"max_bytes": PAGES // 4 + 2}), PLAIN] = ""
     told_at: Time | None = None
     next_page: PageNumber = 0
     next_at: Time | None = None
+    gone: bool = False
 
     @property
     def wake_at(self) -> datetime | None:
@@ -170,7 +180,9 @@ class DropFollower(_ToPage):
 
 
 class TellFollowers(_ToPage):
-    """The page's user has come online."""
+    """The page's user has come online; or was erased (`gone`), and is nobody's favourite any more."""
+
+    gone: bool = False
 
 
 class FavoriteCameOnline(UserFact):
@@ -208,9 +220,10 @@ def pages_from(followers: Followers, first: int) -> Iterator[int]:
 
 
 FavoritesInbox = (
-    AddFavorite | RemoveFavorite | BarFavorite | UnbarFavorite | AskFavorite | DropFavorite | FavoriteAnswered | Wake
+    AddFavorite | RemoveFavorite | BarFavorite | UnbarFavorite | AskFavorite | DropFavorite | FavoriteAnswered | UserErased
+    | Wake
 )  # fmt: skip
-FollowersInbox = Follow | Unfollow | CountFollowers | CameOnline | Wake
+FollowersInbox = Follow | Unfollow | CountFollowers | CameOnline | UserErased | Wake
 FollowerPageInbox = KeepFollower | DropFollower | TellFollowers | Wake
 
 FAVORITES: Final = Entity(
@@ -220,7 +233,10 @@ FAVORITES: Final = Entity(
     state=Favorites,
     commands=(AddFavorite, RemoveFavorite, BarFavorite, UnbarFavorite, AskFavorite, DropFavorite),
     facts=(FavoriteAdded, FavoriteRemoved, FavoriteRefused, FavoriteAnswered),
-    hears=(Hears(FavoriteAnswered, "peer", "the other side says whether it may be liked"),),
+    hears=(
+        Hears(FavoriteAnswered, "peer", "the other side says whether it may be liked"),
+        Hears(UserErased, "user", "whom the user likes is forgotten"),
+    ),
 )
 FOLLOWERS: Final = Entity(
     "followers",
@@ -228,7 +244,10 @@ FOLLOWERS: Final = Entity(
     flow=Flow.LIVE,
     state=Followers,
     commands=(Follow, Unfollow, CountFollowers),
-    hears=(Hears(CameOnline, "user", "followers are told"),),
+    hears=(
+        Hears(CameOnline, "user", "followers are told"),
+        Hears(UserErased, "user", "who is erased is nobody's favourite"),
+    ),
     raw="comings stand in `presence`, followers in `favorites`",
 )
 FOLLOWER_PAGE: Final = Entity(

@@ -17,7 +17,7 @@ from schemas.gift import GiftSent
 from schemas.log.base import By, Fact, Fields, Message, State, Wake
 from schemas.log.entity import Entity, Flow, Hears
 from schemas.log.windows import expires_at
-from schemas.user import Code, Role, User_
+from schemas.user import Code, Role, User_, UserErased
 from schemas.video import CallEnded
 
 HOUR_S: Final = 3_600
@@ -154,7 +154,7 @@ class Viewer(State):
     """Nothing is remembered of what a viewer was shown."""
 
 
-RankInbox = CallEnded | GiftSent | UserBlocked | Wake
+RankInbox = CallEnded | GiftSent | UserBlocked | UserErased | Wake
 RulesInbox = PutGalleryRules | Wake
 ViewerInbox = ShowCards | Wake
 
@@ -168,6 +168,7 @@ RANK: Final = Entity(
         Hears(CallEnded, lambda ended: "" if ended.kind is CallKind.CLIP else ended.callee, "who answers, and talks long"),
         Hears(GiftSent, "receiver", "who is given gifts"),
         Hears(UserBlocked, lambda block: block.peer if block.reason in COMPLAINTS else "", "who is complained about"),
+        Hears(UserErased, "user", "how the user answered is forgotten"),
     ),
 )
 GALLERY_RULES: Final = Entity(

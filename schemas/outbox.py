@@ -11,11 +11,11 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-from schemas.log.base import By, Fact, Fields, Id, Key, Message, State, Time, Wake
+from schemas.log.base import EPOCH, By, Fact, Fields, Id, Key, Message, State, Time, Wake
 from schemas.log.entity import Entity, Flow, Hears
 from schemas.log.personal import WORDS
 from schemas.postback import Postback
-from schemas.user import Code
+from schemas.user import Code, ErasedUsers, User_
 from schemas.video import CallEnded
 
 # Half a second, then twice as long each time, up to ten minutes.
@@ -99,6 +99,12 @@ class RedriveEffect(Message, EffectName):
     by: By
 
 
+class ForgetEffects(Message, EffectName):
+    """To the broadcast key of a partition (`effect`): `user` was erased. Nobody is told of that user any more."""
+
+    user: User_
+
+
 class _OfEffect(Fact, EffectName, EffectFields):
     attempt: int
 
@@ -134,11 +140,12 @@ class EffectRefused(_GivenUp):
 
 
 class EffectExpired(_GivenUp):
-    """It is too late; the last failure was `detail`."""
+    """It is too late, or the user who is told of was erased; the last failure was `detail`."""
 
 
 class Effect(State, EffectFields):
-    """An effect: what, where it stands, how many attempts were due so far, and why the last one failed."""
+    """An effect: what, where it stands, how many attempts were due so far, and why the last one failed. The state under a
+    broadcast key has only `erased`: users of whom nobody is told any more."""
 
     expires_at: Time
     status: EffectStatus
@@ -148,21 +155,34 @@ class Effect(State, EffectFields):
     detail: Detail = ""
     forget_at: Time | None = None
     postback: Postback | None = None
+    erased: ErasedUsers = ()
 
     @property
     def wake_at(self) -> datetime | None:
         """The next attempt, or when it may be forgotten. While it is with `dispatch`, nothing."""
         return self.next_at or self.forget_at
 
+    def behind(self, common: State | None) -> bool:
+        """Whether it tells of a user who was erased."""
+        tells = self.kind is EffectKind.POSTBACK and (self.postback is not None or self.detail)
+        return bool(tells) and isinstance(common, Effect) and self.subject in common.erased
 
-OutboxInbox = OweEffect | ReportAttempt | RedriveEffect | CallEnded | Wake
+
+def erased_effects(users: ErasedUsers) -> Effect:
+    """The state under a broadcast key."""
+    return Effect(
+        kind=EffectKind.POSTBACK, provider="", subject="-", expires_at=EPOCH, status=EffectStatus.ACCEPTED, erased=users
+    )  # fmt: skip
+
+
+OutboxInbox = OweEffect | ReportAttempt | RedriveEffect | ForgetEffects | CallEnded | Wake
 
 OUTBOX: Final = Entity(
     "outbox",
     key="effect",
     flow=Flow.LIVE,
     state=Effect,
-    commands=(OweEffect, ReportAttempt, RedriveEffect),
+    commands=(OweEffect, ReportAttempt, RedriveEffect, ForgetEffects),
     facts=(EffectDue, EffectAccepted, EffectPostponed, EffectRefused, EffectExpired),
     hears=(
         Hears(
@@ -171,4 +191,5 @@ OUTBOX: Final = Entity(
             "the provider puts out who is still in the room",
         ),
     ),
+    broadcast=True,
 )

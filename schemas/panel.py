@@ -20,7 +20,7 @@ from schemas.log.entity import Entity, Flow, Hears
 from schemas.log.personal import PLAIN
 from schemas.names import name_of
 from schemas.panel_counters import Counter, CounterName, Held, RuleError, Values, Window, parse_window
-from schemas.user import CameOnline, Code, SessionOpened, UserCommand, UserFact, UserSignedUp, WentOffline
+from schemas.user import CameOnline, Code, SessionOpened, UserCommand, UserErased, UserFact, UserSignedUp, WentOffline
 
 BOOK: Final = "cohorts"
 MAX_COHORTS: Final = 200
@@ -243,6 +243,7 @@ class TagRefusal(StrEnum):
 
     TOO_MANY_TAGS = "too_many_tags"
     TAG_UNKNOWN = "tag_unknown"
+    USER_ERASED = "user_erased"
 
 
 class TagChanged(UserFact):
@@ -280,7 +281,8 @@ class Member(State):
     (`buckets_of`): a user who is active for months has some hundred buckets, and an action changes one counter or two. Those
     are tables until the state is written. `cohorts` gives the tag by the cohort's id, `tags` are the ones given by hand,
     `version` is that of the book under which the member was decided last, and at `due_at` something may leave a window. The
-    state under a broadcast key has only `shared`."""
+    state under a broadcast key has only `shared`. `erased_at`: the user was erased then, and nothing else is known; until
+    `due_at`, so that what comes late does not count."""
 
     attributes: dict[Attribute, Word] = {}
     signed_up_at: Time | None = None
@@ -292,6 +294,7 @@ class Member(State):
     version: int = 0
     due_at: Time | None = None
     shared: CohortBook | None = None
+    erased_at: Time | None = None
 
     @property
     def wake_at(self) -> datetime | None:
@@ -300,7 +303,7 @@ class Member(State):
 
     def behind(self, common: State | None) -> bool:
         """Whether the member was decided under another version of the book than the one that its partition was told."""
-        if self.shared is not None or not isinstance(common, Member) or common.shared is None:
+        if self.shared is not None or self.erased_at is not None or not isinstance(common, Member) or common.shared is None:
             return False
         return self.version != common.shared.version
 
@@ -313,7 +316,7 @@ class Member(State):
 BookInbox = PutCohort | RemoveCohort | Wake
 MemberInbox = (
     ShareCohorts | CountAction | PutTag | RemoveTag | UserSignedUp | SessionOpened | CameOnline | WentOffline | EntryRecorded
-    | UserAttributed | Wake
+    | UserAttributed | UserErased | Wake
 )  # fmt: skip
 
 
@@ -345,6 +348,7 @@ MEMBER: Final = Entity(
             for fact in (UserSignedUp, SessionOpened, CameOnline, WentOffline)
         ),
         Hears(UserAttributed, "user", "cohorts look at network and campaign"),
+        Hears(UserErased, "user", "who is erased is in no cohort, and has no tag"),
         Hears(EntryRecorded, _moves_coins, "cohorts look at coins spent and bought"),
     ),
     broadcast=True,

@@ -1,15 +1,16 @@
 """Profiles, in two parts that never share a topic: `profile` (what everybody may see) and `private_profile` (for the owner and,
 each time with a reason that is kept, for staff). The facts about the private part name its fields, never their contents."""
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta
 
-from schemas.log.base import Fields, Refused, State, Time, Wake
-from schemas.log.entity import Entity, Flow
+from schemas.log.base import REMEMBERED_FOR, Fields, Refused, State, Time, Wake, later
+from schemas.log.entity import Entity, Flow, Hears
 from schemas.log.personal import CONTACT, PLAIN, WORDS
-from schemas.user import Code, Short, User_, UserCommand, UserFact
+from schemas.user import Code, OptionalUser, Short, User_, UserCommand, UserErased, UserFact
 
 MAX_PHOTOS: Final = 10
 MAX_LANGUAGES: Final = 10
@@ -36,6 +37,13 @@ class PutProfile(UserCommand):
     about: About = ""
 
 
+class ProfileRefusal(StrEnum):
+    """Why a profile was not changed, or a private one not shown."""
+
+    PROFILE_UNKNOWN = "profile_unknown"
+    PROFILE_ERASED = "profile_erased"
+
+
 class ProfileFields(Fields):
     """What a public profile says."""
 
@@ -51,19 +59,31 @@ class ProfilePut(UserFact, ProfileFields):
     """The public part is like this."""
 
 
-class Profile(State, ProfileFields):
+class ProfileRefused(UserFact, Refused):
+    """Nothing was changed: the user was erased."""
+
+    refusal: ProfileRefusal
+
+
+class _Erasable(State):
+    """`erased_at`: the user was erased then, and nothing else is known; for a day, so that what comes late is refused."""
+
+    erased_at: Time | None = None
+
+    @property
+    def wake_at(self) -> datetime | None:
+        """When the mark of an erasure is forgotten."""
+        return later(self.erased_at, REMEMBERED_FOR) if self.erased_at else None
+
+
+class Profile(_Erasable, ProfileFields):
     """What everybody may see of a user."""
 
+    name: Annotated[Short, CONTACT] = ""
     changed_at: Time | None = None
 
 
 # --- private ----------------------------------------------------------------------------------------------------------------
-
-
-class ProfileRefusal(StrEnum):
-    """Why a private profile was not shown."""
-
-    PROFILE_UNKNOWN = "profile_unknown"
 
 
 class PutPrivateProfile(UserCommand):
@@ -97,13 +117,13 @@ class PrivateProfileRead(UserFact):
 
 
 class PrivateProfileRefused(UserFact, Refused):
-    """There is none."""
+    """There is none, or (without `by`) nothing was changed, since the user was erased."""
 
-    by: User_
+    by: OptionalUser = ""
     refusal: ProfileRefusal
 
 
-class PrivateProfile(State):
+class PrivateProfile(_Erasable):
     """What only its owner, and staff with a reason, may see."""
 
     birth_date: Annotated[Short, CONTACT] = ""
@@ -112,10 +132,19 @@ class PrivateProfile(State):
     legal_name: Annotated[Line, CONTACT] = ""
 
 
-ProfileInbox = PutProfile | Wake
-PrivateProfileInbox = PutPrivateProfile | ReadPrivateProfile | Wake
+ProfileInbox = PutProfile | UserErased | Wake
+PrivateProfileInbox = PutPrivateProfile | ReadPrivateProfile | UserErased | Wake
+_FORGETS: Final = Hears(UserErased, "user", "what is personal is forgotten")
 
-PROFILE: Final = Entity("profile", key="user", flow=Flow.LIVE, state=Profile, commands=(PutProfile,), facts=(ProfilePut,))
+PROFILE: Final = Entity(
+    "profile",
+    key="user",
+    flow=Flow.LIVE,
+    state=Profile,
+    commands=(PutProfile,),
+    facts=(ProfilePut, ProfileRefused),
+    hears=(_FORGETS,),
+)
 PRIVATE_PROFILE: Final = Entity(
     "private_profile",
     key="user",
@@ -123,5 +152,6 @@ PRIVATE_PROFILE: Final = Entity(
     state=PrivateProfile,
     commands=(PutPrivateProfile, ReadPrivateProfile),
     facts=(PrivateProfilePut, PrivateProfileRead, PrivateProfileRefused),
+    hears=(_FORGETS,),
     private=True,
 )

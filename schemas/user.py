@@ -1,4 +1,4 @@
-"""The user's messages and state: who has signed up, which phones are open, who is online, who is banned."""
+"""The user's messages and state: who has signed up, which phones are open, who is online, banned, or erased."""
 
 import re
 from datetime import datetime, timedelta
@@ -61,6 +61,10 @@ BlockedUsers = Annotated[tuple[UserInList, ...], Meta(max_length=MAX_BLOCKS)]
 MAX_CASE_BANS: Final = 40
 
 
+MAX_ERASED: Final = 1_000
+ErasedUsers = Annotated[tuple[UserInList, ...], Meta(max_length=MAX_ERASED)]
+
+
 class Role(StrEnum):
     """A token's role (a Firebase custom claim)."""
 
@@ -80,6 +84,7 @@ class UserRefusal(StrEnum):
     BANNED = "banned"
     SESSION_UNKNOWN = "session_unknown"
     NOT_BANNED = "not_banned"
+    USER_ERASED = "user_erased"
 
 
 class CloseReason(StrEnum):
@@ -89,6 +94,7 @@ class CloseReason(StrEnum):
     TIMED_OUT = "timed_out"
     BANNED = "banned"
     REPLACED = "replaced"
+    ERASED = "erased"
 
 
 class UserCommand(Message):
@@ -182,7 +188,14 @@ class Unban(UserCommand):
     case: OptionalId = ""
 
 
-UserInbox = SignUp | OpenSession | Beat | AskPresence | CloseSession | Ban | Unban | Wake
+class EraseUser(UserCommand):
+    """Forget who this is, for good: what is personal goes from every state, and the accounts close. `reason`: staff's."""
+
+    by: By
+    reason: Code = ""
+
+
+UserInbox = SignUp | OpenSession | Beat | AskPresence | CloseSession | Ban | Unban | EraseUser | Wake
 
 
 # --- what a user tells ------------------------------------------------------------------------------------------------------
@@ -274,6 +287,20 @@ class UserUnbanned(_OfUser):
     by: By = ""
 
 
+class UserErased(_OfUser):
+    """The user is erased from `at` on: every entity that holds something of the user's forgets it. It is said once."""
+
+    by: By = ""
+    reason: Code = ""
+
+
+class ErasureRepeated(_OfUser):
+    """The user was erased before, at `erased_at`; nothing is done."""
+
+    changes_state: ClassVar[bool] = False
+    erased_at: Time
+
+
 # --- state ------------------------------------------------------------------------------------------------------------------
 
 
@@ -315,7 +342,7 @@ def mark_of(device: str) -> str:
 
 class User(State):
     """A known user; online while there are sessions. Bans stand side by side: `ban` is the admins', `case_bans` are those that
-    followed from cases of the block list, by case."""
+    followed from cases of the block list, by case; of one who was erased only `erased_at` says anything."""
 
     role: Role
     signed_up_at: Time
@@ -325,6 +352,7 @@ class User(State):
     sessions: Annotated[tuple[Session, ...], Meta(max_length=MAX_SESSIONS)] = ()
     ban: BanState | None = None
     case_bans: Annotated[dict[Id, BanState], Meta(max_length=MAX_CASE_BANS)] = {}
+    erased_at: Time | None = None
 
     def beat_at(self, device: str) -> datetime | None:
         """When a phone beat last: the one of that `mark_of`, if it has a session, else any."""
@@ -360,10 +388,13 @@ USER: Final = Entity(
     key="user",
     flow=Flow.LIVE,
     state=User,
-    commands=(SignUp, OpenSession, Beat, AskPresence, CloseSession, Ban, Unban),
+    commands=(SignUp, OpenSession, Beat, AskPresence, CloseSession, Ban, Unban, EraseUser),
     facts=(
         UserSignedUp, SignUpRepeated, UserRefused, SessionOpened, SessionClosed, CameOnline, WentOffline, UserBanned,
-        BanEnded, UserUnbanned, PresenceTold,
+        BanEnded, UserUnbanned, PresenceTold, UserErased, ErasureRepeated,
     ),
-    shown=(Shown(UserBanned, ("user",), "the phone is told, and not by whom", ("by",)),),
+    shown=(
+        Shown(UserBanned, ("user",), "the phone is told, and not by whom", ("by",)),
+        Shown(UserErased, ("user",), "the phone forgets its user, too", ("by", "reason")),
+    ),
 )  # fmt: skip

@@ -85,10 +85,11 @@ class EndReason(StrEnum):
     CLIP_OVER = "clip_over"
     TOO_LONG = "too_long"
     ENDED = "ended"
+    ERASED = "erased"
 
 
-# Who has blocked whom, and who is banned, is told to neither phone: it would tell the other side.
-UNTOLD: Final = frozenset({EndReason.BLOCKED, EndReason.BANNED})
+# Who has blocked whom, and who is banned or was erased, is told to neither phone: it would tell the other side.
+UNTOLD: Final = frozenset({EndReason.BLOCKED, EndReason.BANNED, EndReason.ERASED})
 
 
 class CallStatus(StrEnum):

@@ -8,7 +8,7 @@ from schemas.billing import CallId, CallTags
 from schemas.log.base import Fact, Id, Message, Refused, State, Wake
 from schemas.log.entity import Entity, Flow
 from schemas.log.personal import WORDS
-from schemas.user import Code, Role, Short, User_
+from schemas.user import Code, ErasedUsers, Role, Short, User_
 from schemas.video import MAX_CLIP_S, CallRefusal
 
 Url = Annotated[str, Meta(max_length=1024), WORDS]
@@ -37,6 +37,13 @@ class PlayClip(Message):
     caller_device: Code = ""
 
 
+class ForgetClips(Message):
+    """To the broadcast key of a partition (`clip`): `user` was erased, whose clips are forgotten."""
+
+    clip: Id
+    user: User_
+
+
 class ClipOffered(Fact):
     """The clip is there like this."""
 
@@ -56,23 +63,29 @@ class ClipRefused(Refused):
 
 
 class Clip(State):
-    """A streamer's recorded video."""
+    """A streamer's recorded video. The state under a broadcast key has only `erased`: whose clips are forgotten."""
 
     streamer: User_
     title: Annotated[Short, WORDS]
     url: Url
     duration_s: int
     active: bool = True
+    erased: ErasedUsers = ()
+
+    def behind(self, common: State | None) -> bool:
+        """Whether its streamer was erased."""
+        return isinstance(common, Clip) and self.streamer in common.erased
 
 
-ClipInbox = OfferClip | PlayClip | Wake
+ClipInbox = OfferClip | PlayClip | ForgetClips | Wake
 
 CLIP: Final = Entity(
     "clip",
     key="clip",
     flow=Flow.LIVE,
     state=Clip,
-    commands=(OfferClip, PlayClip),
+    commands=(OfferClip, PlayClip, ForgetClips),
     facts=(ClipOffered, ClipRefused),
     raw="a play of a clip is a call, and stands in `calls`",
+    broadcast=True,
 )

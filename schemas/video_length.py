@@ -52,7 +52,7 @@ def billed_until(call: Call, reason: EndReason, at: datetime, by: str) -> tuple[
     connected_at = call.connected_at
     assert connected_at is not None
     if call.clip:
-        return at, reason is EndReason.BANNED and at <= connected_at
+        return at, reason in (EndReason.BANNED, EndReason.ERASED) and at <= connected_at
     payer, earner = sides(call.caller, call.callee, call.caller_role, call.callee_role)
     beats = {call.caller: call.caller_beat_at or connected_at, call.callee: call.callee_beat_at or connected_at}
     here = by if reason is EndReason.HUNG_UP else ""

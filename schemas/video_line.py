@@ -26,6 +26,7 @@ from schemas.user import (
     User_,
     UserBanned,
     UserCommand,
+    UserErased,
     UserSignedUp,
     UserUnbanned,
     WentOffline,
@@ -276,7 +277,7 @@ class Pool(State):
 LineInbox = (
     SeizeLine | ReleaseLine | JoinRoulette | LeaveRoulette | Bar | Unbar | PartFrom | AdmitGift
     | AdmitViewer | UserSignedUp | CameOnline | WentOffline
-    | UserBanned | UserUnbanned | Wake
+    | UserBanned | UserUnbanned | UserErased | Wake
 )  # fmt: skip
 PoolInbox = EnterPool | QuitPool | Wake
 
@@ -293,6 +294,7 @@ LINE: Final = Entity(
         Hears(WentOffline, "user", "who is offline cannot be called"),
         Hears(UserBanned, "user", "a ban ends calls"),
         Hears(UserUnbanned, "user", "who is no longer banned can be called"),
+        Hears(UserErased, "user", "who is erased is in no call, and cannot be called"),
     ),
     shown=(
         Shown(RouletteJoined, ("user",), "the phone shows that it waits"),

@@ -46,6 +46,7 @@ REFUSED: Final[Refusals] = {
     BlockRefusal.SAME_USER: (409, "you cannot block yourself"),
     BlockRefusal.TOO_MANY_BLOCKS: (409, "you have blocked as many people as one can; take some back first"),
     BlockRefusal.NOT_BLOCKED: (404, "you have not blocked this user"),
+    BlockRefusal.USER_ERASED: (403, "{user} was erased: nothing is known of them any more, and nothing new begins"),
     BlockRefusal.REVIEW_UNKNOWN: (404, "there is no such case that waits for a review; see GET /v1/admin/reviews"),
 }
 

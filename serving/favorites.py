@@ -24,7 +24,7 @@ from schemas.user import USER
 from serving.runtime.auth import SignedIn
 from serving.runtime.commands import commands_of, views_of
 from serving.runtime.fields import UserInPath
-from serving.runtime.gate import Acting
+from serving.runtime.gate import Acting, takes_part
 from serving.runtime.problems import responses
 from serving.runtime.refusals import Refusals, refusal_of
 
@@ -63,12 +63,13 @@ class FollowersPage(BaseModel):
 @router.put("/v1/favorites/{user}", response_model=FavoriteAnswer, responses=responses(401, 403, 404, 409, 422, 503))
 async def add_favorite(user: UserInPath, caller: Acting, request: Request) -> Any:
     """Add a favourite: your phone is told when that user comes online."""
-    known = views_of(request).of(USER).get(user)
-    if known is None or known.banned:
+    views = views_of(request)
+    known = views.of(USER).get(user)
+    if known is None or not takes_part(views, user):
         raise refusal_of(request, FavoriteRefusal.USER_UNKNOWN)
     command = AddFavorite(id=new_id(), at=now(), user=UserId(caller.user), peer=UserId(user))
     await commands_of(request).ask(command, FavoriteAdded)
-    mine = views_of(request).of(FAVORITES).get(caller.user)
+    mine = views.of(FAVORITES).get(caller.user)
     since = mine.peers.get(user, command.at) if mine else command.at
     return FavoriteAnswer(user=user, since=since, online=bool(known.sessions))
 
@@ -86,8 +87,9 @@ async def list_favorites(caller: SignedIn, request: Request) -> Any:
     views = views_of(request)
     mine, users = views.of(FAVORITES).get(caller.user), views.of(USER)
     found = [
-        FavoriteAnswer(user=user, since=since, online=bool((known := users.get(user)) and known.sessions))
+        FavoriteAnswer(user=user, since=since, online=bool(known and known.sessions))
         for user, since in (mine.peers if mine else {}).items()
+        if (known := users.get(user)) is None or known.erased_at is None
     ]
     return sorted(found, key=lambda one: (one.online, one.since), reverse=True)
 

@@ -52,6 +52,7 @@ REFUSED: Final[Refusals] = {
     CohortRefusal.BOOK_FULL: (409, "the rules of all cohorts together are too long; shorten or remove some first"),
     CohortRefusal.TOO_MANY_COHORTS: (409, "there are as many cohorts as there can be; remove one first"),
     TagRefusal.TAG_UNKNOWN: (404, "the user does not have this tag by hand; a cohort's tag goes when its rule does"),
+    TagRefusal.USER_ERASED: (409, "{user} was erased: nothing is known of them any more"),
     TagRefusal.TOO_MANY_TAGS: (409, "{user} has as many tags as one can have"),
 }
 

@@ -34,7 +34,10 @@ from serving.runtime.refusals import Refusals, refusal_of
 
 router = APIRouter(tags=["profiles"])
 
-REFUSED: Final[Refusals] = {ProfileRefusal.PROFILE_UNKNOWN: (404, "there is no private profile")}
+REFUSED: Final[Refusals] = {
+    ProfileRefusal.PROFILE_UNKNOWN: (404, "there is no private profile"),
+    ProfileRefusal.PROFILE_ERASED: (403, "{user} was erased: nothing is known of them any more, and nothing new begins"),
+}
 
 LOWEST_AGE: Final = 18
 Reason = Annotated[str, Query(min_length=3, max_length=256, description="why; it is kept with your name")]
@@ -126,7 +129,7 @@ async def read_private_profile(user: UserInPath, reason: Reason, caller: Looking
 
 def _private(user: str, request: Request) -> PrivateProfileAnswer:
     known: PrivateProfile | None = views_of(request).of(PRIVATE_PROFILE).get(user)
-    if known is None:
+    if known is None or known.erased_at is not None:
         raise refusal_of(request, ProfileRefusal.PROFILE_UNKNOWN)
     birth_date = date.fromisoformat(known.birth_date) if known.birth_date else None
     return PrivateProfileAnswer(

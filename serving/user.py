@@ -138,9 +138,9 @@ async def sign_up(
 @router.get("/v1/users/me", response_model=UserAnswer, responses=responses(401, 403, 404, 503))
 async def read_own_user(caller: SignedIn, request: Request) -> Any:
     """The signed-up user of the token."""
-    user = views_of(request).of(USER).get(caller.user)
-    if user is None:
-        raise refusal_of(request, UserRefusal.USER_UNKNOWN, user=caller.user)
+    user: User | None = views_of(request).of(USER).get(caller.user)
+    if user is None or user.erased_at is not None:
+        raise refusal_of(request, UserRefusal.USER_ERASED if user else UserRefusal.USER_UNKNOWN, user=caller.user)
     return _answer(caller.user, user)
 
 

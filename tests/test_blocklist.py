@@ -28,7 +28,7 @@ from schemas.blocklist import (
     VouchBlock,
 )
 from schemas.log.base import AccountId, Message, UserId
-from schemas.user import Ban, Role, Unban, UserBanned, UserSignedUp, UserUnbanned
+from schemas.user import Ban, Role, Unban, UserBanned, UserErased, UserSignedUp, UserUnbanned
 from schemas.video_line import Bar, PartFrom, Unbar
 from tests.decisions import all_decisions, decisions_of, last_decision
 from tests.people import BOB, SUE
@@ -54,6 +54,7 @@ def test_each_refusal_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
         ((block("bob"),), BlockRefusal.SAME_USER),
         ((block("a"), block("b"), block("c")), BlockRefusal.TOO_MANY_BLOCKS),
         ((UNBLOCK,), BlockRefusal.NOT_BLOCKED),
+        ((UserErased(id="e", at=T, cause="x", user=UserId("bob")), block("sue")), BlockRefusal.USER_ERASED),
     ]
     for messages, refusal in rows:
         _, (fact,) = after(*messages)

@@ -18,6 +18,7 @@ from schemas.log.entity import without
 from schemas.log.topics import SUBSCRIPTIONS
 from schemas.user import USER, BanState, Role, User
 from schemas.video import CALL, Call, CallStatus
+from serving.erasure import REFUSED as ERASED
 from serving.parts import parts
 from serving.runtime import auth, gate
 from serving.runtime.auth import Caller
@@ -38,10 +39,11 @@ RANK: Final = {"streamer": 0, "acting": 1, "admin": 2, "looking": 3, "own": 4}
 OWN: Final = {
     "GET /v1/balance", "GET /v1/balance/entries", "GET /v1/blocks", "GET /v1/calls/{call}", "GET /v1/calls/{call}/receipt",
     "GET /v1/favorites", "GET /v1/followers", "GET /v1/followers/users", "GET /v1/gifts/{gift}",
-    "GET /v1/profile/private", "GET /v1/transfers/{transfer}", "GET /v1/users/me",
+    "GET /v1/profile/private", "GET /v1/transfers/{transfer}", "GET /v1/users/me", "GET /v1/users/me/export",
 }  # fmt: skip
 OTHERS: Final = {
     "POST /v1/users": "a stranger signs up; who is banned has signed up before, and is told so",
+    "DELETE /v1/users/me": "to be forgotten is a banned person's right, too",
     "PUT /v1/tracking": "consent is its person's to give and to take back, whatever else they may not do",
 }
 PUBLIC: Final = {
@@ -99,7 +101,8 @@ def test_what_phones_must_not_see_of_a_fact_is_hidden_and_all_else_is_shown() ->
                 assert json.loads(encode(fact)) == json.loads(line)
                 hidden |= {(subscription.fact.__name__, name) for name in json.loads(line).keys() - shown.keys()}
     ended = {("CallEnded", "reason"), ("CallEnded", "by")}
-    assert hidden == {("UserBanned", "by"), ("ConsequenceDrawn", "by"), ("BillStepped", "seconds_left"), *ended}
+    erased = {("UserErased", "by"), ("UserErased", "reason")}
+    assert hidden == {("UserBanned", "by"), ("ConsequenceDrawn", "by"), ("BillStepped", "seconds_left"), *erased, *ended}
 
 
 def test_the_host_hides_on_feeds_only() -> None:
@@ -115,6 +118,7 @@ SIGNED_UP: dict[str, User | None] = {
     "user": User(Role.USER, BANNED.at),
     "streamer": User(Role.STREAMER, BANNED.at),
     "banned": User(Role.STREAMER, BANNED.at, ban=BANNED),
+    "erased": User(Role.USER, BANNED.at, erased_at=BANNED.at),
     "of a case": User(Role.STREAMER, BANNED.at, case_bans={"spam-1": BANNED}),
 }
 ROWS = [
@@ -127,6 +131,7 @@ ROWS = [
     ("streamer", Role.USER, None, None, "forbidden"),
     ("banned", Role.STREAMER, "banned", "banned", "banned"),
     ("of a case", Role.STREAMER, "banned", "banned", "banned"),
+    ("erased", Role.STREAMER, "user_erased", "user_erased", "user_erased"),
     ("banned", Role.ADMIN, "banned", "banned", "banned"),
 ]
 
@@ -139,7 +144,7 @@ BANNED_FRONT.app.state.views.of(CALL)["c1"] = Call(
 )
 
 
-@pytest.mark.parametrize("route", sorted(let_in().keys() - PUBLIC.keys() - {"POST /v1/users", "PUT /v1/tracking"}))
+@pytest.mark.parametrize("route", sorted(let_in().keys() - PUBLIC.keys() - OTHERS.keys()))
 @pytest.mark.parametrize("role", Role)
 def test_who_is_banned_reads_what_is_theirs_whatever_their_role(role: Role, route: str) -> None:
     """Each route as a banned user of each role asks for what is bob's: 403, or, of what is theirs, nothing that is his."""
@@ -175,7 +180,7 @@ def code_of(step: Callable[..., Any], caller: Caller, request: Any) -> str | Non
 
 @pytest.mark.parametrize(("who", "role", "looks", "acts", "streams"), ROWS)
 def test_who_passes_which_gate(who: str, role: Role, looks: str | None, acts: str | None, streams: str | None) -> None:
-    tables = RefusalTables([REFUSED])
+    tables = RefusalTables([REFUSED, ERASED])
     request = SimpleNamespace(app=SimpleNamespace(state=SimpleNamespace(views=_Views(), refusals=tables)))
     caller = Caller(user=who, role=role, expires_at=0)
 

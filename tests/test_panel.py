@@ -117,7 +117,9 @@ def test_each_refusal_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     for asked_for, why in of_tags:
         assert decide(member, asked_for, None)[1][0].refusal is why
-    assert {refusal for _, refusal in of_tags} == set(TagRefusal)
+    erased = Member(erased_at=T, due_at=T)
+    assert decide(erased, of_tags[0][0], None)[1][0].refusal is TagRefusal.USER_ERASED
+    assert {refusal for _, refusal in of_tags} == set(TagRefusal) - {TagRefusal.USER_ERASED}
 
 
 def test_rules_that_cannot_be() -> None:

@@ -1,6 +1,6 @@
 """Profiles: the public part for everybody, the private one for its owner and for staff with a reason; nothing of it leaks."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -9,9 +9,10 @@ from confluent_kafka import Producer
 from infra.clickhouse import connect
 from pipelines import profile as domain
 from schemas.ads import hashed_email
-from schemas.log.base import UserId
+from schemas.log.base import UserId, Wake
 from schemas.log.codec import encode
 from schemas.log.entity import DEFAULT_PARTITIONS, partition_of
+from schemas.log.personal import blank
 from schemas.profile import (
     PrivateProfilePut,
     PrivateProfileRead,
@@ -20,6 +21,7 @@ from schemas.profile import (
     PutProfile,
     ReadPrivateProfile,
 )
+from schemas.user import UserErased
 from tests.conftest import Api, NewUser, Stack, eventually
 from tests.decisions import decisions_of
 from tests.people import SUE
@@ -45,6 +47,20 @@ def test_facts_about_the_private_part_name_fields_never_contents() -> None:
     after, (fact,) = decide_private_profile(profile, read)
     assert (after, type(fact), fact.by, fact.reason) == (profile, PrivateProfileRead, "root", "ticket 5")
     assert decide_private_profile(None, read)[1][0].refusal is ProfileRefusal.PROFILE_UNKNOWN
+
+
+def test_of_somebody_who_was_erased_nothing_is_kept_and_what_comes_late_is_refused() -> None:
+    erased = UserErased(id="e", at=T, cause="x", user=SUE, by=SUE)
+    public, private = PutProfile(id="a", at=T, user=SUE, name="Sue"), PutPrivateProfile(id="b", at=T, user=SUE, email="s@x.org")
+    both: list[tuple[Any, Any]] = [(decide, public), (decide_private_profile, private)]
+    for decided, put in both:
+        state, _ = decided(None, put)
+        after, told = decided(state, erased)
+        assert (told, blank(after)) == ((), after)
+        late, (refused,) = decided(after, put)
+        assert (late, refused.refusal) == (after, ProfileRefusal.PROFILE_ERASED)
+        assert decided(after, Wake(id="w", at=T + timedelta(hours=23), key=SUE)) == (after, ())
+        assert decided(after, Wake(id="w", at=T + timedelta(hours=24), key=SUE)) == (None, ())
 
 
 def test_everybody_sees_the_public_part_but_not_those_whom_one_has_blocked(new_user: NewUser) -> None:

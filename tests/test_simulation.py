@@ -7,12 +7,15 @@ from hypothesis import settings
 from msgspec.structs import replace
 
 from pipelines import balance, billing_bill, video_call, video_pool
+from pipelines.profile import decide_profile
 from pipelines.runtime.core import Decider, Written
 from pipelines.runtime.simulator import EPOCH, Log, Setup, Step, run, schedule_of, search, tell
 from schemas.balance import ACCOUNT, Account, AccountInbox, Credit
 from schemas.billing import BILL, Bill, BillInbox
 from schemas.log import positions
 from schemas.log.base import Message
+from schemas.profile import PROFILE, Profile, ProfileInbox
+from schemas.user import UserErased
 from schemas.video import BeatCall, Call, OpenRoom
 from schemas.video_length import with_beat
 from schemas.video_line import LINE, JoinRoulette
@@ -71,6 +74,16 @@ def test_a_call_that_any_phone_of_the_users_keeps_alive_is_caught(monkeypatch: p
     setup = simulated_calls.SETUP
     broken = (line for seed in range(60) for line in run(setup, schedule_of(seed, setup.workload, setup.drift_s)))
     assert any("the rule says" in line for line in broken)
+
+
+def test_a_name_that_outlives_its_user_is_caught() -> None:
+    def faithful(profile: Profile | None, message: ProfileInbox) -> tuple[Profile | None, Sequence[Message]]:
+        return decide_profile(profile, message) if not isinstance(message, UserErased) else (profile, ())
+
+    deciders = [Decider(PROFILE, faithful) if d.entity is PROFILE else d for d in simulated_calls.SETUP.deciders]
+    setup = simulated_calls.SETUP._replace(deciders=deciders)
+    found = [run(setup, schedule_of(seed, setup.workload, setup.drift_s)) for seed in range(40)]
+    assert any("who was erased" in line for broken in found for line in broken)
 
 
 def test_messages_without_an_end_are_told() -> None:

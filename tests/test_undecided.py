@@ -117,7 +117,7 @@ def test_every_write_has_an_example() -> None:
 
 
 @pytest.fixture
-def scene(phones: Phones, admin: Api, stack: Stack) -> Scene:
+def scene(phones: Phones, admin: Api, stack: Stack, new_user: NewUser) -> Scene:
     """For each write of the API's document a request that would be decided; a call rings, which commands can be sent to."""
     bob, sue = phones()
 
@@ -143,6 +143,9 @@ def scene(phones: Phones, admin: Api, stack: Stack) -> Scene:
         requests[operation] = (api, method, filled, given.get(operation) or example(document, write)[0])
     reading = f"/v1/admin/profiles/{sue.user}/private?reason=ticket"
     requests["get /v1/admin/profiles/{user}/private"] = (admin, "get", reading, None)
+    requests["delete /v1/users/me"] = (new_user(), "delete", "/v1/users/me", None)
+    leaving = f"/v1/admin/users/{new_user().user}?reason=ticket"
+    requests["delete /v1/admin/users/{user}"] = (admin, "delete", leaving, None)
     return bob, requests, document["paths"]
 
 

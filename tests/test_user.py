@@ -16,6 +16,7 @@ from schemas.user import (
     Beat,
     CloseReason,
     CloseSession,
+    EraseUser,
     OpenSession,
     Role,
     Session,
@@ -158,6 +159,7 @@ REFUSALS = [
     (known(), sign_up("m2"), UserRefusal.ALREADY_SIGNED_UP),
     (known(), CloseSession(id="c", at=T, user=ANN, session="none"), UserRefusal.SESSION_UNKNOWN),
     (known(), Unban(id="u", at=T, user=ANN, by="root"), UserRefusal.NOT_BANNED),
+    (decide(known(), EraseUser(id="e", at=T, user=ANN, by=ANN))[0], session("a"), UserRefusal.USER_ERASED),
     (
         decide(known(), Ban(id="x", at=T, user=ANN, reason="rude", by="root"))[0],
         session("a"),

@@ -25,6 +25,7 @@ from typing import Final, cast
 import lmdb
 from msgspec import Struct, json
 
+from infra import renewal
 from pipelines.runtime import seal
 from pipelines.runtime.agenda import Agenda
 from schemas.log.base import EPOCH
@@ -114,11 +115,19 @@ class Disk:
                 if why := self._foreign():
                     self.why = why
                     self._env.close()
+                elif renewal.is_due(self.folder):
+                    self._renew()
             except (lmdb.Error, OSError) as error:
                 self.why = f"it cannot be opened ({error})"
         if self.why:
             self._make_anew(self.why)
         self._read = self._env.begin()
+
+    def _renew(self) -> None:
+        """Without the pages that were given up: what was erased is in them."""
+        renewal.replace(self._env, self.folder)
+        seal.put(self.folder / "seal", self._data)
+        self._attach()
 
     def _untrusted(self) -> str | None:
         if not self._data.is_file():
@@ -193,6 +202,7 @@ class Disk:
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._attach()
+        renewal.mark(self.folder)
 
     # --- what a lane asks ----------------------------------------------------------------------------------------------------
 

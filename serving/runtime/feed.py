@@ -26,6 +26,8 @@ RECENT: Final = 16_384
 PING_S: Final = 15.0
 
 ENDED: Final = object()
+# What ends a feed: it is shown, and nothing else is.
+LAST_WORD: Final = b'{"type":"UserErased"'
 CONNECTIONS = Gauge("olo_feed_connections", "Open SSE connections")
 DELIVERED = Counter("olo_feed_delivered", "Events handed to connections")
 CUT = Counter("olo_feed_cut", "Connections cut because their reader was too slow")
@@ -94,9 +96,13 @@ class Hub:
         self.positions[partition] = offset + 1
         body = encode_event(partition, offset, value)
         self.recent[partition].append((offset, user, body))
-        for connection in self._users.get(user, ()):
+        connections = self._users.get(user, ())
+        for connection in connections:
             if offset > connection.after:
                 self.push(connection, body)
+        if value.startswith(LAST_WORD):
+            for connection in connections:
+                asyncio.get_running_loop().call_soon(connection.cut)
 
     def push(self, connection: Connection, body: bytes) -> None:
         """Send soon, together with whatever else comes in this turn of the loop."""

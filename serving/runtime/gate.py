@@ -2,7 +2,7 @@
 
 A route says by its caller's type who is let in; `tests/test_gate.py` holds every route against this:
 - `SignedIn` (from `auth`): whoever has a token. It is for reading what is theirs.
-- `Looking`: likewise, but nobody who is banned. It is for reading what others offer.
+- `Looking`: likewise, but nobody who is banned or was erased. It is for reading what others offer.
 - `Acting`: who has signed up and is not banned. It is for all that changes something.
 - `ActingStreamer`: likewise, and is a streamer, by the sign-up and by the token.
 - `Admin` (from `auth`): whoever has an admin's token, signed up or not, and is not banned. Staff that is banned is no staff.
@@ -10,7 +10,7 @@ A route says by its caller's type who is let in; `tests/test_gate.py` holds ever
 The gate looks at this process's views, which may lag behind by some milliseconds. Where coins or other people are concerned the
 deciders ask again (a line is asked before each call, gift and play of a clip), and theirs is the last word.
 
-Errors: Problem 404 `user_unknown`, 403 `banned`, 403 `forbidden`.
+Errors: Problem 404 `user_unknown`, 403 `user_erased`, 403 `banned`, 403 `forbidden`.
 """
 
 from typing import Annotated
@@ -26,14 +26,16 @@ from serving.runtime.views import Views
 
 
 def takes_part(views: Views, user: str) -> bool:
-    """Whether somebody has signed up and is not banned: only then do others see what they offer."""
+    """Whether somebody has signed up and is neither banned nor erased: only then do others see what they offer."""
     known: User | None = views.of(USER).get(user)
-    return known is not None and not known.banned
+    return known is not None and not known.banned and known.erased_at is None
 
 
 async def looking(caller: SignedIn, request: Request) -> Caller:
-    """The caller, unless banned."""
+    """The caller, unless banned or erased."""
     known: User | None = views_of(request).of(USER).get(caller.user)
+    if known is not None and known.erased_at is not None:
+        raise refusal_of(request, UserRefusal.USER_ERASED, user=caller.user)
     if known is not None and known.banned:
         raise refusal_of(request, UserRefusal.BANNED, user=caller.user)
     return caller

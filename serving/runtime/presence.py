@@ -53,7 +53,7 @@ class Presence:
 
     def _session(self, user: str, device: str) -> list[OpenSession | Beat | BeatCall]:
         known = self._views.of(USER).get(user)
-        if known is None or known.banned:
+        if known is None or known.banned or known.erased_at is not None:
             return []
         session = next((one.session for one in known.sessions if one.device == device), "")
         if session:

@@ -16,6 +16,7 @@ import msgspec
 from confluent_kafka import TopicPartition
 from prometheus_client import Counter, Gauge
 
+from infra import renewal
 from infra.config import Config
 from infra.kafka import AWAY, TIMEOUT_S, ends_of, read_topic, reader, records_of
 from infra.topics import check_topics
@@ -67,7 +68,8 @@ class Keeper:
         if writer is None:
             return
         try:
-            self._follow(writer)
+            while self._follow(writer):
+                writer = self._renew(writer, log_)
         except StoreError:
             raise
         except Exception:
@@ -127,6 +129,7 @@ class Keeper:
             goals = ends_of(all_, places())
         if not Following(self._config, writer, starts, self).up_to(goals):
             return None
+        renewal.mark(path)
         self._folder.write(Note(path.name, log_, self._folder.boot, deaths=1))
         self._folder.tidy(path)
         log.info("the views' store is complete: %s", path.name)
@@ -144,12 +147,27 @@ class Keeper:
 
     # --- follow ------------------------------------------------------------------------------------------------------------
 
-    def _follow(self, writer: StoreWriter) -> None:
+    def _renew(self, writer: StoreWriter, log_: Log) -> StoreWriter:
+        """Go on with a copy: what was erased is still in pages of the old one. Readers see it by the note."""
+        path = self._folder.new_store()
+        writer.copy(path)
+        writer.close()
+        writer = StoreWriter(path, TABLES)
+        writer.sync()
+        self._folder.write(Note(path.name, log_, self._folder.boot, deaths=0))
+        self._folder.tidy(path)
+        log.info("the views' store was written anew: %s", path.name)
+        return writer
+
+    def _follow(self, writer: StoreWriter) -> bool:
+        """Until told to stop (False), or until the store is to be written anew."""
         mine, began, healthy = writer.identity(), time.monotonic(), False
         following = Following(self._config, writer, writer.positions()[1], self)
         READY.set(1)
-        while not self.stopping:
+        due = False
+        while not (self.stopping or due):
             following.step()
+            due = following.looked_around and healthy and self._is_due()
             if following.looked_around and not self._is_current(mine):
                 raise StoreError(f"somebody has taken the store out of {self._folder.path}")
             if not healthy and time.monotonic() - began > HEALTHY_S:
@@ -157,6 +175,11 @@ class Keeper:
                 self._renote(deaths=0)
         following.write()
         following.close()
+        return due and not self.stopping
+
+    def _is_due(self) -> bool:
+        note = self._folder.note()
+        return note is not None and renewal.is_due(self._folder.path / note.store)
 
     def _is_current(self, mine: tuple[int, int]) -> bool:
         note = self._folder.note()

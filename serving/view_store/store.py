@@ -20,6 +20,7 @@ from typing import Any, Final
 import lmdb
 import msgspec
 
+from infra import renewal
 from serving.view_store.indexes import INDEXES, LISTED, OVER, Index, memberships
 
 # A position: a topic's partition -> the offset of the first record that is not in the store.
@@ -266,6 +267,11 @@ class StoreWriter:
             transaction.put(row, _value(key, b""), db=self._tables.rows[index])
         else:
             transaction.delete(row, db=self._tables.rows[index])
+
+    def copy(self, folder: Path) -> None:
+        """A store of the same contents in another folder, without the pages that were given up. Errors: StoreError."""
+        with _told("copied"):
+            renewal.copy(self._environment, folder)
 
     def forget_readers(self) -> None:
         """Free what readers that were killed still hold."""

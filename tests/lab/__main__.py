@@ -126,6 +126,18 @@ def poison(
 
 
 @prove_app.command()
+def erasure(
+    people: Annotated[int, typer.Option(help="phones of the city", min=2)] = 20,
+    seconds: Annotated[float, typer.Option(help="how long the city lives", min=1)] = 30,
+) -> None:
+    """Erase somebody while a city lives: the books close, and behind retention no byte on disk has anything of them."""
+    from tests.lab.proofs.erasure import Plan, prove
+
+    if prove(Plan(people=people, seconds=seconds), lambda line: console.print(line, soft_wrap=True)):
+        raise SystemExit(1)
+
+
+@prove_app.command()
 def replay(
     processes: Annotated[int, typer.Option(help="partitions that are decided side by side", min=1)] = 2,
 ) -> None:

@@ -1,5 +1,6 @@
 """Whole calls in the simulator: phones that come online, call, accept or not, beat or fall silent, change in the call, hang up,
-play roulette, send gifts, block and are banned; with little money, so that calls are cut. The laws are the auditors'.
+play roulette, send gifts, block, are banned and are erased; with little money, so that calls are cut. The laws are the
+auditors', and that nothing personal is left of whoever was erased.
 
 `python -m tests.lab.simulated_calls 2000` plays so many seeds and prints the counts.
 """
@@ -7,22 +8,29 @@ play roulette, send gifts, block and are banned; with little money, so that call
 import random
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
+
+from msgspec.json import decode
 
 from pipelines.flows.deciders import deciders
 from pipelines.runtime.core import Output
 from pipelines.runtime.simulator import EPOCH, Log, Setup, Step
 from pipelines.video_pool import NAMESPACE
-from schemas.balance import PlaceTransfer, Reason
+from schemas.balance import Account, PlaceTransfer, Reason, owner_of
 from schemas.billing import BOOK, CallKind, PublishTariff, Rule
 from schemas.billing_rating import Checkpoint, Side
 from schemas.blocklist import BlockReason, BlockRule, BlockUser, Consequence, Review, UnblockUser
 from schemas.favorites import AddFavorite, RemoveFavorite
 from schemas.gift import PutGiftItem, SendGift
 from schemas.log.base import Message
+from schemas.log.codec import state_decoder
 from schemas.log.entity import DEFAULT_PARTITIONS, Flow
-from schemas.user import Ban, Beat, CloseSession, OpenSession, Role, SignUp, Unban, mark_of
+from schemas.log.personal import blank
+from schemas.log.positions import of_entity
+from schemas.log.topics import ENTITIES
+from schemas.profile import PutProfile
+from schemas.user import USER, Ban, Beat, CloseSession, EraseUser, OpenSession, Role, SignUp, Unban, mark_of
 from schemas.video import AcceptCall, BeatCall, DeclineCall, HangUp, OpenRoom, PlaceCall
 from schemas.video_clip import OfferClip, PlayClip
 from schemas.video_line import MAX_WAITING, JoinRoulette, LeaveRoulette
@@ -226,12 +234,23 @@ def _staff(script: Script) -> None:
         script.say(PublishTariff, book=BOOK, tariff="standard", rule=Rule(), payer=payer, earner=earner)
 
 
+def _erase(script: Script) -> None:
+    """Whatever goes on, somebody is erased; then once more, and what that phone still says comes late."""
+    user = script.chance.choice(EVERYBODY)
+    for after_s in (script.chance.random() * 20, 25.0):
+        script.say(EraseUser, after_s, user=user, by=user)
+    script.say(SignUp, 26.0, user=user, role=role_of(user))
+    script.say(PutProfile, script.chance.choice((0.0, 20.0)), user=user, name=f"The name of {user}")
+    script.say(OfferClip, 5.0, clip=f"of-{user}", streamer=user, title=f"A film of {user}", url="u", duration_s=9)
+    script.say(OpenSession, 5.0, user=user, session=f"s-{user}-2", device=f"A phone of {user}", push_token=f"token-{user}")
+
+
 def workload(chance: random.Random) -> Iterator[Output | Step]:
     """Everybody signs up; then scenes that overlap in time."""
     script = Script(chance)
     _begin(script)
-    scenes = (_call, _roulette, _clip, _gift, _block, _phone, _staff, _like)
-    for scene in chance.choices(scenes, (40, 16, 6, 14, 10, 8, 6, 10), k=SCENES):
+    scenes = (_call, _roulette, _clip, _gift, _block, _phone, _staff, _like, _erase)
+    for scene in chance.choices(scenes, (40, 16, 6, 14, 10, 8, 6, 10, 3), k=SCENES):
         script.at += timedelta(seconds=chance.expovariate(1 / 12))
         scene(script)
     yield from _played(script)
@@ -262,7 +281,29 @@ def _parts(chance: random.Random, seconds: float) -> tuple[float, ...]:
 
 def laws(log: Log, pool_room: int = MAX_WAITING) -> list[str]:
     """What the two auditors find broken, and what still waits for something after a week."""
-    return [*money_laws(log), *CallAudit(reader_of(log), pool_room).broken, *wrong_lengths(reader_of(log)), *_waiting(log)]
+    read = reader_of(log)
+    return [*money_laws(log), *CallAudit(read, pool_room).broken, *wrong_lengths(read), *_waiting(log), *_left(log)]
+
+
+def _left(log: Log) -> list[str]:
+    """Of whoever was erased there is nothing personal in any state, and no coin: on any account, held or free."""
+    told = [decode(value) for _, _, _, value in log.read(USER.events) if value]
+    erased = {fact["user"] for fact in told if fact["type"] == "UserErased"}
+    broken = [f"{user} was erased more than once" for user in erased if sum(_erases(fact, user) for fact in told) > 1]
+    for entity in (one for one in ENTITIES if one.flow in (Flow.MONEY, Flow.LIVE)):
+        last = {key: value for _, _, key, value in log.read(entity.changelog) if of_entity(key)}
+        read = state_decoder(entity.state)
+        for key, state in ((key.decode(), read(value)) for key, value in last.items() if value is not None):
+            of = getattr(state, "streamer", getattr(state, "subject", key))
+            if of in erased and blank(state) != state:
+                broken.append(f"{entity.changelog}: {key} holds what is personal of {of}, who was erased: {state}")
+            if isinstance(state, Account) and owner_of(key) in erased and (state.balance_coins, state.closed) != (0, True):
+                broken.append(f"{key} has coins of {owner_of(key)}, who was erased: {state}")
+    return broken
+
+
+def _erases(fact: Mapping[str, object], user: str) -> bool:
+    return (fact["type"], fact["user"]) == ("UserErased", user)
 
 
 def _waiting(log: Log) -> list[str]:

@@ -97,6 +97,8 @@ class Audit:
                 self._break(f"{account}: the changelog says {said}, the last entry {last}")
             if sum(hold["coins"] for hold in state.get("holds", [])) != last["held_coins"]:
                 self._break(f"{account}: standing holds differ from what is held")
+            if state.get("closed") and last["balance_coins"] != last["held_coins"]:
+                self._break(f"{account} is closed, and has coins that are free: {last}")
         if states:
             self._break(f"the changelog knows accounts without entries: {sorted(states)[:3]}")
 

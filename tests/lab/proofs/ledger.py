@@ -29,7 +29,13 @@ class NaiveLedger:
             if account is not None:
                 return []
             account = self.accounts[name] = {"seq": 0, "balance": 0, "held": 0, "frozen": False, "holds": {}}
+            account["closed"] = False
             return [self._entry(name, "open")]
+        if message["type"] == "CloseAccount":
+            if account is None or account["closed"]:
+                return []
+            account["closed"] = account["frozen"] = True
+            return [self._entry(name, "close")]
         why = self._refusal(account, message)
         if why is not None:
             return [{"account": name, "refusal": why[0], "shortfall_coins": why[1]}]
@@ -40,7 +46,10 @@ class NaiveLedger:
         kind, coins = message["type"], message.get("coins", 0)
         if account is None:
             return "account_unknown", 0
-        if account["frozen"] and kind in ("Transfer", "Hold"):
+        forfeits = account["closed"] and message.get("to") == "@forfeited" and kind == "Transfer"
+        if account["frozen"] and kind in ("Transfer", "Hold") and not forfeits:
+            return "account_frozen", 0
+        if account["closed"] and kind == "Unfreeze":
             return "account_frozen", 0
         if kind in ("Transfer", "Hold") and message["to"] == message["account"]:
             return "same_account", 0

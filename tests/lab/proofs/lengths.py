@@ -61,7 +61,7 @@ class Talk:
         if reason == "peer_lost":
             end = min(self.beat[side] for side in beating) + LOST
         if self.clip_s:
-            return end - began, reason == "banned" and end <= began
+            return end - began, reason in ("banned", "erased") and end <= began
         hangs_up = ended.get("by", "") if reason == "hung_up" else ""
         silent = [side for side in self.sides if side != hangs_up and end - self.beat[side] >= SILENT]
         if any(self.beat[side] == began for side in silent):

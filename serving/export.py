@@ -1,0 +1,164 @@
+"""`GET /v1/users/me/export`: everything that is known of oneself, as one JSON object, streamed.
+
+`states` has what decides now, by entity and key; `tables` what the warehouse has of the past, row by row. Nobody else's ids are
+in it beyond those that the person was shown: not who has blocked, reported, banned or read them. `LEFT_OUT` says of each entity
+and table that is not in it, why; the answer repeats that. tests/test_export.py holds all entities and tables against this file.
+"""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import Error
+from fastapi import APIRouter, Request
+from fastapi.responses import StreamingResponse
+from msgspec.structs import replace
+
+from schemas.ads import ATTRIBUTION, INSTALL, Attribution, Install
+from schemas.balance import coins_account, earnings_account
+from schemas.blocklist import BLOCKS, RECORD, Record
+from schemas.favorites import FAVORITES, FOLLOWERS
+from schemas.gallery import RANK
+from schemas.log.base import State, now
+from schemas.log.entity import Entity
+from schemas.panel import MEMBER
+from schemas.profile import PRIVATE_PROFILE, PROFILE
+from schemas.user import USER, User, UserRefusal
+from schemas.video_clip import CLIP
+from schemas.video_line import LINE
+from serving.runtime.auth import SignedIn
+from serving.runtime.commands import views_of
+from serving.runtime.problems import responses, unavailable
+from serving.runtime.refusals import refusal_of
+from serving.runtime.views import Views
+
+router = APIRouter(tags=["erasure"])
+
+CHUNK: Final = 65_536
+# Whose states stand under the user's id.
+OWN: Final = (USER, PROFILE, PRIVATE_PROFILE, FAVORITES, FOLLOWERS, BLOCKS, RECORD, LINE, MEMBER, RANK, ATTRIBUTION)
+# Whose stand under other keys, by which they are found.
+FOUND: Final = (INSTALL, CLIP)
+# Which rows of a table are the user's; columns that are about others, or were never shown, are left out.
+ROWS: Final[Mapping[str, tuple[str, str]]] = {
+    "attributions": ("", "user = {user:String}"),
+    "balance_entries": ("", "account IN {accounts:Array(String)}"),
+    "bills": ("tags", "payer = {user:String} OR earner = {user:String}"),
+    "blocks": ("", "user = {user:String}"),
+    "calls": ("reason, by, refusal", "caller = {user:String} OR (callee = {user:String} AND refusal = '')"),
+    "cohort_changes": ("", "user = {user:String}"),
+    "conversions": ("", "user = {user:String}"),
+    "engagements": ("complaints", "user = {user:String}"),
+    "favorites": ("", "user = {user:String}"),
+    "gallery_impressions": ("", "viewer = {user:String}"),
+    "gifts": ("refusal", "sender = {user:String} OR (receiver = {user:String} AND refusal = '')"),
+    "interactions": ("", "user = {user:String}"),
+    "postback_attempts": ("", "subject = {user:String}"),
+    "postbacks_forgone": ("", "user = {user:String}"),
+    "presence": ("", "user = {user:String}"),
+    "private_reads": ("by", "user = {user:String}"),
+    "profiles": ("", "user = {user:String}"),
+    "pushes": ("", "user = {user:String}"),
+    "sightings": ("", "user = {user:String}"),
+    "tags": ("by", "user = {user:String}"),
+    "users": ("", "user = {user:String}"),
+}
+_BOOKS: Final = "rules and catalogues are nobody's"
+LEFT_OUT: Final[Mapping[str, str]] = {
+    "account": "what is on an account stands under `balances`, how it came there in the table balance_entries",
+    "transfer": "the entries that came of it stand in the table balance_entries",
+    "bill": "receipts stand in the table bills",
+    "bill_steps": "which entry of balance_entries is for which call is told there, by ref",
+    "call": "calls stand in the table calls",
+    "room": "who was in a call's room stands in the table calls",
+    "gift": "gifts stand in the table gifts",
+    "pair": "what you did with whom stands in the table interactions",
+    "contact": "who has met whom stands in the table interactions",
+    "follower_page": "whom others like is theirs; GET /v1/followers/users shows those who like you",
+    "pool": "who waits for roulette stands under `line`",
+    "outbox": "what vendors were told stands in the table postback_attempts, by which names under `attribution`",
+    "viewer": "which cards you were shown stands in the table gallery_impressions",
+    "gift_item": _BOOKS, "tariffs": _BOOKS, "rulebook": _BOOKS, "gallery_rules": _BOOKS, "cohorts": _BOOKS,
+    "postback_rules": _BOOKS, "settings": _BOOKS,
+    "log": "the tables are made of it",
+}  # fmt: skip
+
+
+@router.get("/v1/users/me/export", responses=responses(401, 403, 404, 503), response_class=StreamingResponse)
+async def export_me(caller: SignedIn, request: Request) -> StreamingResponse:
+    """Everything that is known of you: a JSON object with `states`, `balances`, `tables`, and what is `left_out`, and why."""
+    views, user = views_of(request), caller.user
+    known: User | None = views.of(USER).get(user)
+    if known is None or known.erased_at is not None:
+        raise refusal_of(request, UserRefusal.USER_ERASED if known else UserRefusal.USER_UNKNOWN, user=user)
+    accounts = (coins_account(user), earnings_account(user))
+    head = {
+        "user": user,
+        "at": now(),
+        "states": {entity.name: found for entity in (*OWN, *FOUND) if (found := states_of(entity, views, user))},
+        "balances": {account: views.balance(account) for account in accounts},
+        "left_out": LEFT_OUT,
+    }
+    try:
+        client: Client = await asyncio.to_thread(request.app.state.clickhouse)
+        await asyncio.to_thread(client.command, "SELECT 1")
+    except (Error, OSError) as error:
+        raise unavailable("warehouse_unreachable", "ClickHouse does not answer; try again soon") from error
+    headers = {"Content-Disposition": 'attachment; filename="export.json"'}
+    return StreamingResponse(_pieces(head, client, user, accounts), media_type="application/json", headers=headers)
+
+
+def states_of(entity: Entity, views: Views, user: str) -> dict[str, Any]:
+    """The user's states of an entity as others' secrets allow, by key."""
+    if entity is CLIP:
+        return {key: clip for key, clip in views.of(CLIP).items() if clip.streamer == user}
+    key = user
+    if entity is INSTALL:
+        attribution: Attribution | None = views.of(ATTRIBUTION).get(user)
+        key = attribution.appsflyer_id if attribution else ""
+    state: State | None = views.of(entity).get(key) if key else None
+    return {} if state is None else {key: _shown(state, user)}
+
+
+def _shown(state: State, user: str) -> State:
+    match state:
+        case Record():
+            cases = tuple(replace(case, by=()) for case in state.cases)
+            return replace(state, counted=(), cases=cases, met=state.met)
+        case Install():
+            return replace(state, users=tuple(one for one in state.users if one == user))
+        case User():
+            bans = {case: replace(ban, by="") for case, ban in state.case_bans.items()}
+            return replace(state, ban=replace(state.ban, by="") if state.ban else None, case_bans=bans)
+    return state
+
+
+def _pieces(head: dict[str, Any], client: Client, user: str, accounts: tuple[str, ...]) -> Iterator[bytes]:
+    """The object, piece by piece: no table has to fit into memory."""
+    yield msgspec.json.encode(head)[:-1] + b',"tables":{'
+    for number, table in enumerate(ROWS):
+        yield b'%b"%b":[' % (b"," if number else b"", table.encode())
+        yield from _rows(client, table, {"user": user, "accounts": list(accounts)})
+        yield b"]"
+    yield b"}}"
+
+
+def _rows(client: Client, table: str, parameters: dict[str, Any]) -> Iterator[bytes]:
+    hides, where = ROWS[table]
+    columns = f"* EXCEPT (partition, offset{', ' * bool(hides)}{hides})"
+    settings = {"output_format_json_quote_64bit_integers": 0}
+    stream: Any = client.raw_stream(
+        f"SELECT {columns} FROM {table} FINAL WHERE {where}", parameters, settings=settings, fmt="JSONEachRow"
+    )  # fmt: skip
+    last = b""
+    try:
+        while piece := stream.read(CHUNK):
+            # A row is a line, and no string of JSON has a line's end in it.
+            whole = (last + piece).replace(b"\n", b",")
+            yield whole[:-1]
+            last = whole[-1:]
+    finally:
+        stream.close()
+    yield b"" if last == b"," else last
