@@ -32,7 +32,7 @@ async def erase_me(caller: SignedIn, request: Request) -> None:
 
 
 @router.delete("/v1/admin/users/{user}", status_code=204, responses=responses(401, 403, 404, 422, 503))
-async def erase(user: UserInPath, reason: Why, caller: Admin, request: Request) -> None:
+async def erase_user(user: UserInPath, reason: Why, caller: Admin, request: Request) -> None:
     """Erase somebody who has asked for it: that you did, and why, is kept."""
     await _erase(request, user, caller.user, reason)
 

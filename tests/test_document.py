@@ -24,7 +24,7 @@ CAMEL = re.compile(r"[a-z]+([A-Z][a-z0-9]+)+")
 PASCAL = re.compile(r"([A-Z][a-z0-9]+)+")
 VERBS = {
     "GET": {"read", "list", "count", "follow", "export"},
-    "DELETE": {"remove", "unblock", "unban", "close", "leave"},
+    "DELETE": {"remove", "unblock", "unban", "close", "leave", "erase"},
     "PUT": {"put", "publish", "add", "block", "ban", "offer"},
     "POST": {
         "sign", "open", "beat", "place", "accept", "decline", "hang", "play", "join", "send", "grant", "transfer", "preview",

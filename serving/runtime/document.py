@@ -32,6 +32,7 @@ TAGS: Final = {
     "blocks": "Blocks, their rules and reviews",
     "calls": "Direct calls, roulette and clips",
     "cohorts": "Cohorts, groups and tags of users",
+    "erasure": "What is known of oneself, and to be forgotten",
     "favorites": "Favourites and followers",
     "feed": "What a phone is shown, live",
     "gallery": "Whom a user sees",
