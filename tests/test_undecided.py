@@ -28,6 +28,7 @@ UNANSWERED = {
     "post /v1/webhooks/twilio": "likewise",
     "post /v1/admin/cohorts/preview": "writes nothing",
     "post /v1/admin/tariffs/preview": "writes nothing",
+    "post /v1/admin/jobs/preview": "writes nothing",
 }
 # Was called a success while the live flow stood still: whose request it is, and its answer when it is decided.
 ONCE_SUCCESS = [

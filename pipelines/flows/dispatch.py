@@ -1,4 +1,5 @@
-"""The dispatch flow: the only process that talks to vendors. It makes the attempts that the outbox says are due, and reports.
+"""The dispatch flow: the only process that talks to vendors; it also runs the timetable's chores, and plans its jobs. It makes
+the attempts that the outbox says are due, and reports.
 
 An attempt whose report is in the log is never made again; one that was under way when the process died is made once more, with
 the same deduplication id. For that, a partition's position is its first attempt without a report, and the attempts behind it
@@ -291,7 +292,7 @@ def _report(ended: Reported) -> Written:
     due, attempt = ended.due, ended.attempt
     report = ReportAttempt(
         **derive(due, "report", now()), effect=due.effect, attempt=due.attempt, outcome=attempt.outcome,
-        status=attempt.status, detail=attempt.detail, retry_after_s=attempt.retry_after_s,
+        status=attempt.status, detail=attempt.detail, retry_after_s=attempt.retry_after_s, plan=attempt.plan,
     )  # fmt: skip
     key = due.effect.encode()
     return OUTBOX.inbox, partition_of(key, OUTBOX.partitions), key, encode(report)
