@@ -4,13 +4,19 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
 import pytest
+from msgspec.structs import replace
 
+from infra import vendors
+from infra.config import load
 from infra.cron import plan_of
+from infra.vendors import chores
 from pipelines.timetable import decide_timetable
 from schemas.gift import PutGiftItem
-from schemas.log.base import Wake
-from schemas.outbox import EffectAccepted, EffectExpired, EffectKind, EffectRefused, OweEffect
+from schemas.log.base import LAST, Wake, now
+from schemas.log.templates import TemplateError, commands, fill, sendable
+from schemas.outbox import AttemptOutcome, EffectAccepted, EffectDue, EffectExpired, EffectKind, EffectRefused, OweEffect
 from schemas.timetable import (
     MAX_QUEUE,
     Definition,
@@ -235,3 +241,71 @@ def test_a_job_that_fires_once_is_over_then() -> None:
     state, _ = decide(None, put(schedule=Schedule(at=T + MINUTE)))
     state, told = decide(state, wake(state))
     assert (ends(told), state.ended, state.wake_at, state.asked) == ([(FireOutcome.SENT, 1)], True, None, None)
+
+
+# --- templates --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("command", "template", "why"),
+    [
+        ("Gone", "{}", "no command"),
+        ("RunJob", '{"job":"j"}', "no command"),
+        ("GiftSent", "{}", "no command"),
+        ("PutTracking", '{"user":"ann"}', "no command"),
+        ("PutGiftItem", '{"item":"x","colour":1}', "no field colour"),
+        ("PutGiftItem", '{"id":"mine"}', "filled in"),
+        ("PutGiftItem", '{"by":"root"}', "filled in"),
+        ("PutGiftItem", '{"item":"x","price_coins":-1,"share_coins":0}', "price_coins"),
+        ("PutGiftItem", "[]", "PutGiftItem"),
+        ("PutGiftItem", '{"item":' + "[" * 3_900, "PutGiftItem"),
+    ],
+)
+def test_a_template_that_gives_no_command_says_why(command: str, template: str, why: str) -> None:
+    with pytest.raises(TemplateError, match=why):
+        fill(command, template, {}, id_="i", at=T, by="root")
+
+
+def test_a_template_may_be_of_no_command_that_carries_what_is_personal_or_commands_jobs() -> None:
+    left_out = commands().keys() - sendable().keys()
+    assert {"PutTracking", "PutProfile", "RunJob", "PutJobOnTimetable"} <= left_out
+    assert {"PutGiftItem", "Transfer", "Credit"} <= sendable().keys()
+
+
+# --- chores -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "limit_s", "outcome", "said"),
+    [
+        (("topics", "--help"), 60, AttemptOutcome.ACCEPTED, "its facts"),
+        (("laundry",), 60, AttemptOutcome.REFUSED, "laundry"),
+        (("topics", "--help"), 0, AttemptOutcome.FAILED, "longer"),
+    ],
+)
+def test_what_a_chore_comes_to(
+    monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], limit_s: int, outcome: AttemptOutcome, said: str
+) -> None:
+    monkeypatch.setitem(chores.CHORES, "tried", arguments)
+    due = EffectDue(
+        id="d", at=T, cause="c", effect="chore/j/1/x", kind=EffectKind.CHORE, provider="tried", subject="j", attempt=1,
+        expires_at=now() + timedelta(seconds=limit_s),
+    )  # fmt: skip
+    found = chores.run(due, load(brokers="127.0.0.1:1"), httpx.Client(trust_env=False, verify=False))
+    assert found.outcome is outcome
+    assert said in found.detail
+
+
+def test_a_plan_that_cannot_be_made_needs_a_person() -> None:
+    wanted = PlanWanted(1, Schedule("0 3 * * *", "Europe/Atlantis"), T)
+    for asked, outcome in (
+        (wanted, AttemptOutcome.REFUSED),
+        (None, AttemptOutcome.REFUSED),
+        (replace(wanted, schedule=MINUTELY), AttemptOutcome.ACCEPTED),
+    ):
+        due = EffectDue(
+            id="d", at=T, cause="c", effect="plan/j/1/x", kind=EffectKind.PLAN, provider="timetable", subject="j", attempt=1,
+            expires_at=LAST, wanted=asked,
+        )  # fmt: skip
+        made = vendors.attempt(due, load(brokers="127.0.0.1:1"), httpx.Client(trust_env=False, verify=False))
+        assert (made.outcome, bool(made.plan)) == (outcome, outcome is AttemptOutcome.ACCEPTED)

@@ -64,8 +64,11 @@ class Log:
 
     def __init__(self) -> None:
         self.partitions: defaultdict[tuple[str, int], list[Keyed]] = defaultdict(list)
-        # The virtual clock, for whoever answers what is written, as `dispatch` does.
         self.time = EPOCH
+
+    def pass_to(self, time: datetime) -> None:
+        """The virtual clock shows this. Whoever answers what was written, as `dispatch` does, replaces it."""
+        self.time = time
 
     def append(self, outputs: Sequence[Written]) -> None:
         for topic, partition, key, value in outputs:
@@ -102,7 +105,7 @@ class Simulation:
 
     @time.setter
     def time(self, time: datetime) -> None:
-        self.log.time = time
+        self.log.pass_to(time)
 
     def _start(self, worker: int) -> Core:
         core = Core(self.deciders)

@@ -87,6 +87,14 @@ class Answered(Log):
                 takes = self._chance.choice((0, 1, 400)) if due.kind is EffectKind.CHORE else self._chance.choice((0, 0, 30))
                 times = 2 if self._chance.random() < 0.1 else 1
                 self._waits += [(self.time + timedelta(seconds=takes), due)] * times
+        self._answer()
+
+    def pass_to(self, time: datetime) -> None:
+        """Reports come as time passes, too."""
+        super().pass_to(time)
+        self._answer()
+
+    def _answer(self) -> None:
         now = [due for at, due in self._waits if at <= self.time]
         self._waits = [(at, due) for at, due in self._waits if at > self.time]
         self.append([record_of(self._report(due)) for due in now])
