@@ -69,9 +69,11 @@ class ScheduledJobBody(RequestBody):
     `{instant}` and `{date}`. Or a `chore` of the platform."""
 
     schedule: Annotated[ScheduleBody, Field(examples=[{"cron": "0 3 * * *", "zone": "Europe/Berlin"}])]
-    command: Annotated[str, Field(max_length=64)] = ""
-    template: dict[str, Any] = {}
-    chore: Annotated[str, Field(max_length=64, examples=["quality"])] = ""
+    command: Annotated[str, Field(max_length=64, examples=["PutGiftItem"])] = ""
+    template: Annotated[
+        dict[str, Any], Field(examples=[{"item": "rose-of-the-day", "price_coins": 10, "share_coins": 4, "name": "{date}"}])
+    ] = {}
+    chore: Annotated[str, Field(max_length=64, description="quality or doctor")] = ""
     overlap: Overlap = Overlap.SKIP
     catch_up: CatchUp = CatchUp.ONE
     window_s: Annotated[int, Field(ge=0, le=MAX_WINDOW_S)] = 86_400
