@@ -78,3 +78,4 @@ def attempt(due: EffectDue, config: Config, client: httpx.Client) -> Attempt:
 def close() -> None:
     """End what clients of this process keep running."""
     amplitude.close()
+    chores.close()

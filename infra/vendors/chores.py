@@ -21,18 +21,29 @@ CHORES: Final[dict[str, tuple[str, ...]]] = {
 }
 # Chores start processes: a job may not ask for one more often than this.
 LEAST_S: Final = 60.0
+_running: Final[set["subprocess.Popen[str]"]] = set()
 
 
 def run(due: EffectDue, config: Config, client: httpx.Client) -> Attempt:
     """Run a chore to its end, within its limit; what it said last is kept."""
     del config, client
     left_s = (due.expires_at - now()).total_seconds()
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "infra.cli", *CHORES[due.provider]],
-            capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL, check=False, timeout=max(left_s, 0.0),
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        return Attempt(AttemptOutcome.FAILED, 0, "it took longer than the job's limit")
-    said = f"{done.stdout}\n{done.stderr}".strip()[-DETAIL:]
-    return Attempt(AttemptOutcome.REFUSED if done.returncode else AttemptOutcome.ACCEPTED, 0, said)
+    command = [sys.executable, "-m", "infra.cli", *CHORES[due.provider]]
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    ) as process:
+        _running.add(process)
+        try:
+            said, _ = process.communicate(timeout=max(left_s, 0.0))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return Attempt(AttemptOutcome.FAILED, 0, "it took longer than the job's limit")
+        finally:
+            _running.discard(process)
+    return Attempt(AttemptOutcome.REFUSED if process.returncode else AttemptOutcome.ACCEPTED, 0, said.strip()[-DETAIL:])
+
+
+def close() -> None:
+    """End the chores of this process, which is about to end; they are run once more."""
+    for process in list(_running):
+        process.kill()
