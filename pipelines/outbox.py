@@ -93,7 +93,9 @@ def _fields(effect: Effect, name: str) -> dict[str, Any]:
 
 def _due(effect: Effect, name: str, message: Message) -> Decision:
     after = replace(effect, status=EffectStatus.DUE, next_at=None, forget_at=None)
-    due = EffectDue(**reply(message), **_fields(after, name), expires_at=after.expires_at, postback=after.postback)
+    due = EffectDue(
+        **reply(message), **_fields(after, name), expires_at=after.expires_at, postback=after.postback, wanted=after.wanted
+    )
     return after, (due,)
 
 
@@ -106,7 +108,7 @@ def _report(effect: Effect, message: ReportAttempt) -> Decision:
         case AttemptOutcome.ACCEPTED:
             kept = REMEMBERED_FOR if effect.postback is None else POSTBACK_REMEMBERED_FOR
             after = replace(tried, status=EffectStatus.ACCEPTED, forget_at=later(message.at, kept))
-            return after, (EffectAccepted(**reply(message), **fields),)
+            return after, (EffectAccepted(**reply(message), **fields, plan=message.plan),)
         case AttemptOutcome.REFUSED:
             after = replace(tried, status=EffectStatus.REFUSED, forget_at=later(message.at, KEPT_FOR_A_PERSON))
             return after, (EffectRefused(**reply(message), **fields, status=message.status),)

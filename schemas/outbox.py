@@ -15,6 +15,7 @@ from schemas.log.base import EPOCH, By, Fact, Fields, Id, Key, Message, State, T
 from schemas.log.entity import Entity, Flow, Hears
 from schemas.log.personal import WORDS
 from schemas.postback import Postback
+from schemas.timetable_plan import Plan, PlanWanted
 from schemas.user import Code, ErasedUsers, User_
 from schemas.video import CallEnded
 
@@ -32,6 +33,9 @@ class EffectKind(StrEnum):
 
     CLOSE_ROOM = "close_room"
     POSTBACK = "postback"
+    # Of the timetable: a chore of the platform, by its name; and the next instants of a job.
+    CHORE = "chore"
+    PLAN = "plan"
 
 
 class AttemptOutcome(StrEnum):
@@ -80,6 +84,7 @@ class OweEffect(Message, EffectName, EffectFields):
 
     expires_at: Time
     postback: Postback | None = None
+    wanted: PlanWanted | None = None
 
 
 class ReportAttempt(Message, EffectName):
@@ -90,6 +95,7 @@ class ReportAttempt(Message, EffectName):
     status: Annotated[int, Meta(ge=0, le=999)] = 0
     detail: Detail = ""
     retry_after_s: Annotated[float, Meta(ge=0, le=MAX_RETRY_AFTER_S)] = 0.0
+    plan: Plan | None = None
 
 
 class RedriveEffect(Message, EffectName):
@@ -114,12 +120,14 @@ class EffectDue(_OfEffect):
 
     expires_at: Time
     postback: Postback | None = None
+    wanted: PlanWanted | None = None
 
 
 class EffectAccepted(_OfEffect):
-    """The vendor has taken it."""
+    """The vendor has taken it. `plan`: the instants that a job wanted."""
 
     detail: Detail = ""
+    plan: Plan | None = None
 
 
 class EffectPostponed(_OfEffect):
@@ -156,6 +164,7 @@ class Effect(State, EffectFields):
     forget_at: Time | None = None
     postback: Postback | None = None
     erased: ErasedUsers = ()
+    wanted: PlanWanted | None = None
 
     @property
     def wake_at(self) -> datetime | None:

@@ -42,7 +42,7 @@ LAW: tuple[tuple[str, set[str]], ...] = (
 FLOORS = (
     ("schemas.log",),
     ("schemas",),
-    ("schemas.log.topics", "schemas.log.export", "schemas.log.outward", "schemas.tables"),
+    ("schemas.log.topics", "schemas.log.export", "schemas.log.outward", "schemas.log.templates", "schemas.tables"),
     ("infra.errors", "infra.config"),
     ("infra",),
     ("pipelines",),
@@ -54,7 +54,7 @@ FLOORS = (
     ("serving.app", "serving.parts", "serving.__main__"),
     ("infra.supervisor", "infra.laboratory"),
     ("infra.platform",),
-    ("infra.doctor", "infra.cli_ads"),
+    ("infra.doctor", "infra.cli_ads", "infra.cli_jobs"),
     ("infra.cli",),
     ("tests",),
 )

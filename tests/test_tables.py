@@ -81,7 +81,7 @@ LEFT_OUT = {
     "gallery_impressions": {"cards"},
     "pushes": {"touch"},
     "attributions": {"touch"},
-    "postback_attempts": {"kind", "expires_at", "postback", "next_at"},
+    "postback_attempts": {"kind", "expires_at", "postback", "next_at", "plan", "wanted"},
 }
 
 

@@ -28,6 +28,7 @@ UNANSWERED = {
     "post /v1/webhooks/twilio": "likewise",
     "post /v1/admin/cohorts/preview": "writes nothing",
     "post /v1/admin/tariffs/preview": "writes nothing",
+    "post /v1/admin/jobs/preview": "writes nothing",
 }
 # Was called a success while the live flow stood still: whose request it is, and its answer when it is decided.
 ONCE_SUCCESS = [
@@ -75,6 +76,10 @@ def bodies(bob: str, sue: str, known: Callable[[str], Any]) -> dict[str, Any]:
         "put /v1/admin/cohorts/{cohort}": {"rule": rule, "tag": "undecided"},
         "put /v1/admin/gallery/{role}": known("/v1/admin/gallery")["user"],
         "put /v1/admin/gifts/{item}": {"price_coins": 5, "share_coins": 2},
+        "put /v1/admin/jobs/{job}": {
+            "schedule": {"cron": "0 3 1 1 *"}, "command": "PutGiftItem",
+            "template": {"item": "undecided", "price_coins": 5, "share_coins": 2},
+        },
         "put /v1/admin/postbacks/rules": known("/v1/admin/postbacks/rules"),
         "put /v1/admin/settings": known("/v1/settings"),
         "put /v1/admin/tariffs/{tariff}": {"rule": {"kind": "clip", "country": "XU"}, "payer": {}, "earner": {}},

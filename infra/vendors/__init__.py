@@ -8,9 +8,11 @@ from typing import Final, NamedTuple
 
 import httpx
 
+from infra import cron
 from infra.config import Config, VideoProvider, missing_for
-from infra.vendors import agora, amplitude, appsflyer, ga4, snapchat, twilio
+from infra.vendors import agora, amplitude, appsflyer, chores, ga4, snapchat, twilio
 from infra.vendors.answers import DETAIL, Attempt, network_failure
+from schemas.log.base import now
 from schemas.outbox import AttemptOutcome, EffectDue, EffectKind
 from schemas.postback import Provider, name_error
 
@@ -22,6 +24,20 @@ class VendorCall(NamedTuple):
     per_s: float
 
 
+def _plan(due: EffectDue, config: Config, client: httpx.Client) -> Attempt:
+    """The next instants of a job; one that cannot be worked out needs a person."""
+    del config, client
+    if due.wanted is None:
+        return Attempt(AttemptOutcome.REFUSED, 0, "nothing is wanted")
+    try:
+        return Attempt(AttemptOutcome.ACCEPTED, plan=cron.plan_of(due.wanted, now()))
+    except cron.ScheduleError as error:
+        return Attempt(AttemptOutcome.REFUSED, 0, str(error))
+
+
+# Chores and plans are done here, not at a vendor: nobody has to be spared.
+UNSPARING_PER_S: Final = 1_000.0
+
 VENDOR_CALLS: Final[dict[tuple[str, str], VendorCall]] = {
     (EffectKind.CLOSE_ROOM, VideoProvider.AGORA): VendorCall(agora.close_room, agora.CALLS_PER_S),
     (EffectKind.CLOSE_ROOM, VideoProvider.TWILIO): VendorCall(twilio.close_room, twilio.CALLS_PER_S),
@@ -29,6 +45,8 @@ VENDOR_CALLS: Final[dict[tuple[str, str], VendorCall]] = {
     (EffectKind.POSTBACK, Provider.APPSFLYER): VendorCall(appsflyer.tell, appsflyer.CALLS_PER_S),
     (EffectKind.POSTBACK, Provider.AMPLITUDE): VendorCall(amplitude.tell, amplitude.CALLS_PER_S),
     (EffectKind.POSTBACK, Provider.GA4): VendorCall(ga4.tell, ga4.CALLS_PER_S),
+    (EffectKind.PLAN, "timetable"): VendorCall(_plan, UNSPARING_PER_S),
+    **{(EffectKind.CHORE, name): VendorCall(chores.run, UNSPARING_PER_S) for name in chores.CHORES},
 }
 
 
@@ -60,3 +78,4 @@ def attempt(due: EffectDue, config: Config, client: httpx.Client) -> Attempt:
 def close() -> None:
     """End what clients of this process keep running."""
     amplitude.close()
+    chores.close()

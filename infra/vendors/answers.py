@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 import httpx
 
 from schemas.outbox import AttemptOutcome
+from schemas.timetable_plan import Plan
 
 # Enough of an answer to see what was wrong, little enough to keep.
 DETAIL: Final = 500
@@ -12,12 +13,14 @@ MAX_RETRY_AFTER_S: Final = 3_600.0
 
 
 class Attempt(NamedTuple):
-    """One attempt: its outcome, the HTTP status (0: no answer), what the vendor said, how long it wants to be left alone."""
+    """One attempt: its outcome, the HTTP status (0: no answer), what the vendor said, how long it wants to be left alone;
+    of a job's plan, the plan."""
 
     outcome: AttemptOutcome
     status: int = 0
     detail: str = ""
     retry_after_s: float = 0.0
+    plan: Plan | None = None
 
 
 def read(answer: httpx.Response) -> Attempt:

@@ -1,8 +1,9 @@
-"""The dispatch flow: the only process that talks to vendors. It makes the attempts that the outbox says are due, and reports.
+"""The dispatch flow: the only process that talks to vendors; it also runs the timetable's chores, and plans its jobs. It makes
+the attempts that the outbox says are due, and reports.
 
 An attempt whose report is in the log is never made again; one that was under way when the process died is made once more, with
 the same deduplication id. For that, a partition's position is its first attempt without a report, and the attempts behind it
-that have one are named in the position's metadata: both are committed in the transaction that writes the reports. A replay
+that have none are named in the position's metadata: both are committed in the transaction that writes the reports. A replay
 fires nothing: who starts without a position, or far behind, makes only those attempts that the outbox still waits for.
 
 `python -m pipelines.flows.dispatch --slot N --metrics-port P`; slots share the partitions.
@@ -110,22 +111,38 @@ class Past(NamedTuple):
 
 
 class OwedEffects:
-    """One partition: `position`, the first attempt without a report; `done`, those behind it that have one; `running`."""
+    """One partition: `position`, the first attempt without a report, `next`, the first fact that was not read, and `running`.
 
-    def __init__(self, position: int, done: set[int], past: Past | None = None) -> None:
+    What is kept beside the position (`kept`) are the attempts without a report, of which there are AT_ONCE at most: a chore of
+    an hour may have thousands behind it that have one."""
+
+    def __init__(self, position: int, kept: str = "", past: Past | None = None) -> None:
         self.position = position
-        self.done = done
         self.past = past
         self.running: dict[int, Running] = {}
         self.next = position
+        found = json.loads(kept or "[]")
+        if isinstance(found, list):  # as it was kept before: those that have a report
+            self._seen = max([position, *(offset + 1 for offset in found)])
+            self._open = set(range(position, self._seen)) - set(found)
+        else:
+            self._seen, self._open = found["seen"], set(found["open"])
+
+    def owes(self, offset: int) -> bool:
+        """Whether the attempt has no report yet."""
+        return offset >= self._seen or offset in self._open
+
+    def kept(self) -> str:
+        """What stands beside the position."""
+        ahead = {offset for offset in self._open if offset >= self.next}
+        return json.dumps({"seen": max(self.next, self._seen), "open": sorted(ahead | self.running.keys())})
 
     def finish(self, offsets: set[int]) -> None:
         """These have a report."""
-        self.done |= offsets
+        self._open -= offsets
         for offset in offsets:
             self.running.pop(offset, None)
         self.position = min(self.running, default=self.next)
-        self.done = {offset for offset in self.done if offset > self.position}
 
 
 class Reported(NamedTuple):
@@ -167,7 +184,7 @@ class Dispatch:
                 if behind > FAR_BEHIND or (behind and not part.offset)
                 else None
             )
-            self._lanes[part.partition] = OwedEffects(part.offset, set(json.loads(part.metadata or "[]")), past)
+            self._lanes[part.partition] = OwedEffects(part.offset, part.metadata or "", past)
         consumer.assign(begins)
         metrics.PARTITIONS.labels(NAME).set(len(self._lanes))
 
@@ -216,7 +233,7 @@ class Dispatch:
             lane.next = offset + 1
             fact = self._fact(record)
             over = lane.past is not None and isinstance(fact, EffectDue) and lane.past.is_over(offset, fact)
-            if isinstance(fact, EffectDue) and offset not in lane.done and not over:
+            if isinstance(fact, EffectDue) and lane.owes(offset) and not over:
                 lane.running[offset] = Running(fact, self._pool.submit(self._attempt, fact))
             else:
                 lane.finish(set())
@@ -284,14 +301,14 @@ class Dispatch:
 
 
 def _position(partition: int, lane: OwedEffects) -> TopicPartition:
-    return TopicPartition(OUTBOX.events, partition, lane.position, json.dumps(sorted(lane.done)))
+    return TopicPartition(OUTBOX.events, partition, lane.position, lane.kept())
 
 
 def _report(ended: Reported) -> Written:
     due, attempt = ended.due, ended.attempt
     report = ReportAttempt(
         **derive(due, "report", now()), effect=due.effect, attempt=due.attempt, outcome=attempt.outcome,
-        status=attempt.status, detail=attempt.detail, retry_after_s=attempt.retry_after_s,
+        status=attempt.status, detail=attempt.detail, retry_after_s=attempt.retry_after_s, plan=attempt.plan,
     )  # fmt: skip
     key = due.effect.encode()
     return OUTBOX.inbox, partition_of(key, OUTBOX.partitions), key, encode(report)

@@ -289,7 +289,8 @@ class Batch:
         """Put a `Wake` into the inbox of every entity whose time has come by `at`. Call it before `decide`."""
         for lane, key, wake_at in self.core.due(at):
             name = key.decode()
-            wake = Wake(id=f"{name}@{wake_at.isoformat()}", at=wake_at, key=name)
+            late_s = int((at - wake_at).total_seconds())
+            wake = Wake(id=f"{name}@{wake_at.isoformat()}", at=wake_at, key=name, late_s=late_s)
             self.outputs.append((lane.entity.inbox, lane.partition, key, encode(wake)))
         for lane in self.core.sweeping():
             for key in lane.swept():

@@ -64,6 +64,11 @@ class Log:
 
     def __init__(self) -> None:
         self.partitions: defaultdict[tuple[str, int], list[Keyed]] = defaultdict(list)
+        self.time = EPOCH
+
+    def pass_to(self, time: datetime) -> None:
+        """The virtual clock shows this. Whoever answers what was written, as `dispatch` does, replaces it."""
+        self.time = time
 
     def append(self, outputs: Sequence[Written]) -> None:
         for topic, partition, key, value in outputs:
@@ -89,10 +94,18 @@ class Simulation:
         self.promises: list[str] = []
         self.deciders = [held_to_its_word(decider, self.promises) for decider in deciders]
         self.log = log
-        self.time = EPOCH
         lanes = [(d.entity.inbox, p) for d in deciders for p in range(partitions)]
         self.owner = {lane: number % WORKERS for number, lane in enumerate(lanes)}
         self.workers = [self._start(worker) for worker in range(WORKERS)]
+
+    @property
+    def time(self) -> datetime:
+        """The virtual clock."""
+        return self.log.time
+
+    @time.setter
+    def time(self, time: datetime) -> None:
+        self.log.pass_to(time)
 
     def _start(self, worker: int) -> Core:
         core = Core(self.deciders)

@@ -131,9 +131,12 @@ class Refused(Fact):
 
 
 class Wake(Message):
-    """Time reached the entity `key`: the host sends it when a state's `wake_at` has come. Deciders ignore a stale one."""
+    """Time reached the entity `key`: the host sends it when a state's `wake_at` has come. Deciders ignore a stale one.
+
+    `at` is the time that was waited for, `late_s` by how much the host's clock was behind it when it was sent, rounded down."""
 
     key: Key
+    late_s: Annotated[int, Meta(ge=0, le=2**53)] = 0
 
 
 @dataclass_transform(frozen_default=True)

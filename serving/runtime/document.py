@@ -41,6 +41,7 @@ TAGS: Final = {
     "profiles": "Profiles, public and private",
     "rooms": "Credentials of a call's picture and sound",
     "settings": "Global settings of the app",
+    "timetable": "Jobs by the clock",
     "transfers": "Grants and transfers of coins",
     "users": "Users, sessions and bans",
 }

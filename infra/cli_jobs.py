@@ -1,0 +1,114 @@
+"""`olo jobs`: the timetable for operators. Jobs are written by `PUT /v1/admin/jobs/{job}`."""
+
+import getpass
+from typing import Annotated, Any, Final
+
+import msgspec
+import typer
+from rich.table import Table
+
+from infra import cron
+from infra.cli_ads import connected, console
+from infra.config import Config
+from infra.errors import UsageError
+from infra.kafka import key_of, produce_one, read_topic
+from schemas.log.base import Message, new_id, now
+from schemas.log.codec import encode, state_decoder
+from schemas.log.entity import partition_of
+from schemas.timetable import TIMETABLE, PauseJob, ResumeJob, RunJob, Timetable
+from schemas.timetable_plan import Schedule
+
+jobs_app = typer.Typer(no_args_is_help=True, help="What the platform does by the clock.")
+PREVIEWED: Final = 10
+
+JobArgument = Annotated[str, typer.Argument(help="a job, as `list` shows it")]
+
+
+def jobs(config: Config) -> dict[str, Timetable]:
+    """All jobs on the timetable, by name."""
+    decode = state_decoder(Timetable)
+    last: dict[str, bytes | None] = {}
+    for record in read_topic(config, TIMETABLE.changelog):
+        last[key_of(record)] = record.value()
+    found = {name: decode(value) for name, value in sorted(last.items()) if value is not None}
+    return {name: job for name, job in found.items() if job.definition is not None}
+
+
+def find(config: Config, name: str) -> Timetable:
+    """One job. Errors: UsageError."""
+    job = jobs(config).get(name)
+    if job is None:
+        raise UsageError(f"there is no job {name!r}; see `olo jobs list`")
+    return job
+
+
+def schedule_text(schedule: Schedule) -> str:
+    """A schedule in a few words."""
+    if schedule.cron:
+        return f"{schedule.cron} {schedule.zone}"
+    return f"every {schedule.every_s} s" if schedule.every_s else f"once at {schedule.at:%Y-%m-%d %H:%M:%S %Z}"
+
+
+@jobs_app.command(name="list")
+def list_jobs() -> None:
+    """All jobs, what they do, when they fire next, and how the last fire ended."""
+    table = Table("job", "when", "what", "next", "last", "version")
+    for name, job in jobs(connected()).items():
+        assert job.definition is not None
+        coming = "paused" if job.paused else f"{job.instants[0]:%Y-%m-%d %H:%M:%S}" if job.instants else "never"
+        last = job.history[-1].outcome if job.history else ""
+        what = job.definition.command or job.definition.chore
+        table.add_row(name, schedule_text(job.definition.schedule), what, coming, last, str(job.version))
+    console.print(table if table.row_count else "no jobs")
+
+
+@jobs_app.command()
+def show(job: JobArgument) -> None:
+    """One job as it stands, with its last fires."""
+    told: dict[str, Any] = msgspec.to_builtins(find(connected(), job))
+    console.print_json(data=told)
+
+
+@jobs_app.command()
+def preview(job: JobArgument) -> None:
+    """The next ten fires, by the code that plans them."""
+    found = find(connected(), job)
+    if found.paused:
+        console.print(f"{job} is paused; if it were resumed now:", markup=False)
+    for instant in cron.next_of(found, PREVIEWED):
+        console.print(f"{instant:%Y-%m-%d %H:%M:%S} UTC", markup=False)
+
+
+@jobs_app.command()
+def run(job: JobArgument) -> None:
+    """Fire it now, once, whatever its schedule says."""
+    config = _known(job)
+    _tell(config, job, RunJob(id=new_id(), at=now(), job=job, by=getpass.getuser()))
+    console.print(f"{job} fires; see `olo jobs show {job}`", markup=False)
+
+
+@jobs_app.command()
+def pause(job: JobArgument) -> None:
+    """It fires nothing until it is resumed."""
+    config = _known(job)
+    _tell(config, job, PauseJob(id=new_id(), at=now(), job=job, by=getpass.getuser()))
+    console.print(f"{job} is paused", markup=False)
+
+
+@jobs_app.command()
+def resume(job: JobArgument) -> None:
+    """It fires again; what was due meanwhile is not caught up."""
+    config = _known(job)
+    _tell(config, job, ResumeJob(id=new_id(), at=now(), job=job, by=getpass.getuser()))
+    console.print(f"{job} goes on", markup=False)
+
+
+def _known(job: str) -> Config:
+    config = connected()
+    find(config, job)
+    return config
+
+
+def _tell(config: Config, job: str, command: Message) -> None:
+    key = job.encode()
+    produce_one(config, TIMETABLE.inbox, key, encode(command), partition_of(key, TIMETABLE.partitions))
