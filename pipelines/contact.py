@@ -12,8 +12,9 @@ from msgspec.structs import replace
 
 from schemas.blocklist import CountContact, UserBlocked, UserUnblocked, VouchBlock
 from schemas.gift import GiftSent
-from schemas.interaction import MET_FOR, PENDING_FOR, Contact, ContactInbox, ContactMade, PendingBlock, pair_of
+from schemas.interaction import MET_FOR, PENDING_FOR, Contact, ContactInbox, ContactMade, PendingBlock
 from schemas.log.base import Message, UserId, Wake, derive, in_calendar, later, reply
+from schemas.user import pair_of
 from schemas.video import CallEnded
 
 T = TypeVar("T")

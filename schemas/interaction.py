@@ -4,7 +4,7 @@
 blocked one only from somebody who met them, once for each reason: else a troll's many accounts would be a weapon. The call
 in which they met may end by the block itself, so a block that comes first waits for a day.
 
-A pair's key is both ids in order with "/" between them, which no user id holds.
+A pair's key: `schemas.user.pair_of`.
 """
 
 from collections.abc import Callable
@@ -20,9 +20,8 @@ from schemas.favorites import FavoriteAdded, FavoriteRemoved
 from schemas.gift import GiftSent
 from schemas.log.base import Fact, Message, State, Time, Wake
 from schemas.log.entity import Entity, Flow, Hears
-from schemas.log.personal import PLAIN
 from schemas.log.windows import expires_at
-from schemas.user import User_, UserInList
+from schemas.user import PairKey, User_, UserInList, pair_of
 from schemas.video import CallEnded
 
 # Affinity is what happened in the last week, an hour at a time.
@@ -30,8 +29,6 @@ HOUR_S: Final = 3_600
 WINDOW_HOURS: Final = 7 * 24
 # An event that comes later than this behind the pair's newest one is kept, and not counted any more.
 LATE: Final = timedelta(minutes=10)
-
-PairKey = Annotated[str, Meta(min_length=3, max_length=257), PLAIN]
 
 
 class InteractionKind(StrEnum):
@@ -45,11 +42,6 @@ class InteractionKind(StrEnum):
     FAVORITE = "favorite"
     UNFAVORITE = "unfavorite"
     BLOCK = "block"
-
-
-def pair_of(one: str, other: str) -> str:
-    """The key of what is between two users."""
-    return f"{min(one, other)}/{max(one, other)}"
 
 
 class RecordView(Message):

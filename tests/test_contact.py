@@ -23,9 +23,9 @@ from schemas.blocklist import (
     VouchBlock,
 )
 from schemas.gift import GiftSent
-from schemas.interaction import CONTACT, MET_FOR, PENDING_FOR, ContactInbox, ContactMade, pair_of
+from schemas.interaction import CONTACT, MET_FOR, PENDING_FOR, ContactInbox, ContactMade
 from schemas.log.base import Message, UserId, Wake
-from schemas.user import Ban, Role, UserSignedUp
+from schemas.user import Ban, Role, UserSignedUp, pair_of
 from schemas.video import CallEnded, EndReason
 from tests.decisions import all_decisions, decisions_of
 

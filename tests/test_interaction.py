@@ -12,8 +12,9 @@ from schemas.billing import CallKind
 from schemas.blocklist import BlockReason, UserBlocked
 from schemas.favorites import FavoriteAdded, FavoriteRemoved
 from schemas.gift import GiftSent
-from schemas.interaction import LATE, WINDOW_HOURS, InteractionKind, PairInbox, RecordView, pair_of
+from schemas.interaction import LATE, WINDOW_HOURS, InteractionKind, PairInbox, RecordView
 from schemas.log.base import Wake
+from schemas.user import pair_of
 from schemas.video import CallEnded, EndReason
 from tests.conftest import NewUser, Stack
 from tests.decisions import decisions_of, last_decision
