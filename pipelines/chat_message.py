@@ -124,7 +124,7 @@ def _refused(state: ChatMessage, message: Message, name: str, to: str, refusal: 
 
 def refusal_of(state: ChatMessage | None, message: EditMessage | DeleteMessage) -> ChatRefusal | None:
     """The first guard that the message fails, or None."""
-    if state is None or not state.seq or message.user not in (state.sender, state.receiver):
+    if state is None or not state.seq or {message.user, message.peer} != {state.sender, state.receiver}:
         return ChatRefusal.MESSAGE_UNKNOWN
     if message.user != state.sender:
         return ChatRefusal.NOT_SENDER
@@ -141,9 +141,8 @@ def refusal_of(state: ChatMessage | None, message: EditMessage | DeleteMessage) 
 def _by_sender(state: ChatMessage | None, message: EditMessage | DeleteMessage) -> Decision:
     refusal = refusal_of(state, message)
     if refusal is not None or state is None:
-        known = state.receiver if state else message.user
         refused = MessageRefused(
-            **reply(message), message=message.message, sender=message.user, receiver=known,
+            **reply(message), message=message.message, sender=message.user, receiver=message.peer,
             refusal=refusal or ChatRefusal.MESSAGE_UNKNOWN,
         )  # fmt: skip
         return state, (refused,)

@@ -63,19 +63,21 @@ class SendMessage(Message):
 
 
 class EditMessage(Message):
-    """`user`, its sender, puts another text in its place."""
+    """`user`, its sender, puts another text in its place, in the chat with `peer`."""
 
     message: Id
     user: User_
+    peer: User_
     text: Text = ""
     picture_url: Picture = ""
 
 
 class DeleteMessage(Message):
-    """`user`, its sender, takes it back from both."""
+    """`user`, its sender, takes it back from both, `user` and `peer`."""
 
     message: Id
     user: User_
+    peer: User_
 
 
 class _OfMessage(Fact):

@@ -3,10 +3,11 @@
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, FastAPI, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from schemas.chat import (
@@ -40,6 +41,7 @@ from schemas.chat_message import (
     SendMessage,
 )
 from schemas.log.base import UserId, new_id, now
+from schemas.log.codec import decoder_of, encode
 from schemas.profile import PROFILE
 from schemas.user import USER, pair_of
 from schemas.video import EndReason
@@ -75,6 +77,7 @@ REFUSED: Final[Refusals] = {
 MAX_DAYS: Final = 400
 MAX_PAGES: Final = 8
 
+_fact: Final = decoder_of((ItemPosted, MessageEdited))
 Seq = Annotated[int, Path(ge=1, le=2**53)]
 Responses = responses(400, 401, 403, 404, 409, 422, 503)
 
@@ -188,8 +191,8 @@ async def send(user: UserInPath, body: MessageBody, caller: Acting, key: Idempot
 async def edit(user: UserInPath, message: IdInPath, body: MessageBody, caller: Acting, request: Request) -> Any:
     """Put another text in the place of your message, within 15 minutes."""
     _check(body, request)
-    _there(user, message, caller.user, request)
-    command = EditMessage(id=new_id(), at=now(), message=message, user=UserId(caller.user), **body.model_dump())
+    sides = {"user": UserId(caller.user), "peer": UserId(user)}
+    command = EditMessage(id=new_id(), at=now(), message=message, **sides, **body.model_dump())
     fact = await commands_of(request).ask(command, MessageEdited)
     return MessageAnswer(message=message, seq=fact.seq)
 
@@ -197,8 +200,7 @@ async def edit(user: UserInPath, message: IdInPath, body: MessageBody, caller: A
 @router.delete("/v1/chats/{user}/messages/{message}", status_code=204, responses=Responses)
 async def take_back(user: UserInPath, message: IdInPath, caller: Acting, request: Request) -> None:
     """Delete your message for both, within two days."""
-    _there(user, message, caller.user, request)
-    command = DeleteMessage(id=new_id(), at=now(), message=message, user=UserId(caller.user))
+    command = DeleteMessage(id=new_id(), at=now(), message=message, user=UserId(caller.user), peer=UserId(user))
     await commands_of(request).ask(command, MessageDeleted)
 
 
@@ -217,10 +219,35 @@ async def read(user: UserInPath, body: ReadBody, caller: Acting, request: Reques
     return ReadAnswer(seq=fact.seq, unread=fact.unread)
 
 
+@router.post("/v1/chats/{user}/typing", status_code=204, responses=responses(401, 403, 404, 422, 503))
+async def typing(user: UserInPath, caller: Acting, request: Request) -> None:
+    """You are typing: the other's phones are shown `Typing` now, and nobody keeps it."""
+    views = views_of(request)
+    chat: Chat | None = views.of(CHAT).get(pair_of(caller.user, user))
+    if chat is not None and chat.seq and not chat.barred:
+        views.hub.show_now(user, "Typing", encode({"type": "Typing", "user": caller.user}))
+
+
 @router.put("/v1/chats/{user}/mute", status_code=204, responses=Responses)
 async def mute(user: UserInPath, body: MuteBody, caller: Acting, request: Request) -> None:
     """Be left alone by this chat, or not any more; what comes is unread all the same."""
     await commands_of(request).ask(MuteChat(id=new_id(), at=now(), **_sides(caller.user, user), muted=body.muted), ChatMuted)
+
+
+def prepare(app: FastAPI) -> None:
+    """Phones are shown texts, which no record of the feed has."""
+    views: Views = app.state.views
+    views.hub.completes |= {b"ItemPosted": partial(_with_text, views), b"MessageEdited": partial(_with_text, views)}
+
+
+def _with_text(views: Views, shown: bytes) -> bytes:
+    """A fact of a message with its text, where this process has that already, and it was not deleted; else a phone asks."""
+    fact: Any = _fact(shown)
+    name = fact.message if isinstance(fact, MessageEdited) else fact.ref if fact.kind is ItemKind.MESSAGE else ""
+    known: ChatMessage | None = views.of(CHAT_MESSAGE).get(name) if name else None
+    if known is None or known.deleted_at is not None or (isinstance(fact, MessageEdited) and known.edited_at != fact.at):
+        return shown
+    return shown[:-1] + b"," + encode({"text": known.text, "picture_url": known.picture_url})[1:]
 
 
 def _sides(user: str, peer: str) -> dict[str, Any]:
@@ -233,13 +260,6 @@ def _check(body: MessageBody, request: Request) -> None:
     hosts = request.app.state.config.picture_hosts.split(",")
     if body.picture_url and (urlsplit(body.picture_url).hostname or "-") not in hosts:
         raise Problem(422, "picture_host_not_allowed", "pictures stand at one of the hosts of OLO_PICTURE_HOSTS")
-
-
-def _there(user: str, message: str, caller: str, request: Request) -> None:
-    """Errors: Problem 404, for a message that is not of this chat."""
-    known: ChatMessage | None = views_of(request).of(CHAT_MESSAGE).get(message)
-    if known is None or {known.sender, known.receiver} != {caller, user}:
-        raise refusal_of(request, ChatRefusal.MESSAGE_UNKNOWN)
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------------
@@ -345,10 +365,9 @@ def _item(views: Views, item: ChatItem, user: str, peer: str) -> ItemAnswer:
 @router.get("/v1/chats/{user}/messages/{message}", response_model=ItemAnswer, responses=responses(401, 403, 404, 422, 503))
 async def look(user: UserInPath, message: IdInPath, caller: SignedIn, request: Request, response: Response) -> Any:
     """One message: what a phone asks for that was shown an item without its text."""
-    _there(user, message, caller.user, request)
     views = views_of(request)
-    known: ChatMessage = views.of(CHAT_MESSAGE).get(message)
-    if not known.seq:
+    known: ChatMessage | None = views.of(CHAT_MESSAGE).get(message)
+    if known is None or not known.seq or {known.sender, known.receiver} != {caller.user, user}:
         raise refusal_of(request, ChatRefusal.MESSAGE_UNKNOWN)
     side = side_of(pair_of(known.sender, known.receiver), known.sender)
     item = ChatItem(known.sent_at, seq=known.seq, ref=message, by=side, length=len(known.text))

@@ -1,0 +1,84 @@
+"""Two phones talk on the platform; and a stream is shown texts that its records do not have, unless they were deleted."""
+
+import json
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any, cast
+
+from fastapi import FastAPI
+
+from schemas.chat import CHAT_MESSAGE, ItemPosted
+from schemas.chat_message import ChatMessage
+from schemas.log.codec import encode
+from serving.chat import prepare
+from serving.runtime.feed import Hub, encode_event
+from serving.runtime.views import Views
+from tests.conftest import Api, Phone, Phones, eventually
+from tests.people import BOB, SUE
+
+T = datetime(2030, 1, 1, tzinfo=UTC)
+
+
+def test_a_stream_has_the_text_as_it_is_now() -> None:
+    views = Views(Hub())
+    prepare(cast(FastAPI, SimpleNamespace(state=SimpleNamespace(views=views))))
+    posted = ItemPosted(id="i", at=T, cause="s", pair="bob/sue", user=BOB, peer=SUE, seq=1, ref="m", length=5)
+    body = encode_event(0, 7, encode(posted))
+
+    def shown() -> Any:
+        head, _, data = views.hub.complete(body).partition(b"data: ")
+        assert head == b"id: 0-7\nevent: ItemPosted\n"
+        return json.loads(data).get("text")
+
+    assert shown() is None, "the state has not come yet: the phone asks"
+    views.of(CHAT_MESSAGE)["m"] = ChatMessage(BOB, SUE, "s", T, text="hi\nyou", seq=1)
+    assert shown() == "hi\nyou"
+    views.of(CHAT_MESSAGE)["m"] = ChatMessage(BOB, SUE, "s", T, seq=1, deleted_at=T)
+    assert shown() is None
+    other = encode_event(0, 8, b'{"type":"BadgeChanged"}')
+    assert views.hub.complete(other) == other
+
+
+def write(api: Api, to: str, text: str, key: str) -> Any:
+    return api.post(f"/v1/chats/{to}/messages", json={"text": text}, headers={"Idempotency-Key": key})
+
+
+def texts(api: Api, of: str) -> list[Any]:
+    return [item["text"] for item in api.get(f"/v1/chats/{of}").json()["items"]]
+
+
+def test_two_phones_talk_until_one_blocks_the_other(phones: Phones, admin: Api) -> None:
+    bob, sue = phones()
+    first = eventually(lambda: (said := write(bob.api, sue.user, "hello", "k1")).status_code == 201 and said.json())
+    shown = sue.wait_for("ItemPosted")
+    assert (shown["seq"], shown["user"], shown["ref"], shown["text"]) == (1, bob.user, first["message"], "hello")
+    assert texts(sue.api, bob.user) == texts(bob.api, sue.user) == ["hello"]
+    tablet = Phone(bob.api)
+    assert write(tablet.api, sue.user, "hello", "k1").json() == first, "the same message, sent again"
+    assert write(sue.api, bob.user, "hi", "k1").json()["seq"] == 2
+    (chat,) = sue.api.get("/v1/chats").json()["chats"]
+    assert (chat["user"], chat["unread"], chat["last"]["text"], chat["online"]) == (bob.user, 1, "hi", True)
+    path, message = f"/v1/chats/{bob.user}", f"/v1/chats/{sue.user}/messages/{first['message']}"
+    assert sue.api.put(f"{path}/read", json={"seq": 2}).json() == {"seq": 2, "unread": 0}
+    assert bob.wait_for("ChatRead")["seq"] == 2
+    eventually(lambda: sue.api.get("/v1/chats").json()["unread"] == 0)
+    assert bob.api.post(f"/v1/chats/{sue.user}/typing").status_code == 204
+    sue.wait_for("Typing")
+    assert bob.api.put(message, json={"text": "hello!"}).status_code == 200
+    assert sue.wait_for("MessageEdited")["seq"] == 1
+    assert texts(sue.api, bob.user) == ["hi", "hello!"]
+    assert sue.api.delete(f"{path}/messages/{first['message']}").json()["code"] == "not_sender"
+    assert bob.api.delete(message).status_code == 204
+    assert sue.wait_for("MessageDeleted")["seq"] == 1
+    call = bob.call(sue).json()["call"]
+    assert sue.api.post(f"/v1/calls/{call}/decline").status_code == 200
+    assert admin.put("/v1/admin/gifts/tulip", json={"price_coins": 20, "share_coins": 8}).status_code == 200
+    assert bob.api.place("/v1/gifts", to=sue.user, gift="tulip").status_code == 201
+    items = eventually(lambda: len(found := sue.api.get(path).json()["items"]) == 4 and found)
+    assert [item["kind"] for item in items] == ["gift", "call", "message", "message"]
+    assert (items[0]["coins"], items[1]["reason"], items[3]["deleted"], items[3]["text"]) == (8, "declined", True, None)
+    assert sue.api.put(f"/v1/blocks/{bob.user}", json={"reason": "spam"}).status_code == 200
+    refused = [write(bob.api, sue.user, "why", "k2"), write(sue.api, bob.user, "so", "k2")]
+    assert [(one.status_code, one.json()["code"]) for one in refused] == [(409, "not_reachable")] * 2
+    bad = [(sue.user, " ", "k3"), ("nobody", "you", "k4"), (sue.user, "x" * 2_001, "k5")]
+    assert [write(bob.api, *row).status_code for row in bad] == [422, 404, 422]
