@@ -29,7 +29,7 @@ from schemas.chat_message import (
 )
 from schemas.gift import GiftSent
 from schemas.log.base import Fact, Fields, Id, Message, MessageName, Refused, State, Time, Wake
-from schemas.log.entity import Entity, Flow, Hears, Shown
+from schemas.log.entity import DAY_S, Entity, Flow, Hears, Shown
 from schemas.log.personal import PLAIN
 from schemas.user import OptionalUser, PairKey, User_, UserCommand, UserFact, pair_of
 from schemas.video import CallEnded, EndReason
@@ -283,6 +283,7 @@ CHAT_MESSAGE: Final = Entity(
     ),
     raw="what was sent stands in `chat_items`",
     private=True,
+    inbox_retention_s=7 * DAY_S,
 )
 CHAT: Final = Entity(
     "chat",

@@ -274,7 +274,7 @@ async def chats(
     badge = views.of(CHAT_BADGE).get(caller.user)
     unread = badge.unread if badge else 0
     for peer, chat in _newest(views, caller.user, before or now() + timedelta(days=1)):
-        if len(found) == limit:
+        if len(found) >= limit and chat.items[-1].at < found[-1].at:  # those of one moment are on one page
             return ChatsAnswer(chats=found, unread=unread, next_before=found[-1].at)
         found.append(_chat(views, caller.user, peer, chat))
     return ChatsAnswer(chats=found, unread=unread)

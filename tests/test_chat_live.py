@@ -1,20 +1,39 @@
 """Two phones talk on the platform; and a stream is shown texts that its records do not have, unless they were deleted."""
 
+import asyncio
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
 from fastapi import FastAPI
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from schemas.chat import CHAT_MESSAGE, ItemPosted
+from pipelines.chat import decide_chat, decide_chat_page
+from schemas.chat import (
+    CHAT,
+    CHAT_MESSAGE,
+    CHAT_PAGE,
+    Chat,
+    ChatItem,
+    ChatPage,
+    ChatSide,
+    ItemHidden,
+    ItemPosted,
+    page_key,
+)
 from schemas.chat_message import ChatMessage
+from schemas.log.base import now
 from schemas.log.codec import encode
-from serving.chat import prepare
+from schemas.user import pair_of
+from serving.chat import chats, page, prepare
 from serving.runtime.feed import Hub, encode_event
 from serving.runtime.views import Views
 from tests.conftest import Api, Phone, Phones, eventually
 from tests.people import BOB, SUE
+from tests.test_chat import HIDE, PAIR, POST
 
 T = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -37,6 +56,53 @@ def test_a_stream_has_the_text_as_it_is_now() -> None:
     assert shown() is None
     other = encode_event(0, 8, b'{"type":"BadgeChanged"}')
     assert views.hub.complete(other) == other
+
+
+def seen_by(views: Views, user: str) -> tuple[Any, Any]:
+    """What a route is given: who asks, and the request."""
+    views.ready = True
+    request = SimpleNamespace(app=SimpleNamespace(state=SimpleNamespace(views=views)))
+    return SimpleNamespace(user=user), request
+
+
+@given(st.integers(1, 120), st.integers(1, 70), st.sets(st.integers(1, 120), max_size=40))
+def test_pages_have_every_item_once_newest_first_but_what_was_hidden(posted: int, limit: int, hidden: set[int]) -> None:
+    views, chat = Views(Hub()), None
+    acts: list[Any] = [replace(POST, id=f"p{n}", message=f"m{n}") for n in range(posted)]
+    acts += [replace(HIDE, id=f"h{n}", seq=n) for n in sorted(hidden)]
+    for act in acts:
+        chat, told = decide_chat(chat, act)
+        views.of(CHAT)[PAIR] = cast(Chat, chat)
+        for one in told:
+            if isinstance(one, ItemPosted | ItemHidden):
+                key = page_key(PAIR, one.seq)
+                views.of(CHAT_PAGE)[key] = cast(ChatPage, decide_chat_page(views.of(CHAT_PAGE).get(key), one)[0])
+    for user, peer, gone in ((SUE, BOB, hidden), (BOB, SUE, set[int]())):
+        found, before = list[int](), None
+        caller, request = seen_by(views, user)
+        for _ in range(posted + 1):
+            answer = asyncio.run(page(peer, caller, request, before, limit))
+            assert len(answer.items) <= limit
+            found, before = found + [item.seq for item in answer.items], answer.next_before
+            if before is None:
+                break
+        assert found == [seq for seq in range(posted, 0, -1) if seq not in gone]
+
+
+def test_chats_are_listed_by_their_newest_item_however_long_ago() -> None:
+    views, moment, days = Views(Hub()), now(), {"ann": 0.0, "cat": 1.5, "dan": 1.6, "don": 1.6, "eve": 200.0, "fay": 399.0}
+    for user, ago in days.items():
+        item = ChatItem(moment - timedelta(days=ago), seq=1, ref="m")
+        views.of(CHAT)[pair_of(BOB, user)] = Chat(1, (item,))
+    views.of(CHAT)[pair_of(BOB, "gus")] = Chat(sides=(ChatSide(bars=True), ChatSide()))
+    found, before = list[str](), None
+    caller, request = seen_by(views, BOB)
+    for _ in range(4):
+        answer = asyncio.run(chats(caller, request, before, 2))
+        found, before = found + [chat.user for chat in answer.chats], answer.next_before
+        if before is None:
+            break
+    assert found == list(days)
 
 
 def write(api: Api, to: str, text: str, key: str) -> Any:
