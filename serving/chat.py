@@ -257,9 +257,17 @@ def _sides(user: str, peer: str) -> dict[str, Any]:
 def _check(body: MessageBody, request: Request) -> None:
     if not body.text.strip() and not body.picture_url:
         raise Problem(422, "message_empty", "a message has a text, or a picture, or both")
-    hosts = request.app.state.config.picture_hosts.split(",")
-    if body.picture_url and (urlsplit(body.picture_url).hostname or "-") not in hosts:
+    hosts = {host.strip().lower() for host in request.app.state.config.picture_hosts.split(",")} - {""}
+    if body.picture_url and _host(body.picture_url) not in hosts:
         raise Problem(422, "picture_host_not_allowed", "pictures stand at one of the hosts of OLO_PICTURE_HOSTS")
+
+
+def _host(url: str) -> str:
+    """The host of an address; empty where browsers would not agree on it, as with a backslash."""
+    try:
+        return "" if "\\" in url else urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------------

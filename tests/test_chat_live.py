@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
 from fastapi import FastAPI
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -28,8 +29,9 @@ from schemas.chat_message import ChatMessage
 from schemas.log.base import now
 from schemas.log.codec import encode
 from schemas.user import pair_of
-from serving.chat import chats, page, prepare
+from serving.chat import MessageBody, _check, chats, page, prepare
 from serving.runtime.feed import Hub, encode_event
+from serving.runtime.problems import Problem
 from serving.runtime.views import Views
 from tests.conftest import Api, Phone, Phones, eventually
 from tests.people import BOB, SUE
@@ -65,7 +67,8 @@ def seen_by(views: Views, user: str) -> tuple[Any, Any]:
     return SimpleNamespace(user=user), request
 
 
-@given(st.integers(1, 120), st.integers(1, 70), st.sets(st.integers(1, 120), max_size=40))
+@given(st.integers(1, 120), st.integers(3, 70), st.sets(st.integers(1, 120), max_size=40))
+@settings(deadline=None)
 def test_pages_have_every_item_once_newest_first_but_what_was_hidden(posted: int, limit: int, hidden: set[int]) -> None:
     views, chat = Views(Hub()), None
     acts: list[Any] = [replace(POST, id=f"p{n}", message=f"m{n}") for n in range(posted)]
@@ -87,6 +90,27 @@ def test_pages_have_every_item_once_newest_first_but_what_was_hidden(posted: int
             if before is None:
                 break
         assert found == [seq for seq in range(posted, 0, -1) if seq not in gone]
+
+
+@pytest.mark.parametrize(
+    ("text", "url", "code"),
+    [
+        ("hi", "", None), ("", "", "message_empty"), (" \n", "", "message_empty"), ("", "https://Pictures.example:443/1", None),
+        ("hi", "https://other.example/1", "picture_host_not_allowed"), ("", "http://[", "picture_host_not_allowed"),
+        ("", "https://pictures.example@other.example/1", "picture_host_not_allowed"),
+        ("", "https://other.example\\@pictures.example/1", "picture_host_not_allowed"),
+    ],
+)  # fmt: skip
+def test_what_may_be_in_a_message(text: str, url: str, code: str | None) -> None:
+    config = SimpleNamespace(picture_hosts="cdn.example, pictures.example")
+    request: Any = SimpleNamespace(app=SimpleNamespace(state=SimpleNamespace(config=config)))
+    body = MessageBody(text=text, picture_url=url)
+    if code is None:
+        _check(body, request)
+        return
+    with pytest.raises(Problem) as refused:
+        _check(body, request)
+    assert refused.value.code == code
 
 
 def test_chats_are_listed_by_their_newest_item_however_long_ago() -> None:
