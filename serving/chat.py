@@ -173,7 +173,7 @@ class ChatsAnswer(BaseModel):
 
 
 @router.post("/v1/chats/{user}/messages", status_code=201, response_model=MessageAnswer, responses=Responses)
-async def send(user: UserInPath, body: MessageBody, caller: Acting, key: IdempotencyKey, request: Request) -> Any:
+async def send_message(user: UserInPath, body: MessageBody, caller: Acting, key: IdempotencyKey, request: Request) -> Any:
     """Write a message. The Idempotency-Key is your own id of it: the same one again, from any of your phones, is the same
     message, however much later."""
     _check(body, request)
@@ -188,7 +188,7 @@ async def send(user: UserInPath, body: MessageBody, caller: Acting, key: Idempot
 
 
 @router.put("/v1/chats/{user}/messages/{message}", response_model=MessageAnswer, responses=Responses)
-async def edit(user: UserInPath, message: IdInPath, body: MessageBody, caller: Acting, request: Request) -> Any:
+async def put_message(user: UserInPath, message: IdInPath, body: MessageBody, caller: Acting, request: Request) -> Any:
     """Put another text in the place of your message, within 15 minutes."""
     _check(body, request)
     sides = {"user": UserId(caller.user), "peer": UserId(user)}
@@ -198,21 +198,21 @@ async def edit(user: UserInPath, message: IdInPath, body: MessageBody, caller: A
 
 
 @router.delete("/v1/chats/{user}/messages/{message}", status_code=204, responses=Responses)
-async def take_back(user: UserInPath, message: IdInPath, caller: Acting, request: Request) -> None:
+async def remove_message(user: UserInPath, message: IdInPath, caller: Acting, request: Request) -> None:
     """Delete your message for both, within two days."""
     command = DeleteMessage(id=new_id(), at=now(), message=message, user=UserId(caller.user), peer=UserId(user))
     await commands_of(request).ask(command, MessageDeleted)
 
 
 @router.delete("/v1/chats/{user}/items/{seq}", status_code=204, responses=Responses)
-async def hide(user: UserInPath, seq: Seq, caller: Acting, request: Request) -> None:
+async def remove_item(user: UserInPath, seq: Seq, caller: Acting, request: Request) -> None:
     """Delete an item for yourself; the other still sees it."""
     command = HideItem(id=new_id(), at=now(), **_sides(caller.user, user), seq=seq)
     await commands_of(request).ask(command, ItemHidden)
 
 
 @router.put("/v1/chats/{user}/read", response_model=ReadAnswer, responses=Responses)
-async def read(user: UserInPath, body: ReadBody, caller: Acting, request: Request) -> Any:
+async def put_read_mark(user: UserInPath, body: ReadBody, caller: Acting, request: Request) -> Any:
     """You have read up to this item. A mark only rises."""
     command = ReadChat(id=new_id(), at=now(), **_sides(caller.user, user), seq=body.seq)
     fact = await commands_of(request).ask(command, ChatRead)
@@ -220,7 +220,7 @@ async def read(user: UserInPath, body: ReadBody, caller: Acting, request: Reques
 
 
 @router.post("/v1/chats/{user}/typing", status_code=204, responses=responses(401, 403, 404, 422, 503))
-async def typing(user: UserInPath, caller: Acting, request: Request) -> None:
+async def send_typing(user: UserInPath, caller: Acting, request: Request) -> None:
     """You are typing: the other's phones are shown `Typing` now, and nobody keeps it."""
     views = views_of(request)
     chat: Chat | None = views.of(CHAT).get(pair_of(caller.user, user))
@@ -229,7 +229,7 @@ async def typing(user: UserInPath, caller: Acting, request: Request) -> None:
 
 
 @router.put("/v1/chats/{user}/mute", status_code=204, responses=Responses)
-async def mute(user: UserInPath, body: MuteBody, caller: Acting, request: Request) -> None:
+async def put_mute(user: UserInPath, body: MuteBody, caller: Acting, request: Request) -> None:
     """Be left alone by this chat, or not any more; what comes is unread all the same."""
     await commands_of(request).ask(MuteChat(id=new_id(), at=now(), **_sides(caller.user, user), muted=body.muted), ChatMuted)
 
@@ -274,7 +274,7 @@ def _host(url: str) -> str:
 
 
 @router.get("/v1/chats", response_model=ChatsAnswer, responses=responses(401, 403, 422, 503))
-async def chats(
+async def list_chats(
     caller: SignedIn, request: Request, before: Moment | None = None, limit: Annotated[int, Query(ge=1, le=100)] = 20
 ) -> Any:
     """Your chats of the last 400 days before `before`, those with the newest items first."""
@@ -313,7 +313,7 @@ def _chat(views: Views, user: str, peer: str, chat: Chat) -> ChatAnswer:
 
 
 @router.get("/v1/chats/{user}", response_model=PageAnswer, responses=responses(401, 403, 404, 422, 503))
-async def page(
+async def list_items(
     user: UserInPath,
     caller: SignedIn,
     request: Request,
@@ -371,7 +371,7 @@ def _item(views: Views, item: ChatItem, user: str, peer: str) -> ItemAnswer:
 
 
 @router.get("/v1/chats/{user}/messages/{message}", response_model=ItemAnswer, responses=responses(401, 403, 404, 422, 503))
-async def look(user: UserInPath, message: IdInPath, caller: SignedIn, request: Request, response: Response) -> Any:
+async def read_message(user: UserInPath, message: IdInPath, caller: SignedIn, request: Request, response: Response) -> Any:
     """One message: what a phone asks for that was shown an item without its text."""
     views = views_of(request)
     known: ChatMessage | None = views.of(CHAT_MESSAGE).get(message)

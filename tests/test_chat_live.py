@@ -29,7 +29,7 @@ from schemas.chat_message import ChatMessage
 from schemas.log.base import now
 from schemas.log.codec import encode
 from schemas.user import pair_of
-from serving.chat import MessageBody, _check, chats, page, prepare
+from serving.chat import MessageBody, _check, list_chats, list_items, prepare
 from serving.runtime.feed import Hub, encode_event
 from serving.runtime.problems import Problem
 from serving.runtime.views import Views
@@ -84,7 +84,7 @@ def test_pages_have_every_item_once_newest_first_but_what_was_hidden(posted: int
         found, before = list[int](), None
         caller, request = seen_by(views, user)
         for _ in range(posted + 1):
-            answer = asyncio.run(page(peer, caller, request, before, limit))
+            answer = asyncio.run(list_items(peer, caller, request, before, limit))
             assert len(answer.items) <= limit
             found, before = found + [item.seq for item in answer.items], answer.next_before
             if before is None:
@@ -122,7 +122,7 @@ def test_chats_are_listed_by_their_newest_item_however_long_ago() -> None:
     found, before = list[str](), None
     caller, request = seen_by(views, BOB)
     for _ in range(4):
-        answer = asyncio.run(chats(caller, request, before, 2))
+        answer = asyncio.run(list_chats(caller, request, before, 2))
         found, before = found + [chat.user for chat in answer.chats], answer.next_before
         if before is None:
             break
