@@ -97,6 +97,7 @@ class Config(BaseSettings):
 
     public_url: str = Field("http://127.0.0.1:8080", description="where the outside world reaches this: webhooks sign it")
     clip_secret: str = Field("", repr=False, description="signs the addresses of paid clips: their host has it, too")
+    picture_hosts: str = Field("", description="hosts of pictures in chats, separated by commas; empty: no pictures")
     video_provider: VideoProvider = VideoProvider.NONE
     agora_url: str = "https://api.agora.io"
     agora_app_id: str = Field("", pattern="^([0-9a-f]{32})?$")

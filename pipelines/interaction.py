@@ -1,4 +1,4 @@
-"""Interaction, keyed by pair of users: every call, gift, view, favourite and block as a fact, and how close the two are.
+"""Interaction, keyed by pair of users: calls, gifts, messages, views, favourites and blocks as facts, and how close two are.
 
 State: points by hour over a week (`schemas.interaction.Pair`). Laws: affinity is the sum of the points whose hour is in the
 window, never below zero; an event up to LATE behind the newest one counts in its own hour, a later one is recorded and does
@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from schemas.billing import CallKind
 from schemas.blocklist import UserBlocked
+from schemas.chat import ItemPosted
 from schemas.favorites import FavoriteAdded, FavoriteRemoved
 from schemas.gift import GiftSent
 from schemas.interaction import (
@@ -23,12 +24,12 @@ from schemas.interaction import (
     Pair,
     PairInbox,
     RecordView,
-    pair_of,
 )
 from schemas.log.base import Message, UserId, Wake, derive, later, reply
 from schemas.log.windows import add, bucket_of, within
 from schemas.panel import CountAction
 from schemas.panel_counters import Counter
+from schemas.user import pair_of
 from schemas.video import CallEnded
 
 # Points for the thing itself, and for each unit of its amount: a talk of ten minutes is worth a favourite.
@@ -78,6 +79,8 @@ def _actions(message: Message) -> tuple[CountAction, ...]:
             sides = ((message.caller, counts), (message.callee, counts))
         case GiftSent():
             sides = ((message.sender, {Counter.GIFTS_SENT: 1}), (message.receiver, {Counter.GIFTS_RECEIVED: 1}))
+        case ItemPosted():
+            sides = ((message.user, {Counter.MESSAGES_SENT: 1}), (message.peer, {Counter.MESSAGES_RECEIVED: 1}))
         case _:
             return ()
     return tuple(
@@ -86,7 +89,7 @@ def _actions(message: Message) -> tuple[CountAction, ...]:
     )
 
 
-def _read(message: RecordView | CallEnded | GiftSent | FavoriteAdded | FavoriteRemoved | UserBlocked) -> Done:
+def _read(message: RecordView | CallEnded | GiftSent | ItemPosted | FavoriteAdded | FavoriteRemoved | UserBlocked) -> Done:
     match message:
         case CallEnded():
             if message.kind is CallKind.CLIP:  # a recorded video was watched
@@ -95,6 +98,8 @@ def _read(message: RecordView | CallEnded | GiftSent | FavoriteAdded | FavoriteR
             return Done(message.caller, message.callee, kind, message.duration_s if message.connected else 1.0)
         case GiftSent():
             return Done(message.sender, message.receiver, InteractionKind.GIFT, message.price_coins)
+        case ItemPosted():
+            return Done(message.user, message.peer, InteractionKind.MESSAGE)
         case RecordView():
             return Done(message.user, message.peer, InteractionKind.VIEW)
         case FavoriteAdded():

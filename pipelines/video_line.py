@@ -20,6 +20,7 @@ from schemas.video_line import (
     ROULETTE,
     TALKERS,
     AdmitGift,
+    AdmitMessage,
     AdmitViewer,
     Bar,
     EnterPool,
@@ -32,6 +33,7 @@ from schemas.video_line import (
     LineRefusal,
     LineRefused,
     LineSeized,
+    MessageAdmitted,
     PartFrom,
     QuitPool,
     ReleaseLine,
@@ -104,6 +106,10 @@ def _decide(state: Line, message: LineInbox) -> Decision:  # noqa: PLR0912 - a r
         case AdmitGift():
             refusal = _barrier(state, message.peer)
             return state, (GiftAdmitted(**reply(message), user=message.user, gift=message.gift, refusal=refusal),)
+        case AdmitMessage():
+            refusal = _barrier(state, message.peer)
+            let = MessageAdmitted(**reply(message), user=message.user, message=message.message, refusal=refusal)
+            return state, (let,)
 
 
 def _barrier(line: Line, peer: str) -> LineRefusal | None:

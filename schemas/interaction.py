@@ -1,10 +1,11 @@
 """Interaction: who did what with whom. `pair`: two users, whatever happened between them, and how close they are (affinity).
 
-`contact`: whether they have met, in a call or by a gift. A block bars at once, whoever it is from; it counts against the
+`contact`: whether they have met, in a call or by a gift, and who has written to whom: whoever was written to has met the
+writer, and nobody meets others by writing to them. A block bars at once, whoever it is from; it counts against the
 blocked one only from somebody who met them, once for each reason: else a troll's many accounts would be a weapon. The call
 in which they met may end by the block itself, so a block that comes first waits for a day.
 
-A pair's key is both ids in order with "/" between them, which no user id holds.
+A pair's key: `schemas.user.pair_of`.
 """
 
 from collections.abc import Callable
@@ -16,13 +17,13 @@ from msgspec import Meta
 
 from schemas.billing import CallKind
 from schemas.blocklist import MAX_RULES, BlockReason, BlockRule, UserBlocked, UserUnblocked
+from schemas.chat import ItemKind, ItemPosted
 from schemas.favorites import FavoriteAdded, FavoriteRemoved
 from schemas.gift import GiftSent
 from schemas.log.base import Fact, Message, State, Time, Wake
 from schemas.log.entity import Entity, Flow, Hears
-from schemas.log.personal import PLAIN
 from schemas.log.windows import expires_at
-from schemas.user import User_, UserInList
+from schemas.user import PairKey, User_, UserInList, pair_of
 from schemas.video import CallEnded
 
 # Affinity is what happened in the last week, an hour at a time.
@@ -30,8 +31,6 @@ HOUR_S: Final = 3_600
 WINDOW_HOURS: Final = 7 * 24
 # An event that comes later than this behind the pair's newest one is kept, and not counted any more.
 LATE: Final = timedelta(minutes=10)
-
-PairKey = Annotated[str, Meta(min_length=3, max_length=257), PLAIN]
 
 
 class InteractionKind(StrEnum):
@@ -45,11 +44,6 @@ class InteractionKind(StrEnum):
     FAVORITE = "favorite"
     UNFAVORITE = "unfavorite"
     BLOCK = "block"
-
-
-def pair_of(one: str, other: str) -> str:
-    """The key of what is between two users."""
-    return f"{min(one, other)}/{max(one, other)}"
 
 
 class RecordView(Message):
@@ -114,10 +108,12 @@ class PendingBlock(State):
 
 
 class Contact(State):
-    """Whether two have met, what each of both has counted against the other, and blocks that wait for a meeting."""
+    """Whether two have met, who `wrote` to the other, what each has counted against the other, and blocks that wait for a
+    meeting."""
 
     forget_at: Time
     met: bool = False
+    wrote: Annotated[tuple[UserInList, ...], Meta(max_length=2)] = ()
     counted: Annotated[dict[UserInList, _Reasons], Meta(max_length=2)] = {}
     pending: Annotated[dict[UserInList, PendingBlock], Meta(max_length=2)] = {}
 
@@ -127,13 +123,18 @@ class Contact(State):
         return self.forget_at
 
 
-PairInbox = RecordView | CallEnded | GiftSent | FavoriteAdded | FavoriteRemoved | UserBlocked | Wake
-ContactInbox = CallEnded | GiftSent | UserBlocked | UserUnblocked | Wake
+PairInbox = RecordView | CallEnded | GiftSent | ItemPosted | FavoriteAdded | FavoriteRemoved | UserBlocked | Wake
+ContactInbox = CallEnded | GiftSent | ItemPosted | UserBlocked | UserUnblocked | Wake
 
 
 def _pair(one: str, other: str) -> Callable[[Any], str]:
     """The key of what is between two users that a fact names."""
     return lambda fact: pair_of(getattr(fact, one), getattr(fact, other))
+
+
+def _of_message(posted: ItemPosted) -> str:
+    """Calls and gifts are heard of by themselves."""
+    return posted.pair if posted.kind is ItemKind.MESSAGE else ""
 
 
 PAIR: Final = Entity(
@@ -146,6 +147,7 @@ PAIR: Final = Entity(
     hears=(
         Hears(CallEnded, _pair("caller", "callee"), "a call brings two closer"),
         Hears(GiftSent, _pair("sender", "receiver"), "a gift brings two closer"),
+        Hears(ItemPosted, _of_message, "a message brings two closer"),
         Hears(FavoriteAdded, _pair("user", "peer"), "a favourite is close"),
         Hears(FavoriteRemoved, _pair("user", "peer"), "who is no favourite any more is less close"),
         Hears(UserBlocked, _pair("user", "peer"), "a block ends all closeness"),
@@ -167,6 +169,7 @@ CONTACT: Final = Entity(
     hears=(
         Hears(CallEnded, _of_call, "who has talked has met"),
         Hears(GiftSent, _pair("sender", "receiver"), "who has given or got a gift has met"),
+        Hears(ItemPosted, _of_message, "who was written to has met the writer"),
         Hears(UserBlocked, _pair("user", "peer"), "a block counts between those who have met"),
         Hears(UserUnblocked, _pair("user", "peer"), "a block that was taken back waits no more"),
     ),

@@ -23,9 +23,11 @@ class Counter(StrEnum):
     GIFTS_RECEIVED = "gifts_received"
     COINS_SPENT = "coins_spent"
     COINS_BOUGHT = "coins_bought"
+    MESSAGES_SENT = "messages_sent"
+    MESSAGES_RECEIVED = "messages_received"
 
 
-CounterName = Annotated[str, Meta(max_length=16), PLAIN]
+CounterName = Annotated[str, Meta(max_length=20), PLAIN]
 # A plain string is looked up and written faster than a member of an enumeration.
 COUNTERS: Final = {counter: str(counter.value) for counter in Counter}
 

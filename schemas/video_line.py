@@ -138,6 +138,13 @@ class AdmitViewer(UserCommand):
     peer: User_
 
 
+class AdmitMessage(UserCommand):
+    """Does anything on this user's side stand against a message between `peer` and this user? Answered by MessageAdmitted."""
+
+    message: Id
+    peer: User_
+
+
 class _OfLine(Fact):
     user: User_
 
@@ -183,6 +190,14 @@ class ViewerAdmitted(_OfLine):
     call: CallId
     refusal: LineRefusal | None = None
     since: Time | None = None
+
+
+class MessageAdmitted(_OfLine):
+    """The answer to AdmitMessage: None, or why not."""
+
+    changes_state: ClassVar[bool] = False
+    message: Id
+    refusal: LineRefusal | None = None
 
 
 class Line(State):
@@ -276,7 +291,7 @@ class Pool(State):
 
 LineInbox = (
     SeizeLine | ReleaseLine | JoinRoulette | LeaveRoulette | Bar | Unbar | PartFrom | AdmitGift
-    | AdmitViewer | UserSignedUp | CameOnline | WentOffline
+    | AdmitViewer | AdmitMessage | UserSignedUp | CameOnline | WentOffline
     | UserBanned | UserUnbanned | UserErased | Wake
 )  # fmt: skip
 PoolInbox = EnterPool | QuitPool | Wake
@@ -286,8 +301,8 @@ LINE: Final = Entity(
     key="user",
     flow=Flow.LIVE,
     state=Line,
-    commands=(SeizeLine, ReleaseLine, JoinRoulette, LeaveRoulette, Bar, Unbar, PartFrom, AdmitGift, AdmitViewer),
-    facts=(LineSeized, LineRefused, LineFreed, RouletteJoined, RouletteLeft, GiftAdmitted, ViewerAdmitted),
+    commands=(SeizeLine, ReleaseLine, JoinRoulette, LeaveRoulette, Bar, Unbar, PartFrom, AdmitGift, AdmitViewer, AdmitMessage),
+    facts=(LineSeized, LineRefused, LineFreed, RouletteJoined, RouletteLeft, GiftAdmitted, ViewerAdmitted, MessageAdmitted),
     hears=(
         Hears(UserSignedUp, "user", "who has signed up can be called"),
         Hears(CameOnline, "user", "who is online can be called"),

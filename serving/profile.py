@@ -7,7 +7,7 @@ import msgspec
 from fastapi import APIRouter, BackgroundTasks, Query, Request
 from pydantic import Field
 
-from schemas.interaction import RecordView, pair_of
+from schemas.interaction import RecordView
 from schemas.log.base import UserId, new_id, now
 from schemas.profile import (
     MAX_LANGUAGES,
@@ -23,6 +23,7 @@ from schemas.profile import (
     PutProfile,
     ReadPrivateProfile,
 )
+from schemas.user import pair_of
 from schemas.video_line import LINE
 from serving.body import RequestBody
 from serving.runtime.auth import SignedIn

@@ -22,10 +22,11 @@ from schemas.blocklist import (
     UserUnblocked,
     VouchBlock,
 )
+from schemas.chat import ItemPosted
 from schemas.gift import GiftSent
-from schemas.interaction import CONTACT, MET_FOR, PENDING_FOR, ContactInbox, ContactMade, pair_of
+from schemas.interaction import CONTACT, MET_FOR, PENDING_FOR, ContactInbox, ContactMade
 from schemas.log.base import Message, UserId, Wake
-from schemas.user import Ban, Role, UserSignedUp
+from schemas.user import Ban, Role, UserSignedUp, pair_of
 from schemas.video import CallEnded, EndReason
 from tests.decisions import all_decisions, decisions_of
 
@@ -51,6 +52,13 @@ def gift(sender: str, receiver: str = "vic", seconds: float = 0) -> GiftSent:
     return GiftSent(
         id=f"g-{sender}-{seconds}", at=at(seconds), cause="x", gift="g", sender=UserId(sender), receiver=UserId(receiver),
         item="rose", price_coins=5, share_coins=2,
+    )  # fmt: skip
+
+
+def note(sender: str, receiver: str = "vic", seconds: float = 0) -> ItemPosted:
+    return ItemPosted(
+        id=f"n-{sender}-{receiver}-{seconds}", at=at(seconds), cause="x", pair=pair_of(sender, receiver), user=UserId(sender),
+        peer=UserId(receiver), seq=1, ref="m",
     )  # fmt: skip
 
 
@@ -81,6 +89,10 @@ ROWS: list[tuple[str, tuple[ContactInbox, ...], int]] = [
     ("met in a call", (talk("a"), block("a")), 1),
     ("gave a gift", (gift("a"), block("a")), 1),
     ("was given one", (gift("vic", "a"), block("a")), 1),
+    ("was written to", (note("vic", "a"), block("a")), 1),
+    ("wrote only", (note("a"), note("a", seconds=1), block("a", 2)), 0),
+    ("wrote, and was answered", (note("a"), note("vic", "a", 1), block("a", 2)), 1),
+    ("the block overtakes the message", (block("a"), note("vic", "a", 2)), 1),
     ("never met", (block("a"),), 0),
     ("rang only", (talk("a", connected=False), block("a")), 0),
     ("watched a clip", (talk("a", kind=CallKind.CLIP), block("a")), 0),
@@ -173,7 +185,7 @@ people = st.sampled_from("abcdef")
 
 @given(
     st.sets(people, max_size=6),
-    st.lists(st.tuples(st.sampled_from(("talk", "gift", "ring", "block", "unblock")), people), max_size=40),
+    st.lists(st.tuples(st.sampled_from(("talk", "gift", "ring", "write", "answer", "block", "unblock")), people), max_size=40),
 )
 def test_random_blockers_count_as_a_naive_model_counts_them(signed_up: set[str], script: list[tuple[str, str]]) -> None:
     """The model: sets of who has met vic, whose block waits, and who has counted."""
@@ -182,6 +194,11 @@ def test_random_blockers_count_as_a_naive_model_counts_them(signed_up: set[str],
     for second, (what, who) in enumerate(script):
         if what in ("talk", "gift"):
             house.say(talk(who, second) if what == "talk" else gift(who, seconds=second))
+            met.add(who)
+        elif what == "write":  # by which the writer has met nobody: vic has met the writer
+            house.say(note(who, seconds=second))
+        elif what == "answer":
+            house.say(note("vic", who, second))
             met.add(who)
         elif what == "ring":
             house.say(talk(who, second, connected=False))

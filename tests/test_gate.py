@@ -38,6 +38,7 @@ RANK: Final = {"streamer": 0, "acting": 1, "admin": 2, "looking": 3, "own": 4}
 # What a banned person, or a stranger, may do all the same: read what is theirs. (The feed, too, which is no route.)
 OWN: Final = {
     "GET /v1/balance", "GET /v1/balance/entries", "GET /v1/blocks", "GET /v1/calls/{call}", "GET /v1/calls/{call}/receipt",
+    "GET /v1/chats", "GET /v1/chats/{user}", "GET /v1/chats/{user}/messages/{message}",
     "GET /v1/favorites", "GET /v1/followers", "GET /v1/followers/users", "GET /v1/gifts/{gift}",
     "GET /v1/profile/private", "GET /v1/transfers/{transfer}", "GET /v1/users/me", "GET /v1/users/me/export",
 }  # fmt: skip
@@ -102,7 +103,9 @@ def test_what_phones_must_not_see_of_a_fact_is_hidden_and_all_else_is_shown() ->
                 hidden |= {(subscription.fact.__name__, name) for name in json.loads(line).keys() - shown.keys()}
     ended = {("CallEnded", "reason"), ("CallEnded", "by")}
     erased = {("UserErased", "by"), ("UserErased", "reason")}
-    assert hidden == {("UserBanned", "by"), ("ConsequenceDrawn", "by"), ("BillStepped", "seconds_left"), *erased, *ended}
+    chat = {("ItemPosted", "share_coins"), ("ItemPosted", "price_coins"), ("ChatRead", "unread")}
+    told = {("UserBanned", "by"), ("ConsequenceDrawn", "by"), ("BillStepped", "seconds_left")}
+    assert hidden == told | ended | chat | erased
 
 
 def test_the_host_hides_on_feeds_only() -> None:

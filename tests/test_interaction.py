@@ -10,10 +10,12 @@ from msgspec.structs import replace
 from pipelines.interaction import POINTS, decide_pair
 from schemas.billing import CallKind
 from schemas.blocklist import BlockReason, UserBlocked
+from schemas.chat import ItemPosted
 from schemas.favorites import FavoriteAdded, FavoriteRemoved
 from schemas.gift import GiftSent
-from schemas.interaction import LATE, WINDOW_HOURS, InteractionKind, PairInbox, RecordView, pair_of
+from schemas.interaction import LATE, WINDOW_HOURS, InteractionKind, PairInbox, RecordView
 from schemas.log.base import Wake
+from schemas.user import pair_of
 from schemas.video import CallEnded, EndReason
 from tests.conftest import NewUser, Stack
 from tests.decisions import decisions_of, last_decision
@@ -45,6 +47,7 @@ def test_each_deed_counts_in_its_own_way() -> None:
         (call(600), InteractionKind.CALL, 600, 12.0),
         (call(0), InteractionKind.MISSED_CALL, 1, 0.5),
         (gift, InteractionKind.GIFT, 50, 7.0),
+        (ItemPosted(id="m", pair="bob/sue", seq=1, ref="m", **of), InteractionKind.MESSAGE, 1, 1.0),
         (view(), InteractionKind.VIEW, 1, 0.25),
         (replace(call(60), kind=CallKind.CLIP), InteractionKind.VIEW, 1, 0.25),
         (FavoriteAdded(id="f", **of), InteractionKind.FAVORITE, 1, 12.0),
@@ -54,7 +57,7 @@ def test_each_deed_counts_in_its_own_way() -> None:
     for message, kind, amount, affinity in rows:
         _, fact = after(message)
         assert (fact.kind, fact.amount, fact.affinity, fact.pair) == (kind, amount, affinity, "bob/sue")
-    assert {kind for _, kind, _, _ in rows} == set(InteractionKind) - {InteractionKind.MESSAGE}
+    assert {kind for _, kind, _, _ in rows} == set(InteractionKind)
     assert set(POINTS) == set(InteractionKind)
 
 

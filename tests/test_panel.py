@@ -18,6 +18,7 @@ from pipelines.runtime.core import Batch, Core, Decider
 from schemas.ads import Touch, TouchKind, UserAttributed
 from schemas.balance import EntryKind, EntryRecorded, Reason
 from schemas.billing import CallKind
+from schemas.chat import ItemPosted
 from schemas.gift import GiftSent
 from schemas.log.base import AccountId, Message, UserId, Wake
 from schemas.log.codec import encode
@@ -54,7 +55,7 @@ from schemas.panel import (
 from schemas.panel_counters import Counter, RuleError
 from schemas.panel_sql import members_sql
 from schemas.tables import PROJECTIONS
-from schemas.user import CameOnline, Role, SessionOpened, UserSignedUp, WentOffline
+from schemas.user import CameOnline, Role, SessionOpened, UserSignedUp, WentOffline, pair_of
 from schemas.video import CallEnded, EndReason
 from tests.conftest import Stack
 from tests.decisions import decisions_of
@@ -246,7 +247,7 @@ rules = st.recursive(
 )
 deeds = st.tuples(
     st.sampled_from((
-        "sign_up", "came", "session", "online", "offline", "call", "gift", "spend", "return", "buy", "tag", "untag",
+        "sign_up", "came", "session", "online", "offline", "call", "gift", "message", "spend", "return", "buy", "tag", "untag",
     )),
     st.sampled_from(USERS), st.sampled_from((0, 1, 59, 60, 299, 3_599, 3_600, 50_000, 86_400, 200_000)),
     st.sampled_from(("DE", "FR", "it's \\")),
@@ -263,7 +264,7 @@ def entry_of(user: UserId, at: datetime, coins: int, reason: Reason, n: int) -> 
     )  # fmt: skip
 
 
-def facts_of(history: list[tuple[str, UserId, int, str]]) -> Iterator[Deed]:
+def facts_of(history: list[tuple[str, UserId, int, str]]) -> Iterator[Deed]:  # noqa: PLR0912 - a row a deed
     """Each deed as (topic, fact, what the panel hears of it, by user); times only go on, by the deed's gap."""
     at = T
     for n, (deed, user, gap, country) in enumerate(history):
@@ -308,6 +309,13 @@ def facts_of(history: list[tuple[str, UserId, int, str]]) -> Iterator[Deed]:
                 sides = ((user, Counter.GIFTS_SENT), (peer, Counter.GIFTS_RECEIVED))
                 yield "gift.events", fact, [(u, CountAction(id="k", at=at, user=u, counts={c: 1})) for u, c in sides]
                 continue
+            case "message":
+                fact = ItemPosted(
+                    id=f"f{n}", at=at, cause="x", pair=pair_of(user, peer), user=user, peer=peer, seq=n + 1, ref="m"
+                )
+                sides = ((user, Counter.MESSAGES_SENT), (peer, Counter.MESSAGES_RECEIVED))
+                yield "chat.events", fact, [(u, CountAction(id="k", at=at, user=u, counts={c: 1})) for u, c in sides]
+                continue
             case _:
                 type_ = PutTag if deed == "tag" else RemoveTag
                 yield "member.events", None, [(user, type_(id=f"f{n}", at=at, user=user, tag="vip", by="root"))]
@@ -321,7 +329,7 @@ def history_base(stack: Stack) -> Client:
     return connect(stack.database("histories"))
 
 
-FED = ("sightings", "calls", "gifts", "balance_entries", "tags", "attributions")
+FED = ("sightings", "calls", "gifts", "chat_items", "balance_entries", "tags", "attributions")
 VIEWED = ("user_attributes", "user_actions")
 
 

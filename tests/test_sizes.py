@@ -15,14 +15,13 @@ from msgspec.structs import replace
 from pipelines.flows.deciders import decider_of
 from pipelines.runtime.lane import Decision
 from schemas.balance import coins_account, earnings_account
-from schemas.interaction import pair_of
 from schemas.log.base import FIRST, LAST, Id, Key, State, Wake, later, moment_of
 from schemas.log.codec import decoder_of, encode, state_decoder
 from schemas.log.entity import MAX_KEY_BYTES, Entity
 from schemas.log.sizes import LARGEST, LARGEST_MESSAGE, worst_size
 from schemas.log.topics import ENTITIES, hears, inbox_keys
 from schemas.postback import Provider, postback_id
-from schemas.user import MAX_USER_ID_BYTES, USER_ID_PATTERN, ListedUser
+from schemas.user import MAX_USER_ID_BYTES, USER_ID_PATTERN, ListedUser, pair_of
 from tests.worst import message_of
 
 SEEDS = settings().max_examples // 10

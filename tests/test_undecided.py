@@ -24,6 +24,7 @@ WRITES = ("post", "put", "patch", "delete")
 # What answers although nobody decides, and why that claims nothing.
 UNANSWERED = {
     "post /v1/sessions/{session}/beat": "nothing is decided on a beat: the log has it",
+    "post /v1/chats/{user}/typing": "writes nothing: it is shown, and kept nowhere",
     "post /v1/webhooks/agora": "a notice is noted when the log has it; what its room makes of it is told to nobody",
     "post /v1/webhooks/twilio": "likewise",
     "post /v1/admin/cohorts/preview": "writes nothing",
@@ -67,6 +68,9 @@ def bodies(bob: str, sue: str, known: Callable[[str], Any]) -> dict[str, Any]:
         "post /v1/sessions": {"device": "phone"},
         "post /v1/calls": {"to": sue},
         "post /v1/gifts": {"to": sue, "gift": "undecided"},
+        "post /v1/chats/{user}/messages": {"text": "hello"},
+        "put /v1/chats/{user}/messages/{message}": {"text": "hello"},
+        "put /v1/chats/{user}/read": {"seq": 1},
         "post /v1/admin/grants": {"account": f"{bob}/coins", "coins": 5},
         "post /v1/admin/transfers": {"payer": f"{bob}/coins", "payee": f"{sue}/coins", "coins": 5},
         "post /v1/admin/groups/{group}": {"users": [bob, sue]},
@@ -137,7 +141,7 @@ def scene(phones: Phones, admin: Api, stack: Stack, new_user: NewUser) -> Scene:
     session = bob.api.post("/v1/sessions", json={"device": "tablet"}).json()["session"]
     values = {
         "user": sue.user, "call": call, "session": session, "role": "user", "case": "unknown",
-        "clip": f"clip-{sue.user}",
+        "clip": f"clip-{sue.user}", "seq": "1",
     }  # fmt: skip
     document = httpx.get(f"{stack.http}/openapi.json").json()
     requests = {}

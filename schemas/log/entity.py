@@ -93,7 +93,8 @@ class Entity(Struct, frozen=True):
     its facts are the files of `schemas/tables` that select from its events topic; `raw`: why none of them does, and analysts
     find the facts in the table `log` only. `private`: its commands and states hold what analysts must not see; the store
     leaves its inbox out. `broadcast`: its decider also sees the state under its partition's broadcast key
-    (`broadcast_keys`): rules that all entities of a partition share."""
+    (`broadcast_keys`): rules that all entities of a partition share. `inbox_retention_s`: how long the broker keeps its
+    commands; shorter where they bring what people may delete."""
 
     name: str
     key: str
@@ -106,6 +107,7 @@ class Entity(Struct, frozen=True):
     raw: str = ""
     private: bool = False
     broadcast: bool = False
+    inbox_retention_s: int = EVENTS_RETENTION_S
 
     @property
     def partitions(self) -> int:

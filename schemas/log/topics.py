@@ -61,7 +61,7 @@ def topics() -> tuple[Topic, ...]:
     for entity in ENTITIES:
         key = f"{entity.name} id"
         found += [
-            Topic(entity.inbox, key, (*hears(entity), Release)),
+            Topic(entity.inbox, key, (*hears(entity), Release), retention_s=entity.inbox_retention_s),
             Topic(entity.events, key, entity.facts),
             Topic(entity.changelog, key, (entity.state,), compacted=True),
         ]

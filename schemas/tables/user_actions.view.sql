@@ -16,3 +16,7 @@ FROM balance_entries FINAL WHERE endsWith(account, '/coins') AND reason IN ('cal
 UNION ALL
 SELECT splitByChar('/', account)[1] AS user, at, 'coins_bought' AS field, coins AS amount
 FROM balance_entries FINAL WHERE endsWith(account, '/coins') AND reason = 'purchase' AND coins != 0
+UNION ALL
+SELECT user, at, 'messages_sent' AS field, toInt64(1) AS amount FROM chat_items FINAL WHERE kind = 'message'
+UNION ALL
+SELECT peer AS user, at, 'messages_received' AS field, toInt64(1) AS amount FROM chat_items FINAL WHERE kind = 'message'

@@ -31,6 +31,7 @@ TAGS: Final = {
     "billing": "Tariffs and receipts",
     "blocks": "Blocks, their rules and reviews",
     "calls": "Direct calls, roulette and clips",
+    "chats": "Chats between two users",
     "cohorts": "Cohorts, groups and tags of users",
     "erasure": "What is known of oneself, and to be forgotten",
     "favorites": "Favourites and followers",

@@ -137,7 +137,7 @@ class FeedEndpoint:
             start, end = max(after + 1, low), self._hub.positions[resume.partition]
             old += await asyncio.to_thread(self._read, user, resume.partition, start, end)
             after = end - 1
-        return old + recent
+        return [self._hub.complete(body) for body in old + recent]
 
     def _read(self, user: str, partition: int, start: int, end: int) -> list[bytes]:
         ends = {(FEED.name, partition): end}

@@ -1,14 +1,17 @@
 """Indexes over the views' states: which keys of an entity are in which group, kept by whoever writes the store.
 
 They answer what would take a look at every state: who is online, whose cases wait, who is in a cohort, whom somebody is close
-to. A change of what an index says needs another `folder.FORMAT`: stores are then built anew.
+to, whom they talked to on a day. A change of what an index says needs another `folder.FORMAT`: stores are then built anew.
 """
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from schemas.blocklist import RECORD, Record
+from schemas.chat import CHAT, Chat
 from schemas.interaction import PAIR, Pair
+from schemas.log.base import unix_second
 from schemas.log.codec import state_decoder
 from schemas.log.entity import Entity
 from schemas.panel import MEMBER, Member
@@ -42,6 +45,16 @@ def _close(pair: str, state: Pair) -> tuple[str, ...]:
     return (one, other) if state.affinity else ()
 
 
+def chat_day(user: str, at: datetime) -> str:
+    """The group of a user's chats whose newest item is of this day."""
+    return f"{user}/{unix_second(at) // 86_400}"
+
+
+def _chats(pair: str, chat: Chat) -> tuple[str, ...]:
+    one, _, other = pair.partition("/")
+    return tuple(chat_day(user, chat.items[-1].at) for user in (one, other)) if chat.items else ()
+
+
 def _cohorts(user: str, member: Member) -> tuple[str, ...]:
     return () if user.startswith("@") else tuple(member.cohorts)
 
@@ -56,12 +69,14 @@ ONLINE: Final = Index("online", USER, _online)
 OPEN_CASES: Final = Index("open_cases", RECORD, _waiting)
 # The pairs that somebody is in and that are close, by user.
 PAIRS: Final = Index("pairs", PAIR, _close)
+# The chats that somebody is in, by user and the day of the newest item.
+CHATS: Final = Index("chats", CHAT, _chats)
 # Who is in a cohort.
 COHORT_MEMBERS: Final = Index("cohort_members", MEMBER, _cohorts)
 # How many members there are, and how many were decided under a version of the book.
 MEMBER_VERSIONS: Final = Index("member_versions", MEMBER, _versions, listed=False)
 
-INDEXES: Final = (ONLINE, OPEN_CASES, PAIRS, COHORT_MEMBERS, MEMBER_VERSIONS)
+INDEXES: Final = (ONLINE, OPEN_CASES, PAIRS, CHATS, COHORT_MEMBERS, MEMBER_VERSIONS)
 LISTED: Final = frozenset(index.name for index in INDEXES if index.listed)
 OVER: Final = {one.entity.changelog: [index for index in INDEXES if index.entity is one.entity] for one in INDEXES}
 _DECODERS: Final = {index.entity.changelog: state_decoder(index.entity.state) for index in INDEXES}

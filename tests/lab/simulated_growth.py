@@ -22,7 +22,7 @@ from schemas.balance import EntryKind, EntryRecorded, Reason, coins_account
 from schemas.billing import CallKind
 from schemas.blocklist import BlockReason, UserBlocked
 from schemas.gift import GiftSent
-from schemas.interaction import RecordView, pair_of
+from schemas.interaction import RecordView
 from schemas.log import topics
 from schemas.log.base import Message, UserId
 from schemas.log.codec import decoder_of, encode
@@ -32,7 +32,7 @@ from schemas.outbox import OUTBOX, EffectDue
 from schemas.panel import Cohort, Count, Moment, Not, PutCohort, PutTag, RemoveCohort, RemoveTag, Within
 from schemas.panel_counters import Counter
 from schemas.postback import BOOK, Consent, ConversionKind, PostbackRule, Provider, PutPostbackRules, Value
-from schemas.user import CameOnline, Role, UserSignedUp
+from schemas.user import CameOnline, Role, UserSignedUp, pair_of
 from schemas.video import CallEnded, EndReason
 from tests.lab.simulated_money import report
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from schemas.ads import ATTRIBUTION, INSTALL, RecordPush, Touch, TouchKind
 from schemas.ads_details import PushDetails
-from schemas.interaction import PAIR, RecordView, pair_of
+from schemas.interaction import PAIR, RecordView
 from schemas.log.base import Message, UserId, now
 from schemas.log.codec import encode
 from schemas.log.entity import Entity, broadcast_keys
@@ -33,7 +33,7 @@ from schemas.panel import (
     Within,
 )
 from schemas.panel_counters import Counter
-from schemas.user import Role, UserSignedUp
+from schemas.user import Role, UserSignedUp, pair_of
 from tests.lab.bench.ground import committed, fill, ground, rate
 
 EVENTS: Final = 400_000
