@@ -44,7 +44,7 @@ from schemas.chat import (
 from schemas.chat_message import ChatRefusal, MessageDeleted
 from schemas.gift import GiftSent
 from schemas.log.base import Message, UserId, Wake, derive, reply, same_fields
-from schemas.user import pair_of
+from schemas.pair import pair_of
 from schemas.video import CallEnded
 
 Decision = tuple[Chat | None, Sequence[Message]]

@@ -19,14 +19,15 @@ from schemas.chat_message import (
     ChatRefusal,
     DeleteMessage,
     EditMessage,
+    ForgetMessages,
     MessageDeleted,
     MessageEdited,
     MessageRefused,
     MessageRepeated,
     SendMessage,
 )
-from schemas.log.base import REMEMBERED_FOR, Message, Wake, derive, later, reply, same_fields
-from schemas.user import pair_of
+from schemas.log.base import EPOCH, REMEMBERED_FOR, Message, UserId, Wake, derive, later, reply, same_fields
+from schemas.pair import pair_of
 from schemas.video_line import AdmitMessage, LineRefusal, MessageAdmitted
 
 Decision = tuple[ChatMessage | None, Sequence[Message]]
@@ -45,15 +46,26 @@ OF_RECEIVER: Final = {
 }
 
 
-def decide_chat_message(state: ChatMessage | None, message: ChatMessageInbox) -> Decision:
-    """Decide one message of a message's inbox."""
+def decide_chat_message(
+    state: ChatMessage | None, message: ChatMessageInbox, common: ChatMessage | None = None
+) -> Decision:
+    """Decide one message of a message's inbox, under the senders that its partition was told were erased."""
+    erased = common.erased if common is not None else ()
     match message:
+        case ForgetMessages():
+            others = tuple(user for user in (state.erased if state else ()) if user != message.user)
+            nobody = UserId("@")
+            return ChatMessage(nobody, nobody, "@", EPOCH, erased=(*others, message.user)[-MAX_ERASED:]), ()
         case SendMessage():
-            return _begin(message) if state is None else (state, (_again(state, message),))
+            return _begin(message, erased) if state is None else (state, (_again(state, message),))
+        case EditMessage() if message.user in erased:
+            return state, _by_sender(None, message)[1]
         case EditMessage() | DeleteMessage():
             return _by_sender(state, message)
         case _ if state is None:
             return None, ()
+        case Wake() if state.sender in erased and state.refusal is None and not state.deleted_at:
+            return _forget(state, message)
         case Wake():
             return (None, ()) if state.forget_at is not None and state.forget_at <= message.at else (state, ())
         case MessageAdmitted():
@@ -66,12 +78,14 @@ def decide_chat_message(state: ChatMessage | None, message: ChatMessageInbox) ->
             return _edited(state, message)
 
 
-def _begin(message: SendMessage) -> Decision:
+def _begin(message: SendMessage, erased: Sequence[str]) -> Decision:
     state = ChatMessage(
         message.sender, message.receiver, message.id, message.at, message.text, message.picture_url, asks=2
     )  # fmt: skip
     if message.sender == message.receiver:
         return _refuse(state, message, message.message, ChatRefusal.SAME_USER)
+    if message.sender in erased:
+        return _refuse(state, message, message.message, ChatRefusal.SENDER_UNKNOWN)
     sides = ((message.receiver, message.sender), (message.sender, message.receiver))
     return state, [
         AdmitMessage(**derive(message, number), user=user, message=message.message, peer=peer)
@@ -159,6 +173,16 @@ def _by_sender(state: ChatMessage | None, message: EditMessage | DeleteMessage) 
         **reply(message), message=message.message, sender=state.sender, receiver=state.receiver, seq=state.seq
     )  # fmt: skip
     return _empty(replace(state, deleted_at=state.deleted_at or message.at)), (deleted,)
+
+
+def _forget(state: ChatMessage, message: Wake) -> Decision:
+    """Its sender was erased: it is taken back from both, or never sent."""
+    if not state.seq:
+        return _refuse(_without_draft(state), message, message.key, ChatRefusal.SENDER_UNKNOWN)
+    deleted = MessageDeleted(
+        **reply(message), message=message.key, sender=state.sender, receiver=state.receiver, seq=state.seq
+    )  # fmt: skip
+    return _empty(replace(state, deleted_at=message.at)), (deleted,)
 
 
 def _empty(state: ChatMessage) -> ChatMessage:

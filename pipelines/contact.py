@@ -15,7 +15,7 @@ from schemas.chat import ItemPosted
 from schemas.gift import GiftSent
 from schemas.interaction import MET_FOR, PENDING_FOR, Contact, ContactInbox, ContactMade, PendingBlock
 from schemas.log.base import Message, UserId, Wake, derive, in_calendar, later, reply
-from schemas.user import pair_of
+from schemas.pair import pair_of
 from schemas.video import CallEnded
 
 T = TypeVar("T")

@@ -29,7 +29,7 @@ from schemas.log.base import Message, UserId, Wake, derive, later, reply
 from schemas.log.windows import add, bucket_of, within
 from schemas.panel import CountAction
 from schemas.panel_counters import Counter
-from schemas.user import pair_of
+from schemas.pair import pair_of
 from schemas.video import CallEnded
 
 # Points for the thing itself, and for each unit of its amount: a talk of ten minutes is worth a favourite.

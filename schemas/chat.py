@@ -20,6 +20,7 @@ from schemas.chat_message import (
     ChatRefusal,
     DeleteMessage,
     EditMessage,
+    ForgetMessages,
     Length,
     MessageDeleted,
     MessageEdited,
@@ -31,7 +32,8 @@ from schemas.gift import GiftSent
 from schemas.log.base import Fact, Fields, Id, Message, MessageName, Refused, State, Time, Wake
 from schemas.log.entity import DAY_S, Entity, Flow, Hears, Shown
 from schemas.log.personal import PLAIN
-from schemas.user import OptionalUser, PairKey, User_, UserCommand, UserFact, pair_of
+from schemas.pair import PairKey, pair_of
+from schemas.user import OptionalUser, User_, UserCommand, UserFact
 from schemas.video import CallEnded, EndReason
 from schemas.video_line import MessageAdmitted
 
@@ -255,7 +257,7 @@ def _page_of(fact: ItemPosted | ItemHidden) -> str:
 
 
 ChatMessageInbox = (
-    SendMessage | EditMessage | DeleteMessage | MessageAdmitted | ItemPosted | MessageBarred | EditAdmitted | Wake
+    SendMessage | EditMessage | DeleteMessage | ForgetMessages | MessageAdmitted | ItemPosted | MessageBarred | EditAdmitted | Wake
 )
 ChatInbox = (
     PostMessage | AskEdit | ReadChat | MuteChat | HideItem | CallEnded | GiftSent | UserBlocked | UserUnblocked | MessageDeleted
@@ -269,7 +271,7 @@ CHAT_MESSAGE: Final = Entity(
     key="message",
     flow=Flow.LIVE,
     state=ChatMessage,
-    commands=(SendMessage, EditMessage, DeleteMessage),
+    commands=(SendMessage, EditMessage, DeleteMessage, ForgetMessages),
     facts=(MessageRefused, MessageRepeated, MessageEdited, MessageDeleted),
     hears=(
         Hears(MessageAdmitted, "message", "both sides let a message through, or not"),
@@ -284,6 +286,7 @@ CHAT_MESSAGE: Final = Entity(
     raw="what was sent stands in `chat_items`",
     private=True,
     inbox_retention_s=7 * DAY_S,
+    broadcast=True,
 )
 CHAT: Final = Entity(
     "chat",

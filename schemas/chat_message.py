@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from schemas.log.base import Fact, Id, Message, MessageName, Refused, State, Time
 from schemas.log.personal import PLAIN, WORDS
-from schemas.user import User_
+from schemas.user import ErasedUsers, User_
 
 MAX_TEXT: Final = 2_000
 EDIT_FOR: Final = timedelta(minutes=15)
@@ -80,6 +80,13 @@ class DeleteMessage(Message):
     peer: User_
 
 
+class ForgetMessages(Message):
+    """To the broadcast key of a partition (`message`): `user` was erased, whose messages lose their texts."""
+
+    message: Id
+    user: User_
+
+
 class _OfMessage(Fact):
     message: Id
     sender: User_
@@ -122,7 +129,8 @@ class MessageDeleted(_OfMessage):
 
 class ChatMessage(State):
     """A message: its text while it is there, and its place in the chat. `asks`: whose lines have not answered yet; `draft`: a
-    text that waits for the chat's leave. Only one that was refused is forgotten, at `forget_at`."""
+    text that waits for the chat's leave. Only one that was refused is forgotten, at `forget_at`. The state under a broadcast key
+    has only `erased`: whose messages have no text any more."""
 
     sender: User_
     receiver: User_
@@ -139,6 +147,12 @@ class ChatMessage(State):
     draft_asked: Annotated[str, Meta(max_length=640), PLAIN] = ""
     refusal: ChatRefusal | None = None
     forget_at: Time | None = None
+    erased: ErasedUsers = ()
+
+    def behind(self, common: State | None) -> bool:
+        """Whether it has words of somebody who was erased."""
+        words = self.text or self.picture_url or self.draft or self.draft_picture_url
+        return isinstance(common, ChatMessage) and bool(words) and self.sender in common.erased
 
     @property
     def wake_at(self) -> datetime | None:

@@ -23,7 +23,8 @@ from schemas.gift import GiftSent
 from schemas.log.base import Fact, Message, State, Time, Wake
 from schemas.log.entity import Entity, Flow, Hears
 from schemas.log.windows import expires_at
-from schemas.user import PairKey, User_, UserInList, pair_of
+from schemas.pair import PairKey, pair_of
+from schemas.user import User_, UserInList
 from schemas.video import CallEnded
 
 # Affinity is what happened in the last week, an hour at a time.

@@ -25,8 +25,6 @@ ListedUser = Annotated[UserId, Meta(min_length=1, max_length=128, pattern=USER_I
 UserInList = Annotated[str, Meta(max_length=128, extra={"max_bytes": MAX_USER_ID_BYTES + 4}), PLAIN]
 OptionalUser = Annotated[str, Meta(max_length=128, description="a user, or empty"), PLAIN]
 Short = Annotated[str, Meta(max_length=64)]
-# Two users, see `pair_of`.
-PairKey = Annotated[str, Meta(min_length=3, max_length=257), PLAIN]
 # A word that programs give each other, and nobody writes about a person.
 Code = Annotated[Short, PLAIN]
 PushToken = Annotated[str, Meta(max_length=512), SECRET]
@@ -43,11 +41,6 @@ def is_contact(text: str) -> bool:
 def is_user_id(text: str) -> bool:
     """Whether this may be the id of a user of ours. What others name people by never becomes a key unless it is."""
     return bool(re.fullmatch(USER_ID_PATTERN, text)) and not is_contact(text)
-
-
-def pair_of(one: str, other: str) -> str:
-    """The key of what is between two users: both ids in order with "/" between them, which no user id holds."""
-    return f"{min(one, other)}/{max(one, other)}"
 
 
 # A phone beats every BEAT_EVERY_S; one that has not for OFFLINE_AFTER_S is gone: three beats may be lost on a bad line.

@@ -43,7 +43,8 @@ from schemas.chat_message import (
 from schemas.log.base import UserId, new_id, now
 from schemas.log.codec import decoder_of, encode
 from schemas.profile import PROFILE
-from schemas.user import USER, pair_of
+from schemas.pair import pair_of
+from schemas.user import USER
 from schemas.video import EndReason
 from serving.body import RequestBody
 from serving.runtime.auth import SignedIn

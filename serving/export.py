@@ -48,6 +48,7 @@ ROWS: Final[Mapping[str, tuple[str, str]]] = {
     "bills": ("tags", "payer = {user:String} OR earner = {user:String}"),
     "blocks": ("", "user = {user:String}"),
     "calls": ("reason, by, refusal", "caller = {user:String} OR (callee = {user:String} AND refusal = '')"),
+    "chat_items": ("reason, price_coins, share_coins", "user = {user:String} OR peer = {user:String}"),
     "cohort_changes": ("", "user = {user:String}"),
     "conversions": ("", "user = {user:String}"),
     "engagements": ("complaints", "user = {user:String}"),
@@ -79,9 +80,14 @@ LEFT_OUT: Final[Mapping[str, str]] = {
     "follower_page": "whom others like is theirs; GET /v1/followers/users shows those who like you",
     "pool": "who waits for roulette stands under `line`",
     "outbox": "what vendors were told stands in the table postback_attempts, by which names under `attribution`",
+    "chat": "who wrote whom, and when, stands in the table chat_items, the texts under GET /v1/chats/{user}",
+    "chat_message": "each message is under GET /v1/chats/{user}/messages/{message}; it may hold words of the other",
+    "chat_page": "its items stand in the table chat_items",
+    "chat_badge": "what is unread stands under GET /v1/chats",
     "viewer": "which cards you were shown stands in the table gallery_impressions",
     "gift_item": _BOOKS, "tariffs": _BOOKS, "rulebook": _BOOKS, "gallery_rules": _BOOKS, "cohorts": _BOOKS,
-    "postback_rules": _BOOKS, "settings": _BOOKS,
+    "postback_rules": _BOOKS, "settings": _BOOKS, "timetable": _BOOKS,
+    "job_fires": "jobs are the platform's own",
     "log": "the tables are made of it",
 }  # fmt: skip
 

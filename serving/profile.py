@@ -23,7 +23,7 @@ from schemas.profile import (
     PutProfile,
     ReadPrivateProfile,
 )
-from schemas.user import pair_of
+from schemas.pair import pair_of
 from schemas.video_line import LINE
 from serving.body import RequestBody
 from serving.runtime.auth import SignedIn

@@ -52,7 +52,8 @@ from schemas.log.base import Message, UserId, Wake
 from schemas.log.codec import encode
 from schemas.log.entity import Entity
 from schemas.log.topics import FEED, routes
-from schemas.user import Role, UserBanned, UserSignedUp, pair_of
+from schemas.pair import pair_of
+from schemas.user import Role, UserBanned, UserSignedUp
 from schemas.video import CallEnded, EndReason
 from schemas.video_line import LINE, LineRefusal, MessageAdmitted
 from tests.decisions import decisions_of, last_decision

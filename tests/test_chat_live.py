@@ -28,7 +28,7 @@ from schemas.chat import (
 from schemas.chat_message import ChatMessage
 from schemas.log.base import now
 from schemas.log.codec import encode
-from schemas.user import pair_of
+from schemas.pair import pair_of
 from serving.chat import MessageBody, _check, list_chats, list_items, prepare
 from serving.runtime.feed import Hub, encode_event
 from serving.runtime.problems import Problem

@@ -26,7 +26,8 @@ from schemas.chat import ItemPosted
 from schemas.gift import GiftSent
 from schemas.interaction import CONTACT, MET_FOR, PENDING_FOR, ContactInbox, ContactMade
 from schemas.log.base import Message, UserId, Wake
-from schemas.user import Ban, Role, UserSignedUp, pair_of
+from schemas.pair import pair_of
+from schemas.user import Ban, Role, UserSignedUp
 from schemas.video import CallEnded, EndReason
 from tests.decisions import all_decisions, decisions_of
 

@@ -71,6 +71,7 @@ from schemas.user import (
     WentOffline,
 )
 from schemas.video import EndCall, EndReason
+from schemas.chat_message import ForgetMessages
 from schemas.video_clip import Clip, ForgetClips, OfferClip
 from schemas.video_line import JoinRoulette, Line, LineRefusal, QuitPool, ReleaseLine, SeizeLine
 from tests.conftest import Api, NewUser, Phones, Stack, eventually
@@ -81,7 +82,8 @@ T = datetime(2030, 1, 1, tzinfo=UTC)
 ANN, BOB = UserId("ann"), UserId("bob")
 ERASED = UserErased(id="e/0", at=T, cause="e", user=ANN, by=ANN)
 # What is personal of others' keys is forgotten by a broadcast; all else by the fact.
-BROADCAST = {"outbox", "clip"}
+BROADCAST = {"outbox", "clip", "chat_message"}
+FORGET_MESSAGES = ForgetMessages(id="f", at=T, message="@0", user=ANN)
 FORGET_CLIPS = ForgetClips(id="f", at=T, clip="@0", user=ANN)
 FILM = {"title": "hello", "url": "https://example.com/v.mp4", "duration_s": 60}
 PERSONAL = [entity for entity in ENTITIES if personal_of(entity.state)]
@@ -113,16 +115,18 @@ def test_whatever_an_entity_knew_nothing_personal_is_left(entity: Entity, seed: 
 @pytest.mark.parametrize("entity", [entity for entity in PERSONAL if entity.name in BROADCAST], ids=lambda one: one.name)
 def test_whatever_stands_under_others_keys_is_woken_by_the_broadcast_and_forgets(entity: Entity) -> None:
     decide = cast(Callable[..., Any], decider_of(entity).decide)
-    forget: Message = ForgetEffects(id="f", at=T, effect="@0", user=ANN) if entity.name == "outbox" else FORGET_CLIPS
+    effects = ForgetEffects(id="f", at=T, effect="@0", user=ANN)
+    forget: Message = {"outbox": effects, "clip": FORGET_CLIPS, "chat_message": FORGET_MESSAGES}[entity.name]
+    owner = {"outbox": {"subject": ANN, "kind": EffectKind.POSTBACK}, "clip": {"streamer": ANN}, "chat_message": {"sender": ANN}}
     common, told = decide(None, forget, None)
     assert (common.erased, told, common.behind(common)) == (("ann",), (), False)
     assert decide(common, forget, common)[0].erased == ("ann",), "once is enough"
     for seed in range(300):
         before: Any = state_of(entity, seed)
-        before = replace(
-            before, erased=(), **({"streamer": ANN} if entity.name == "clip" else {"subject": ANN, "kind": EffectKind.POSTBACK})
-        )
-        if is_blank(before) and entity.name == "outbox":
+        before = replace(before, erased=(), **owner[entity.name])
+        if entity.name == "chat_message" and (before.deleted_at or before.refusal):
+            continue  # has no text
+        if is_blank(before) and entity.name != "clip":
             continue
         assert before.behind(common)
         after, _ = decide(before, Wake(id="w", at=T, key="x"), common)

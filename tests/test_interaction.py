@@ -15,7 +15,7 @@ from schemas.favorites import FavoriteAdded, FavoriteRemoved
 from schemas.gift import GiftSent
 from schemas.interaction import LATE, WINDOW_HOURS, InteractionKind, PairInbox, RecordView
 from schemas.log.base import Wake
-from schemas.user import pair_of
+from schemas.pair import pair_of
 from schemas.video import CallEnded, EndReason
 from tests.conftest import NewUser, Stack
 from tests.decisions import decisions_of, last_decision

@@ -55,7 +55,8 @@ from schemas.panel import (
 from schemas.panel_counters import Counter, RuleError
 from schemas.panel_sql import members_sql
 from schemas.tables import PROJECTIONS
-from schemas.user import CameOnline, Role, SessionOpened, UserSignedUp, WentOffline, pair_of
+from schemas.pair import pair_of
+from schemas.user import CameOnline, Role, SessionOpened, UserSignedUp, WentOffline
 from schemas.video import CallEnded, EndReason
 from tests.conftest import Stack
 from tests.decisions import decisions_of

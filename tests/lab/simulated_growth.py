@@ -32,7 +32,8 @@ from schemas.outbox import OUTBOX, EffectDue
 from schemas.panel import Cohort, Count, Moment, Not, PutCohort, PutTag, RemoveCohort, RemoveTag, Within
 from schemas.panel_counters import Counter
 from schemas.postback import BOOK, Consent, ConversionKind, PostbackRule, Provider, PutPostbackRules, Value
-from schemas.user import CameOnline, Role, UserSignedUp, pair_of
+from schemas.pair import pair_of
+from schemas.user import CameOnline, Role, UserSignedUp
 from schemas.video import CallEnded, EndReason
 from tests.lab.simulated_money import report
 

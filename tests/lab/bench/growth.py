@@ -33,7 +33,8 @@ from schemas.panel import (
     Within,
 )
 from schemas.panel_counters import Counter
-from schemas.user import Role, UserSignedUp, pair_of
+from schemas.pair import pair_of
+from schemas.user import Role, UserSignedUp
 from tests.lab.bench.ground import committed, fill, ground, rate
 
 EVENTS: Final = 400_000
