@@ -92,7 +92,12 @@ LEFT_OUT: Final[Mapping[str, str]] = {
 }  # fmt: skip
 
 
-@router.get("/v1/users/me/export", responses=responses(401, 403, 404, 503), response_class=StreamingResponse)
+JSON: Final[dict[int | str, Any]] = {
+    200: {"description": "All of it", "content": {"application/json": {"schema": {"type": "object"}}}}
+}
+
+
+@router.get("/v1/users/me/export", responses={**JSON, **responses(401, 403, 404, 503)}, response_class=StreamingResponse)
 async def export_me(caller: SignedIn, request: Request) -> StreamingResponse:
     """Everything that is known of you: a JSON object with `states`, `balances`, `tables`, and what is `left_out`, and why."""
     views, user = views_of(request), caller.user
