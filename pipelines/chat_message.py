@@ -28,6 +28,7 @@ from schemas.chat_message import (
 )
 from schemas.log.base import EPOCH, REMEMBERED_FOR, Message, UserId, Wake, derive, later, reply, same_fields
 from schemas.pair import pair_of
+from schemas.user import MAX_ERASED
 from schemas.video_line import AdmitMessage, LineRefusal, MessageAdmitted
 
 Decision = tuple[ChatMessage | None, Sequence[Message]]
@@ -46,9 +47,7 @@ OF_RECEIVER: Final = {
 }
 
 
-def decide_chat_message(
-    state: ChatMessage | None, message: ChatMessageInbox, common: ChatMessage | None = None
-) -> Decision:
+def decide_chat_message(state: ChatMessage | None, message: ChatMessageInbox, common: ChatMessage | None = None) -> Decision:
     """Decide one message of a message's inbox, under the senders that its partition was told were erased."""
     erased = common.erased if common is not None else ()
     match message:

@@ -27,9 +27,9 @@ from schemas.interaction import (
 )
 from schemas.log.base import Message, UserId, Wake, derive, later, reply
 from schemas.log.windows import add, bucket_of, within
+from schemas.pair import pair_of
 from schemas.panel import CountAction
 from schemas.panel_counters import Counter
-from schemas.pair import pair_of
 from schemas.video import CallEnded
 
 # Points for the thing itself, and for each unit of its amount: a talk of ten minutes is worth a favourite.

@@ -257,7 +257,15 @@ def _page_of(fact: ItemPosted | ItemHidden) -> str:
 
 
 ChatMessageInbox = (
-    SendMessage | EditMessage | DeleteMessage | ForgetMessages | MessageAdmitted | ItemPosted | MessageBarred | EditAdmitted | Wake
+    SendMessage
+    | EditMessage
+    | DeleteMessage
+    | ForgetMessages
+    | MessageAdmitted
+    | ItemPosted
+    | MessageBarred
+    | EditAdmitted
+    | Wake
 )
 ChatInbox = (
     PostMessage | AskEdit | ReadChat | MuteChat | HideItem | CallEnded | GiftSent | UserBlocked | UserUnblocked | MessageDeleted

@@ -129,8 +129,8 @@ class MessageDeleted(_OfMessage):
 
 class ChatMessage(State):
     """A message: its text while it is there, and its place in the chat. `asks`: whose lines have not answered yet; `draft`: a
-    text that waits for the chat's leave. Only one that was refused is forgotten, at `forget_at`. The state under a broadcast key
-    has only `erased`: whose messages have no text any more."""
+    text that waits for the chat's leave. Only one that was refused is forgotten, at `forget_at`. The state under a
+    broadcast key has only `erased`: whose messages have no text any more."""
 
     sender: User_
     receiver: User_

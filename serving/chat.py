@@ -42,8 +42,8 @@ from schemas.chat_message import (
 )
 from schemas.log.base import UserId, new_id, now
 from schemas.log.codec import decoder_of, encode
-from schemas.profile import PROFILE
 from schemas.pair import pair_of
+from schemas.profile import PROFILE
 from schemas.user import USER
 from schemas.video import EndReason
 from serving.body import RequestBody

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from schemas.interaction import RecordView
 from schemas.log.base import UserId, new_id, now
+from schemas.pair import pair_of
 from schemas.profile import (
     MAX_LANGUAGES,
     MAX_PHOTOS,
@@ -23,7 +24,6 @@ from schemas.profile import (
     PutProfile,
     ReadPrivateProfile,
 )
-from schemas.pair import pair_of
 from schemas.video_line import LINE
 from serving.body import RequestBody
 from serving.runtime.auth import SignedIn

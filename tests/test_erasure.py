@@ -30,6 +30,7 @@ from schemas.balance import (
     Void,
 )
 from schemas.blocklist import BlockReason, BlockRefusal, BlockUser
+from schemas.chat_message import ForgetMessages
 from schemas.favorites import (
     AddFavorite,
     AskFavorite,
@@ -71,7 +72,6 @@ from schemas.user import (
     WentOffline,
 )
 from schemas.video import EndCall, EndReason
-from schemas.chat_message import ForgetMessages
 from schemas.video_clip import Clip, ForgetClips, OfferClip
 from schemas.video_line import JoinRoulette, Line, LineRefusal, QuitPool, ReleaseLine, SeizeLine
 from tests.conftest import Api, NewUser, Phones, Stack, eventually
@@ -117,7 +117,11 @@ def test_whatever_stands_under_others_keys_is_woken_by_the_broadcast_and_forgets
     decide = cast(Callable[..., Any], decider_of(entity).decide)
     effects = ForgetEffects(id="f", at=T, effect="@0", user=ANN)
     forget: Message = {"outbox": effects, "clip": FORGET_CLIPS, "chat_message": FORGET_MESSAGES}[entity.name]
-    owner = {"outbox": {"subject": ANN, "kind": EffectKind.POSTBACK}, "clip": {"streamer": ANN}, "chat_message": {"sender": ANN}}
+    owner: dict[str, dict[str, Any]] = {
+        "outbox": {"subject": ANN, "kind": EffectKind.POSTBACK},
+        "clip": {"streamer": ANN},
+        "chat_message": {"sender": ANN},
+    }
     common, told = decide(None, forget, None)
     assert (common.erased, told, common.behind(common)) == (("ann",), (), False)
     assert decide(common, forget, common)[0].erased == ("ann",), "once is enough"

@@ -23,6 +23,7 @@ from schemas.gift import GiftSent
 from schemas.log.base import AccountId, Message, UserId, Wake
 from schemas.log.codec import encode
 from schemas.log.entity import broadcast_keys, partition_of
+from schemas.pair import pair_of
 from schemas.panel import (
     BOOK,
     MEMBER,
@@ -55,7 +56,6 @@ from schemas.panel import (
 from schemas.panel_counters import Counter, RuleError
 from schemas.panel_sql import members_sql
 from schemas.tables import PROJECTIONS
-from schemas.pair import pair_of
 from schemas.user import CameOnline, Role, SessionOpened, UserSignedUp, WentOffline
 from schemas.video import CallEnded, EndReason
 from tests.conftest import Stack

@@ -20,8 +20,8 @@ from schemas.log.codec import decoder_of, encode, state_decoder
 from schemas.log.entity import MAX_KEY_BYTES, Entity
 from schemas.log.sizes import LARGEST, LARGEST_MESSAGE, worst_size
 from schemas.log.topics import ENTITIES, hears, inbox_keys
-from schemas.postback import Provider, postback_id
 from schemas.pair import pair_of
+from schemas.postback import Provider, postback_id
 from schemas.user import MAX_USER_ID_BYTES, USER_ID_PATTERN, ListedUser
 from tests.worst import message_of
 

@@ -29,10 +29,10 @@ from schemas.log.codec import decoder_of, encode
 from schemas.log.entity import DEFAULT_PARTITIONS, Entity, Flow, partition_of
 from schemas.log.positions import POSITION
 from schemas.outbox import OUTBOX, EffectDue
+from schemas.pair import pair_of
 from schemas.panel import Cohort, Count, Moment, Not, PutCohort, PutTag, RemoveCohort, RemoveTag, Within
 from schemas.panel_counters import Counter
 from schemas.postback import BOOK, Consent, ConversionKind, PostbackRule, Provider, PutPostbackRules, Value
-from schemas.pair import pair_of
 from schemas.user import CameOnline, Role, UserSignedUp
 from schemas.video import CallEnded, EndReason
 from tests.lab.simulated_money import report

@@ -17,8 +17,8 @@ from schemas.favorites import FAVORITES, Favorites
 from schemas.gallery import Boost, BoostKind, GalleryRules, Order
 from schemas.interaction import PAIR, Pair
 from schemas.log.base import now
-from schemas.profile import PROFILE, Profile
 from schemas.pair import pair_of
+from schemas.profile import PROFILE, Profile
 from schemas.user import USER, Role, User
 from schemas.video_line import LINE, Line
 from serving.gallery_room import Room, Rooms

@@ -16,6 +16,7 @@ from schemas.interaction import PAIR, RecordView
 from schemas.log.base import Message, UserId, now
 from schemas.log.codec import encode
 from schemas.log.entity import Entity, broadcast_keys
+from schemas.pair import pair_of
 from schemas.panel import (
     MEMBER,
     All,
@@ -33,7 +34,6 @@ from schemas.panel import (
     Within,
 )
 from schemas.panel_counters import Counter
-from schemas.pair import pair_of
 from schemas.user import Role, UserSignedUp
 from tests.lab.bench.ground import committed, fill, ground, rate
 
