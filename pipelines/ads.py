@@ -15,7 +15,6 @@ from typing import Final, NamedTuple
 from msgspec.structs import replace
 
 from schemas.ads import (
-    LOOKBACK,
     MAX_SEEN,
     MAX_USERS,
     ORGANIC,
@@ -195,6 +194,8 @@ def _signed_up(user: Attribution, message: UserSignedUp, rules: PostbackBook) ->
         user, role=message.role, country=message.country, platform=message.platform, locale=message.locale,
         app_version=message.app_version, signed_up_at=message.at, appsflyer_id=message.appsflyer_id or user.appsflyer_id,
     )  # fmt: skip
+    if after.later is not None:
+        after = replace(after, first=after.first if after.acquired else after.later, later=None)
     known = [touch for touch in (after.first, after.last) if touch is not None]
     missed = [_missed(message, touch, message.at) for touch in known if after.outside(touch)]
     facts = [*missed, *_attributed(Attribution(), after, message)]
@@ -213,18 +214,18 @@ def _touch(user: Attribution, message: UserTouched) -> Decision:
 
 
 def _kept(user: Attribution, touch: Touch) -> Attribution:
-    """The user with one more touch. Of two installs before the sign-up the earlier one is kept, unless no sign-up to come can
-    lie within its window any more."""
+    """The user with one more touch. Of the installs before the sign-up the first and the last one are kept: the sign-up's time
+    tells which of them counts."""
     if touch.kind is not TouchKind.INSTALL:
         last = user.last if user.last is not None and user.last.network != ORGANIC else None
         stays = touch.network == ORGANIC or (last is not None and _order(touch) <= _order(last))
         return user if stays else replace(user, last=touch, lapsed=False)
     if user.first is None:
         return replace(user, first=touch)
-    two = sorted((user.first, touch), key=_order)
     if user.signed_up_at is not None:
-        return replace(user, first=min(two, key=user.outside))
-    return replace(user, first=two[two[1].at - two[0].at > LOOKBACK])
+        return replace(user, first=min(sorted((user.first, touch), key=_order), key=user.outside))
+    installs = sorted((one for one in (user.first, user.later, touch) if one is not None), key=_order)
+    return replace(user, first=installs[0], later=installs[-1])
 
 
 def _attributed(

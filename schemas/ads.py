@@ -258,7 +258,7 @@ class PostbackForgone(_OfConversion):
 
 class Attribution(State):
     """A user as ad networks matter. `first`, `last`: the earliest install (of those within the window, if there are any) and
-    the latest return that was paid for; `lapsed`: the window of that return is over; `pending`: what happened lately and is not
+    the latest return that was paid for; `later`: until the sign-up, the last install; `lapsed`: the window of that return is over; `pending`: what happened lately and is not
     told to everybody yet. Under a broadcast key: only `shared`. `erased_at`: the user
     was erased then, and nothing else is known; for a day, so that what comes late is not taken."""
 
@@ -269,6 +269,7 @@ class Attribution(State):
     app_version: Code = ""
     signed_up_at: Time | None = None
     first: Touch | None = None
+    later: Touch | None = None
     last: Touch | None = None
     lapsed: bool = False
     appsflyer_id: OptionalId = ""
@@ -286,7 +287,7 @@ class Attribution(State):
         """When a conversion waits no more, a return's window is over, nobody signed up in time, or an erasure is forgotten."""
         if self.erased_at is not None:
             return later(self.erased_at, REMEMBERED_FOR)
-        if self.signed_up_at is None and (touch := self.last or self.first):
+        if self.signed_up_at is None and (touch := self.last or self.later or self.first):
             return later(touch.at, FORGOTTEN_AFTER)
         ends = [one.until for one in self.pending[:1]]
         if self.returned is not None and self.acquired is not None and not self.lapsed:

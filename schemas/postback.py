@@ -22,7 +22,7 @@ MAX_RULES: Final = 100
 # A conversion waits so long for what its postbacks lack: the push, consent, a name that the network knows.
 PENDING_FOR: Final = timedelta(days=7)
 # Each is some hundred bytes, or some thousand where its texts are as long as they may be.
-MAX_PENDING: Final = 16
+MAX_PENDING: Final = 14
 # What a user does is of two kinds at most (a purchase and the first one), and each provider is told once of each.
 MAX_WAITS: Final = 8
 # The longest name of an event that any vendor takes.
