@@ -220,11 +220,9 @@ def _kept(user: Attribution, touch: Touch) -> Attribution:
         last = user.last if user.last is not None and user.last.network != ORGANIC else None
         stays = touch.network == ORGANIC or (last is not None and _order(touch) <= _order(last))
         return user if stays else replace(user, last=touch, lapsed=False)
-    if user.first is None:
-        return replace(user, first=touch)
-    if user.signed_up_at is not None:
-        return replace(user, first=min(sorted((user.first, touch), key=_order), key=user.outside))
-    installs = sorted((one for one in (user.first, user.later, touch) if one is not None), key=_order)
+    installs = sorted(filter(None, (user.first, user.later, touch)), key=_order)
+    if user.signed_up_at is not None or len(installs) == 1:
+        return replace(user, first=min(installs, key=user.outside))
     return replace(user, first=installs[0], later=installs[-1])
 
 

@@ -258,9 +258,8 @@ class PostbackForgone(_OfConversion):
 
 class Attribution(State):
     """A user as ad networks matter. `first`, `last`: the earliest install (of those within the window, if there are any) and
-    the latest return that was paid for; `later`: until the sign-up, the last install; `lapsed`: the window of that return is over; `pending`: what happened lately and is not
-    told to everybody yet. Under a broadcast key: only `shared`. `erased_at`: the user
-    was erased then, and nothing else is known; for a day, so that what comes late is not taken."""
+    the latest return that was paid for; `later`: until the sign-up, the last install; `lapsed`: that return's window is over;
+    `pending`: what is not told to everybody yet; under a broadcast key: only `shared`; `erased_at`: for a day nothing is taken."""
 
     role: Code = ""
     country: Code = ""

@@ -56,11 +56,11 @@ def _chats(pair: str, chat: Chat) -> tuple[str, ...]:
 
 
 def _cohorts(user: str, member: Member) -> tuple[str, ...]:
-    return () if user.startswith("@") or member.erased_at is not None else tuple(member.cohorts)
+    return () if user.startswith("@") else tuple(member.cohorts)
 
 
 def _versions(user: str, member: Member) -> tuple[str, ...]:
-    return () if user.startswith("@") else (EVERYBODY, str(member.version))
+    return () if user.startswith("@") or member.erased_at is not None else (EVERYBODY, str(member.version))
 
 
 # Who is online, by role.
