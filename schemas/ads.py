@@ -259,7 +259,7 @@ class PostbackForgone(_OfConversion):
 class Attribution(State):
     """A user as ad networks matter. `first`, `last`: the earliest install (of those within the window, if there are any) and
     the latest return that was paid for; `later`: until the sign-up, the last install; `lapsed`: that return's window is over;
-    `pending`: what is not told to everybody yet; under a broadcast key: only `shared`; `erased_at`: for a day nothing is taken."""
+    `pending`: what is not told to everybody yet; under a broadcast key: only `shared`; `erased_at`: nothing is taken."""
 
     role: Code = ""
     country: Code = ""
