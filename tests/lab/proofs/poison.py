@@ -286,7 +286,9 @@ class Trial:
 
     def _decided(self, victim: Victim, messages: tuple[Message, ...], told: list[Json]) -> None:
         """`messages` were decided once, and in order; whoever was asked for an answer may have answered since."""
-        ids, due = {message.id for message in victim.messages}, victim.expected(messages)
+        due = victim.expected(messages)
+        # A chat's facts answer who wrote, not the message that it decides.
+        ids = {message.id for message in victim.messages} | {cause for _, cause in due}
         found = [(fact["type"], fact["cause"]) for fact in told if fact["cause"] in ids]
         later = found[len(due) :]
         once = len(later) == len(set(later)) and not set(later) & set(due) and bool(messages or not found)
