@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.config import Config
@@ -266,7 +266,6 @@ async def take(log: Log, cursor: str, most: int, live: int) -> tuple[list[bytes]
 
 
 @pytest.mark.parametrize("memory", [RECENT, 4, 1])
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 9)), min_size=1, max_size=12))
 def test_who_is_cut_behind_every_third_event_sees_exactly_the_uncut_feed(memory: int, rounds: list[tuple[int, int]]) -> None:
     """Whether memory reaches back so far or the log has to be read: no gap, no repeat, in order."""
