@@ -66,7 +66,7 @@ def decide_chat_message(state: ChatMessage | None, message: ChatMessageInbox, co
         case Wake() if state.sender in erased and state.refusal is None and not state.deleted_at:
             return _forget(state, message)
         case Wake():
-            return (None, ()) if state.forget_at is not None and state.forget_at <= message.at else (state, ())
+            return (None if state.is_due(message.at) else state), ()
         case MessageAdmitted():
             return _admitted(state, message)
         case ItemPosted():

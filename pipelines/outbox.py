@@ -9,7 +9,7 @@ contents are forgotten at once: a broadcast names the user to every partition, a
 """
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 from zlib import crc32
 
@@ -137,17 +137,11 @@ def _expire(effect: Effect, message: ReportAttempt) -> Decision:
 
 
 def _wake(effect: Effect | None, message: Wake) -> Decision:
-    if effect is None:
-        return None, ()
-    if effect.status is EffectStatus.WAITING and _reached(effect.next_at, message.at):
+    if effect is None or not effect.is_due(message.at):
+        return effect, ()
+    if effect.status is EffectStatus.WAITING:
         return _due(replace(effect, attempt=effect.attempt + 1), message.key, message)
-    if effect.status is not EffectStatus.DUE and effect.next_at is None and _reached(effect.forget_at, message.at):
-        return None, ()
-    return effect, ()
-
-
-def _reached(moment: datetime | None, at: datetime) -> bool:
-    return moment is not None and moment <= at
+    return None, ()
 
 
 def _forget(effect: Effect, name: str, message: OweEffect | Wake) -> Decision:

@@ -127,7 +127,7 @@ def _erased(member: Member, message: MemberInbox) -> Decision:
                 for tag in member.tags
             ]
             return Member(erased_at=message.at, due_at=later(message.at, REMEMBERED_FOR)), (*left, *tags)
-        case Wake() if member.due_at is not None and member.due_at <= message.at:
+        case Wake() if member.is_due(message.at):
             return None, ()
         case PutTag() | RemoveTag():
             return member, (_tag_refused(message, TagRefusal.USER_ERASED),)
@@ -273,8 +273,7 @@ def _look_at_all(  # noqa: PLR0917 - as above
 
 def _wake(member: Member, message: Wake, rules: Compiled) -> Decision:
     """Something may have left a window, or the book is another one. A stale wake changes nothing."""
-    window_moved = member.due_at is not None and member.due_at <= message.at
-    if member.shared is not None or not (window_moved or member.version != rules.version):
+    if member.shared is not None or not (member.is_due(message.at) or member.version != rules.version):
         return member, ()
     return _look(member, {}, message, UserId(message.key), rules.touched(()), rules, {})
 

@@ -148,6 +148,11 @@ class State(Struct, metaclass=SharingMeta, frozen=True, gc=False, omit_defaults=
         """When this entity wants to be woken; no time by default."""
         return None
 
+    def is_due(self, at: datetime) -> bool:
+        """Whether a `Wake` of that time is one that this state waits for; any other is stale."""
+        wake_at = self.wake_at
+        return wake_at is not None and wake_at <= at
+
     def behind(self, common: "State | None") -> bool:
         """Whether this entity still has to be decided under `common`, the broadcast state of its partition.
 
