@@ -26,9 +26,9 @@ from schemas.chat_message import (
     MessageRepeated,
     SendMessage,
 )
+from schemas.erased import with_erased
 from schemas.log.base import EPOCH, REMEMBERED_FOR, Message, UserId, Wake, derive, later, reply, same_fields
 from schemas.pair import pair_of
-from schemas.user import MAX_ERASED
 from schemas.video_line import AdmitMessage, LineRefusal, MessageAdmitted
 
 Decision = tuple[ChatMessage | None, Sequence[Message]]
@@ -52,9 +52,8 @@ def decide_chat_message(state: ChatMessage | None, message: ChatMessageInbox, co
     erased = common.erased if common is not None else ()
     match message:
         case ForgetMessages():
-            others = tuple(user for user in (state.erased if state else ()) if user != message.user)
-            nobody = UserId("@")
-            return ChatMessage(nobody, nobody, "@", EPOCH, erased=(*others, message.user)[-MAX_ERASED:]), ()
+            nobody, users = UserId("@"), with_erased(state.erased if state else (), message.user)
+            return ChatMessage(nobody, nobody, "@", EPOCH, erased=users), ()
         case SendMessage():
             return _begin(message, erased) if state is None else (state, (_again(state, message),))
         case EditMessage() if message.user in erased:

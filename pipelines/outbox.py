@@ -15,6 +15,7 @@ from zlib import crc32
 
 from msgspec.structs import replace
 
+from schemas.erased import with_erased
 from schemas.log.base import REMEMBERED_FOR, Message, Wake, later, reply, same_fields
 from schemas.outbox import (
     FIRST_RETRY,
@@ -37,7 +38,6 @@ from schemas.outbox import (
     close_room_id,
     erased_effects,
 )
-from schemas.user import MAX_ERASED
 from schemas.video import CallEnded
 
 POSTBACK_REMEMBERED_FOR: Final = timedelta(days=7)
@@ -50,9 +50,7 @@ def decide_outbox(effect: Effect | None, message: OutboxInbox, common: Effect | 
     """Decide one message of an effect's inbox, under the users that its partition was told were erased."""
     match message:
         case ForgetEffects():
-            users = effect.erased if effect is not None else ()
-            others = tuple(user for user in users if user != message.user)
-            return erased_effects((*others, message.user)[-MAX_ERASED:]), ()
+            return erased_effects(with_erased(effect.erased if effect is not None else (), message.user)), ()
         case OweEffect() if effect is None and common is not None and message.subject in common.erased:
             gone = Effect(**same_fields(message, Effect), status=EffectStatus.DUE, attempt=0)
             return _forget(gone, message.effect, message)

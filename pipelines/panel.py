@@ -14,7 +14,8 @@ from msgspec.structs import replace
 
 from schemas.ads import UserAttributed
 from schemas.balance import EntryRecorded, Reason, owner_of
-from schemas.log.base import REMEMBERED_FOR, Message, UserId, Wake, derive, later, reply, same_fields, unix_minute
+from schemas.erased import mark_ends
+from schemas.log.base import Message, UserId, Wake, derive, reply, same_fields, unix_minute
 from schemas.log.codec import encode
 from schemas.log.entity import broadcast_keys, log_partitions
 from schemas.panel import (
@@ -126,7 +127,7 @@ def _erased(member: Member, message: MemberInbox) -> Decision:
                 TagChanged(**reply(message, f"tag/{tag}"), user=message.user, tag=tag, there=False, by=message.by)
                 for tag in member.tags
             ]
-            return Member(erased_at=message.at, due_at=later(message.at, REMEMBERED_FOR)), (*left, *tags)
+            return Member(erased_at=message.at, due_at=mark_ends(message.at)), (*left, *tags)
         case Wake() if member.is_due(message.at):
             return None, ()
         case PutTag() | RemoveTag():

@@ -10,9 +10,10 @@ from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta
 
+from schemas.erased import ErasedUsers
 from schemas.log.base import Fact, Id, Message, MessageName, Refused, State, Time
 from schemas.log.personal import PLAIN, WORDS
-from schemas.user import ErasedUsers, User_
+from schemas.user import User_
 
 MAX_TEXT: Final = 2_000
 EDIT_FOR: Final = timedelta(minutes=15)
