@@ -167,24 +167,21 @@ def _by_sender(state: ChatMessage | None, message: EditMessage | DeleteMessage) 
             message=message.message, asked=message.id,
         )  # fmt: skip
         return draft, (ask,)
-    deleted = MessageDeleted(
-        **reply(message), message=message.message, sender=state.sender, receiver=state.receiver, seq=state.seq
-    )  # fmt: skip
-    return _empty(replace(state, deleted_at=state.deleted_at or message.at)), (deleted,)
+    return _delete(state, message, message.message)
 
 
 def _forget(state: ChatMessage, message: Wake) -> Decision:
     """Its sender was erased: it is taken back from both, or never sent."""
     if not state.seq:
         return _refuse(_without_draft(state), message, message.key, ChatRefusal.SENDER_UNKNOWN)
-    deleted = MessageDeleted(
-        **reply(message), message=message.key, sender=state.sender, receiver=state.receiver, seq=state.seq
-    )  # fmt: skip
-    return _empty(replace(state, deleted_at=message.at)), (deleted,)
+    return _delete(state, message, message.key)
 
 
-def _empty(state: ChatMessage) -> ChatMessage:
-    return replace(_without_draft(state), text="", picture_url="")
+def _delete(state: ChatMessage, message: DeleteMessage | Wake, name: str) -> Decision:
+    """It is taken back from both: its text and its draft are gone."""
+    deleted = MessageDeleted(**reply(message), message=name, sender=state.sender, receiver=state.receiver, seq=state.seq)
+    deleted_at = state.deleted_at or message.at
+    return replace(_without_draft(state), text="", picture_url="", deleted_at=deleted_at), (deleted,)
 
 
 def _without_draft(state: ChatMessage) -> ChatMessage:

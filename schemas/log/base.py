@@ -130,6 +130,21 @@ class Refused(Fact):
         return self.told_as.get(self.refusal, self.refusal)
 
 
+class Repeated(Fact):
+    """The same request came again, and is answered as before: each subclass has the first outcome's `refusal`, or None."""
+
+    changes_state: ClassVar[bool] = False
+    # As of `Refused`.
+    told_as: ClassVar[Mapping[StrEnum, StrEnum]] = {}
+    if TYPE_CHECKING:
+        refusal: StrEnum | None
+
+    @property
+    def refused(self) -> StrEnum | None:
+        """Why the first request was refused, as clients are told; None where it was not, or is under way."""
+        return None if self.refusal is None else self.told_as.get(self.refusal, self.refusal)
+
+
 class Wake(Message):
     """Time reached the entity `key`: the host sends it when a state's `wake_at` has come. Deciders ignore a stale one.
 
