@@ -87,6 +87,9 @@ class Reach:
                 self._ask(consumer)
             except KafkaException as error:
                 log.warning("the log does not answer: %s", error.args[0].name())
+                # A client may not find a node again that was away from its metadata for a moment; a new one does.
+                consumer.close()
+                consumer = reader(self._config)
             self._stop.wait(EVERY_S)
         consumer.close()
 
