@@ -88,7 +88,8 @@ class Reach:
             except KafkaException as error:
                 log.warning("the log does not answer: %s", error.args[0].name())
                 # A client may not find a node again that was away from its metadata for a moment; a new one does.
-                consumer.close()
+                # Its end may wait for the node, too.
+                threading.Thread(target=consumer.close, name="reach-let-go", daemon=True).start()
                 consumer = reader(self._config)
             self._stop.wait(EVERY_S)
         consumer.close()
