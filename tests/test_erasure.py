@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from msgspec import convert
 from msgspec.structs import replace
 
-from infra import erasure
-from infra.config import Config
+from infra import dead_letters, erasure
+from infra.config import load
 from infra.erasure import OTHERS
 from pipelines import balance, blocklist, favorites, outbox, user, video_clip, video_line
 from pipelines.flows.deciders import decider_of
@@ -123,9 +123,9 @@ def test_an_operator_sees_each_place_where_something_personal_stands(entity: Ent
     states = theirs or {ANN: state}
     monkeypatch.setattr(erasure, "states_of", lambda _, one: states.items() if one is entity else ())
     monkeypatch.setattr(erasure, "state_of", lambda _, one, key: states.get(key) if one is entity else None)
-    monkeypatch.setattr(erasure.dead_letters, "letters", lambda _: ())
+    monkeypatch.setattr(dead_letters, "letters", lambda _: ())
     expected = [] if entity.name == "user" else [(entity.name, next(iter(states)))]
-    assert [(known.place, known.key) for known in erasure.known_of(Config(), ANN)] == expected
+    assert [(known.place, known.key) for known in erasure.known_of(load(), ANN)] == expected
 
 
 @pytest.mark.parametrize("entity", [entity for entity in PERSONAL if entity.name in BROADCAST], ids=lambda one: one.name)
