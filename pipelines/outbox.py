@@ -55,6 +55,9 @@ from schemas.video import CallEnded
 
 POSTBACK_REMEMBERED_FOR: Final = timedelta(days=7)
 KEPT_FOR_A_PERSON: Final = timedelta(days=30)
+# An effect's last fact; and why a push was not taken, with the moment since when its token is dead.
+LastFact = EffectAccepted | EffectRefused | EffectExpired
+Failure = tuple[PushFailure, datetime | None]
 ENDS: Final[dict[type[Fact], EffectStatus]] = {
     EffectAccepted: EffectStatus.ACCEPTED, EffectRefused: EffectStatus.REFUSED, EffectExpired: EffectStatus.EXPIRED,
 }  # fmt: skip
@@ -159,37 +162,34 @@ def _route(effect: Effect, message: ReportAttempt) -> Decision:
 
 def _refuse(effect: Effect, message: ReportAttempt) -> Decision:
     fields = _fields(effect, message.effect) | {"detail": message.detail, "status": message.status}
-    return _end(effect, EffectRefused(**reply(message), **fields), KEPT_FOR_A_PERSON, message)
+    failure = message.failure or PushFailure.INVALID
+    return _end(effect, EffectRefused(**reply(message), **fields), KEPT_FOR_A_PERSON, (failure, message.dead_at))
 
 
 def _expire(effect: Effect, name: str, message: Message, kept: timedelta = KEPT_FOR_A_PERSON) -> Decision:
     fields = _fields(effect, name) | {"detail": effect.detail, "status": effect.http_status}
-    return _end(effect, EffectExpired(**reply(message), **fields), kept)
+    failure = PushFailure.WITHDRAWN if effect.withdrawn else PushFailure.TOO_LATE
+    return _end(effect, EffectExpired(**reply(message), **fields), kept, (failure, None))
 
 
-def _end(
-    effect: Effect, fact: EffectAccepted | EffectRefused | EffectExpired, kept: timedelta, report: ReportAttempt | None = None
-) -> Decision:
+def _end(effect: Effect, fact: LastFact, kept: timedelta, failure: Failure | None = None) -> Decision:
     """The effect's last fact, and for how long it is remembered. A push has other facts, and its contents are forgotten."""
     after = replace(effect, status=ENDS[type(fact)], next_at=None, forget_at=later(fact.at, kept))
     if effect.push is None:
         return after, (fact,)
     forgotten = replace(after, push=None, forget_at=later(fact.at, REMEMBERED_FOR))
-    return forgotten, (_push_fact(effect, effect.push, fact, report),)
+    return forgotten, (_push_fact(effect, effect.push, fact, failure),)
 
 
-def _push_fact(effect: Effect, push: Push, fact: Fact, report: ReportAttempt | None) -> Fact:
+def _push_fact(effect: Effect, push: Push, fact: LastFact, failure: Failure | None) -> Message:
     """What the user's entities hear of a push that has ended."""
     fields: dict[str, Any] = same_fields(fact, PushAccepted) | same_fields(push, PushAccepted)
     fields |= {"id": fact.id, "at": fact.at, "cause": fact.cause, "user": effect.subject, "status": effect.http_status}
-    if isinstance(fact, EffectAccepted):
+    if failure is None:
         return PushAccepted(**fields)
-    if report is None:
-        withdrawn = PushFailure.WITHDRAWN if effect.withdrawn else PushFailure.TOO_LATE
-        return PushRefused(**fields, reason=PushFailure.UNKNOWN if effect.doubtful else withdrawn)
-    reason = report.failure or PushFailure.INVALID
+    reason, dead_at = failure
     if reason in TOKEN_FAILURES:
-        return PushTokenDead(**fields, reason=reason, token=token_mark(push.token), dead_at=report.dead_at)
+        return PushTokenDead(**fields, reason=reason, token=token_mark(push.token), dead_at=dead_at)
     return PushRefused(**fields, reason=PushFailure.UNKNOWN if effect.doubtful else reason)
 
 
@@ -220,7 +220,8 @@ def _forget(effect: Effect, name: str, message: OweEffect | Wake) -> Decision:
     blank = replace(effect, postback=None, detail="")
     if effect.status not in (EffectStatus.DUE, EffectStatus.WAITING):
         return blank, ()
-    return _expire(replace(blank, http_status=0), name, message, POSTBACK_REMEMBERED_FOR)
+    expired = EffectExpired(**reply(message), **_fields(blank, name))
+    return _end(blank, expired, POSTBACK_REMEMBERED_FOR, (PushFailure.ERASED, None))
 
 
 def _withdraw(effect: Effect, message: WithdrawPush) -> Decision:

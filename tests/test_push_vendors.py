@@ -314,7 +314,7 @@ def test_nothing_is_sent_late(attempt: Callable[..., Attempt], provider: str, se
 
 @PROVIDERS
 def test_without_keys_nobody_is_asked(attempt: Callable[..., Attempt], provider: str) -> None:
-    made = attempt(due(provider), nobody, Config())
+    made = attempt(due(provider), nobody, load())
     assert (made.outcome, made.failure) == (REFUSED, PushFailure.NOT_CONFIGURED)
     assert "not set: OLO_" in made.detail
 

@@ -136,10 +136,11 @@ def tell(due: EffectDue, config: Config, client: httpx.Client) -> Attempt:
         return Attempt(AttemptOutcome.REFUSED, 0, str(error), failure=PushFailure.INVALID)
     try:
         account = _account(config.fcm_key_file, Path(config.fcm_key_file).stat().st_mtime_ns)
+    except (OSError, ValueError, TypeError, AttributeError) as error:  # the file is none, or no account's
+        return Attempt(AttemptOutcome.REFUSED, 0, f"OLO_FCM_KEY_FILE: {error}"[:DETAIL], failure=PushFailure.CREDENTIALS)
+    try:
         url = f"{config.fcm_url}/v1/projects/{account.project}/messages:send"
         answer = _ask(account, pushes.Request(url, {}, content, pushes.timeout_s(due)), client)
-    except (OSError, ValueError) as error:  # the key file is none
-        return Attempt(AttemptOutcome.REFUSED, 0, f"OLO_FCM_KEY_FILE: {error}"[:DETAIL], failure=PushFailure.CREDENTIALS)
     except exceptions.GoogleAuthError as error:  # no token, so nobody was asked to push
         again = isinstance(error, exceptions.TransportError) or error.retryable
         outcome = AttemptOutcome.FAILED if again else AttemptOutcome.REFUSED

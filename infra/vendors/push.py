@@ -179,7 +179,7 @@ def post(client: httpx.Client, request: Request) -> httpx.Response:
     with client.stream(
         "POST", request.url, headers=headers, content=request.content, timeout=request.timeout_s
     ) as answer:  # fmt: skip
-        for part in answer.iter_raw():
+        for part in answer.iter_bytes():
             content += part[: MAX_ANSWER - len(content)]
             if len(content) >= MAX_ANSWER:
                 break
