@@ -219,7 +219,7 @@ def _forget(effect: Effect, name: str, message: OweEffect | Wake) -> Decision:
     """The user is erased: nothing is tried any more, and what was to be told is gone."""
     blank = replace(effect, postback=None, detail="")
     if effect.status not in (EffectStatus.DUE, EffectStatus.WAITING):
-        return blank, ()
+        return replace(blank, push=None), ()
     expired = EffectExpired(**reply(message), **_fields(blank, name))
     return _end(blank, expired, POSTBACK_REMEMBERED_FOR, (PushFailure.ERASED, None))
 

@@ -128,7 +128,7 @@ def _read(answer: httpx.Response) -> Attempt:
     if answer.is_success:
         return pushes.strange(answer, "Apple") if status != 200 or answer.content else pushes.read(answer)
     if failure := FAILURES.get((status, str(found.get("reason", "")))):
-        since = found.get("timestamp")
-        is_moment = isinstance(since, int | float) and not isinstance(since, bool)
-        return pushes.refused(answer, failure, dead_at=moment_of(since / 1_000) if is_moment else None)
+        since_ms = found.get("timestamp")
+        dead_at = moment_of(since_ms / 1_000) if isinstance(since_ms, int | float) else None
+        return pushes.refused(answer, failure, dead_at=dead_at)
     return pushes.refused(answer, PushFailure.CREDENTIALS) if status == 403 else pushes.read(answer)

@@ -35,7 +35,7 @@ FAILURES: Final[Mapping[tuple[int, str], PushFailure]] = {
 OF_APPLE: Final = b"THIRD_PARTY_AUTH_ERROR"
 
 
-class _Answer(transport.Response):  # type: ignore[misc]
+class _Answer(transport.Response):
     """What google-auth wants to know of an answer."""
 
     def __init__(self, answer: httpx.Response) -> None:
@@ -54,7 +54,7 @@ class _Answer(transport.Response):  # type: ignore[misc]
         return self._answer.content
 
 
-class _Transport(transport.Request):  # type: ignore[misc]
+class _Transport(transport.Request):
     """How google-auth asks for a token: by our client."""
 
     def __init__(self, client: httpx.Client) -> None:
@@ -75,7 +75,7 @@ class Account:
     """A service account: its project, and the token that it has at the moment."""
 
     def __init__(self, key_file: str) -> None:
-        self._credentials = Credentials.from_service_account_file(key_file, scopes=[SCOPE])
+        self._credentials = Credentials.from_service_account_file(key_file, scopes=[SCOPE])  # type: ignore[no-untyped-call]
         self._lock = threading.Lock()
         self.project: str = self._credentials.project_id
 

@@ -33,7 +33,7 @@ class _Line(socketserver.BaseRequestHandler):
             for event in lines.receive_data(received):
                 match event:
                     case h2.events.RequestReceived():
-                        heads[event.stream_id] = dict(event.headers)
+                        heads[event.stream_id] = {str(name): str(value) for name, value in event.headers}
                     case h2.events.DataReceived():
                         bodies[event.stream_id] += event.data
                         lines.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
