@@ -40,6 +40,14 @@ class VideoProvider(StrEnum):
     TWILIO = "twilio"
 
 
+class PushProvider(StrEnum):
+    """Who wakes phones; Apple's are woken for calls by Apple."""
+
+    NONE = "none"
+    FCM = "fcm"
+    ONESIGNAL = "onesignal"
+
+
 class ConfigError(Exception):
     """The settings are wrong; the text says which and how to mend it."""
 
@@ -112,6 +120,18 @@ class Config(BaseSettings):
     twilio_key_sid: str = ""
     twilio_key_secret: str = Field("", repr=False)
     twilio_auth_token: str = Field("", repr=False, description="signs Twilio's callbacks")
+
+    push: PushProvider = Field(PushProvider.NONE, description="who wakes phones whose app does not listen; none: nobody does")
+    push_second: PushProvider = Field(PushProvider.NONE, description="who is asked where the first one says no for good")
+    fcm_url: str = "https://fcm.googleapis.com"
+    fcm_key_file: str = Field("", description="the service account's key, a JSON file of Google Cloud's")
+    onesignal_url: str = "https://api.onesignal.com"
+    onesignal_app_id: str = ""
+    onesignal_key: str = Field("", repr=False, description="the REST API key")
+    apns_url: str = Field("https://api.push.apple.com", description="for apps of Xcode: https://api.sandbox.push.apple.com")
+    apns_key_file: str = Field("", description="the key for calls on Apple's phones, a .p8 file; needs OLO_BUNDLE_IOS, too")
+    apns_key_id: str = ""
+    apns_team_id: str = ""
 
     app_id_ios: str = Field("", pattern="^(id[0-9]+)?$", description="the App Store's id of the app: id123456789")
     bundle_ios: str = ""
@@ -223,6 +243,18 @@ POSTBACKS_NEED: Final = {
 }
 
 
+PUSHES_NEED: Final = {
+    "fcm": ("fcm_key_file",),
+    "onesignal": ("onesignal_app_id", "onesignal_key"),
+    "apns": ("apns_key_file", "apns_key_id", "apns_team_id", "bundle_ios"),
+}
+
+
+def missing_push_settings(provider: str, config: Config) -> list[str]:
+    """The variables that pushes by a provider cannot do without, and that are not set."""
+    return [f"OLO_{name.upper()}" for name in PUSHES_NEED.get(provider, ()) if not getattr(config, name)]
+
+
 def missing_for(provider: str, config: Config) -> list[str]:
     """The variables that postbacks to a provider cannot do without, and that are not set."""
     needed = POSTBACKS_NEED.get(provider, ())
@@ -266,3 +298,10 @@ def _whole(config: Config) -> None:
     missing = [f"OLO_{name.upper()}" for name in NEEDED.get(config.video_provider, ()) if not getattr(config, name)]
     if missing:
         raise ConfigError(f"{', '.join(missing)}: needed by OLO_VIDEO_PROVIDER={config.video_provider}")
+    for name in ("push", "push_second"):
+        if missing := missing_push_settings(getattr(config, name), config):
+            raise ConfigError(f"{', '.join(missing)}: needed by OLO_{name.upper()}={getattr(config, name)}")
+    if config.push_second is not PushProvider.NONE and config.push in (PushProvider.NONE, config.push_second):
+        raise ConfigError("OLO_PUSH_SECOND: the second provider needs another one in OLO_PUSH")
+    if config.apns_key_file and (missing := missing_push_settings("apns", config)):
+        raise ConfigError(f"{', '.join(missing)}: needed by OLO_APNS_KEY_FILE")

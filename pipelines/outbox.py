@@ -4,19 +4,21 @@ State: what is to be done, attempts, the next one's time (`schemas.outbox.Effect
 Laws: an effect that was owed twice is done once; attempts are numbered without a gap, and at most one is due at a time; a
 report on another attempt than the one that is due is a repeat, and ignored; each effect ends accepted, refused or expired; a
 vendor's Retry-After is never undercut. A finished effect is remembered for a day (a postback for a week, as long as any vendor
-knows its deduplication id), one that needs a person for a month. What tells of a user who was erased is given up, and its
-contents are forgotten at once: a broadcast names the user to every partition, and the host wakes each such effect.
+knows its deduplication id), one that needs a person for a month. A push asks another provider only where none of its attempts
+may have been taken; its contents are forgotten with its end, and nobody sends it late. What tells of a user who was erased is
+given up, and its contents are forgotten at once: a broadcast names the user to every partition, and the host wakes each such
+effect.
 """
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 from zlib import crc32
 
 from msgspec.structs import replace
 
 from schemas.erased import with_erased
-from schemas.log.base import REMEMBERED_FOR, Message, Wake, later, reply, same_fields
+from schemas.log.base import REMEMBERED_FOR, Fact, Message, Wake, later, reply, same_fields
 from schemas.outbox import (
     FIRST_RETRY,
     LONGEST_RETRY,
@@ -38,10 +40,27 @@ from schemas.outbox import (
     close_room_id,
     erased_effects,
 )
+from schemas.push import (
+    ANY_PROVIDER,
+    TOKEN_FAILURES,
+    Push,
+    PushAccepted,
+    PushFailure,
+    PushRefused,
+    PushTokenDead,
+    WithdrawPush,
+    token_mark,
+)
 from schemas.video import CallEnded
 
 POSTBACK_REMEMBERED_FOR: Final = timedelta(days=7)
 KEPT_FOR_A_PERSON: Final = timedelta(days=30)
+# An effect's last fact; and why a push was not taken, with the moment since when its token is dead.
+LastFact = EffectAccepted | EffectRefused | EffectExpired
+Failure = tuple[PushFailure, datetime | None]
+ENDS: Final[dict[type[Fact], EffectStatus]] = {
+    EffectAccepted: EffectStatus.ACCEPTED, EffectRefused: EffectStatus.REFUSED, EffectExpired: EffectStatus.EXPIRED,
+}  # fmt: skip
 
 Decision = tuple[Effect | None, Sequence[Message]]
 
@@ -68,6 +87,8 @@ def decide_outbox(effect: Effect | None, message: OutboxInbox, common: Effect | 
             return _report(effect, message)
         case RedriveEffect():
             return _redrive(effect, message)
+        case WithdrawPush():
+            return _withdraw(effect, message)
 
 
 def _owe(effect: Effect | None, message: OweEffect | CallEnded) -> Decision:
@@ -89,33 +110,85 @@ def _fields(effect: Effect, name: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _due(effect: Effect, name: str, message: Message) -> Decision:
+def _due(effect: Effect, name: str, message: Message, ordinal: int = 0) -> Decision:
     after = replace(effect, status=EffectStatus.DUE, next_at=None, forget_at=None)
     due = EffectDue(
-        **reply(message), **_fields(after, name), expires_at=after.expires_at, postback=after.postback, wanted=after.wanted
-    )
+        **reply(message, ordinal), **_fields(after, name), expires_at=after.expires_at, postback=after.postback,
+        wanted=after.wanted, push=after.push,
+    )  # fmt: skip
     return after, (due,)
 
 
 def _report(effect: Effect, message: ReportAttempt) -> Decision:
     if effect.status is not EffectStatus.DUE or message.attempt != effect.attempt:
         return effect, ()
-    tried = replace(effect, http_status=message.status, detail=message.detail)
-    fields = _fields(effect, message.effect) | {"detail": message.detail}
+    doubtful = effect.doubtful or message.doubtful
+    tried = replace(effect, http_status=message.status, detail=message.detail, doubtful=doubtful)
     match message.outcome:
         case AttemptOutcome.ACCEPTED:
+            fields = _fields(effect, message.effect) | {"detail": message.detail}
             kept = REMEMBERED_FOR if effect.postback is None else POSTBACK_REMEMBERED_FOR
-            after = replace(tried, status=EffectStatus.ACCEPTED, forget_at=later(message.at, kept))
-            return after, (EffectAccepted(**reply(message), **fields, plan=message.plan),)
-        case AttemptOutcome.REFUSED:
-            after = replace(tried, status=EffectStatus.REFUSED, forget_at=later(message.at, KEPT_FOR_A_PERSON))
-            return after, (EffectRefused(**reply(message), **fields, status=message.status),)
+            return _end(tried, EffectAccepted(**reply(message), **fields, plan=message.plan), kept)
+        case AttemptOutcome.ROUTED if effect.push is not None:
+            return _route(tried, message)
+        case AttemptOutcome.REFUSED | AttemptOutcome.ROUTED:
+            return _refuse(tried, message)
         case AttemptOutcome.FAILED:
             next_at = later(message.at, pause(message.effect, effect.attempt, message.retry_after_s))
-            if next_at >= effect.expires_at:
-                return _expire(tried, message)
-            after = replace(tried, status=EffectStatus.WAITING, next_at=next_at)
-            return after, (EffectPostponed(**reply(message), **fields, next_at=next_at, status=message.status),)
+            if next_at >= effect.expires_at or effect.withdrawn:
+                return _expire(tried, message.effect, message)
+            return replace(tried, status=EffectStatus.WAITING, next_at=next_at), (_postponed(effect, message, next_at),)
+
+
+def _postponed(effect: Effect, message: ReportAttempt, next_at: datetime) -> EffectPostponed:
+    fields = _fields(effect, message.effect)
+    return EffectPostponed(**reply(message), **fields, next_at=next_at, status=message.status, detail=message.detail)
+
+
+def _route(effect: Effect, message: ReportAttempt) -> Decision:
+    """Ask this provider for a push. Where one has said no before, another is asked only if nobody may have taken it."""
+    if effect.withdrawn:
+        return _expire(effect, message.effect, message)
+    after = replace(effect, provider=message.provider, attempt=effect.attempt + 1)
+    if effect.provider == ANY_PROVIDER:
+        return _due(after, message.effect, message)
+    if effect.doubtful:
+        return _refuse(effect, message)
+    state, due = _due(after, message.effect, message, 1)
+    return state, (_postponed(effect, message, message.at), *due)
+
+
+def _refuse(effect: Effect, message: ReportAttempt) -> Decision:
+    fields = _fields(effect, message.effect) | {"detail": message.detail, "status": message.status}
+    failure = message.failure or PushFailure.INVALID
+    return _end(effect, EffectRefused(**reply(message), **fields), KEPT_FOR_A_PERSON, (failure, message.dead_at))
+
+
+def _expire(effect: Effect, name: str, message: Message, kept: timedelta = KEPT_FOR_A_PERSON) -> Decision:
+    fields = _fields(effect, name) | {"detail": effect.detail, "status": effect.http_status}
+    failure = PushFailure.WITHDRAWN if effect.withdrawn else PushFailure.TOO_LATE
+    return _end(effect, EffectExpired(**reply(message), **fields), kept, (failure, None))
+
+
+def _end(effect: Effect, fact: LastFact, kept: timedelta, failure: Failure | None = None) -> Decision:
+    """The effect's last fact, and for how long it is remembered. A push has other facts, and its contents are forgotten."""
+    after = replace(effect, status=ENDS[type(fact)], next_at=None, forget_at=later(fact.at, kept))
+    if effect.push is None:
+        return after, (fact,)
+    forgotten = replace(after, push=None, forget_at=later(fact.at, REMEMBERED_FOR))
+    return forgotten, (_push_fact(effect, effect.push, fact, failure),)
+
+
+def _push_fact(effect: Effect, push: Push, fact: LastFact, failure: Failure | None) -> Message:
+    """What the user's entities hear of a push that has ended."""
+    fields: dict[str, Any] = same_fields(fact, PushAccepted) | same_fields(push, PushAccepted)
+    fields |= {"id": fact.id, "at": fact.at, "cause": fact.cause, "user": effect.subject, "status": effect.http_status}
+    if failure is None:
+        return PushAccepted(**fields)
+    reason, dead_at = failure
+    if reason in TOKEN_FAILURES:
+        return PushTokenDead(**fields, reason=reason, token=token_mark(push.token), dead_at=dead_at)
+    return PushRefused(**fields, reason=PushFailure.UNKNOWN if effect.doubtful else reason)
 
 
 def pause(name: str, attempt: int, retry_after_s: float) -> timedelta:
@@ -124,14 +197,6 @@ def pause(name: str, attempt: int, retry_after_s: float) -> timedelta:
     wait: timedelta = min(FIRST_RETRY * (1 << min(attempt - 1, 20)), LONGEST_RETRY)
     spread = crc32(f"{name}/{attempt}".encode()) % 1_000 / 4_000
     return max(wait * (1 + spread), timedelta(seconds=retry_after_s))
-
-
-def _expire(effect: Effect, message: ReportAttempt) -> Decision:
-    after = replace(effect, status=EffectStatus.EXPIRED, next_at=None, forget_at=later(message.at, KEPT_FOR_A_PERSON))
-    expired = EffectExpired(
-        **reply(message), **_fields(after, message.effect), status=effect.http_status, detail=effect.detail
-    )  # fmt: skip
-    return after, (expired,)
 
 
 def _wake(effect: Effect | None, message: Wake) -> Decision:
@@ -146,14 +211,22 @@ def _forget(effect: Effect, name: str, message: OweEffect | Wake) -> Decision:
     """The user is erased: nothing is tried any more, and what was to be told is gone."""
     blank = replace(effect, postback=None, detail="")
     if effect.status not in (EffectStatus.DUE, EffectStatus.WAITING):
-        return blank, ()
-    forget_at = later(message.at, POSTBACK_REMEMBERED_FOR)
-    after = replace(blank, status=EffectStatus.EXPIRED, next_at=None, forget_at=forget_at)
-    return after, (EffectExpired(**reply(message), **_fields(after, name)),)
+        return replace(blank, push=None), ()
+    expired = EffectExpired(**reply(message), **_fields(blank, name))
+    return _end(blank, expired, POSTBACK_REMEMBERED_FOR, (PushFailure.ERASED, None))
+
+
+def _withdraw(effect: Effect, message: WithdrawPush) -> Decision:
+    """Nothing is tried any more; an attempt that is under way says itself how the push ends."""
+    if effect.push is None or effect.withdrawn:
+        return effect, ()
+    withdrawn = replace(effect, withdrawn=True)
+    return (withdrawn, ()) if effect.status is EffectStatus.DUE else _expire(withdrawn, message.effect, message)
 
 
 def _redrive(effect: Effect, message: RedriveEffect) -> Decision:
-    gone = effect.kind is EffectKind.POSTBACK and effect.postback is None  # of a user who was erased
+    tells = effect.kind in (EffectKind.POSTBACK, EffectKind.PUSH)
+    gone = tells and effect.postback is None  # of a user who was erased; a push that has ended is never sent
     if gone or effect.status not in (EffectStatus.REFUSED, EffectStatus.EXPIRED):
         return effect, ()
     again = replace(effect, attempt=effect.attempt + 1, expires_at=message.expires_at)

@@ -16,6 +16,7 @@ from schemas.log.base import EPOCH, By, Fact, Fields, Id, Key, Message, State, T
 from schemas.log.entity import Entity, Flow, Hears
 from schemas.log.personal import WORDS
 from schemas.postback import Postback
+from schemas.push import Push, PushAccepted, PushFailure, PushRefused, PushTokenDead, WithdrawPush
 from schemas.timetable_plan import Plan, PlanWanted
 from schemas.user import Code, User_
 from schemas.video import CallEnded
@@ -37,14 +38,17 @@ class EffectKind(StrEnum):
     # Of the timetable: a chore of the platform, by its name; and the next instants of a job.
     CHORE = "chore"
     PLAN = "plan"
+    # To a phone: see `schemas.push`.
+    PUSH = "push"
 
 
 class AttemptOutcome(StrEnum):
-    """What came of an attempt: taken; said no for good; or to be tried again."""
+    """What came of an attempt: taken; said no for good; to be tried again; or, of a push, another provider is to be asked."""
 
     ACCEPTED = "accepted"
     REFUSED = "refused"
     FAILED = "failed"
+    ROUTED = "routed"
 
 
 class EffectStatus(StrEnum):
@@ -86,10 +90,12 @@ class OweEffect(Message, EffectName, EffectFields):
     expires_at: Time
     postback: Postback | None = None
     wanted: PlanWanted | None = None
+    push: Push | None = None
 
 
 class ReportAttempt(Message, EffectName):
-    """`dispatch` has tried; `retry_after_s`: what the vendor asked for (0: nothing)."""
+    """`dispatch` has tried; `retry_after_s`: what the vendor asked for (0: nothing); `doubtful`: it failed, and may have been
+    taken all the same. Of a push: whom to ask (`provider`), or why it was refused, and when the phone's token died."""
 
     attempt: Annotated[int, Meta(ge=0, le=2**31)]
     outcome: AttemptOutcome
@@ -97,6 +103,10 @@ class ReportAttempt(Message, EffectName):
     detail: Detail = ""
     retry_after_s: Annotated[float, Meta(ge=0, le=MAX_RETRY_AFTER_S)] = 0.0
     plan: Plan | None = None
+    doubtful: bool = False
+    provider: Code = ""
+    failure: PushFailure | None = None
+    dead_at: Time | None = None
 
 
 class RedriveEffect(Message, EffectName):
@@ -122,10 +132,11 @@ class EffectDue(_OfEffect):
     expires_at: Time
     postback: Postback | None = None
     wanted: PlanWanted | None = None
+    push: Push | None = None
 
 
 class EffectAccepted(_OfEffect):
-    """The vendor has taken it. `plan`: the instants that a job wanted."""
+    """The vendor has taken it; of a push tells `PushAccepted`. `plan`: the instants that a job wanted."""
 
     detail: Detail = ""
     plan: Plan | None = None
@@ -153,8 +164,9 @@ class EffectExpired(_GivenUp):
 
 
 class Effect(State, EffectFields):
-    """An effect: what, where it stands, how many attempts were due so far, and why the last one failed. The state under a
-    broadcast key has only `erased`: users of whom nobody is told any more."""
+    """An effect: what, where it stands, how many attempts were due so far, and why the last one failed. `doubtful`: one of them
+    may have been taken all the same; `withdrawn`: its owner does not want it any more. The state under a broadcast key has only
+    `erased`: users of whom nobody is told any more."""
 
     expires_at: Time
     status: EffectStatus
@@ -166,6 +178,9 @@ class Effect(State, EffectFields):
     postback: Postback | None = None
     erased: ErasedUsers = ()
     wanted: PlanWanted | None = None
+    push: Push | None = None
+    doubtful: bool = False
+    withdrawn: bool = False
 
     @property
     def wake_at(self) -> datetime | None:
@@ -174,7 +189,8 @@ class Effect(State, EffectFields):
 
     def behind(self, common: State | None) -> bool:
         """Whether it tells of a user who was erased."""
-        tells = self.kind is EffectKind.POSTBACK and (self.postback is not None or self.detail)
+        told = self.postback or self.push or self.detail
+        tells = told and self.kind in (EffectKind.POSTBACK, EffectKind.PUSH)
         return bool(tells) and isinstance(common, Effect) and self.subject in common.erased
 
 
@@ -185,15 +201,17 @@ def erased_effects(users: ErasedUsers) -> Effect:
     )  # fmt: skip
 
 
-OutboxInbox = OweEffect | ReportAttempt | RedriveEffect | ForgetEffects | CallEnded | Wake
+OutboxInbox = OweEffect | ReportAttempt | RedriveEffect | WithdrawPush | ForgetEffects | CallEnded | Wake
 
 OUTBOX: Final = Entity(
     "outbox",
     key="effect",
     flow=Flow.LIVE,
     state=Effect,
-    commands=(OweEffect, ReportAttempt, RedriveEffect, ForgetEffects),
-    facts=(EffectDue, EffectAccepted, EffectPostponed, EffectRefused, EffectExpired),
+    commands=(OweEffect, ReportAttempt, RedriveEffect, WithdrawPush, ForgetEffects),
+    facts=(
+        EffectDue, EffectAccepted, EffectPostponed, EffectRefused, EffectExpired, PushAccepted, PushRefused, PushTokenDead,
+    ),
     hears=(
         Hears(
             CallEnded,
@@ -202,4 +220,4 @@ OUTBOX: Final = Entity(
         ),
     ),
     broadcast=True,
-)
+)  # fmt: skip

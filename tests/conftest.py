@@ -9,6 +9,8 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from types import SimpleNamespace
 from typing import Any, Literal, Protocol, TypeVar
 
 import httpx
@@ -17,13 +19,20 @@ import pytest
 from rich.console import Console
 
 from infra import tokens
+from infra import vendors as outside
 from infra.broker import BRIEF
 from infra.clickhouse import connect, migrate
+from infra.config import Config, load
+from infra.vendors import apns
+from infra.vendors.answers import Attempt
+from schemas.outbox import EffectDue
 from tests.alone import keep_alone
 from tests.command_line import Done, olo
 from tests.lab.city.books import Books
+from tests.lab.city.push_vendors import Keys, PushVendors
 from tests.lab.city.town import City, Plan
 from tests.lab.stage import Stage
+from tests.pushes import Handler
 from tests.tables import Tables
 from tests.vendor_stub import AdStub, VendorStub
 
@@ -200,6 +209,36 @@ def networks() -> Iterator[AdStub]:
     stub = AdStub()
     yield stub
     stub.close()
+
+
+@pytest.fixture(scope="session")
+def push_keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
+    """Credentials for stand-ins of those who push, which are asked in memory."""
+    return Keys(tmp_path_factory.mktemp("keys"), "http://vendors", "http://apple")
+
+
+@pytest.fixture
+def push_vendors(push_keys: Keys) -> PushVendors:
+    """Stand-ins of those who push, which have taken nothing yet."""
+    return PushVendors(push_keys)
+
+
+@pytest.fixture
+def push_config(push_keys: Keys) -> Config:
+    """Settings that lead to them."""
+    return load(**{name.removeprefix("OLO_").lower(): value for name, value in push_keys.environment.items()})
+
+
+@pytest.fixture
+def attempt(push_config: Config, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Attempt]:
+    """Attempts a push by a client that this handler answers."""
+
+    def made(due: EffectDue, handler: Handler, settings: Config = push_config) -> Attempt:
+        with httpx.Client(transport=httpx.MockTransport(handler)) as client:
+            monkeypatch.setattr(apns, "_lines", SimpleNamespace(line=lambda: nullcontext(client)))
+            return outside.attempt(due, settings, client)
+
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -297,6 +297,7 @@ ANSWERED = {
     "PUT /v1/profile": OWN, "PUT /v1/profile/private": OWN, "GET /v1/profile/private": OWN, "PUT /v1/clips/{clip}": OWN,
     "GET /v1/admin/profiles/{user}/private": "for staff, with a reason that is kept",
     "GET /v1/chats": TALK, "GET /v1/chats/{user}": TALK, "GET /v1/chats/{user}/messages/{message}": TALK,
+    "POST /v1/calls/{call}/credentials": OWN,
     "POST /v1/clips/{clip}/plays": "the film that the caller pays for", "GET /v1/calls/{call}": "the caller's film",
     "POST /v1/calls": "empty but for films", "POST /v1/calls/{call}/accept": "empty but for films",
     "POST /v1/calls/{call}/decline": "empty but for films", "POST /v1/calls/{call}/hang-up": "empty but for films",

@@ -65,6 +65,7 @@ TOLD: dict[str, dict[str, Callable[..., Any]]] = {
         name: lambda f, name=name: getattr(_told(f), name, None)
         for name in ("conversion", "event", "ref", "network", "campaign", "value_micros", "currency")
     },
+    "push_outcomes": {"outcome": lambda f: type(f).__name__},
     "gallery_impressions": {"line": lambda _: 1, "card": lambda f: f.cards[0]},
     "bill_steps": {"line": lambda _: 1} | {
         name: lambda f, name=name: getattr(f.steps[0], name) for name in fields_of(ReceiptStep)
@@ -81,7 +82,8 @@ LEFT_OUT = {
     "gallery_impressions": {"cards"},
     "pushes": {"touch"},
     "attributions": {"touch"},
-    "postback_attempts": {"kind", "expires_at", "postback", "next_at", "plan", "wanted"},
+    "postback_attempts": {"kind", "expires_at", "postback", "next_at", "plan", "wanted", "push"},
+    "push_outcomes": {"effect", "token", "dead_at"},
 }
 
 

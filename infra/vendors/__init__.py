@@ -9,12 +9,13 @@ from typing import Final, NamedTuple
 import httpx
 
 from infra import cron
-from infra.config import Config, VideoProvider, missing_for
-from infra.vendors import agora, amplitude, appsflyer, chores, ga4, snapchat, twilio
+from infra.config import Config, PushProvider, VideoProvider, missing_for
+from infra.vendors import agora, amplitude, apns, appsflyer, chores, fcm, ga4, onesignal, push, snapchat, twilio
 from infra.vendors.answers import DETAIL, Attempt, network_failure
 from schemas.log.base import now
 from schemas.outbox import AttemptOutcome, EffectDue, EffectKind
 from schemas.postback import Provider, name_error
+from schemas.push import ANY_PROVIDER, VOIP_PROVIDER
 
 
 class VendorCall(NamedTuple):
@@ -35,7 +36,7 @@ def _plan(due: EffectDue, config: Config, client: httpx.Client) -> Attempt:
         return Attempt(AttemptOutcome.REFUSED, 0, str(error))
 
 
-# Chores and plans are done here, not at a vendor: nobody has to be spared.
+# Chores and plans are done here, not at a vendor, and so is the choice of who pushes: nobody has to be spared.
 UNSPARING_PER_S: Final = 1_000.0
 
 VENDOR_CALLS: Final[dict[tuple[str, str], VendorCall]] = {
@@ -45,6 +46,10 @@ VENDOR_CALLS: Final[dict[tuple[str, str], VendorCall]] = {
     (EffectKind.POSTBACK, Provider.APPSFLYER): VendorCall(appsflyer.tell, appsflyer.CALLS_PER_S),
     (EffectKind.POSTBACK, Provider.AMPLITUDE): VendorCall(amplitude.tell, amplitude.CALLS_PER_S),
     (EffectKind.POSTBACK, Provider.GA4): VendorCall(ga4.tell, ga4.CALLS_PER_S),
+    (EffectKind.PUSH, ANY_PROVIDER): VendorCall(push.route, UNSPARING_PER_S),
+    (EffectKind.PUSH, PushProvider.FCM): VendorCall(fcm.tell, fcm.CALLS_PER_S),
+    (EffectKind.PUSH, PushProvider.ONESIGNAL): VendorCall(onesignal.tell, onesignal.CALLS_PER_S),
+    (EffectKind.PUSH, VOIP_PROVIDER): VendorCall(apns.tell, apns.CALLS_PER_S),
     (EffectKind.PLAN, "timetable"): VendorCall(_plan, UNSPARING_PER_S),
     **{(EffectKind.CHORE, name): VendorCall(chores.run, UNSPARING_PER_S) for name in chores.CHORES},
 }
@@ -57,6 +62,12 @@ def vendor_call_of(due: EffectDue) -> VendorCall | None:
 
 def attempt(due: EffectDue, config: Config, client: httpx.Client) -> Attempt:
     """Do an effect once. Never raises: whatever happens is an attempt's outcome."""
+    if due.kind is EffectKind.PUSH and due.push is not None:
+        return push.onward(due, config, push.refusal_of(due, config) or _attempt(due, config, client))
+    return _attempt(due, config, client)
+
+
+def _attempt(due: EffectDue, config: Config, client: httpx.Client) -> Attempt:
     way = vendor_call_of(due)
     missing = missing_for(due.provider, config) if due.kind is EffectKind.POSTBACK else []
     if missing:
@@ -71,11 +82,12 @@ def attempt(due: EffectDue, config: Config, client: httpx.Client) -> Attempt:
     except httpx.HTTPError as failure:
         return network_failure(failure)
     except Exception as failure:  # a bug of ours, or of a vendor's client: no flow stops for it, and a person sees it
-        return Attempt(AttemptOutcome.REFUSED, 0, f"{type(failure).__name__}: {failure}"[:DETAIL])
+        return Attempt(AttemptOutcome.REFUSED, 0, f"{type(failure).__name__}: {failure}"[:DETAIL], doubtful=True)
     return found
 
 
 def close() -> None:
     """End what clients of this process keep running."""
     amplitude.close()
+    apns.close()
     chores.close()

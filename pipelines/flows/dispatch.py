@@ -34,7 +34,8 @@ from schemas.log.codec import decoder_of, encode, state_decoder, unreadable
 from schemas.log.dead_letters import letter_of
 from schemas.log.entity import partition_of
 from schemas.log.topics import DEAD_LETTERS
-from schemas.outbox import OUTBOX, AttemptOutcome, Effect, EffectDue, EffectStatus, ReportAttempt
+from schemas.outbox import OUTBOX, AttemptOutcome, Effect, EffectDue, EffectKind, EffectStatus, ReportAttempt
+from schemas.push import ANY_PROVIDER
 
 log = logging.getLogger("olo.dispatch")
 
@@ -119,6 +120,7 @@ class OwedEffects:
     def __init__(self, position: int, kept: str = "", past: Past | None = None) -> None:
         self.position = position
         self.past = past
+        self.since = now()
         self.running: dict[int, Running] = {}
         self.next = position
         found = json.loads(kept or "[]")
@@ -234,7 +236,8 @@ class Dispatch:
             fact = self._fact(record)
             over = lane.past is not None and isinstance(fact, EffectDue) and lane.past.is_over(offset, fact)
             if isinstance(fact, EffectDue) and lane.owes(offset) and not over:
-                lane.running[offset] = Running(fact, self._pool.submit(self._attempt, fact))
+                again = record.timestamp()[1] < lane.since.timestamp() * 1_000
+                lane.running[offset] = Running(fact, self._pool.submit(self._attempt, fact, again))
             else:
                 lane.finish(set())
         if records:
@@ -259,7 +262,14 @@ class Dispatch:
             self._letters.append((record.partition(), (DEAD_LETTERS.name, 0, place.encode(), encode(letter))))
             return None
 
-    def _attempt(self, due: EffectDue) -> Attempt:
+    def _attempt(self, due: EffectDue, again: bool) -> Attempt:
+        """Make an attempt. What was due before this process had the partition another one may have begun: unless it is taken,
+        it is in doubt."""
+        made = self._made(due)
+        asked = due.kind is EffectKind.PUSH and due.provider != ANY_PROVIDER
+        return made._replace(doubtful=True) if again and asked and made.outcome is not AttemptOutcome.ACCEPTED else made
+
+    def _made(self, due: EffectDue) -> Attempt:
         if now() >= due.expires_at:
             return Attempt(AttemptOutcome.FAILED, 0, "too late")
         if not self._breaker.lets(due.provider):
@@ -289,6 +299,8 @@ class Dispatch:
         metrics.WRITTEN.labels(NAME).inc(len(records))
         metrics.mark_working(NAME)
         for one in ended:
+            if one.due.kind is EffectKind.PUSH:
+                metrics.PUSHES.labels(one.due.provider, one.attempt.failure or one.attempt.outcome).inc()
             log.info("%s attempt %d: %s, status %d", one.due.effect, one.due.attempt, one.attempt.outcome, one.attempt.status)
 
     def close(self) -> None:
@@ -309,6 +321,7 @@ def _report(ended: Reported) -> Written:
     report = ReportAttempt(
         **derive(due, "report", now()), effect=due.effect, attempt=due.attempt, outcome=attempt.outcome,
         status=attempt.status, detail=attempt.detail, retry_after_s=attempt.retry_after_s, plan=attempt.plan,
+        doubtful=attempt.doubtful, provider=attempt.provider, failure=attempt.failure, dead_at=attempt.dead_at,
     )  # fmt: skip
     key = due.effect.encode()
     return OUTBOX.inbox, partition_of(key, OUTBOX.partitions), key, encode(report)

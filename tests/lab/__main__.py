@@ -1,6 +1,9 @@
 """`python -m tests.lab COMMAND`: cities and proofs. `olo up --city`, `olo city` and `olo prove` start these commands."""
 
 import json
+import signal
+from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
@@ -47,6 +50,23 @@ def vendors(
         print(json.dumps(environment("{url}")))
         return
     serve(AdVendors(), port).serve_forever()
+
+
+@app.command()
+def pushes(
+    port: Annotated[int, typer.Argument(help="Google and OneSignal are served there, Apple one higher")] = 8181,
+    folder: Annotated[Path, typer.Option(help="where the keys for them are put")] = Path("stand-ins"),
+) -> None:
+    """Stand-ins for FCM, OneSignal and Apple's push service on the loopback: the settings that lead there, then each push."""
+    from tests.lab.city.apple import StandIns
+
+    folder = folder.absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    stand_ins = StandIns(folder, port, lambda pushed: print(json.dumps(pushed._asdict(), ensure_ascii=False), flush=True))
+    print("\n".join(f"export {name}={value}" for name, value in stand_ins.environment.items()), flush=True)
+    with suppress(KeyboardInterrupt):
+        signal.pause()
+    stand_ins.close()
 
 
 @prove_app.command()
