@@ -195,7 +195,8 @@ def _answered(call: Call, message: Answer) -> Decision:
         case BillRefused():
             who = "bill"
             own = message.payer == call.caller  # what a payer lacks is told to nobody else
-            call = replace(worse(call, CallRefusal.INSUFFICIENT_COINS), shortfall_coins=message.shortfall_coins * own)
+            refusal = CallRefusal.INSUFFICIENT_COINS if own else CallRefusal.CALLEE_LACKS_COINS
+            call = replace(worse(call, refusal), shortfall_coins=message.shortfall_coins * own)
     call = replace(call, waiting=tuple(waited for waited in call.waiting if waited != who))
     return (call, ()) if call.waiting else _placed(call, message)
 
