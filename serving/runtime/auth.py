@@ -94,8 +94,8 @@ class Authenticator:
 
 
 def may_watch(config: Config, header: str | None, address: str) -> None:
-    """Who is told a process's metrics: who has their token; where there is none, in development this machine. Production goes by
-    the token alone: behind a proxy that does not say for whom it asks everybody has its address. Errors: Problem 401."""
+    """Who is told a process's metrics: who has their token; where there is none, in development this machine. Production goes
+    by the token alone: behind a proxy that does not say for whom it asks everybody has its address. Errors: Problem 401."""
     if config.metrics_for_everybody:
         return
     if not config.metrics_token:
