@@ -275,6 +275,11 @@ class Call(State, CallSides):
     reason: EndReason | None = None
     forget_at: Time | None = None
 
+    @property
+    def closing(self) -> bool:
+        """Whether a play has ended but for the question whether its streamer was banned by then (`ended_at`, `reason`)."""
+        return self.status is CallStatus.CONNECTED and self.reason is not None
+
     def device_of(self, user: str) -> str:
         """The phone of one of both whose beats count; empty: any."""
         return self.caller_device if user == self.caller else self.callee_device
@@ -308,6 +313,8 @@ class Call(State, CallSides):
             return later(self.placed_at, PLACE_TIMEOUT)
         if self.status is CallStatus.RINGING:
             return self.ring_until
+        if self.closing:
+            return self.asks_at
         times = [at for at in (self.lost_at, self.over_at, self.asks_at) if at is not None]
         return min(times) if times else None
 
