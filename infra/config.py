@@ -83,6 +83,13 @@ class Config(BaseSettings):
     rate_staff: str = Field("500/second;20000/minute", description="likewise one admin or supporter")
     unlimited_networks: str = Field("127.0.0.0/8,::1", description="whose addresses are not counted, such as 10.0.0.0/8,::1")
     trusted_proxies: str = Field("", description="whose X-Forwarded-For and -Proto are believed, such as 127.0.0.1,10.0.0.0/8")
+    metrics_token: str = Field(
+        "",
+        repr=False,
+        pattern=r"^([!-~]{16,})?$",
+        description="whoever reads serving's /metrics sends it: Authorization: Bearer",
+    )
+    metrics_for_everybody: bool = Field(False, description="true: serving tells its metrics to whoever asks")
     web_origins: str = Field("", description="whose pages may ask: https://app.example,http://localhost:5173; *: everybody's")
 
     states_mb: int = Field(64, ge=1, le=100_000, description="memory of a flow's process for the states decided last")
@@ -276,16 +283,17 @@ def _safe(config: Config) -> None:
         if DEMO_PASSWORD in config.clickhouse_url:
             raise ConfigError("OLO_CLICKHOUSE_URL: production refuses the development password; give the user another one")
         return
-    if not config.forgeable_tokens_beyond_loopback and not _is_loopback(config.http_host):
+    if not config.forgeable_tokens_beyond_loopback and not is_loopback(config.http_host):
         raise ConfigError(
             f"OLO_HTTP_HOST: in development anybody can forge an admin's token, and {config.http_host} is reached by others; "
             "set OLO_ENV=production, or say OLO_FORGEABLE_TOKENS_BEYOND_LOOPBACK=true"
         )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches a host or comes from there."""
     try:
-        return ip_address(host).is_loopback
+        return ip_address(host.removeprefix("::ffff:")).is_loopback
     except ValueError:
         return host == "localhost"
 

@@ -131,10 +131,18 @@ def _refusing(config: Config) -> Iterator[Examined]:
         if not child["role"].startswith("serving"):
             continue
         try:
-            told = httpx.get(f"{child['url']}/metrics", timeout=5).text
+            answer = httpx.get(f"{child['url']}/metrics", timeout=5, headers=_bearer(config.metrics_token))
         except httpx.HTTPError:
             continue  # HTTP has a finding of its own
-        yield of_refusals(child["role"], told, {entity.inbox: entity.flow for entity in ENTITIES})
+        if answer.status_code == 401:
+            seen = "does not tell its metrics without the token of OLO_METRICS_TOKEN"
+            yield Examined(f"{child['role']} takes", False, seen, "OLO_METRICS_TOKEN=... olo doctor")
+            continue
+        yield of_refusals(child["role"], answer.text, {entity.inbox: entity.flow for entity in ENTITIES})
+
+
+def _bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"} if token else {}
 
 
 def of_refusals(role: str, told: str, flows: Mapping[str, str]) -> Examined:

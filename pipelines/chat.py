@@ -121,7 +121,7 @@ def _call(chat: Chat, ended: CallEnded) -> Decision:
     pair = pair_of(ended.caller, ended.callee)
     posted = ItemPosted(
         **reply(ended, "item"), pair=pair, user=ended.caller, peer=ended.callee, seq=chat.seq + 1, kind=ItemKind.CALL,
-        ref=kept_ref(ended.call), reason=ended.told_reason, connected=ended.connected, duration_s=ended.duration_s,
+        ref=kept_ref(ended.call), reason=ended.told_to(""), connected=ended.connected, duration_s=ended.duration_s,
     )  # fmt: skip
     return _post(chat, posted, quiet=ended.connected or chat.barred)
 

@@ -55,7 +55,7 @@ from schemas.video import (
     RoomOpened,
 )
 from schemas.video_answers import of_line, of_presence, worse
-from schemas.video_length import billed_until, moved, sides, with_beat
+from schemas.video_length import billed_until, closed, closing, moved, sides, with_beat, with_leave
 from schemas.video_line import AdmitViewer, LineRefusal, LineRefused, LineSeized, ReleaseLine, SeizeLine, ViewerAdmitted
 from schemas.video_onward import NOBODY, Onward, behind_end, behind_refusal
 
@@ -71,9 +71,13 @@ def decide_call(call: Call | None, message: CallInbox) -> Decision:
     """Decide one message of a call's inbox."""
     if call is None:
         return _place(message) if isinstance(message, PlaceCall) else _unknown(message)
-    if call.status is CallStatus.CONNECTED and (over := _overdue(call, message.at)):
+    if call.closing and not isinstance(message, PlaceCall):
+        return _close(call, message)
+    if call.status is CallStatus.CONNECTED and not call.closing and (over := _overdue(call, message.at)):
         ended, messages = _end(call, message, *over)
-        after, more = decide_call(ended, message) if not isinstance(message, Wake) else (ended, ())
+        if isinstance(message, Wake) or (ended and ended.closing):
+            return ended, messages
+        after, more = decide_call(ended, message)
         return after, (*messages, *more)
     match message:
         case PlaceCall() if any(getattr(call, name) != getattr(message, name) for name in SAME):
@@ -87,7 +91,7 @@ def decide_call(call: Call | None, message: CallInbox) -> Decision:
         case BeatCall():
             return with_beat(call, message), ()
         case LeaveCall():
-            return _leave(call, message), ()
+            return with_leave(call, message), ()
         case EndCall():
             return _end_from_outside(call, message)
         case Wake():
@@ -95,8 +99,8 @@ def decide_call(call: Call | None, message: CallInbox) -> Decision:
 
 
 def _reply(call: Call, message: Message, at: datetime | None = None) -> Reply:
-    """The envelope of a fact of the call. While it is being placed, its facts answer the command that places it."""
-    return reply(message, at=at, to=call.placed_by if call.status is CallStatus.PLACING else "")
+    """The envelope of a fact of the call. While it is placed or closed, its facts answer the message that began that."""
+    return reply(message, at=at, to=call.placed_by if call.status is CallStatus.PLACING or call.closing else "")
 
 
 def _name(message: CallInbox) -> str:
@@ -195,7 +199,8 @@ def _answered(call: Call, message: Answer) -> Decision:
         case BillRefused():
             who = "bill"
             own = message.payer == call.caller  # what a payer lacks is told to nobody else
-            call = replace(worse(call, CallRefusal.INSUFFICIENT_COINS), shortfall_coins=message.shortfall_coins * own)
+            refusal = CallRefusal.INSUFFICIENT_COINS if own else CallRefusal.CALLEE_LACKS_COINS
+            call = replace(worse(call, refusal), shortfall_coins=message.shortfall_coins * own)
     call = replace(call, waiting=tuple(waited for waited in call.waiting if waited != who))
     return (call, ()) if call.waiting else _placed(call, message)
 
@@ -354,14 +359,17 @@ def _not_placed(call: Call, message: Wake) -> Decision:
     return _refuse(replace(call, seized=users, waiting=()), message, CallRefusal.NOT_PLACED)
 
 
-def _leave(call: Call, message: LeaveCall) -> Call:
-    payer, _ = sides(call.caller, call.callee, call.caller_role, call.callee_role)
-    if call.status is not CallStatus.CONNECTED or message.by != payer:
-        return call
-    return replace(call, payer_left_at=message.at)
+def _close(call: Call, message: CallInbox) -> Decision:
+    """Of a play that has ended: only what closes it counts."""
+    if found := closed(call, message):
+        return _end(call, message, *found)
+    return call, (_refused(message, CallRefusal.CALL_ENDED),) if isinstance(message, CallCommand) else ()
 
 
 def _end(call: Call, message: CallInbox, reason: EndReason, at: datetime, by: str = "") -> Decision:
+    if call.clip and call.status is CallStatus.CONNECTED and not (call.closing or isinstance(message, ViewerAdmitted)):
+        after, ask = closing(call, message, reason, at, by)
+        return after, (ask,)
     name, connected_at = _name(message), call.connected_at
     at, void = max(at, connected_at or call.placed_at), False
     if connected_at is not None:

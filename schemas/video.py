@@ -59,15 +59,18 @@ class CallRefusal(StrEnum):
     CALLEE_BUSY = "callee_busy"
     NO_TARIFF = "no_tariff"
     INSUFFICIENT_COINS = "insufficient_coins"
+    CALLEE_LACKS_COINS = "callee_lacks_coins"
     CLIP_UNKNOWN = "clip_unknown"
     NOT_PLACED = "not_placed"
     IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
 
 
-# A caller is not told that the one called has blocked the caller, or is banned: the refusal is for staff and analysts.
+# A caller is not told that the one called has blocked the caller, is banned, or has too few coins to pay for the call: the
+# refusal is for staff and analysts.
 CALLER_IS_TOLD: Final[Mapping[StrEnum, StrEnum]] = {
     CallRefusal.CALLEE_BLOCKS: CallRefusal.CALLEE_OFFLINE,
     CallRefusal.CALLEE_BANNED: CallRefusal.CALLEE_OFFLINE,
+    CallRefusal.CALLEE_LACKS_COINS: CallRefusal.CALLEE_OFFLINE,
 }
 
 
@@ -90,6 +93,12 @@ class EndReason(StrEnum):
 
 # Who has blocked whom, and who is banned or was erased, is told to neither phone: it would tell the other side.
 UNTOLD: Final = frozenset({EndReason.BLOCKED, EndReason.BANNED, EndReason.ERASED})
+
+
+def told_to(user: str, reason: EndReason, by: str) -> EndReason:
+    """Why a call that ended by `by` has ended, as `user` is told. That coins have run out is told to whose they were alone."""
+    others = reason is EndReason.OUT_OF_COINS and user != by
+    return EndReason.ENDED if reason in UNTOLD or others else reason
 
 
 class CallStatus(StrEnum):
@@ -206,10 +215,9 @@ class CallEnded(_OfCall):
     room: Code = ""
     void: bool = False
 
-    @property
-    def told_reason(self) -> EndReason:
-        """Why, as both sides are told."""
-        return EndReason.ENDED if self.reason in UNTOLD else self.reason
+    def told_to(self, user: str) -> EndReason:
+        """Why, as a user is told; "": as everybody may be told."""
+        return told_to(user, self.reason, self.by)
 
 
 class RoomOpened(_OfCall):
@@ -267,14 +275,18 @@ class Call(State, CallSides):
     reason: EndReason | None = None
     forget_at: Time | None = None
 
+    @property
+    def closing(self) -> bool:
+        """Whether a play has ended but for the question whether its streamer was banned by then (`ended_at`, `reason`)."""
+        return self.status is CallStatus.CONNECTED and self.reason is not None
+
     def device_of(self, user: str) -> str:
         """The phone of one of both whose beats count; empty: any."""
         return self.caller_device if user == self.caller else self.callee_device
 
-    @property
-    def told_reason(self) -> EndReason | None:
-        """Why it ended, as both sides are told."""
-        return EndReason.ENDED if self.reason in UNTOLD else self.reason
+    def told_to(self, user: str) -> EndReason | None:
+        """Why it ended, as a user is told."""
+        return told_to(user, self.reason, self.ended_by) if self.reason else None
 
     @property
     def over_at(self) -> datetime | None:
@@ -301,17 +313,20 @@ class Call(State, CallSides):
             return later(self.placed_at, PLACE_TIMEOUT)
         if self.status is CallStatus.RINGING:
             return self.ring_until
+        if self.closing:
+            return self.asks_at
         times = [at for at in (self.lost_at, self.over_at, self.asks_at) if at is not None]
         return min(times) if times else None
 
 
-def _told(side: str) -> Callable[[CallEnded], str]:
-    """A side of a call that ended for a reason that both are told."""
-    return lambda ended: "" if ended.reason in UNTOLD else getattr(ended, side)
+def _side(side: str, *, told: bool) -> Callable[[CallEnded], str]:
+    """A side of a call that ended, where it is told why; not `told`: where it is not."""
 
+    def user_of(ended: CallEnded) -> str:
+        user: str = getattr(ended, side)
+        return user if (ended.told_to(user) is ended.reason) is told else ""
 
-def _untold(side: str) -> Callable[[CallEnded], str]:
-    return lambda ended: getattr(ended, side) if ended.reason in UNTOLD else ""
+    return user_of
 
 
 CallInbox = (
@@ -338,11 +353,11 @@ CALL: Final = Entity(
     shown=(
         Shown(CallRinging, ("caller", "callee"), "both phones show the call"),
         Shown(CallConnected, ("caller", "callee"), "both phones show the call"),
-        Shown(CallEnded, (_told("caller"), _told("callee")), "both phones show how the call ended"),
+        Shown(CallEnded, (_side("caller", told=True), _side("callee", told=True)), "both phones show how the call ended"),
         Shown(
             CallEnded,
-            (_untold("caller"), _untold("callee")),
-            "that it ended, not who has blocked whom, or is banned",
+            (_side("caller", told=False), _side("callee", told=False)),
+            "that it ended, not who has blocked whom, is banned, or has no coins left",
             ("reason", "by"),
         ),
     ),

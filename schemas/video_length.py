@@ -9,15 +9,19 @@ What is billed is what was talked, one length for both sides, by the phones' las
 
 Only the phone in the call beats for its side: the one that called, joined, took the call, or asked for credentials last.
 Silent is who has not beaten for SILENT_AFTER when the call ends, however it ends; who hangs up is there.
+
+A clip's streamer earns nothing behind a ban. Nobody rings her, so her line is asked while the clip plays and once more when the
+play has ended, before it is billed: it was over as of the ban.
 """
 
 from datetime import datetime
 
 from msgspec.structs import replace
 
-from schemas.log.base import UserId, later
+from schemas.log.base import MessageId, UserId, Wake, derive, later
 from schemas.user import Role
-from schemas.video import SILENT_AFTER, BeatCall, Call, CallStatus, EndReason, OpenRoom
+from schemas.video import CLIP_ASKS_EVERY, SILENT_AFTER, BeatCall, Call, CallInbox, CallStatus, EndReason, LeaveCall, OpenRoom
+from schemas.video_line import AdmitViewer, LineRefusal, ViewerAdmitted
 
 
 def sides(caller: str, callee: str, caller_role: Role, callee_role: Role) -> tuple[UserId, UserId]:
@@ -44,6 +48,40 @@ def with_beat(call: Call, message: BeatCall | OpenRoom) -> Call:
     if message.by == call.caller:
         return replace(call, caller_beat_at=max(call.caller_beat_at, message.at))
     return replace(call, callee_beat_at=max(call.callee_beat_at, message.at))
+
+
+def with_leave(call: Call, message: LeaveCall) -> Call:
+    """The room's provider says that a side has lost its connection; only of who pays it counts."""
+    payer, _ = sides(call.caller, call.callee, call.caller_role, call.callee_role)
+    if call.status is not CallStatus.CONNECTED or message.by != payer:
+        return call
+    return replace(call, payer_left_at=message.at)
+
+
+def closing(call: Call, message: CallInbox, reason: EndReason, at: datetime, by: str) -> tuple[Call, AdmitViewer]:
+    """A play that has ended, until her line has told whether its streamer was banned by then, or has not told in time."""
+    ended_at = max(at, call.connected_at or at)
+    asked_at = max(ended_at, message.at)
+    name = message.key if isinstance(message, Wake) else message.call
+    ask = AdmitViewer(**derive(message, 4, asked_at), user=call.callee, call=name, peer=call.caller)
+    after = replace(
+        call, reason=reason, ended_at=ended_at, ended_by=by, placed_by=MessageId(message.id),
+        asks_at=later(asked_at, CLIP_ASKS_EVERY),
+    )  # fmt: skip
+    return after, ask
+
+
+def closed(call: Call, message: CallInbox) -> tuple[EndReason, datetime, str] | None:
+    """Why, when and by whom a closing play has ended, as a message tells; None: it tells nothing of that."""
+    assert call.reason is not None
+    assert call.ended_at is not None
+    if isinstance(message, ViewerAdmitted) and message.at >= call.ended_at:
+        since = message.since or call.ended_at
+        if message.refusal is LineRefusal.BANNED and since < call.ended_at:
+            return EndReason.BANNED, since, call.callee
+    elif not isinstance(message, Wake) or call.asks_at is None or message.at < call.asks_at:
+        return None
+    return call.reason, call.ended_at, call.ended_by
 
 
 def billed_until(call: Call, reason: EndReason, at: datetime, by: str) -> tuple[datetime, bool]:

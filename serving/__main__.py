@@ -15,10 +15,11 @@ from infra.machine import allow_open_files
 from serving.app import build
 from serving.runtime.connection import bounded
 from serving.runtime.feed import Hub
+from serving.runtime.listener import ListeningServer
 from serving.runtime.rates import Rates
 
 
-class Server(uvicorn.Server):
+class Server(ListeningServer):
     """Lets go of the streams first: they would hold up the end until their token runs out."""
 
     def __init__(self, config: uvicorn.Config, hub: Hub) -> None:
@@ -56,7 +57,6 @@ def options(config: Config, rates: Rates) -> dict[str, Any]:
         "log_level": "error",
         "access_log": False,
         "timeout_graceful_shutdown": 3,
-        "backlog": 4096,
         "http": bounded(config, rates),
         "ws": "none",
         # Without the second one it would ask a variable of its own, and believe the loopback.

@@ -21,7 +21,7 @@ from infra.clickhouse import connect
 from infra.config import Config
 from serving.parts import parts
 from serving.runtime import later, problems
-from serving.runtime.auth import Authenticator
+from serving.runtime.auth import Authenticator, may_watch
 from serving.runtime.commands import Commands, producer, views_of
 from serving.runtime.document import document_of, operation_id
 from serving.runtime.door import Door
@@ -77,7 +77,7 @@ def build(config: Config) -> tuple[FastAPI, Any, Hub]:
         part.prepare(app)
         app.include_router(part.router)
     _add_health(app)
-    _add_metrics(app)
+    _add_metrics(app, config)
     feed = FeedEndpoint(hub, app.state.authenticator, config)
 
     async def front(scope: Any, receive: Any, send: Any) -> None:
@@ -147,10 +147,11 @@ def _add_health(app: FastAPI) -> None:
         views_of(request)
 
 
-def _add_metrics(app: FastAPI) -> None:
+def _add_metrics(app: FastAPI, config: Config) -> None:
     @app.get("/metrics", include_in_schema=False)
-    async def metrics() -> Response:
-        """Prometheus metrics of this process."""
+    async def metrics(request: Request) -> Response:
+        """Prometheus metrics of this process, for who may read them."""
+        may_watch(config, request.headers.get("authorization"), request.client.host if request.client else "")
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
     app.add_middleware(_Measured)

@@ -68,7 +68,7 @@ REFUSED: Final[Refusals] = {
         "there is no tariff for such a call; an admin publishes one: PUT /v1/admin/tariffs/{{id}}",
         60,
     ),
-    CallRefusal.INSUFFICIENT_COINS: (402, "the payer has too few coins for the call's beginning"),
+    CallRefusal.INSUFFICIENT_COINS: (402, "you have too few coins for the call's beginning"),
     CallRefusal.CLIP_UNKNOWN: (404, "there is no such clip, it was withdrawn, or it is another streamer's"),
     CallRefusal.NOT_PLACED: (409, "the call could not be placed in time; try again, with a new Idempotency-Key"),
     CallRefusal.IDEMPOTENCY_KEY_REUSED: (409, "this Idempotency-Key was used for another call or clip; use a new one"),
@@ -151,7 +151,7 @@ async def place_call(
     later = _later(command.call)
     fact = await commands_of(request).ask(command, CallRinging, CallEnded, CallRepeated, later=later)
     response.headers["Location"] = later.location
-    return _answer(fact, request)
+    return _answer(fact, caller, request)
 
 
 @router.post("/v1/calls/{call}/accept", response_model=CallAnswer, responses=CALL_RESPONSES)
@@ -160,7 +160,9 @@ async def accept_call(call: IdInPath, caller: Acting, device: Device, request: R
     command = AcceptCall(id=new_id(), at=now(), call=call, by=UserId(caller.user), device=device)
     later = _later_of(call, caller, request)
     return _answer(
-        await commands_of(request).ask(command, CallConnected, CallEnded, CallRepeated, later=later, urgent=True), request
+        await commands_of(request).ask(command, CallConnected, CallEnded, CallRepeated, later=later, urgent=True),
+        caller,
+        request,
     )
 
 
@@ -169,7 +171,7 @@ async def decline_call(call: IdInPath, caller: Acting, request: Request) -> Any:
     """Do not take a call that rings."""
     command = DeclineCall(id=new_id(), at=now(), call=call, by=UserId(caller.user))
     later = _later_of(call, caller, request)
-    return _answer(await commands_of(request).ask(command, CallEnded, later=later, urgent=True), request)
+    return _answer(await commands_of(request).ask(command, CallEnded, later=later, urgent=True), caller, request)
 
 
 @router.post("/v1/calls/{call}/hang-up", response_model=CallAnswer, responses=CALL_RESPONSES)
@@ -177,23 +179,23 @@ async def hang_up_call(call: IdInPath, caller: Acting, request: Request) -> Any:
     """End a call, or give one up that still rings."""
     command = HangUp(id=new_id(), at=now(), call=call, by=UserId(caller.user))
     later = _later_of(call, caller, request)
-    return _answer(await commands_of(request).ask(command, CallEnded, CallRepeated, later=later, urgent=True), request)
+    return _answer(await commands_of(request).ask(command, CallEnded, CallRepeated, later=later, urgent=True), caller, request)
 
 
 @router.get("/v1/calls/{call}", response_model=CallAnswer, responses=responses(401, 403, 404, 422, 503))
 async def read_call(call: IdInPath, caller: SignedIn, request: Request) -> Any:
     """A call of yours, until a day after its end."""
     known = call_of(request, call, caller)
-    return _with_film(_shown(call, known, to_staff=caller.is_staff), caller, request)
+    return _with_film(_shown(call, known, caller), caller, request)
 
 
-def _shown(name: str, call: Call, *, to_staff: bool = False) -> CallAnswer:
+def _shown(name: str, call: Call, caller: Caller) -> CallAnswer:
     """A call as it stands. Only staff sees a reason or a refusal that is about the other side."""
     tariff, version = (call.tariff.tariff, call.tariff.version) if call.tariff else (None, None)
     shown = asdict(call) | {"tariff": tariff, "version": version}
-    if not to_staff:
+    if not caller.is_staff:
         refusal = call.refusal and CALLER_IS_TOLD.get(call.refusal, call.refusal)
-        shown |= {"reason": call.told_reason, "refusal": refusal}
+        shown |= {"reason": call.told_to(caller.user), "refusal": refusal}
     return CallAnswer(call=name, **shown)
 
 
@@ -207,10 +209,10 @@ def _later_of(call: str, caller: Caller, request: Request) -> Later | None:
     known: Call | None = views_of(request).of(CALL).get(call)
     if known is None or caller.user not in (known.caller, known.callee):
         return None
-    return Later(f"/v1/calls/{call}", _shown(call, known))
+    return Later(f"/v1/calls/{call}", _shown(call, known, caller))
 
 
-def _answer(fact: CallRinging | CallConnected | CallEnded | CallRepeated, request: Request) -> CallAnswer:
+def _answer(fact: CallRinging | CallConnected | CallEnded | CallRepeated, caller: Caller, request: Request) -> CallAnswer:
     """The answer that a fact about a call is. Errors: NotDecided, for a call that is still being placed."""
     match fact:
         case CallRinging():
@@ -218,12 +220,12 @@ def _answer(fact: CallRinging | CallConnected | CallEnded | CallRepeated, reques
         case CallConnected():
             return CallAnswer(**_sides(fact), status=CallStatus.CONNECTED, connected_at=fact.at)
         case CallEnded():
-            return CallAnswer(**_sides(fact), status=CallStatus.ENDED, ended_at=fact.at, reason=fact.told_reason)
+            return CallAnswer(**_sides(fact), status=CallStatus.ENDED, ended_at=fact.at, reason=fact.told_to(caller.user))
         case CallRepeated() if fact.status is CallStatus.PLACING:
             raise NotDecided(_later(fact.call))
         case CallRepeated():
             known: Call | None = views_of(request).of(CALL).get(fact.call)
-            return _shown(fact.call, known) if known else CallAnswer(call=fact.call, status=fact.status)
+            return _shown(fact.call, known, caller) if known else CallAnswer(call=fact.call, status=fact.status)
 
 
 def _sides(fact: CallRinging | CallConnected | CallEnded) -> dict[str, Any]:
@@ -267,7 +269,7 @@ async def play_clip(
     placed, later = derive(command, 0)["id"], _later(command.call)
     fact = await commands_of(request).ask(command, CallConnected, CallEnded, CallRepeated, derived=placed, later=later)
     response.headers["Location"] = later.location
-    return _with_film(_answer(fact, request), caller, request)
+    return _with_film(_answer(fact, caller, request), caller, request)
 
 
 def _with_film(answer: CallAnswer, caller: Caller, request: Request) -> CallAnswer:

@@ -15,7 +15,8 @@ import uvicorn
 from infra.config import Config
 from serving.__main__ import options
 from serving.runtime import connection
-from serving.runtime.connection import bounded
+from serving.runtime.connection import Places
+from serving.runtime.listener import ListeningServer
 from serving.runtime.problems import Problem
 from serving.runtime.rates import Rates
 
@@ -42,7 +43,7 @@ def served(app: Any = hello, rates: Rates | None = None, **settings: Any) -> Ite
     """The port of a server with these settings."""
     config = configured(**settings)
     listening = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, **options(config, rates or Rates(config)), lifespan="off"))
+    server = ListeningServer(uvicorn.Config(app, **options(config, rates or Rates(config)), lifespan="off"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:
@@ -76,7 +77,7 @@ GET = b"GET / HTTP/1.1\r\nHost: olo\r\nConnection: close\r\n"
 )
 def test_connections_leave_files_for_ourselves(files: int, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (files, files))
-    assert bounded(configured(), Rates(configured())).most == most
+    assert Places(configured(), Rates(configured())).most == most
 
 
 @pytest.mark.parametrize(
@@ -173,3 +174,53 @@ def test_an_address_that_asks_too_often_gets_no_connection_for_a_second() -> Non
     assert b" 429 " in found
     assert b"retry-after: 1\r\n" in found
     assert b"too_many_requests" in found
+
+
+def test_who_asks_once_is_answered_before_all_of_whom_many_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loop that has stood still finds 60 connections of one address, and then one of another."""
+    order: list[str] = []
+
+    async def noted(scope: Any, receive: Any, send: Any) -> None:
+        order.append(scope["client"][0])
+        await hello(scope, receive, send)
+
+    async def run() -> None:
+        listening = socket.create_server(("127.0.0.1", 0), backlog=100)
+        config = configured()
+        server = ListeningServer(uvicorn.Config(noted, **options(config, Rates(config)), lifespan="off"))
+        many = [socket.create_connection(listening.getsockname(), source_address=("127.0.0.2", 0)) for _ in range(60)]
+        one = socket.create_connection(listening.getsockname(), source_address=("127.0.0.3", 0))
+        for phone in (*many, one):
+            phone.sendall(GET + b"\r\n")
+        serving = asyncio.create_task(server.serve(sockets=[listening]))
+        while len(order) < 61:
+            await asyncio.sleep(0.01)
+        server.should_exit = True
+        await serving
+        assert all(phone.recv(12) == b"HTTP/1.1 200" for phone in (*many, one))
+        for phone in (*many, one):
+            phone.close()
+
+    asyncio.run(run())
+    assert order.index("127.0.0.3") < 20, "the last to come waits for a turn or two"
+
+
+def test_places_are_taken_and_given_back() -> None:
+    rates = Rates(configured())
+    places = Places(configured(address_connections=2), rates)
+    assert [places.take("192.0.2.1") for _ in range(2)] == [None, None]
+    many = places.take("192.0.2.1")
+    assert many is not None
+    assert (many.code, many.answer[:12]) == ("too_many_connections", b"HTTP/1.1 429")
+    assert places.take("192.0.2.2") is None
+    for address in ("192.0.2.1", "192.0.2.1", "192.0.2.2"):
+        places.leave(address)
+    assert places.take("192.0.2.1") is None
+
+
+def test_an_answer_comes_though_the_request_was_not_read() -> None:
+    """Who is turned away has sent a request already: unread bytes would make the kernel take the answer back."""
+    with served(address_connections=1) as port, socket.create_connection(("127.0.0.1", port), timeout=20):
+        time.sleep(0.1)
+        for _ in range(5):
+            assert b"too_many_connections" in said(port, GET + b"\r\n" + b"x" * 2_000)

@@ -3,15 +3,19 @@
 import os
 import re
 import stat
+from contextlib import nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from infra.config import EMULATOR_VARIABLE, ConfigError, load
+from infra.config import EMULATOR_VARIABLE, Config, ConfigError, load
 from infra.platform import _only_one
 from infra.supervisor import STOP_S
+from serving.runtime.auth import may_watch
+from serving.runtime.problems import Problem
+from tests.front import Front, code
 from tests.sources import ROOT
 
 DEPLOY = ROOT / "infra" / "deploy"
@@ -78,6 +82,7 @@ PRODUCTION = {"env": "production", "firebase_project": "olo-live"}
         (PRODUCTION | {"clickhouse_url": "http://olo:olo-development@x:8123/olo"}, "OLO_CLICKHOUSE_URL"),
         ({"http_host": "0.0.0.0"}, "OLO_HTTP_HOST"),
         ({"http_host": "::"}, "OLO_HTTP_HOST"),
+        ({"metrics_token": "too-short"}, "OLO_METRICS_TOKEN"),
         ({"http_host": "olo.example"}, "OLO_HTTP_HOST"),
     ],
 )
@@ -100,3 +105,38 @@ def test_defaults_of_development_are_refused_where_they_do_harm(
 def test_what_is_said_in_words_is_done(given: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(EMULATOR_VARIABLE, raising=False)
     load(**given)
+
+
+TOKEN = "a-token-of-prometheus"
+
+
+@pytest.mark.parametrize(
+    ("settings", "header", "address", "answered"),
+    [
+        ({}, "", "127.0.0.1", None), ({}, "", "::1", None), ({}, "", "::ffff:127.0.0.1", None),
+        ({}, "", "192.0.2.1", "token_missing"), ({}, "", "", "token_missing"),
+        ({}, f"Bearer {TOKEN}", "192.0.2.1", "token_missing"),
+        (PRODUCTION, "", "127.0.0.1", "token_missing"), (PRODUCTION, "Bearer ", "127.0.0.1", "token_missing"),
+        ({"metrics_token": TOKEN}, "", "127.0.0.1", "token_missing"),
+        ({"metrics_token": TOKEN}, f"Bearer {TOKEN}", "192.0.2.1", None),
+        (PRODUCTION | {"metrics_token": TOKEN}, f"bearer  {TOKEN} ", "192.0.2.1", None),
+        (PRODUCTION | {"metrics_token": TOKEN}, f"Bearer {TOKEN}x", "127.0.0.1", "token_invalid"),
+        (PRODUCTION | {"metrics_token": TOKEN}, "Bearer ", "127.0.0.1", "token_invalid"),
+        (PRODUCTION | {"metrics_token": TOKEN}, "Bearer \ud800\xe9", "127.0.0.1", "token_invalid"),
+        (PRODUCTION | {"metrics_token": TOKEN}, TOKEN, "127.0.0.1", "token_missing"),
+        (PRODUCTION | {"metrics_for_everybody": True}, "", "192.0.2.1", None),
+    ],
+)  # fmt: skip
+def test_who_is_told_the_metrics(settings: dict[str, Any], header: str, address: str, answered: str | None) -> None:
+    with pytest.raises(Problem) if answered else nullcontext() as error:
+        may_watch(Config(**settings), header or None, address)
+    if error:
+        assert (error.value.status, error.value.code) == (401, answered)
+
+
+def test_the_metrics_route_asks() -> None:
+    front = Front()
+    assert "olo_http_requests_total" in front.ask("GET", "/metrics", address="127.0.0.1").text
+    refused = front.ask("GET", "/metrics")
+    assert code(refused) == (401, "token_missing")
+    assert "olo_" not in refused.text

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any, cast
 
 import pytest
@@ -102,6 +103,38 @@ def test_of_two_feeds_of_one_account_only_that_of_the_phone_in_the_call_beats_fo
         assert await turns(known, 2) == [("Beat", "s")]
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "alone"),
+    [
+        (("sign-in 7",), ("sign-in 7",), True),
+        (("phone", "sign-in 7"), ("phone", "sign-in 8"), True),
+        (("sign-in 7",), ("sign-in 8",), False),
+        (("phone", "sign-in 7"), ("tablet", "sign-in 7"), False),
+    ],
+)
+def test_feeds_that_cannot_be_told_apart_are_one_phone_until_the_last_one_ends(
+    one: tuple[str, ...], other: tuple[str, ...], alone: bool
+) -> None:
+    """`one` has the call; `alone`: whether the other one, left alone, keeps it alive."""
+
+    async def sent(_: Any) -> None: ...
+
+    known = Known(replace(TALKING, caller_device=mark_of(one[0])))
+    hub = known.hub
+    first, second = (Connection(sent, lambda: None, -1, devices) for devices in (one, other))
+
+    def kept() -> bool:
+        return any(beats(known, user, *chain.from_iterable(devices)) for user, devices in hub.phones())
+
+    for stream in (first, second):
+        hub.add(BOB, stream)
+    assert kept()
+    hub.remove(BOB, first)
+    assert kept() is alone
+    hub.remove(BOB, second)
+    assert not kept()
 
 
 CALLER = Caller(user="bob", role=Role.USER, expires_at=0)

@@ -138,6 +138,29 @@ def test_a_body_that_does_not_come_is_let_go() -> None:
     assert code(front.ask("POST", "/v1/users", content=slow(), headers=BOB)) == (408, "request_too_slow")
 
 
+@pytest.mark.parametrize(("path", "headers"), [("/v1/webhooks/agora", {}), ("/v1/webhooks/twilio", {}), ("/v1/users", BOB)])
+def test_who_hangs_up_in_the_middle_of_a_body_is_no_error_of_ours(path: str, headers: dict[str, str]) -> None:
+    """Nothing is raised, which would be lines of log for whoever likes to write them, and nothing is answered or done."""
+    begun = {"type": "http.request", "body": b'{"eventType', "more_body": True}
+    parts: list[dict[str, Any]] = [begun, {"type": "http.disconnect"}]
+    taken = list(FRONT.commands.taken)
+
+    async def receive() -> dict[str, Any]:
+        return parts.pop(0)
+
+    async def send(message: Any) -> None:
+        raise AssertionError(message)
+
+    scope = {
+        "type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": b"", "scheme": "http",
+        "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()], "http_version": "1.1",
+        "root_path": "", "server": ("olo", 80), "client": ("192.0.2.1", 1),
+    }  # fmt: skip
+    with unsigned_tokens():
+        asyncio.run(FRONT.asgi(scope, receive, send))
+    assert (parts, FRONT.commands.taken) == ([], taken)
+
+
 def test_rates_of_a_user_of_a_route_and_of_an_address() -> None:
     front = Front(rate_user="3/minute", rate_write="2/minute", rate_address="8/minute", rate_staff="1/minute")
     asked = [front.ask("POST", "/v1/gifts", json={}, headers=bearer()) for _ in range(3)]

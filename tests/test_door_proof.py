@@ -3,7 +3,8 @@
 import pytest
 
 from tests.lab.proofs.attacker import ATTACKS, CUT
-from tests.lab.proofs.door import RATE, Plan, _p99, _unlike
+from tests.lab.proofs.door import RATE, Plan, Waits, _late, _unlike
+from tests.lab.proofs.watcher import BEAT, BYSTANDER, HEALTHZ
 
 
 @pytest.mark.parametrize(
@@ -23,6 +24,21 @@ def test_no_attack_may_be_answered_with_an_error_of_ours() -> None:
     assert Plan().attacks == tuple(ATTACKS)
 
 
-def test_the_slower_question_counts() -> None:
-    assert _p99({"/healthz": [0.1] * 99 + [0.2], "beat": [0.3]}) == 0.3
-    assert _p99({}) == float("inf")
+def waits(healthz_s: float, beat_s: float, bystander_s: float) -> Waits:
+    return {HEALTHZ: [0.001] * 99 + [healthz_s] * 2, BEAT: [beat_s], BYSTANDER: [bystander_s]}
+
+
+@pytest.mark.parametrize(
+    ("attacked", "calm", "late"),
+    [
+        (waits(0.1, 0.1, 0.0), waits(0.01, 0.01, 0.0), []),
+        (waits(0.11, 0.1, 0.0), waits(0.01, 0.01, 0.0), [HEALTHZ]),
+        (waits(0.1, 0.11, 0.0), waits(0.01, 0.01, 0.0), [BEAT]),
+        (waits(0.14, 0.14, 0.05), waits(0.01, 0.01, 0.0), []),
+        (waits(0.4, 0.6, 0.05), waits(0.1, 0.1, 0.0), [BEAT]),
+        ({HEALTHZ: [], BEAT: [], BYSTANDER: []}, waits(0.1, 0.1, 0.0), [HEALTHZ, BEAT]),
+        (waits(0.01, 0.01, 0.01), {HEALTHZ: [], BEAT: [], BYSTANDER: []}, []),
+    ],
+)
+def test_an_answer_is_late_by_what_the_machine_takes_or_by_what_is_usual(attacked: Waits, calm: Waits, late: list[str]) -> None:
+    assert [found.partition(": ")[0] for found in _late(attacked, calm)] == late

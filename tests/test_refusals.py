@@ -27,6 +27,7 @@ INTERNAL: list[tuple[StrEnum, str]] = [
     (LineRefusal.BLOCKED, "roulette is joined without a peer; calls and gifts hear of a block, and tell it in their own words"),
     (CallRefusal.CALLEE_BLOCKS, "who has blocked a caller is offline to the caller"),
     (CallRefusal.CALLEE_BANNED, "likewise who is banned"),
+    (CallRefusal.CALLEE_LACKS_COINS, "likewise, to who would earn, whoever cannot pay for the call"),
     (GiftRefusal.RECEIVER_BLOCKS, "who has blocked a sender is not there for the sender"),
     (GiftRefusal.RECEIVER_BANNED, "likewise who is banned"),
     (ChatRefusal.RECEIVER_BLOCKS, "neither side is told who of the two has blocked the other"),

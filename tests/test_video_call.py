@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from pipelines import video_clip
+from pipelines.chat import decide_chat
 from pipelines.video_call import decide_call
 from schemas.billing import SHIPPED, BillOpened, BillRefused, CallKind, EndBill, TariffSelected
 from schemas.billing_rating import MAX_STEPS, Side
@@ -79,6 +80,10 @@ def to(type_: type[Any], by: str, seconds: float = 1.0, **more: str) -> Any:
 after = partial(last_decision, decide)
 
 
+# A streamer calls a user: he pays, and has too few coins.
+HERS = replace(place(), caller=SUE, callee=BOB, caller_role=Role.STREAMER, callee_role=Role.USER)
+
+
 def refusals() -> Iterator[tuple[tuple[CallInbox, ...], CallRefusal]]:
     both = (seized("bob"), seized("sue"))
     for line, caller, callee in (
@@ -95,6 +100,7 @@ def refusals() -> Iterator[tuple[tuple[CallInbox, ...], CallRefusal]]:
     nothing = TariffSelected(id="t", at=T, cause="p", book="calls", call="c")
     yield (place(), *both, nothing), CallRefusal.NO_TARIFF
     yield (place(), *both, SELECTED, POOR), CallRefusal.INSUFFICIENT_COINS
+    yield (HERS, *both, SELECTED, POOR), CallRefusal.CALLEE_LACKS_COINS
     yield (to(AcceptCall, "sue"),), CallRefusal.CALL_UNKNOWN
     yield (*RINGING, to(HangUp, "eve")), CallRefusal.NOT_IN_CALL
     yield (*RINGING, to(AcceptCall, "bob")), CallRefusal.NOT_CALLEE
@@ -137,7 +143,8 @@ def test_neither_side_is_told_who_has_blocked_whom_or_is_banned() -> None:
             ways = [way for way in routes()[CallEnded] if way.topic == FEED.name and way.key(ended)]
             assert [(way.key(ended), way.hides) for way in ways] == [("bob", ("reason", "by")), ("sue", ("reason", "by"))]
             seen: Any = without(ended, ways[0].hides)
-            assert (seen.reason, seen.by, ended.reason, call.told_reason) == (EndReason.ENDED, "", end.reason, EndReason.ENDED)
+            assert (seen.reason, seen.by, ended.reason) == (EndReason.ENDED, "", end.reason)
+            assert {call.told_to(user) for user in ("bob", "sue", "")} == {EndReason.ENDED}
     _, (ended, *_) = after(*RINGING, to(HangUp, "bob"))
     assert [way.hides for way in routes()[CallEnded] if way.topic == FEED.name and way.key(ended)] == [(), ()]
 
@@ -215,15 +222,39 @@ def test_a_call_is_cut_at_its_longest() -> None:
 
 
 def test_what_the_payer_lacks_is_told_to_nobody_who_calls_the_payer() -> None:
-    """A streamer calls a user who has too few coins: neither the refusal nor its repeat tells her by how many."""
-    hers = replace(place(), caller=SUE, callee=BOB, caller_role=Role.STREAMER, callee_role=Role.USER)
-    for placed, shortfall in ((place(), 7), (hers, 0)):
+    """A streamer calls a user who has too few coins: the refusal and its repeat tell her what she hears of who is offline."""
+    for placed, refusal, told_as, shortfall in (
+        (place(), CallRefusal.INSUFFICIENT_COINS, CallRefusal.INSUFFICIENT_COINS, 7),
+        (HERS, CallRefusal.CALLEE_LACKS_COINS, CallRefusal.CALLEE_OFFLINE, 0),
+    ):
         messages: list[CallInbox] = [placed, seized("bob"), seized("sue"), SELECTED, POOR]
         call, told = all_decisions(decide, *messages)
         (refused,) = [one for one in told if isinstance(one, CallRefused)]
         (again,) = decide(call, replace(placed, id="again"))[1]
-        assert (refused.refusal, refused.shortfall_coins) == (CallRefusal.INSUFFICIENT_COINS, shortfall)
-        assert (again.refusal, again.shortfall_coins) == (CallRefusal.INSUFFICIENT_COINS, shortfall)
+        assert (refused.refusal, refused.refused, refused.shortfall_coins) == (refusal, told_as, shortfall)
+        assert (again.refusal, again.refused, again.shortfall_coins) == (refusal, told_as, shortfall)
+
+
+@pytest.mark.parametrize("placed", [place(), HERS])
+def test_that_coins_ran_out_is_told_to_whose_they_were_and_to_analysts(placed: PlaceCall) -> None:
+    """Whoever called: the earner's phone, a look at the call and the chat of the two say that it ended, no more."""
+    cut = EndCall(id="c/cut", at=at(5), call="c", reason=EndReason.OUT_OF_COINS, by="bob")
+    call, (ended, *_) = after(placed, *RINGING[1:], to(AcceptCall, placed.callee), cut)
+    shown = {}
+    for way in routes()[CallEnded]:
+        if way.topic == FEED.name and (user := way.key(ended)):
+            seen: Any = without(ended, way.hides)
+            shown[user] = (seen.reason, seen.by)
+    assert shown == {"bob": (EndReason.OUT_OF_COINS, "bob"), "sue": (EndReason.ENDED, "")}
+    for user, reason in (("bob", EndReason.OUT_OF_COINS), ("sue", EndReason.ENDED), ("", EndReason.ENDED)):
+        assert call.told_to(user) is ended.told_to(user) is reason
+    assert (ended.reason, ended.by) == (EndReason.OUT_OF_COINS, "bob")
+    nameless = replace(ended, by="")
+    assert {nameless.told_to(user) for user in ("bob", "sue")} == {EndReason.ENDED}, (
+        "who does not know whose coins tells nobody"
+    )
+    _, (item, *_) = decisions_of(decide_chat)(None, ended)
+    assert (item.reason, item.connected, item.duration_s) == (EndReason.ENDED, True, 4.0)
 
 
 def banned(by: str) -> EndCall:

@@ -1,6 +1,6 @@
 """What a call costs is what was talked: each rule a row, then whole calls of random silences against a second, naive rule."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -61,14 +61,15 @@ OTHER_WAY = replace(TALKING, caller=SUE, callee=BOB, caller_role=Role.STREAMER, 
 def ended(call: Call, *messages: Message) -> tuple[CallEnded, EndBill]:
     """How the call ends, by these messages in the order of time, and the bill's part of it."""
     state: Call | None = call
+    told: Sequence[Message] = ()
     for message in sorted(messages, key=lambda one: one.at):
         state, told = decide_call(state, message)  # type: ignore[arg-type]
         if any(isinstance(one, CallEnded) for one in told):
             break
-    else:
+    while not any(isinstance(one, CallEnded) for one in told):  # a play is closed when nobody says that its streamer was banned
         assert state is not None
         assert state.wake_at is not None
-        _, told = decide_call(state, Wake(id="w", at=state.wake_at, key="c"))
+        state, told = decide_call(state, Wake(id="w", at=state.wake_at, key="c"))
     (end,) = (one for one in told if isinstance(one, CallEnded))
     (bill,) = (one for one in told if isinstance(one, EndBill))
     assert (bill.at, bill.void) == (end.at, end.void)

@@ -5,6 +5,7 @@ expiry; the expiry is checked here as well, so that a development client meets t
 """
 
 import asyncio
+import hmac
 import os
 import time
 from collections.abc import MutableMapping
@@ -17,7 +18,7 @@ from firebase_admin import auth
 from pydantic import BaseModel
 from starlette.datastructures import Headers
 
-from infra.config import EMULATOR_VARIABLE, Config
+from infra.config import EMULATOR_VARIABLE, Config, Environment, is_loopback
 from schemas.user import USER, Role, User, is_user_id
 from serving.runtime.commands import views_of
 from serving.runtime.problems import Problem, unavailable
@@ -90,6 +91,23 @@ class Authenticator:
         if role not in list(Role):
             raise Problem(403, "role_unknown", f"the token's role {str(role)[:40]!r} is none of: {', '.join(Role)}")
         return Caller(user=user, role=Role(role), expires_at=expires_at, sign_in=str(claims.get("auth_time") or "")[:20])
+
+
+def may_watch(config: Config, header: str | None, address: str) -> None:
+    """Who is told a process's metrics: who has their token; where there is none, in development this machine. Production goes
+    by the token alone: behind a proxy that does not say for whom it asks everybody has its address. Errors: Problem 401."""
+    if config.metrics_for_everybody:
+        return
+    if not config.metrics_token:
+        if config.env is Environment.DEVELOPMENT and is_loopback(address):
+            return
+        raise _unauthorized(
+            "token_missing", "metrics take a token: set OLO_METRICS_TOKEN, and send it as 'Authorization: Bearer'"
+        )
+    if not header or not header.lower().startswith(BEARER):
+        raise _unauthorized("token_missing", "send the token of OLO_METRICS_TOKEN: 'Authorization: Bearer <token>'")
+    if not hmac.compare_digest(header[len(BEARER) :].strip().encode(errors="replace"), config.metrics_token.encode()):
+        raise _unauthorized("token_invalid", "that is not the token of OLO_METRICS_TOKEN")
 
 
 def _unauthorized(code: str, detail: str) -> Problem:

@@ -1,14 +1,15 @@
 """A connection's bounds, below ASGI: uvicorn gives a request to the application when its head is whole, and waits for that
 without an end and without a limit. Here a head has a time and a size, and connections a number, of all and of one address.
 
-It builds on uvicorn's protocol over httptools. The application's door (`door.py`) bounds what comes behind the head.
+It builds on uvicorn's protocol over httptools. The listener (`listener.py`) takes a connection's place before there is one, and
+the connection gives it back. The application's door (`door.py`) bounds what comes behind the head.
 """
 
 import asyncio
 import resource
 import socket
 from collections import Counter
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -19,7 +20,6 @@ from serving.runtime.rates import TURNED_AWAY, Rates
 
 # A response that was begun says `Connection: close` by itself; these are written where there is no application yet.
 HEAD: Final = "HTTP/1.1 {status} {title}\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n{more}connection: close\r\n\r\n"
-RETRY: Final = {"retry-after": "1"}
 # Each connection is an open file. Without any left nobody is answered, not even with 429, and neither store nor log is opened.
 FILES_OF_OURS: Final = 512
 
@@ -40,13 +40,51 @@ def notice_death(connection: Any) -> None:
             connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), limit)
 
 
+class Turned(NamedTuple):
+    """Why somebody is turned away, and the whole answer."""
+
+    code: str
+    answer: bytes
+
+
+class Places:
+    """The connections that there are, of those that there may be: of all, and of one address (as `Rates.counted_as` says)."""
+
+    def __init__(self, config: Config, rates: Rates) -> None:
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        free = config.connections if files == resource.RLIM_INFINITY else files - min(FILES_OF_OURS, files // 2)
+        self.most, self._most_of_one = min(config.connections, free), config.address_connections
+        self._rates = rates
+        self._all, self._of_one = 0, Counter[str]()
+
+    def take(self, address: str) -> Turned | None:
+        """One connection more of an address; or why there is none."""
+        if self._all >= self.most or (address and self._of_one[address] >= self._most_of_one):
+            return TOO_MANY
+        if turned := self.shut(address):
+            return turned
+        self._all += 1
+        self._of_one[address] += 1
+        return None
+
+    def leave(self, address: str) -> None:
+        """One connection less."""
+        self._all -= 1
+        self._of_one[address] -= 1
+        if not self._of_one[address]:
+            del self._of_one[address]
+
+    def shut(self, address: str) -> Turned | None:
+        """Why an address gets no connection now: it has just asked too often."""
+        return TOO_OFTEN if self._rates.is_shut(address) else None
+
+
 class Bounded(HttpToolsProtocol):
     """uvicorn's protocol with bounds; `bounded` makes the class for a process's settings."""
 
     bounds: Config
-    most: int
+    places: Places
     rates: Rates
-    of_address: Counter[str]
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Somebody is there, and has to say what they want."""
@@ -56,14 +94,6 @@ class Bounded(HttpToolsProtocol):
         self._in_head = True
         self._head_bytes = 0
         self._address = self.rates.counted_as(self.client[0] if self.client else "")
-        self.of_address[self._address] += 1
-        crowded = self._address and self.of_address[self._address] > self.bounds.address_connections
-        if crowded or len(self.connections) > self.most:
-            self._refuse(Problem(429, "too_many_connections", "more connections are open than are served; close some"))
-            return
-        if self.rates.is_shut(self._address):
-            self._refuse(Problem(429, "too_many_requests", "this address asks too often; wait a second", headers=RETRY))
-            return
         self._wait()
 
     def data_received(self, data: bytes) -> None:
@@ -103,9 +133,7 @@ class Bounded(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The other side is gone, or was let go of."""
         self._stop_waiting()
-        self.of_address[self._address] -= 1
-        if not self.of_address[self._address]:
-            del self.of_address[self._address]
+        self.places.leave(self._address)
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:
@@ -131,20 +159,29 @@ class Bounded(HttpToolsProtocol):
         self._stop_waiting()
         TURNED_AWAY.labels(problem.code).inc()
         if self.cycle is None or self.cycle.response_complete:
-            body = bytes(problem.response().body)
-            title = problem.title.replace("\r", " ")
-            more = "".join(f"{name}: {value}\r\n" for name, value in (problem.headers or {}).items())
-            head = HEAD.format(status=problem.status, title=title, kind=MEDIA_TYPE, length=len(body), more=more)
-            self.transport.write(head.encode() + body)
+            self.transport.write(_turned(problem).answer)
         self.transport.close()
 
 
 def bounded(config: Config, rates: Rates) -> type[Bounded]:
     """The protocol for the settings of this process, and the files that it may have open. `rates`: those of the door."""
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    free = config.connections if files == resource.RLIM_INFINITY else files - min(FILES_OF_OURS, files // 2)
-    bounds = {"bounds": config, "most": min(config.connections, free), "rates": rates, "of_address": Counter[Any]()}
+    bounds = {"bounds": config, "places": Places(config, rates), "rates": rates}
     return cast(type[Bounded], type("BoundedHere", (Bounded,), bounds))
+
+
+def _turned(problem: Problem) -> Turned:
+    """A problem as it is answered without the application; the connection ends behind it."""
+    body = bytes(problem.response().body)
+    more = "".join(f"{name}: {value}\r\n" for name, value in (problem.headers or {}).items())
+    head = HEAD.format(status=problem.status, title=problem.title, kind=MEDIA_TYPE, length=len(body), more=more)
+    return Turned(problem.code, head.encode() + body)
+
+
+RETRY: Final = {"retry-after": "1"}
+TOO_MANY: Final = _turned(
+    Problem(429, "too_many_connections", "more connections are open than are served; close some", headers=RETRY)
+)
+TOO_OFTEN: Final = _turned(Problem(429, "too_many_requests", "this address asks too often; wait a second", headers=RETRY))
 
 
 def _too_large(config: Config) -> Problem:

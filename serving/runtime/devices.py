@@ -2,8 +2,9 @@
 
 A client names its phone in the header `Olo-Device` (the feed also takes `?device=`): the same word as `device` in
 `POST /v1/sessions`, on every request. A client that names none is known by the sign-in of its token (the claim `auth_time`),
-which stays the same when the token is renewed; its feed's session has that name. Whoever acts with a token of another sign-in,
-which has no feed, is not held to a phone: then any phone of the user's counts.
+which stays the same when the token is renewed; its feed's session has that name. So what cannot be told apart is one phone: two
+feeds of one sign-in without a name, or two under one name, keep the call alive both, until the last of them ends. Whoever acts
+with a token of another sign-in, which has no feed, is not held to a phone: then any phone of the user's counts.
 """
 
 from typing import Annotated, Final

@@ -20,6 +20,7 @@ from serving.runtime import shape
 from serving.runtime.auth import CALLER, Authenticator, Caller
 from serving.runtime.problems import Problem
 from serving.runtime.rates import TURNED_AWAY, Rates
+from serving.runtime.turns import Turns
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -42,6 +43,7 @@ class Door:
         self._authenticator = authenticator
         self._config = config
         self.rates = Rates(config)
+        self._turns = Turns()
         self._open: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,7 +56,9 @@ class Door:
             body.declared(Headers(scope=scope).get("content-length"))
             with _Place(self._open, caller, self._config.open_requests):
                 if scope["method"] not in WITHOUT_BODY:
-                    await body.read(self._config.body_s)
+                    if not await body.read(self._config.body_s):
+                        return  # nobody is there any more to be answered
+                    await self._turns.mine(_address_of(scope))
                     if problem := _shape_of(scope, body.content, caller):
                         raise problem
                 await self._app(scope, body.again, send)
@@ -66,7 +70,8 @@ class Door:
     async def _known(self, scope: Scope) -> Caller | None:
         """Who asks, and that they may; None: whoever it is may ask this. Errors: Problem."""
         _head_fits(scope, self._config.head_bytes)
-        await self.rates.address(scope["client"][0] if scope.get("client") else "")
+        await self._turns.mine(_address_of(scope))
+        await self.rates.address(_address_of(scope))
         method, path = scope["method"], scope["path"]
         if not path.startswith("/v1/") or path.startswith(WEBHOOKS) or (method, path) in OPEN:
             return None
@@ -116,7 +121,7 @@ class _Body:
     def __init__(self, receive: Receive, limit: int) -> None:
         self._receive, self._limit = receive, limit
         self.content = b""
-        self._whole: bool | None = None
+        self._read = False
         self._seen = 0
 
     def declared(self, length: str | None) -> None:
@@ -128,28 +133,28 @@ class _Body:
         if len(length) > 18 or int(length) > self._limit:
             raise self._too_large()
 
-    async def read(self, limit_s: float) -> None:
-        """All of it. Errors: Problem 408, 413."""
+    async def read(self, limit_s: float) -> bool:
+        """Read all of it; False: its sender has gone. Errors: Problem 408, 413."""
         parts: list[bytes] = []
         try:
             async with asyncio.timeout(limit_s):
                 while True:
                     message = await self._receive()
                     if message["type"] == "http.disconnect":
-                        self._whole = False
-                        return
+                        return False
                     parts.append(self._counted(message))
                     if not message.get("more_body"):
                         break
         except TimeoutError:
             raise Problem(408, "request_too_slow", f"the body did not come within {limit_s:g} seconds") from None
-        self.content, self._whole = b"".join(parts), True
+        self.content, self._read = b"".join(parts), True
+        return True
 
     async def again(self) -> Message:
         """The application's `receive`."""
-        if self._whole is not None:
-            whole, self._whole = self._whole, None
-            return {"type": "http.request", "body": self.content, "more_body": False} if whole else {"type": "http.disconnect"}
+        if self._read:
+            self._read = False
+            return {"type": "http.request", "body": self.content, "more_body": False}
         message = await self._receive()
         try:
             self._counted(message)
@@ -166,6 +171,10 @@ class _Body:
 
     def _too_large(self) -> Problem:
         return Problem(413, "body_too_large", f"the body of this request may have {self._limit} bytes")
+
+
+def _address_of(scope: Scope) -> str:
+    return scope["client"][0] if scope.get("client") else ""
 
 
 def _head_fits(scope: Scope, limit: int) -> None:

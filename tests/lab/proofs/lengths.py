@@ -94,17 +94,22 @@ def wrong_lengths(read: Read) -> Iterator[str]:
 def _wrong(call: str, messages: list[Json], ended: Json, facts: dict[tuple[str, str], Json]) -> Iterator[str]:
     rings, connected = facts.get((call, "CallRinging")), facts[call, "CallConnected"]
     talk = Talk(next(message for message in messages if message["type"] == "PlaceCall"))
+    end: Json | None = None  # what ended it; a play is billed behind that, when its streamer's line has told of a ban
     for message in messages:
         if rings and message["id"] == _decided_by(rings):
             talk.rings = True
         if message["id"] == _decided_by(connected) and talk.connected is None:
             talk.connect(message, _at(connected))
+        end = end or (message if message["id"] == ended["cause"] else None)
         if message["id"] == _decided_by(ended):
-            due, said = talk.length(ended, message), (timedelta(seconds=ended.get("duration_s", 0.0)), ended.get("void", False))
+            by_ban = ended["reason"] == "banned" and "since" in message
+            due = talk.length(ended, message if by_ban else end or message)
+            said = timedelta(seconds=ended.get("duration_s", 0.0)), ended.get("void", False)
             if due is not None and due != said:
                 yield f"call {call}: {said} was billed, the rule says {due}; ended {ended}, {vars(talk)}"
             return
-        talk.hear(message)
+        if end is None:
+            talk.hear(message)
     yield f"call {call}: what ended it is not in its inbox: {ended}"
 
 
