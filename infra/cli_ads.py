@@ -14,7 +14,7 @@ from rich.table import Table
 from infra import outbox
 from infra.attribution import Export, ExportFormat, Network
 from infra.attribution import export as rows_of
-from infra.clickhouse import connect
+from infra.clickhouse import TIMEOUT_S, connect
 from infra.config import Config
 from infra.errors import UsageError
 from infra.platform import config_here
@@ -39,12 +39,12 @@ def connected() -> Config:
     return config
 
 
-def warehouse() -> Client:
+def warehouse(timeout_s: int = TIMEOUT_S) -> Client:
     """A client of the warehouse. Errors: UsageError."""
     config = config_here()
     if not config.clickhouse_url:
         raise UsageError("no ClickHouse is running here; start the platform with `make up`, or set OLO_CLICKHOUSE_URL")
-    return connect(config.clickhouse_url)
+    return connect(config.clickhouse_url, timeout_s)
 
 
 @postbacks_app.command()

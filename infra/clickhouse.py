@@ -21,9 +21,9 @@ TIMEOUT_S = 30
 clickhouse_connect.common.set_setting("use_protocol_version", False)
 
 
-def connect(url: str) -> Client:
+def connect(url: str, timeout_s: int = TIMEOUT_S) -> Client:
     """A client for `http(s)://user:password@host:port/database`."""
-    settings: dict[str, Any] = {"connect_timeout": 5, "send_receive_timeout": TIMEOUT_S, "autogenerate_session_id": False}
+    settings: dict[str, Any] = {"connect_timeout": 5, "send_receive_timeout": timeout_s, "autogenerate_session_id": False}
     return clickhouse_connect.get_client(dsn=url, **settings)
 
 

@@ -1,12 +1,15 @@
 """The engine: one chDB folder, lanes of connections to it, and the end of queries that nobody waits for any more.
 
 A lane is a user's: so many statements at once, each on a connection to itself, and no more of a lane's than it has. People's
-statements never take the places of the platform's own. A connection that a statement may have changed is closed behind it.
+statements never take the places of the platform's own, nor its processors: one that takes longer than a moment goes on in one
+half of the cores. A connection that a statement may have changed is closed behind it.
 """
 
 import contextlib
+import json
 import re
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,10 +20,15 @@ from typing import Any, Final, NamedTuple
 from chdb.state.sqlitelike import Connection, connect
 
 from infra.warehouse.door import PEOPLE, PLATFORM
+from infra.warehouse.room import Room
 from infra.warehouse.statement import FUNCTIONS, HARMLESS, check, check_reading, format_of, literal, words_of
 
-# Two cores, and serving and the flows beside it: people's statements at once; more of them wait.
-LANES: Final = {PEOPLE: 4, PLATFORM: 6}
+# Statements at once; more of them wait. A dozen people may each have a long one, and a short one still finds a place.
+LANES: Final = {PEOPLE: 12, PLATFORM: 6}
+# One of people's statements begins at a time: the next when it has ended, or has taken so long and is confined.
+LONG_S: Final = 0.03
+# Threads that have joined since are looked for so often.
+LOOK_S: Final = 0.5
 # The platform's own statements read whole logs at times; people's defaults are in users.xml.
 DEFAULTS: Final = {PEOPLE: {"max_threads": "1"}, PLATFORM: {"max_execution_time": "3600", "max_result_bytes": "4000000000"}}
 SETTING: Final = re.compile(r"[a-z][a-z0-9_]*")
@@ -61,13 +69,17 @@ class QueryError(Exception):
 
 
 class Job:
-    """A query on its way. `cancel` may come at any time, before, while and after it runs."""
+    """A query on its way, by who asks. `cancel` may come at any time, before, while and after it runs."""
 
-    def __init__(self, query: Query) -> None:
+    def __init__(self, query: Query, user: str) -> None:
         self.query = query
+        self.user = user
         self.lock = threading.Lock()
         self.cancelled = False
         self.thread = 0
+        self.began = 0.0
+        self.begins = False
+        self.confined: set[int] = set()
 
 
 def prepare(folder: Path) -> str:
@@ -146,6 +158,11 @@ class Engine:
         named = self._killer.query("SELECT upper(name) FROM system.table_functions", "TSVRaw").bytes().decode().split()
         self._reaching = FUNCTIONS | (frozenset(named) - HARMLESS)
         self.timezone = self._killer.query("SELECT timezone()", "TSVRaw").bytes().decode().strip()
+        self._room = Room()
+        self._of_people: set[Job] = set()
+        self._at_work = threading.Event()
+        self._beginning = threading.Semaphore()
+        threading.Thread(target=self._keep_room, name="room", daemon=True).start()
 
     def run(self, lane: Lane, job: Job) -> Answer:
         """Run one statement. Errors: QueryError, statement.RefusedError."""
@@ -154,11 +171,17 @@ class Engine:
 
     def run_on(self, loan: Loan, job: Job) -> Answer:
         """Run one statement on a connection. Errors: QueryError, statement.RefusedError."""
-        with job.lock:
-            if job.cancelled:
-                raise QueryError("Code: 394. DB::Exception: Query was cancelled. (QUERY_WAS_CANCELLED)")
-            job.thread = threading.get_native_id()
+        if job.user == PEOPLE:
+            self._beginning.acquire()
+            job.begins = True
         try:
+            with job.lock:
+                if job.cancelled:
+                    raise QueryError("Code: 394. DB::Exception: Query was cancelled. (QUERY_WAS_CANCELLED)")
+                job.thread, job.began = threading.get_native_id(), time.monotonic()
+            if job.begins:
+                self._of_people.add(job)
+                self._at_work.set()
             return self._run(loan, job.query)
         except RuntimeError as error:  # chDB's own is one
             raise QueryError(_plain(str(error))) from None
@@ -167,8 +190,41 @@ class Engine:
                 raise QueryError(_plain(str(error))) from None
             raise
         finally:
+            self._of_people.discard(job)
             with job.lock:
                 job.thread = 0
+                self._room.release(job.confined)
+                self._has_begun(job)
+
+    def _has_begun(self, job: Job) -> None:
+        """The next one of people's statements may begin."""
+        if job.begins:
+            job.begins = False
+            self._beginning.release()
+
+    def _keep_room(self) -> None:
+        """Confine what takes long: the engine's threads of people's statements, not our own, for which all else would wait."""
+        looked_at = 0.0
+        while self._at_work.wait():
+            self._at_work.clear()
+            while jobs := self._of_people.copy():
+                time.sleep(LONG_S)
+                now = time.monotonic()
+                if any(job.begins and job.began < now - LONG_S for job in jobs) or looked_at < now - LOOK_S:
+                    looked_at = now
+                    with contextlib.suppress(Exception):  # the engine is busy, or ends: at the next look
+                        self._confine([job for job in jobs if job.began < now - LONG_S])
+
+    def _confine(self, jobs: list[Job]) -> None:
+        with self._kills:
+            told = self._killer.query("SELECT thread_ids FROM system.processes", "JSONCompactColumns").bytes()
+        at_work: list[list[int]] = json.loads(told)[0]
+        for job in jobs:
+            with job.lock:
+                threads = {thread for threads in at_work if job.thread in threads for thread in threads}
+                job.confined |= threads - {job.thread}
+                self._room.confine(job.confined)
+                self._has_begun(job)
 
     def _run(self, loan: Loan, query: Query) -> Answer:
         ask = loan.connection.query

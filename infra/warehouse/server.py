@@ -134,7 +134,7 @@ class Server:
     async def _answer(self, request: Request, user: str, parameters: dict[str, str], headers: dict[str, str]) -> Response:
         body = await request.body()
         query = parse(parameters, headers, body, reading=request.method != "POST")
-        job = Job(query)
+        job = Job(query, user)
         async with self._place(user), self._session(user, parameters) as session:
             answer = await self._run(request, self._engine.lanes[user], job, session)
         return packed(answer, parameters, headers)

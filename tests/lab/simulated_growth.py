@@ -1,13 +1,15 @@
-"""Growth in the simulator: pushes, sign-ups, consents, purchases, calls, gifts, views, tags, cohort and postback rules, in
-every order, with crashes, lost commits and repeats.
+"""Growth in the simulator: pushes, sign-ups, consents, purchases, calls, gifts, views, tags, cohort and postback rules, and
+erasures, in every order, with crashes, lost commits and repeats.
 
 Laws: the log is the fold of its inboxes, record by record (so windows, cohorts and affinity are what an undisturbed run makes
-of the same messages); nothing waits for ever; a postback is due once, and its user had consented.
+of the same messages); nothing waits for ever; a postback is due once, and its user had consented; of whoever was erased
+there is nothing personal in any state, no cohort, no tag, and nobody is told any more.
 
 `python -m tests.lab.simulated_growth 2000` plays so many seeds and prints the counts.
 """
 
 import random
+import re
 import sys
 from collections import Counter as Counts
 from collections import defaultdict
@@ -25,21 +27,26 @@ from schemas.gift import GiftSent
 from schemas.interaction import RecordView
 from schemas.log import topics
 from schemas.log.base import Message, UserId
-from schemas.log.codec import decoder_of, encode
-from schemas.log.entity import DEFAULT_PARTITIONS, Entity, Flow, partition_of
-from schemas.log.positions import POSITION
-from schemas.outbox import OUTBOX, EffectDue
+from schemas.log.codec import decoder_of, encode, state_decoder
+from schemas.log.entity import DEFAULT_PARTITIONS, Entity, Flow, broadcast_keys, partition_of
+from schemas.log.personal import blank
+from schemas.log.positions import POSITION, of_entity
+from schemas.outbox import OUTBOX, EffectDue, ForgetEffects, OweEffect
 from schemas.pair import pair_of
-from schemas.panel import Cohort, Count, Moment, Not, PutCohort, PutTag, RemoveCohort, RemoveTag, Within
+from schemas.panel import Cohort, Count, Member, Moment, Not, PutCohort, PutTag, RemoveCohort, RemoveTag, Within
 from schemas.panel_counters import Counter
 from schemas.postback import BOOK, Consent, ConversionKind, PostbackRule, Provider, PutPostbackRules, Value
-from schemas.user import CameOnline, Role, UserSignedUp
+from schemas.user import CameOnline, Role, UserErased, UserSignedUp
 from schemas.video import CallEnded, EndReason
 from tests.lab.simulated_money import report
 
 USERS = tuple(map(UserId, ("ann", "bob", "cat")))
 STREAMERS = tuple(map(UserId, ("sue", "tia")))
 SENDS = 60
+ERASED_SHARE = 0.02
+# Who was erased does nothing any more; what was on its way comes.
+UNDER_WAY = timedelta(hours=12)
+WORD = re.compile(r"\w+")
 DECIDERS = (*deciders(Flow.GROWTH), decider_of(OUTBOX))
 RULES = (
     PostbackRule(ConversionKind.SIGN_UP, Provider.SNAPCHAT, "SIGN_UP", Consent.ADS, "snapchat"),
@@ -66,6 +73,7 @@ def workload(chance: random.Random) -> Iterator[Output | Step]:
     """Rules first, or late; then everybody does everything."""
     at = EPOCH
     signed_up: set[str] = set()
+    erased: dict[str, datetime] = {}
     for n in range(SENDS):
         hours = chance.random() < 0.1
         passed = timedelta(seconds=chance.expovariate(1 / (20_000 if hours else 60)))
@@ -73,8 +81,13 @@ def workload(chance: random.Random) -> Iterator[Output | Step]:
         yield Step("pass", seconds=passed.total_seconds())
         late = timedelta(seconds=chance.choice((0, 0, 0, 30, 500, 700)))
         message = said(chance, f"m{n}", at - late, signed_up)
-        if message is not None:
+        gone = {user for user, erased_at in erased.items() if at - erased_at > UNDER_WAY}
+        if message is not None and gone.isdisjoint(WORD.findall(encode(message).decode())):
             yield from records_of(message)
+        if chance.random() < ERASED_SHARE:
+            user = chance.choice((*USERS, *STREAMERS))
+            erased.setdefault(user, at)
+            yield from _erase(f"e{n}", at, user)
 
 
 def said(chance: random.Random, name: str, at: datetime, signed_up: set[str]) -> Message | None:
@@ -98,6 +111,13 @@ def said(chance: random.Random, name: str, at: datetime, signed_up: set[str]) ->
         "online": (6, lambda: CameOnline(id=name, at=at, cause="x", user=user)),
     }  # fmt: skip
     return makers[chance.choices(list(makers), [weight for weight, _ in makers.values()])[0]][1]()
+
+
+def _erase(name: str, at: datetime, user: UserId) -> Iterator[Output]:
+    """As the live flow tells it: a fact, and an order to each partition of the outbox. Some are erased twice."""
+    yield from records_of(UserErased(id=name, at=at, cause="x", user=user))
+    for key in broadcast_keys(DEFAULT_PARTITIONS):
+        yield from records_of(ForgetEffects(id=f"{name}/{key}", at=at, effect=key, user=user))
 
 
 def _push(chance: random.Random, name: str, at: datetime, user: UserId) -> Message:
@@ -200,8 +220,31 @@ def laws(log: Log) -> list[str]:
     for _, _, key, value in log.read(ATTRIBUTION.changelog):
         waiting[key] = value
     broken += [f"{key!r} waits for ever" for key, value in waiting.items() if value and b'"waits"' in value]
+    broken += _left(log, {fact.effect for fact in due})
     dead = sum(1 for _ in log.read("dead_letters"))
     return [*broken, f"{dead} dead letters"] if dead else broken
+
+
+def _left(log: Log, due: set[str]) -> list[str]:
+    """What is left of whoever was erased. Who comes back behind the mark's end is new."""
+    read, told = decoder_of(topics.hears(OUTBOX)), defaultdict[int, set[str]](set)
+    broken: list[str] = []
+    for partition, _, _, value in log.read(OUTBOX.inbox):
+        message = read(value or b"")
+        if isinstance(message, ForgetEffects):
+            told[partition].add(message.user)
+        if isinstance(message, OweEffect) and message.subject in told[partition] and message.effect in due:
+            broken.append(f"{message.effect} is due, and {message.subject} was erased before")
+    gone = set[str]().union(*told.values())
+    for decider in DECIDERS:
+        entity, decode = decider.entity, state_decoder(decider.entity.state)
+        last = {key: value for _, _, key, value in log.read(entity.changelog) if of_entity(key)}
+        for key, state in ((key.decode(), decode(value)) for key, value in last.items() if value is not None):
+            erased = getattr(state, "erased_at", None) is not None or getattr(state, "subject", "") in gone
+            in_panel = isinstance(state, Member) and state.erased_at is not None and (state.cohorts or state.tags)
+            if (erased and blank(state) != state) or in_panel:
+                broken.append(f"{entity.changelog}: {key} holds something of who was erased: {state}")
+    return broken
 
 
 SETUP = Setup(DECIDERS, workload, laws, partitions=DEFAULT_PARTITIONS)

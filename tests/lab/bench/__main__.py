@@ -7,7 +7,21 @@ import argparse
 import time
 
 from infra.machine import allow_open_files
-from tests.lab.bench import backtest, calls, crowds, gallery, growth, latency, ledger, restore, scale, sse, states, store
+from tests.lab.bench import (
+    analysts,
+    backtest,
+    calls,
+    crowds,
+    gallery,
+    growth,
+    latency,
+    ledger,
+    restore,
+    scale,
+    sse,
+    states,
+    store,
+)
 
 ALL = {
     "ledger": ledger.main,
@@ -22,6 +36,7 @@ ALL = {
     "gallery": gallery.main,
     "crowds": crowds.main,
     "growth": growth.main,
+    "analysts": analysts.main,
 }
 
 
