@@ -1,27 +1,25 @@
 # Everything a newcomer needs: `make up` and `make test`. Both install what they need into .uv and .venv, here, and nowhere else.
 OLO := .venv/bin/olo
+# A file's tests stay together, in their order; the longest files begin first (tests/conftest.py).
+TWO := --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 # Where the environment forbids to keep compiled modules, each of a dozen processes would compile all that it imports at each start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: up test test-platform test-alone quick check bench prove city simulate schemas docs clean help
+.PHONY: up test quick check bench prove city simulate schemas docs clean help
 
 up: .venv/ready            ## start the whole platform, here
 	@$(OLO) up
 
-# In two processes side by side, as the tests on the platform mostly wait. What the other one prints comes at its end, in one piece.
+# In two processes, each with a platform of its own: the tests on it mostly wait.
 test: .venv/ready          ## the test suite (below 10 minutes)
-	@$(MAKE) --no-print-directory --keep-going --jobs=2 test-platform test-alone
-
-test-platform:
-	@.venv/bin/pytest -m platform
-
-test-alone:
-	@.venv/bin/pytest -m "not platform" >.venv/alone.txt 2>&1; code=$$?; cat .venv/alone.txt; exit $$code
+	@.venv/bin/pytest $(TWO)
 
 # Hypothesis and the simulations play a tenth of their examples here; `test` plays all of them, `simulate` many more.
 # A test module that cannot be imported, of a domain without its decider, say, hides none of the others.
 quick: .venv/ready         ## whatever needs no broker, in under a minute, and which branches of the pure modules that reaches
-	@.venv/bin/coverage run -m pytest -m "not platform" --hypothesis-profile=quick --continue-on-collection-errors
+	@.venv/bin/coverage erase
+	@.venv/bin/coverage run -m pytest $(TWO) -m "not platform" --hypothesis-profile=quick --continue-on-collection-errors
+	@.venv/bin/coverage combine --quiet
 	@.venv/bin/coverage json --quiet -o .venv/coverage.json
 	@.venv/bin/python -m tests.branches .venv/coverage.json
 
