@@ -1,6 +1,6 @@
 # Everything a newcomer needs: `make up` and `make test`. Both install what they need into .uv and .venv, here, and nowhere else.
 OLO := .venv/bin/olo
-# A file's tests stay together, in their order; the longest files begin first (tests/conftest.py).
+# A file's tests stay together, in their order; files with tests on a platform go first (tests/conftest.py).
 TWO := --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 # Where the environment forbids to keep compiled modules, each of a dozen processes would compile all that it imports at each start.
 unexport PYTHONDONTWRITEBYTECODE

@@ -54,10 +54,13 @@ hypothesis.settings.register_profile("long", parent=UNHURRIED, max_examples=500)
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
-    """Whatever uses the platform, directly or through another fixture, has the mark; a test that starts its own says so."""
+    """Whatever uses the platform, directly or through another fixture, has the mark; a test that starts its own says so. Files
+    with such tests go first: of two processes none is to begin with a long file when the other has nothing left."""
     for item in items:
         if "stack" in item.fixturenames:
             item.add_marker("platform")
+    long = {item.path for item in items if item.get_closest_marker("platform")}
+    items.sort(key=lambda item: item.path not in long)
 
 
 @pytest.hookimpl(wrapper=True)
