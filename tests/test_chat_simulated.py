@@ -9,11 +9,13 @@ from msgspec.structs import replace
 
 from pipelines.chat import decide_chat
 from pipelines.chat_message import decide_chat_message
+from pipelines.chat_report import decide_chat_evidence
 from pipelines.runtime.core import Decider
 from pipelines.runtime.simulator import run, schedule_of, search, tell
 from schemas.blocklist import UserBlocked
 from schemas.chat import CHAT, CHAT_MESSAGE, Chat, ChatInbox, ChatMessageInbox, ReadChat
 from schemas.chat_message import ChatMessage, DeleteMessage, SendMessage
+from schemas.chat_report import CHAT_EVIDENCE, ChatEvidence, ChatEvidenceInbox, KeepEvidence
 from schemas.log.base import Message
 from schemas.log.entity import Entity
 from tests.lab.simulated_chats import SETUP
@@ -54,7 +56,25 @@ def sinking_mark(chat: Chat | None, message: ChatInbox) -> tuple[Chat | None, To
     return decide_chat(chat, message)
 
 
-BUGS = [(CHAT_MESSAGE, writes_again), (CHAT_MESSAGE, keeps_the_text), (CHAT, deaf_to_blocks), (CHAT, sinking_mark)]
+def lasting_words(kept: ChatEvidence | None, message: ChatEvidenceInbox, _: ChatEvidence | None = None) -> Any:
+    """Evidence outlives its writer's erasure."""
+    return decide_chat_evidence(kept, message, None)
+
+
+def late_evidence(kept: ChatEvidence | None, message: ChatEvidenceInbox, common: ChatEvidence | None = None) -> Any:
+    """Evidence whose first piece is lost."""
+    lost = isinstance(message, KeepEvidence) and message.seq == 1
+    after, told = decide_chat_evidence(kept, message, common)
+    return (None if lost else after), told
+
+
+BUGS: list[tuple[Entity, Callable[..., Any]]] = [
+    (CHAT_MESSAGE, writes_again),
+    (CHAT_MESSAGE, keeps_the_text),
+    (CHAT, deaf_to_blocks),
+    (CHAT, sinking_mark),
+]
+BUGS += [(CHAT_EVIDENCE, lasting_words), (CHAT_EVIDENCE, late_evidence)]
 
 
 @pytest.mark.parametrize(("entity", "bug"), BUGS, ids=lambda one: getattr(one, "__name__", ""))

@@ -1,9 +1,10 @@
 """Chats in the simulator: people sign up, write (and send again, from any phone), edit, take back, read, mute and hide; they
-block each other, are banned and erased, call and give; with crashes, lost commits, repeats and outages.
+report and block each other, are banned and erased, call and give; with crashes, lost commits, repeats and outages.
 
 Laws: the log is the fold of its inboxes; one message a sender's client id, one item a call and a gift; numbers without a gap,
 and pages and both feeds in their order; unread is a recount, a badge the sum; marks only rise; behind a block the pair takes
-nothing of either; whoever asks is answered; no fact has a text, and what was taken back, refused or erased is in no state.
+nothing of either; whoever asks is answered; no fact has a text, and what was taken back, refused or erased is in no state, but
+for the evidence of a report, which has each item as it once was, as long as its writer is not erased.
 
 `python -m tests.lab.simulated_chats 2000` plays so many seeds and prints the counts.
 """
@@ -31,9 +32,11 @@ from schemas.chat import (
     KEPT,
     Chat,
     ChatBadge,
+    ChatHidden,
     ChatPage,
     ChatRead,
     EditAdmitted,
+    HideChat,
     HideItem,
     ItemHidden,
     ItemKind,
@@ -51,8 +54,22 @@ from schemas.chat_message import (
     MessageRefused,
     SendMessage,
 )
+from schemas.chat_report import (
+    CHAT_EVIDENCE,
+    CHAT_REPORT,
+    ChatEvidence,
+    ChatReported,
+    DecideReport,
+    ReportChat,
+    ReportDecided,
+    ReportOutcome,
+    ReportReason,
+    UserWarned,
+    evidence_name,
+)
+from schemas.chat_rules import CHAT_WRITER, ChatRuleAction, ChatRuleKind, Finding, NewChats, masked
 from schemas.gift import GiftSent
-from schemas.log.base import Fact, Message, State, UserId
+from schemas.log.base import Message, State, UserId
 from schemas.log.codec import decoder_of, encode, state_decoder
 from schemas.log.entity import DEFAULT_PARTITIONS, Entity, partition_of
 from schemas.log.topics import FEED, hears, routes
@@ -68,8 +85,9 @@ PAIRS = [pair_of(one, other) for one, other in combinations(PEOPLE, 2)]
 SENDS = 45
 # Each text has this in it, and its own number behind it.
 MARK = "secret-"
-ENTITIES = (USER, BLOCKS, LINE, CHAT_MESSAGE, CHAT, CHAT_PAGE, CHAT_BADGE)
+ENTITIES = (USER, BLOCKS, LINE, CHAT_MESSAGE, CHAT, CHAT_PAGE, CHAT_BADGE, CHAT_REPORT, CHAT_EVIDENCE, CHAT_WRITER)
 DECIDERS = tuple(map(decider_of, ENTITIES))
+SHOWN = tuple(dict.fromkeys(one.fact for entity in ENTITIES for one in entity.shown))
 INBOXES = frozenset(entity.inbox for entity in ENTITIES)
 
 
@@ -98,12 +116,21 @@ def workload(chance: random.Random) -> Iterator[Output | Step]:
             yield Step("quiet")
 
 
+def finding(then: ChatRuleAction) -> Finding:
+    """What a rule finds: behind the mark, so that a masked text is known by it, too."""
+    return Finding(f"rule-{then}", ChatRuleKind.WORD, then, len(MARK), len(MARK) + 1)
+
+
 def said(chance: random.Random, n: int, at: datetime, sent: list[SendMessage]) -> Message:
     """One message, by chance; who edits or takes back mostly means one of those that were `sent`."""
     user, peer = chance.sample(PEOPLE, 2)
     names: Any = {"id": f"m{n}", "at": at}
     text, seq = f"{MARK}{n}.", chance.randrange(1, 9)
-    written = SendMessage(**names, message=f"{user}.{n}", sender=user, receiver=peer, text=text)
+    found = tuple(finding(action) for action in ChatRuleAction if chance.random() < 0.06)
+    limit = NewChats("few", chance.choice((ChatRuleAction.REFUSE, ChatRuleAction.REVIEW)), 1) if chance.random() < 0.3 else None
+    written = SendMessage(
+        **names, message=f"{user}.{n}", sender=user, receiver=peer, text=text, findings=found, limit=limit
+    )  # fmt: skip
     again = chance.choice(sent) if sent else written
     own: Any = {"message": again.message, "user": again.sender, "peer": again.receiver}
     if chance.random() < 0.1:
@@ -114,18 +141,23 @@ def said(chance: random.Random, n: int, at: datetime, sent: list[SendMessage]) -
     makers: dict[str, tuple[int, Callable[[], Message]]] = {
         "send": (30, lambda: written),
         "again": (8, lambda: replace(again, **names, receiver=chance.choice((again.receiver,) * 4 + (peer,)))),
-        "edit": (14, lambda: EditMessage(**names, **own, text=text)),
+        "edit": (14, lambda: EditMessage(**names, **own, text=text, findings=found)),
         "delete": (8, lambda: DeleteMessage(**names, **own)),
         "read": (10, lambda: ReadChat(**names, **pair, seq=seq)),
         "hide": (4, lambda: HideItem(**names, **pair, seq=seq)),
+        "hide chat": (2, lambda: HideChat(**names, **pair)),
         "mute": (2, lambda: MuteChat(**names, **pair, muted=chance.random() < 0.5)),
         "block": (4, lambda: BlockUser(**names, user=user, peer=peer, reason=BlockReason.SPAM)),
         "unblock": (7, lambda: UnblockUser(**names, user=user, peer=peer)),
         "call": (6, lambda: CallEnded(**names, cause="x", call=f"call{n}", connected=seq < 5, duration_s=float(seq), **call)),
         "gift": (4, lambda: GiftSent(**names, cause="x", gift=f"gift{n}", **gift)),
+        "report": (4, lambda: ReportChat(**names, report=f"report{n}", user=user, peer=peer, reason=ReportReason.SPAM,
+                                         seqs=tuple({seq, chance.randrange(1, 9)}) if chance.random() < 0.5 else ())),
+        "decide": (3, lambda: DecideReport(**names, report=f"report{chance.randrange(n + 1)}", by="root", why="rude",
+                                           outcome=chance.choice(list(ReportOutcome)), until=at + timedelta(seconds=30))),
         "ban": (1, lambda: Ban(**names, user=user, reason="rude", by="root", until=at + timedelta(seconds=30))),
         "erase": (1, lambda: EraseUser(**names, user=user, by=user)),
-    }
+    }  # fmt: skip
     return makers[chance.choices(list(makers), [weight for weight, _ in makers.values()])[0]][1]()
 
 
@@ -138,19 +170,20 @@ class Books:
     def __init__(self, log: Log) -> None:
         self.log = log
         self.facts: dict[type[Message], list[Any]] = defaultdict(list)
-        for entity in (USER, CHAT_MESSAGE, CHAT, CHAT_BADGE):
+        for entity in (USER, CHAT_MESSAGE, CHAT, CHAT_BADGE, CHAT_REPORT):
             decode = decoder_of(entity.facts)
             for *_, value in log.read(entity.events):
                 fact = decode(value or b"")
                 self.facts[type(fact)].append(fact)
         self.shown: dict[str, list[Any]] = defaultdict(list)
-        shown = decoder_of(FEED.messages)
+        shown: Callable[[bytes], Any] = decoder_of(SHOWN)
         for _, _, key, value in log.read(FEED.name):
             self.shown[key.decode()].append(shown(value or b""))
         self.messages: dict[str, ChatMessage] = self._states(CHAT_MESSAGE)
         self.chats: dict[str, Chat] = self._states(CHAT)
         self.pages: dict[str, ChatPage] = self._states(CHAT_PAGE)
         self.badges: dict[str, ChatBadge] = self._states(CHAT_BADGE)
+        self.evidence: dict[str, ChatEvidence] = self._states(CHAT_EVIDENCE)
         self.items = {pair: [one for one in self.facts[ItemPosted] if one.pair == pair] for pair in PAIRS}
 
     def last(self, entity: Entity) -> dict[str, bytes]:
@@ -167,6 +200,7 @@ def laws(log: Log) -> list[str]:
     """What is broken."""
     books = Books(log)
     broken = [*unfolded(log.read, DECIDERS), *_items(books), *_unread(books), *_blocks(log), *_answers(books), *_texts(books)]
+    broken += _reports(books)
     dead = sum(1 for _ in log.read("dead_letters"))
     return [*broken, f"{dead} dead letters"] if dead else broken
 
@@ -199,6 +233,7 @@ def _unread(books: Books) -> Iterator[str]:
         quiet = {item.seq for item in chat.items if item.quiet and item.kind is ItemKind.CALL}
         for user, side in zip(pair.split("/"), chat.sides, strict=True):
             mark = max((one.seq for one in books.facts[ChatRead] if (one.pair, one.user) == (pair, user)), default=0)
+            mark = max(mark, *(one.seq for one in books.facts[ChatHidden] if (one.pair, one.user) == (pair, user)), 0)
             gone = {one.seq for one in books.facts[ItemHidden] if (one.pair, one.user) == (pair, user)}
             behind = [one for one in items[-KEPT:] if one.seq > mark and one.user != user]
             counted = sum(one.seq not in gone | taken_back | quiet for one in behind)
@@ -217,11 +252,9 @@ def _blocks(log: Log) -> Iterator[str]:
     """Of what the pair hears behind a block it takes no message and no edit. Its facts stand in the order of its inbox, each
     under the id of what it was decided on, and a step behind it."""
     heard, told = decoder_of(hears(CHAT)), decoder_of(CHAT.facts)
-    facts: dict[int, list[Fact]] = defaultdict(list)
+    facts: dict[int, list[Any]] = defaultdict(list)
     for partition, _, _, value in log.read(CHAT.events):
-        fact = told(value or b"")
-        assert isinstance(fact, Fact)
-        facts[partition].append(fact)
+        facts[partition].append(told(value or b""))
     blocked: set[tuple[str, str]] = set()
     for partition, _, _, value in log.read(CHAT.inbox):
         message = heard(value or b"")
@@ -238,7 +271,7 @@ def _blocks(log: Log) -> Iterator[str]:
 def _answers(books: Books) -> Iterator[str]:
     """Each command of a phone has a fact that answers it."""
     answered = {one.cause for facts in books.facts.values() for one in facts}
-    for entity in (CHAT_MESSAGE, CHAT):
+    for entity in (CHAT_MESSAGE, CHAT, CHAT_REPORT):
         heard = decoder_of(hears(entity))
         for *_, value in books.log.read(entity.inbox):
             message = heard(value or b"")
@@ -253,7 +286,7 @@ def _texts(books: Books) -> Iterator[str]:
     for entity in ENTITIES:
         if any(mark in (value or b"") for *_, value in books.log.read(entity.events)):
             yield f"{entity.events} has a text"
-        if entity is not CHAT_MESSAGE and any(mark in value for value in books.last(entity).values()):
+        if entity not in (CHAT_MESSAGE, CHAT_EVIDENCE) and any(mark in value for value in books.last(entity).values()):
             yield f"{entity.changelog} has a text"
     if any(mark in (value or b"") for *_, value in books.log.read(FEED.name)):
         yield "the feed has a text"
@@ -271,6 +304,48 @@ def _texts(books: Books) -> Iterator[str]:
             yield f"{name}: its text is not there any more"
         if name in edited and state.edited_at != edited[name].at:
             yield f"{name}: it was edited at {edited[name].at}, and its state knows of {state.edited_at}"
+
+
+def _reports(books: Books) -> Iterator[str]:
+    """Each report has its evidence: what the item said at some time, and nothing of the erased; a person decides once."""
+    erased = {one.user for one in books.facts[UserErased]}
+    said: dict[str, set[str]] = defaultdict(set)
+    heard = decoder_of(hears(CHAT_MESSAGE))
+    for *_, value in books.log.read(CHAT_MESSAGE.inbox):
+        message = heard(value or b"")
+        if isinstance(message, SendMessage | EditMessage):
+            said[message.message].add(masked(message.text, message.findings))
+    for one in books.facts[ChatReported]:
+        for seq in one.seqs:
+            kept = books.evidence.get(evidence_name(one.report, seq))
+            if kept is None:
+                yield f"{one.report}: the evidence of item {seq} is not there"
+            elif kept.text and (kept.text not in said[kept.ref] or kept.sender in erased):
+                yield f"{one.report}: the evidence of item {seq} is {kept}"
+            elif kept.kind is ItemKind.MESSAGE and not kept.text and not kept.deleted and kept.sender not in erased:
+                yield f"{one.report}: the evidence of item {seq} has no text"
+    yield from _rules(books, {(one.peer, one.seqs): one for one in books.facts[ChatReported] if one.rule})
+    for type_ in (ChatReported, ReportDecided):
+        names = [one.report for one in books.facts[type_]]
+        yield from (f"{type_.__name__} was told more than once of {name}" for name in set(names) if names.count(name) > 1)
+    for shown in (one for user in books.shown for one in books.shown[user] if isinstance(one, UserWarned)):
+        if shown.report:
+            yield f"{shown.user} was shown by which report"
+
+
+def _rules(books: Books, reported: dict[tuple[str, tuple[int, ...]], ChatReported]) -> Iterator[str]:
+    """What a rule forbids is no item and no edit; what it puts before a person is reported once it is an item."""
+    told = {one.cause: one for facts in (books.facts[ItemPosted], books.facts[MessageEdited]) for one in facts}
+    heard = decoder_of(hears(CHAT_MESSAGE))
+    for *_, value in books.log.read(CHAT_MESSAGE.inbox):
+        message = heard(value or b"")
+        if isinstance(message, SendMessage | EditMessage) and (fact := told.get(message.id)) is not None:
+            actions = {one.then for one in message.findings}
+            writer = message.sender if isinstance(message, SendMessage) else message.user
+            if ChatRuleAction.REFUSE in actions:
+                yield f"{message.id} was forbidden, and taken"
+            elif ChatRuleAction.REVIEW in actions and (writer, (fact.seq,)) not in reported:
+                yield f"{message.id} was for a person, and not reported"
 
 
 SETUP = Setup(DECIDERS, workload, laws, partitions=DEFAULT_PARTITIONS)
