@@ -23,7 +23,7 @@ from rich.console import Console
 from infra import renewal, tokens
 from infra.clickhouse import connect
 from infra.kafka import key_of, produce_one, quiet, read_topic
-from schemas.ads import hashed_email, hashed_phone
+from schemas.ads_hashes import hashed_email, hashed_phone
 from schemas.log.entity import partition_of
 from schemas.log.topics import topics
 from schemas.profile import PROFILE
