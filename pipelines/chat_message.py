@@ -191,9 +191,14 @@ def _refused(state: ChatMessage, message: Message, name: str, to: str, refusal: 
 
 
 def _placed(state: ChatMessage, message: ItemPosted) -> Decision:
-    """It has its place; where a rule says so, a person looks at it."""
-    if state.seq or state.refusal:
+    """It has its place; where a rule says so, a person looks at it. One whose sender was erased on the way is taken back."""
+    if state.seq:
         return state, ()
+    if state.refusal is not None:
+        deleted = MessageDeleted(
+            **reply(message), message=message.ref, sender=state.sender, receiver=state.receiver, seq=message.seq
+        )  # fmt: skip
+        return replace(state, seq=message.seq, deleted_at=message.at), (deleted,)
     after = replace(state, seq=message.seq)
     return after, _filed(after, message, message.ref, state.asked, state.rule)
 

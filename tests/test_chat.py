@@ -42,6 +42,7 @@ from schemas.chat_message import (
     ChatRefusal,
     DeleteMessage,
     EditMessage,
+    ForgetMessages,
     MessageDeleted,
     MessageEdited,
     MessageRefused,
@@ -162,6 +163,15 @@ def test_what_was_refused_has_no_text_and_is_forgotten_after_a_day() -> None:
     assert (type(again), again.refused) == (MessageRepeated, ChatRefusal.NOT_REACHABLE)
     assert message_of(state, Wake(id="w", at=T, key="m"))[0] is state
     assert message_of(state, Wake(id="w", at=state.wake_at, key="m"))[0] is None
+
+
+def test_a_message_that_gets_its_place_behind_its_senders_erasure_is_taken_back() -> None:
+    common, _ = message_of(None, ForgetMessages(id="f", at=T, message="@0", user=BOB))
+    state, _ = last_decision(message_of, *SENT[:-1])
+    refused, (fact,) = message_of(state, Wake(id="w", at=T, key="m"), common)
+    assert (fact.refusal, refused.text) == (ChatRefusal.SENDER_UNKNOWN, "")
+    after, (deleted,) = message_of(refused, posted(), common)
+    assert (type(deleted), deleted.seq, after.deleted_at) == (MessageDeleted, 1, T)
 
 
 def test_an_edit_that_a_delete_overtakes_is_refused_and_brings_no_text_back() -> None:

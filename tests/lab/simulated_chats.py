@@ -294,6 +294,9 @@ def _texts(books: Books) -> Iterator[str]:
     edited = {one.message: one for one in books.facts[MessageEdited]}
     erased = {one.user for one in books.facts[UserErased]}
     refused = {one.message for one in books.facts[MessageRefused]} - {one.ref for one in books.facts[ItemPosted]}
+    for one in books.facts[ItemPosted]:
+        if one.kind is ItemKind.MESSAGE and one.ref not in gone and one.ref not in books.messages:
+            yield f"{one.pair}: the item {one.seq} is a message that is not there, and was not taken back"
     for name, state in books.messages.items():
         if name.startswith("@"):
             continue
@@ -336,6 +339,7 @@ def _reports(books: Books) -> Iterator[str]:
 def _rules(books: Books, reported: dict[tuple[str, tuple[int, ...]], ChatReported]) -> Iterator[str]:
     """What a rule forbids is no item and no edit; what it puts before a person is reported once it is an item."""
     told = {one.cause: one for facts in (books.facts[ItemPosted], books.facts[MessageEdited]) for one in facts}
+    erased = {one.user for one in books.facts[UserErased]}
     heard = decoder_of(hears(CHAT_MESSAGE))
     for *_, value in books.log.read(CHAT_MESSAGE.inbox):
         message = heard(value or b"")
@@ -344,7 +348,7 @@ def _rules(books: Books, reported: dict[tuple[str, tuple[int, ...]], ChatReporte
             writer = message.sender if isinstance(message, SendMessage) else message.user
             if ChatRuleAction.REFUSE in actions:
                 yield f"{message.id} was forbidden, and taken"
-            elif ChatRuleAction.REVIEW in actions and (writer, (fact.seq,)) not in reported:
+            elif ChatRuleAction.REVIEW in actions and writer not in erased and (writer, (fact.seq,)) not in reported:
                 yield f"{message.id} was for a person, and not reported"
 
 
