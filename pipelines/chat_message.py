@@ -195,10 +195,7 @@ def _placed(state: ChatMessage, message: ItemPosted) -> Decision:
     if state.seq:
         return state, ()
     if state.refusal is not None:
-        deleted = MessageDeleted(
-            **reply(message), message=message.ref, sender=state.sender, receiver=state.receiver, seq=message.seq
-        )  # fmt: skip
-        return replace(state, seq=message.seq, deleted_at=message.at), (deleted,)
+        return _delete(replace(state, seq=message.seq), message, message.ref)
     after = replace(state, seq=message.seq)
     return after, _filed(after, message, message.ref, state.asked, state.rule)
 
@@ -270,7 +267,7 @@ def _forget(state: ChatMessage, message: Wake) -> Decision:
     return _delete(state, message, message.key)
 
 
-def _delete(state: ChatMessage, message: DeleteMessage | Wake, name: str) -> Decision:
+def _delete(state: ChatMessage, message: DeleteMessage | ItemPosted | Wake, name: str) -> Decision:
     """It is taken back from both: its text and its draft are gone."""
     deleted = MessageDeleted(**reply(message), message=name, sender=state.sender, receiver=state.receiver, seq=state.seq)
     deleted_at = state.deleted_at or message.at

@@ -137,7 +137,10 @@ def test_whatever_stands_under_others_keys_is_woken_by_the_broadcast_and_forgets
     forget: Message = {
         "outbox": effects, "clip": FORGET_CLIPS, "chat_message": FORGET_MESSAGES, "chat_evidence": FORGET_EVIDENCE,
     }[entity.name]  # fmt: skip
-    more = {"outbox": {"kind": EffectKind.POSTBACK}, "chat_evidence": {"until": T + timedelta(days=1)}}
+    more: dict[str, dict[str, Any]] = {
+        "outbox": {"kind": EffectKind.POSTBACK},
+        "chat_evidence": {"until": T + timedelta(days=1)},
+    }
     owner: dict[str, Any] = {OTHERS[entity.name]: ANN} | more.get(entity.name, {})
     common, told = decide(None, forget, None)
     assert (common.erased, told, common.behind(common)) == (("ann",), (), False)
