@@ -11,6 +11,7 @@ from infra.entities import state_of, states_of, tell
 from infra.errors import UsageError
 from schemas.balance import ACCOUNT, Account, coins_account, earnings_account
 from schemas.chat import CHAT_MESSAGE
+from schemas.chat_report import CHAT_EVIDENCE
 from schemas.log.base import State, UserId, new_id, now
 from schemas.log.entity import Entity
 from schemas.log.personal import blank
@@ -23,7 +24,9 @@ from schemas.video_clip import CLIP
 DECIDED_S: Final = 20.0
 MAX_REASON: Final = 64
 # What stands under other keys than the user's, and by which field it is found.
-OTHERS: Final = {CHAT_MESSAGE.name: "sender", CLIP.name: "streamer", OUTBOX.name: "subject"}
+OTHERS: Final = {
+    CHAT_MESSAGE.name: "sender", CHAT_EVIDENCE.name: "sender", CLIP.name: "streamer", OUTBOX.name: "subject",
+}  # fmt: skip
 
 
 class Known(NamedTuple):

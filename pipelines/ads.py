@@ -41,6 +41,7 @@ from schemas.ads import (
     UserTouched,
 )
 from schemas.balance import EntryRecorded, owner_of
+from schemas.chat import ItemPosted
 from schemas.gift import GiftSent
 from schemas.log.base import MAX_ID_LENGTH, Message, UserId, Wake, derive, later, reply, same_fields
 from schemas.outbox import EffectKind, OweEffect
@@ -48,7 +49,6 @@ from schemas.postback import (
     MAX_PENDING,
     MAX_WAITS,
     TAKEN_FOR,
-    Consent,
     Conversion,
     ConversionKind,
     Forgone,
@@ -57,7 +57,6 @@ from schemas.postback import (
     PostbackBook,
     PostbackRule,
     Provider,
-    names_user,
     postback_id,
 )
 from schemas.user import UserErased, UserSignedUp
@@ -168,14 +167,23 @@ def decide_attribution(user: Attribution | None, message: AttributionInbox, comm
             return _settle(replace(state, identity=identity), message, message.user, [])
         case EntryRecorded():
             return _bought(state, message, rules)
+        case CallEnded() | GiftSent() | ItemPosted():
+            after, deed = _done(state, message)
+            return (user, ()) if deed is None else _converted(after, message, rules, deed)
+
+
+def _done(user: Attribution, message: CallEnded | GiftSent | ItemPosted) -> tuple[Attribution, "Deed | None"]:
+    """What the user did, and the user who has done it; None: a message that is not the first one."""
+    match message:
         case CallEnded():
-            kinds = _kinds(state.calls, ConversionKind.CALL, ConversionKind.FIRST_CALL)
-            after = replace(state, calls=state.calls + 1)
-            return _converted(after, message, rules, Deed(message.caller, kinds, message.call))
+            kinds = _kinds(user.calls, ConversionKind.CALL, ConversionKind.FIRST_CALL)
+            return replace(user, calls=user.calls + 1), Deed(message.caller, kinds, message.call)
         case GiftSent():
-            kinds = _kinds(state.gifts, ConversionKind.GIFT, ConversionKind.FIRST_GIFT)
-            after = replace(state, gifts=state.gifts + 1)
-            return _converted(after, message, rules, Deed(message.sender, kinds, message.gift, message.price_coins))
+            kinds = _kinds(user.gifts, ConversionKind.GIFT, ConversionKind.FIRST_GIFT)
+            return replace(user, gifts=user.gifts + 1), Deed(message.sender, kinds, message.gift, message.price_coins)
+        case ItemPosted():
+            deed = Deed(message.user, (ConversionKind.FIRST_MESSAGE,), message.ref)
+            return replace(user, wrote=True), None if user.wrote else deed
 
 
 def _late(user: Attribution, message: AttributionInbox) -> Decision:
@@ -325,14 +333,14 @@ def _settle(user: Attribution, message: Message, name: UserId, messages: list[Me
         return user, messages
     if user.signed_up_at is None:  # nothing is told before the sign-up
         gone = [(rule, one) for one in user.pending[:-MAX_PENDING] for rule in one.waits]
-        forgone = [_forgo(rule, one, lacks(user, rule, one.at) or Forgone.TOO_LATE, message, name) for rule, one in gone]
+        forgone = [_forgo(rule, one, user.lacks(rule, one.at) or Forgone.TOO_LATE, message, name) for rule, one in gone]
         return (replace(user, pending=user.pending[-MAX_PENDING:]) if gone else user), [*messages, *forgone]
     pending: list[Conversion] = []
     for number, conversion in enumerate(user.pending):
         waited_enough = message.at >= conversion.until or len(user.pending) - number > MAX_PENDING
         waits: list[PostbackRule] = []
         for rule in conversion.waits:
-            lacking = lacks(user, rule, conversion.at)
+            lacking = user.lacks(rule, conversion.at)
             too_late = message.at >= later(conversion.at, TAKEN_FOR[rule.provider])
             if lacking is None and not too_late:
                 messages.append(_owe(user, rule, conversion, message, name))
@@ -343,16 +351,6 @@ def _settle(user: Attribution, message: Message, name: UserId, messages: list[Me
         if waits:
             pending.append(conversion if len(waits) == len(conversion.waits) else replace(conversion, waits=tuple(waits)))
     return replace(user, pending=tuple(pending)), messages
-
-
-def lacks(user: Attribution, rule: PostbackRule, at: datetime) -> Forgone | None:
-    """The first thing that the postback of a conversion of that time lacks, or None."""
-    touch = user.touch_at(at)
-    if rule.network and (touch is None or touch.network != rule.network):
-        return Forgone.NOT_ATTRIBUTED
-    if rule.consent is not Consent.NONE and rule.consent not in user.consents:
-        return Forgone.NO_CONSENT
-    return None if names_user(rule.provider, user.identity, user.appsflyer_id) else Forgone.NO_IDENTIFIER
 
 
 def _owe(user: Attribution, rule: PostbackRule, conversion: Conversion, message: Message, name: UserId) -> OweEffect:

@@ -2,12 +2,12 @@
 
 States: `schemas.chat`. Laws: items have the numbers 1, 2, 3 ... and each stands on its page; nothing of somebody comes after
 the other's block; a call, and a gift, is one item; marks only rise; unread are those of the newest KEPT items behind the mark
-that are the other's and not gone; a badge is the sum over all chats of its user.
+that are the other's and not gone, nor in a chat that was hidden since; a badge is the sum over all chats of its user.
 Refusals: `schemas.chat_message.ChatRefusal`.
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from msgspec.structs import replace
 
@@ -20,6 +20,7 @@ from schemas.chat import (
     Chat,
     ChatBadge,
     ChatBadgeInbox,
+    ChatHidden,
     ChatInbox,
     ChatItem,
     ChatMuted,
@@ -30,6 +31,7 @@ from schemas.chat import (
     ChatSide,
     CountUnread,
     EditAdmitted,
+    HideChat,
     HideItem,
     ItemHidden,
     ItemKind,
@@ -39,11 +41,22 @@ from schemas.chat import (
     PostMessage,
     ReadChat,
     kept_ref,
+    page_key,
     side_of,
 )
 from schemas.chat_message import ChatRefusal, MessageDeleted
+from schemas.chat_report import KeepEvidence, evidence_name
+from schemas.chat_witness import (
+    EVIDENCE_KEPT,
+    REPORT_EVERY,
+    AskEvidence,
+    ReportAdmitted,
+    ReportRefusal,
+    WitnessItems,
+    WitnessMessage,
+)
 from schemas.gift import GiftSent
-from schemas.log.base import Message, UserId, Wake, derive, reply, same_fields
+from schemas.log.base import Message, UserId, Wake, derive, later, reply, same_fields
 from schemas.pair import pair_of
 from schemas.video import CallEnded
 
@@ -67,6 +80,8 @@ def decide_chat(chat: Chat | None, message: ChatInbox) -> Decision:
         case MessageDeleted():
             pair = pair_of(message.sender, message.receiver)
             return _settled(state, _taken_back(state, message.seq), message, pair) if chat else (None, ())
+        case AskEvidence():
+            return _report(chat, message)
         case PostMessage() | AskEdit():
             refusal = _barrier(state, side_of(message.pair, message.user))
             if refusal is not None:
@@ -80,7 +95,7 @@ def decide_chat(chat: Chat | None, message: ChatInbox) -> Decision:
     return _change(state, message)
 
 
-def refusal_of(chat: Chat, message: ReadChat | MuteChat | HideItem) -> ChatRefusal | None:
+def refusal_of(chat: Chat, message: ReadChat | MuteChat | HideItem | HideChat) -> ChatRefusal | None:
     """The first guard that the message fails, or None."""
     if not chat.seq:
         return ChatRefusal.CHAT_UNKNOWN
@@ -159,7 +174,7 @@ def _hidden(items: Sequence[ChatItem], seq: int, side: int) -> tuple[ChatItem, .
 # --- what is unread ---------------------------------------------------------------------------------------------------------
 
 
-def _change(chat: Chat, message: ReadChat | MuteChat | HideItem) -> Decision:
+def _change(chat: Chat, message: ReadChat | MuteChat | HideItem | HideChat) -> Decision:
     side = side_of(message.pair, message.user)
     own = chat.sides[side]
     match message:
@@ -177,11 +192,14 @@ def _change(chat: Chat, message: ReadChat | MuteChat | HideItem) -> Decision:
         case HideItem():
             hidden = ItemHidden(**reply(message), **same_fields(message, ItemHidden))
             return _settled(chat, replace(chat, items=_hidden(chat.items, message.seq, side)), message, message.pair, hidden)
+        case HideChat():
+            gone = ChatHidden(**reply(message), **same_fields(message, ChatHidden), seq=chat.seq)
+            return _settled(chat, _with_side(chat, side, replace(own, hidden=chat.seq)), message, message.pair, gone)
 
 
 def unread_of(chat: Chat, side: int) -> int:
     """How many of the items that the chat remembers a side has not read."""
-    read = chat.sides[side].read
+    read = max(chat.sides[side].read, chat.sides[side].hidden)
     return sum(item.seq > read and item.by != side and not item.quiet and not item.gone >> side & 1 for item in chat.items)
 
 
@@ -205,6 +223,40 @@ def decide_chat_badge(badge: ChatBadge | None, message: ChatBadgeInbox) -> tuple
     return ChatBadge(unread) if unread else None, (BadgeChanged(**reply(message), user=message.user, unread=unread),)
 
 
+# --- reports ----------------------------------------------------------------------------------------------------------------
+
+
+def report_refusal_of(chat: Chat, message: AskEvidence) -> ReportRefusal | None:
+    """The first guard that a report fails, or None."""
+    reported_at = chat.sides[side_of(message.pair, message.user)].reported_at
+    if not chat.seq:
+        return ReportRefusal.CHAT_UNKNOWN
+    if reported_at is not None and message.at < later(reported_at, REPORT_EVERY):
+        return ReportRefusal.REPORTED_LATELY
+    return None if max(message.seqs, default=1) <= chat.seq else ReportRefusal.ITEM_UNKNOWN
+
+
+def _report(chat: Chat | None, message: AskEvidence) -> Decision:
+    """Each page is asked for its items; they come as evidence as they are then."""
+    names = same_fields(message, ReportAdmitted) | {"seqs": ()}
+    refusal = report_refusal_of(chat or NOTHING, message)
+    if refusal is not None or chat is None:
+        return chat, (ReportAdmitted(**reply(message), **names, refusal=refusal),)
+    seqs = tuple(sorted(set(message.seqs))) or tuple(range(max(1, chat.seq - KEPT + 1), chat.seq + 1))
+    pages: dict[str, tuple[int, ...]] = {}
+    for seq in seqs:
+        page = page_key(message.pair, seq)
+        pages[page] = (*pages.get(page, ()), seq)
+    until = later(message.at, EVIDENCE_KEPT)
+    asks = [
+        WitnessItems(**derive(message, page), page=page, report=message.report, pair=message.pair, seqs=some, until=until)
+        for page, some in pages.items()
+    ]
+    side = side_of(message.pair, message.user)
+    after = _with_side(chat, side, replace(chat.sides[side], reported_at=message.at))
+    return after, (ReportAdmitted(**reply(message), **(names | {"seqs": seqs})), *asks)
+
+
 # --- pages ------------------------------------------------------------------------------------------------------------------
 
 
@@ -217,4 +269,25 @@ def decide_chat_page(page: ChatPage | None, message: ChatPageInbox) -> tuple[Cha
             return ChatPage((*before, _item_of(short))[-PAGE_ITEMS:]), ()
         case ItemHidden() if page is not None:
             return ChatPage(_hidden(page.items, message.seq, side_of(message.pair, message.user))), ()
+        case WitnessItems():
+            items = {item.seq: item for item in (page.items if page else ())}
+            return page, [_witness(message, seq, items.get(seq)) for seq in message.seqs]
     return page, ()
+
+
+def _witness(ask: WitnessItems, seq: int, item: ChatItem | None) -> Message:
+    """What a page knows of an item; a message says the rest itself."""
+    one, _, other = ask.pair.partition("/")
+    by = UserId(other if item and item.by else one)
+    of_item: dict[str, Any] = {
+        "report": ask.report,
+        "seq": seq,
+        "sender": by,
+        "sent_at": item.at if item else ask.at,
+        "until": ask.until,
+    }
+    if item is not None and item.kind is ItemKind.MESSAGE:
+        return WitnessMessage(**derive(ask, seq), message=item.ref, **of_item)
+    kind, ref = (item.kind, item.ref) if item else (ItemKind.MESSAGE, "")
+    name = evidence_name(ask.report, seq)
+    return KeepEvidence(**derive(ask, seq), evidence=name, **of_item, kind=kind, ref=ref, deleted=item is None)

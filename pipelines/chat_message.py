@@ -1,8 +1,9 @@
 """One message of a chat, keyed by its id, which is made of the sender and the client's own id.
 
 State: `schemas.chat_message.ChatMessage`. Both lines are asked whether a message may come, then the chat, which gives it its
-place, or knows of a block. Laws: one id is one message, whatever is sent again, and by which phone; whoever is banned, or has
-not signed up, writes nothing and is written nothing; what was refused or deleted has no text any more, and no fact has one.
+place, or knows of a block. What the rules in force have found in a text comes with it: then it is masked, refused, or put
+before a person. Laws: one id is one message, whatever is sent again, and by which phone; whoever is banned, or has not signed
+up, writes nothing and is written nothing; what was refused or deleted has no text any more, and no fact has one.
 Refusals: `schemas.chat_message.ChatRefusal`, in order of precedence.
 """
 
@@ -11,7 +12,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from schemas.chat import AskEdit, ChatMessageInbox, EditAdmitted, ItemPosted, MessageBarred, PostMessage
+from schemas.chat import AskEdit, ChatMessageInbox, EditAdmitted, ItemKind, ItemPosted, MessageBarred, PostMessage
 from schemas.chat_message import (
     DELETE_FOR,
     EDIT_FOR,
@@ -26,6 +27,18 @@ from schemas.chat_message import (
     MessageRepeated,
     SendMessage,
 )
+from schemas.chat_report import FileReport, KeepEvidence, evidence_name, rule_report
+from schemas.chat_rules import (
+    ChatRuleAction,
+    ChatRuleKind,
+    CountNewChat,
+    Finding,
+    Findings,
+    NewChatCounted,
+    masked,
+    reviewing,
+)
+from schemas.chat_witness import EVIDENCE_KEPT, WitnessMessage
 from schemas.erased import with_erased
 from schemas.log.base import EPOCH, REMEMBERED_FOR, Message, UserId, Wake, derive, later, reply, same_fields
 from schemas.pair import pair_of
@@ -45,9 +58,25 @@ OF_RECEIVER: Final = {
     LineRefusal.BANNED: ChatRefusal.RECEIVER_BANNED,
     LineRefusal.BLOCKED: ChatRefusal.RECEIVER_BLOCKS,
 }
+FORBIDDEN: Final = {
+    ChatRuleKind.PHONE: ChatRefusal.CONTACT_FORBIDDEN,
+    ChatRuleKind.ADDRESS: ChatRefusal.CONTACT_FORBIDDEN,
+    ChatRuleKind.MESSENGER: ChatRefusal.CONTACT_FORBIDDEN,
+    ChatRuleKind.LINK: ChatRefusal.LINK_FORBIDDEN,
+    ChatRuleKind.WORD: ChatRefusal.WORD_FORBIDDEN,
+    ChatRuleKind.NEW_CHATS: ChatRefusal.TOO_MANY_NEW_CHATS,
+}
 
 
-def decide_chat_message(state: ChatMessage | None, message: ChatMessageInbox, common: ChatMessage | None = None) -> Decision:
+def forbidden_by(findings: Findings) -> Finding | None:
+    """The finding that a text is refused for: the first one by the order of the refusals."""
+    refused = [one for one in findings if one.then is ChatRuleAction.REFUSE]
+    return min(refused, key=lambda one: list(ChatRefusal).index(FORBIDDEN[one.kind]), default=None)
+
+
+def decide_chat_message(  # noqa: PLR0912 - a row a message
+    state: ChatMessage | None, message: ChatMessageInbox, common: ChatMessage | None = None
+) -> Decision:
     """Decide one message of a message's inbox, under the senders that its partition was told were erased."""
     erased = common.erased if common is not None else ()
     match message:
@@ -60,6 +89,8 @@ def decide_chat_message(state: ChatMessage | None, message: ChatMessageInbox, co
             return state, _by_sender(None, message)[1]
         case EditMessage() | DeleteMessage():
             return _by_sender(state, message)
+        case WitnessMessage():
+            return state, (_evidence(state, message),)
         case _ if state is None:
             return None, ()
         case Wake() if state.sender in erased and state.refusal is None and not state.deleted_at:
@@ -68,8 +99,10 @@ def decide_chat_message(state: ChatMessage | None, message: ChatMessageInbox, co
             return (None if state.is_due(message.at) else state), ()
         case MessageAdmitted():
             return _admitted(state, message)
+        case NewChatCounted():
+            return _counted(state, message)
         case ItemPosted():
-            return (state if state.seq or state.refusal else replace(state, seq=message.seq)), ()
+            return _placed(state, message)
         case MessageBarred():
             return _barred(state, message)
         case EditAdmitted():
@@ -77,18 +110,27 @@ def decide_chat_message(state: ChatMessage | None, message: ChatMessageInbox, co
 
 
 def _begin(message: SendMessage, erased: Sequence[str]) -> Decision:
+    text, rule = masked(message.text, message.findings), reviewing(message.findings)
     state = ChatMessage(
-        message.sender, message.receiver, message.id, message.at, message.text, message.picture_url, asks=2
+        message.sender, message.receiver, message.id, message.at, text, message.picture_url, asks=2, rule=rule
     )  # fmt: skip
     if message.sender == message.receiver:
         return _refuse(state, message, message.message, ChatRefusal.SAME_USER)
+    if (found := forbidden_by(message.findings)) is not None:
+        return _refuse(state, message, message.message, FORBIDDEN[found.kind], found.rule)
     if message.sender in erased:
         return _refuse(state, message, message.message, ChatRefusal.SENDER_UNKNOWN)
     sides = ((message.receiver, message.sender), (message.sender, message.receiver))
-    return state, [
+    asks: list[Message] = [
         AdmitMessage(**derive(message, number), user=user, message=message.message, peer=peer)
         for number, (user, peer) in enumerate(sides)
     ]
+    if message.limit is not None:
+        asks.append(CountNewChat(
+            **derive(message, len(asks)), user=message.sender, peer=message.receiver, message=message.message,
+            limit=message.limit,
+        ))  # fmt: skip
+    return replace(state, asks=len(asks)), asks
 
 
 def _again(state: ChatMessage, message: SendMessage) -> Message:
@@ -101,12 +143,29 @@ def _again(state: ChatMessage, message: SendMessage) -> Message:
 
 
 def _admitted(state: ChatMessage, message: MessageAdmitted) -> Decision:
-    """One of both lines has answered; with both the chat is asked."""
+    """One of both lines has answered."""
     if not state.asks or state.refusal is not None:
         return state, ()
     if message.refusal is not None:
         refusals = OF_SENDER if message.user == state.sender else OF_RECEIVER
         return _refuse(state, message, message.message, refusals.get(message.refusal, ChatRefusal.RECEIVER_UNKNOWN))
+    return _answered(state, message)
+
+
+def _counted(state: ChatMessage, message: NewChatCounted) -> Decision:
+    """Whether the sender may begin one chat more."""
+    if not state.asks or state.refusal is not None:
+        return state, ()
+    limit = message.limit
+    if message.within or limit.then is ChatRuleAction.MASK:
+        return _answered(state, message)
+    if limit.then is ChatRuleAction.REFUSE:
+        return _refuse(state, message, message.message, ChatRefusal.TOO_MANY_NEW_CHATS, limit.rule)
+    return _answered(replace(state, rule=state.rule or limit.rule), message)
+
+
+def _answered(state: ChatMessage, message: MessageAdmitted | NewChatCounted) -> Decision:
+    """One of those who were asked lets it through; with all of them the chat is asked."""
     after = replace(state, asks=state.asks - 1)
     if after.asks:
         return after, ()
@@ -117,18 +176,43 @@ def _admitted(state: ChatMessage, message: MessageAdmitted) -> Decision:
     return after, (post,)
 
 
-def _refuse(state: ChatMessage, message: Message, name: str, refusal: ChatRefusal) -> Decision:
+def _refuse(state: ChatMessage, message: Message, name: str, refusal: ChatRefusal, rule: str = "") -> Decision:
     """It is not sent: its text is gone, its outcome stays for a day."""
     after = replace(
         state, text="", picture_url="", asks=0, refusal=refusal, forget_at=later(message.at, REMEMBERED_FOR)
     )  # fmt: skip
-    return after, (_refused(state, message, name, state.asked, refusal),)
+    return after, (replace(_refused(state, message, name, state.asked, refusal), rule=rule),)
 
 
 def _refused(state: ChatMessage, message: Message, name: str, to: str, refusal: ChatRefusal) -> MessageRefused:
     return MessageRefused(
         **reply(message, to=to), message=name, sender=state.sender, receiver=state.receiver, refusal=refusal
     )  # fmt: skip
+
+
+def _placed(state: ChatMessage, message: ItemPosted) -> Decision:
+    """It has its place; where a rule says so, a person looks at it. One whose sender was erased on the way is taken back."""
+    if state.seq:
+        return state, ()
+    if state.refusal is not None:
+        return _delete(replace(state, seq=message.seq), message, message.ref)
+    after = replace(state, seq=message.seq)
+    return after, _filed(after, message, message.ref, state.asked, state.rule)
+
+
+def _filed(state: ChatMessage, message: Message, name: str, asked: str, rule: str) -> Sequence[Message]:
+    """The report by a rule, and its evidence."""
+    if not rule:
+        return ()
+    report = rule_report(asked)
+    file = FileReport(
+        **derive(message, "report"), report=report, user=state.receiver, peer=state.sender, rule=rule, seq=state.seq
+    )  # fmt: skip
+    ask = WitnessMessage(
+        **derive(message, "evidence"), report=report, message=name, seq=state.seq, sender=state.sender, sent_at=state.sent_at,
+        until=later(message.at, EVIDENCE_KEPT),
+    )  # fmt: skip
+    return file, _evidence(state, ask)
 
 
 # --- what its sender does with it -------------------------------------------------------------------------------------------
@@ -147,20 +231,26 @@ def refusal_of(state: ChatMessage | None, message: EditMessage | DeleteMessage) 
         return ChatRefusal.MESSAGE_DELETED
     if message.at > later(state.sent_at, EDIT_FOR):
         return ChatRefusal.TOO_LATE
-    return ChatRefusal.EDIT_PENDING if state.draft_asked else None
+    if state.draft_asked:
+        return ChatRefusal.EDIT_PENDING
+    found = forbidden_by(message.findings)
+    return FORBIDDEN[found.kind] if found else None
 
 
 def _by_sender(state: ChatMessage | None, message: EditMessage | DeleteMessage) -> Decision:
     refusal = refusal_of(state, message)
     if refusal is not None or state is None:
+        found = forbidden_by(message.findings) if isinstance(message, EditMessage) else None
         refused = MessageRefused(
             **reply(message), message=message.message, sender=message.user, receiver=message.peer,
             refusal=refusal or ChatRefusal.MESSAGE_UNKNOWN,
+            rule=found.rule if found and refusal is FORBIDDEN[found.kind] else "",
         )  # fmt: skip
         return state, (refused,)
     if isinstance(message, EditMessage):
         draft = replace(
-            state, draft=message.text, draft_picture_url=message.picture_url, draft_asked=message.id
+            state, draft=masked(message.text, message.findings), draft_picture_url=message.picture_url,
+            draft_asked=message.id, draft_rule=reviewing(message.findings),
         )  # fmt: skip
         ask = AskEdit(
             **derive(message, 0), pair=pair_of(state.sender, state.receiver), user=state.sender, peer=state.receiver,
@@ -177,7 +267,7 @@ def _forget(state: ChatMessage, message: Wake) -> Decision:
     return _delete(state, message, message.key)
 
 
-def _delete(state: ChatMessage, message: DeleteMessage | Wake, name: str) -> Decision:
+def _delete(state: ChatMessage, message: DeleteMessage | ItemPosted | Wake, name: str) -> Decision:
     """It is taken back from both: its text and its draft are gone."""
     deleted = MessageDeleted(**reply(message), message=name, sender=state.sender, receiver=state.receiver, seq=state.seq)
     deleted_at = state.deleted_at or message.at
@@ -185,7 +275,7 @@ def _delete(state: ChatMessage, message: DeleteMessage | Wake, name: str) -> Dec
 
 
 def _without_draft(state: ChatMessage) -> ChatMessage:
-    return replace(state, draft="", draft_picture_url="", draft_asked="")
+    return replace(state, draft="", draft_picture_url="", draft_asked="", draft_rule="")
 
 
 def _barred(state: ChatMessage, message: MessageBarred) -> Decision:
@@ -205,4 +295,16 @@ def _edited(state: ChatMessage, message: EditAdmitted) -> Decision:
         seq=state.seq, length=len(state.draft),
     )  # fmt: skip
     text = {"text": state.draft, "picture_url": state.draft_picture_url}
-    return replace(_without_draft(state), **text, edited_at=message.at), (edited,)
+    after = replace(_without_draft(state), **text, edited_at=message.at)
+    return after, (edited, *_filed(after, message, message.message, message.asked, state.draft_rule))
+
+
+def _evidence(state: ChatMessage | None, ask: WitnessMessage) -> KeepEvidence:
+    """What it says now. What was taken back before has no text any more."""
+    kept = KeepEvidence(
+        **derive(ask, 0), evidence=evidence_name(ask.report, ask.seq), **same_fields(ask, KeepEvidence), kind=ItemKind.MESSAGE,
+        ref=ask.message,
+    )  # fmt: skip
+    if state is None or state.deleted_at is not None:
+        return replace(kept, deleted=True)
+    return replace(kept, text=state.text, picture_url=state.picture_url, edited_at=state.edited_at)

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from msgspec.structs import asdict
 
-from schemas.ads import ShareHashes, hashed_email, hashed_phone
+from schemas.ads import ShareHashes
+from schemas.ads_hashes import hashed_email, hashed_phone
 from schemas.log.base import Message, UserId, Wake, derive, reply, same_fields
 from schemas.profile import (
     PrivateProfile,

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from schemas.balance import CloseAccount, OpenAccount, coins_account, earnings_account
 from schemas.chat_message import ForgetMessages
+from schemas.chat_report import ForgetEvidence
 from schemas.log.base import Fact, Message, UserId, Wake, derive, reply, same_fields
 from schemas.log.entity import broadcast_keys, log_partitions
 from schemas.outbox import ForgetEffects
@@ -222,6 +223,7 @@ def _erase(user: User, message: EraseUser) -> Decision:
     for key in broadcast_keys(log_partitions()):
         forgets.append(ForgetEffects(**derive(message, f"effects/{key}"), effect=key, user=message.user))
         forgets.append(ForgetMessages(**derive(message, f"messages/{key}"), message=key, user=message.user))
+        forgets.append(ForgetEvidence(**derive(message, f"evidence/{key}"), evidence=key, user=message.user))
         forgets.append(ForgetClips(**derive(message, f"clips/{key}"), clip=key, user=message.user))
     return User(Role.USER, message.at, erased_at=message.at), (erased, *facts, *closes, *forgets)
 

@@ -11,7 +11,6 @@ A push and a sign-up are joined whichever comes first. The rule, in the words th
   who signs up later than that. Then the acquisition counts again; where there is none, the return goes on to count.
 """
 
-import hashlib
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, ClassVar, Final
@@ -21,6 +20,7 @@ from msgspec import Meta
 from schemas.ads_details import PushDetails
 from schemas.balance import EntryRecorded, Reason, owner_of
 from schemas.billing import CallKind
+from schemas.chat import ItemPosted, message_sender
 from schemas.erased import mark_ends
 from schemas.gift import GiftSent
 from schemas.log.base import Fact, Id, Message, OptionalId, State, Time, Wake, later
@@ -30,6 +30,7 @@ from schemas.names import known
 from schemas.postback import (
     MAX_PENDING,
     ClickId,
+    Consent,
     Consents,
     Conversion,
     ConversionKind,
@@ -37,8 +38,10 @@ from schemas.postback import (
     Forgone,
     Identity,
     PostbackBook,
+    PostbackRule,
     Provider,
     UserAgent,
+    names_user,
 )
 from schemas.user import Code, OptionalUser, Short, User_, UserCommand, UserErased, UserFact, UserSignedUp
 from schemas.video import CallEnded
@@ -277,6 +280,7 @@ class Attribution(State):
     purchases: int = 0
     calls: int = 0
     gifts: int = 0
+    wrote: bool = False
     pending: Annotated[tuple[Conversion, ...], Meta(max_length=MAX_PENDING)] = ()
     shared: PostbackBook | None = None
     erased_at: Time | None = None
@@ -324,39 +328,20 @@ class Attribution(State):
         since = self.signed_up_at - touch.at
         return not -EARLY <= since <= LOOKBACK if touch.kind is TouchKind.INSTALL else since > RETURN_WINDOW
 
-
-HASH_LENGTH: Final = 64
-
-
-def hashed_email(email: str) -> str:
-    """SHA-256, lower hex, of the address, stripped, in lower case; what is a hash already stays (Snapchat CAPI)."""
-    return _hashed(email.strip().lower())
-
-
-def hashed_phone(phone: str) -> str:
-    """SHA-256, lower hex, of the digits with the country code and without leading zeros (Snapchat CAPI)."""
-    if _is_hash(phone.strip().lower()):
-        return phone.strip().lower()
-    return _hashed("".join(letter for letter in phone if letter.isdecimal()).lstrip("0"))
-
-
-def hashed_word(word: str) -> str:
-    """SHA-256, lower hex, of a name or country in lower case."""
-    return _hashed(word.strip().lower())
-
-
-def _is_hash(text: str) -> bool:
-    return len(text) == HASH_LENGTH and not set(text) - set("0123456789abcdef")
-
-
-def _hashed(text: str) -> str:
-    return text if not text or _is_hash(text) else hashlib.sha256(text.encode()).hexdigest()
+    def lacks(self, rule: PostbackRule, at: datetime) -> Forgone | None:
+        """The first thing that the postback of a conversion of that time lacks, or None."""
+        touch = self.touch_at(at)
+        if rule.network and (touch is None or touch.network != rule.network):
+            return Forgone.NOT_ATTRIBUTED
+        if rule.consent is not Consent.NONE and rule.consent not in self.consents:
+            return Forgone.NO_CONSENT
+        return None if names_user(rule.provider, self.identity, self.appsflyer_id) else Forgone.NO_IDENTIFIER
 
 
 InstallInbox = RecordPush | ClaimInstall | DisownInstall | UserSignedUp | Wake
 AttributionInbox = (
-    PutTracking | ShareHashes | ShareRules | UserSignedUp | UserTouched | EntryRecorded | CallEnded | GiftSent | UserErased
-    | Wake
+    PutTracking | ShareHashes | ShareRules | UserSignedUp | UserTouched | EntryRecorded | CallEnded | GiftSent | ItemPosted
+    | UserErased | Wake
 )  # fmt: skip
 
 
@@ -393,6 +378,7 @@ ATTRIBUTION: Final = Entity(
         Hears(EntryRecorded, _bought, "purchases are told to ad networks"),
         Hears(CallEnded, _talked, "calls are told to ad networks"),
         Hears(GiftSent, "sender", "gifts are told to ad networks"),
+        Hears(ItemPosted, message_sender, "the first message is told to ad networks"),
         Hears(UserErased, "user", "what is personal is forgotten"),
     ),
     private=True,

@@ -27,6 +27,8 @@ from schemas.chat_message import (
     MessageRepeated,
     SendMessage,
 )
+from schemas.chat_rules import NewChatCounted
+from schemas.chat_witness import AskEvidence, ReportAdmitted, WitnessItems, WitnessMessage
 from schemas.gift import GiftSent
 from schemas.log.base import Fact, Fields, Id, Message, MessageName, Refused, State, Time, Wake
 from schemas.log.entity import DAY_S, Entity, Flow, Hears, Shown
@@ -124,6 +126,10 @@ class HideItem(_ToChat):
     seq: Annotated[int, Meta(ge=0)]
 
 
+class HideChat(_ToChat):
+    """`user` does not want to see the chat in the list until it has another item."""
+
+
 class _OfChat(Fact):
     pair: PairKey
     user: User_
@@ -173,6 +179,12 @@ class ItemHidden(_OfChat):
     seq: int
 
 
+class ChatHidden(_OfChat):
+    """The chat is not in the user's list until there is an item behind `seq`; up to there nothing is unread."""
+
+    seq: int
+
+
 class ChatRefused(_OfChat, Refused):
     """Nothing was changed."""
 
@@ -193,12 +205,15 @@ class ChatItem(_Dated, ItemFields):
 
 
 class ChatSide(State):
-    """One side of a chat: how far it has read, how much it has not, whether it has blocked the other."""
+    """One side of a chat: how far it has read, how much it has not, whether it has blocked the other, when it reported the
+    chat last, and up to which item it has hidden the chat."""
 
     read: int = 0
     unread: Annotated[int, Meta(ge=0, le=KEPT)] = 0
     muted: bool = False
     bars: bool = False
+    reported_at: Time | None = None
+    hidden: int = 0
 
 
 class Chat(State):
@@ -247,6 +262,11 @@ def _message_of(posted: ItemPosted) -> str:
     return posted.ref if posted.kind is ItemKind.MESSAGE else ""
 
 
+def message_sender(posted: ItemPosted) -> str:
+    """Who wrote; empty where the item is no message."""
+    return posted.user if posted.kind is ItemKind.MESSAGE else ""
+
+
 def _page_of(fact: ItemPosted | ItemHidden) -> str:
     return page_key(fact.pair, fact.seq)
 
@@ -260,13 +280,15 @@ ChatMessageInbox = (
     | ItemPosted
     | MessageBarred
     | EditAdmitted
+    | WitnessMessage
+    | NewChatCounted
     | Wake
 )
 ChatInbox = (
-    PostMessage | AskEdit | ReadChat | MuteChat | HideItem | CallEnded | GiftSent | UserBlocked | UserUnblocked | MessageDeleted
-    | Wake
+    PostMessage | AskEdit | ReadChat | MuteChat | HideItem | HideChat | CallEnded | GiftSent | UserBlocked | UserUnblocked
+    | MessageDeleted | AskEvidence | Wake
 )  # fmt: skip
-ChatPageInbox = ItemPosted | ItemHidden | Wake
+ChatPageInbox = ItemPosted | ItemHidden | WitnessItems | Wake
 ChatBadgeInbox = CountUnread | Wake
 
 CHAT_MESSAGE: Final = Entity(
@@ -274,13 +296,14 @@ CHAT_MESSAGE: Final = Entity(
     key="message",
     flow=Flow.LIVE,
     state=ChatMessage,
-    commands=(SendMessage, EditMessage, DeleteMessage, ForgetMessages),
+    commands=(SendMessage, EditMessage, DeleteMessage, ForgetMessages, WitnessMessage),
     facts=(MessageRefused, MessageRepeated, MessageEdited, MessageDeleted),
     hears=(
         Hears(MessageAdmitted, "message", "both sides let a message through, or not"),
         Hears(ItemPosted, _message_of, "a message learns its place"),
         Hears(MessageBarred, "message", "a block stands between the two"),
         Hears(EditAdmitted, "message", "a message may be edited"),
+        Hears(NewChatCounted, "message", "a message may begin a chat, or not"),
     ),
     shown=(
         Shown(MessageEdited, ("sender", "receiver"), "both phones show the new text"),
@@ -296,8 +319,10 @@ CHAT: Final = Entity(
     key="pair",
     flow=Flow.LIVE,
     state=Chat,
-    commands=(PostMessage, AskEdit, ReadChat, MuteChat, HideItem),
-    facts=(ItemPosted, MessageBarred, EditAdmitted, ChatRead, ChatMuted, ItemHidden, ChatRefused),
+    commands=(PostMessage, AskEdit, ReadChat, MuteChat, HideItem, HideChat, AskEvidence),
+    facts=(
+        ItemPosted, MessageBarred, EditAdmitted, ChatRead, ChatMuted, ItemHidden, ChatHidden, ChatRefused, ReportAdmitted,
+    ),
     hears=(
         Hears(CallEnded, _of_call, "a call between two stands in their chat"),
         Hears(GiftSent, pair_by("sender", "receiver"), "a gift between two stands in their chat"),
@@ -312,13 +337,15 @@ CHAT: Final = Entity(
         Shown(ChatRead, ("peer",), "the phone shows what the other has read", ("unread",)),
         Shown(ChatMuted, ("user",), "the user's other phones know"),
         Shown(ItemHidden, ("user",), "the user's other phones take it away"),
+        Shown(ChatHidden, ("user",), "the user's other phones take it off their lists"),
     ),
-)
+)  # fmt: skip
 CHAT_PAGE: Final = Entity(
     "chat_page",
     key="page",
     flow=Flow.LIVE,
     state=ChatPage,
+    commands=(WitnessItems,),
     hears=(
         Hears(ItemPosted, _page_of, "every item stands on a page"),
         Hears(ItemHidden, _page_of, "who has hidden an item does not see it"),

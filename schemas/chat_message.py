@@ -10,10 +10,11 @@ from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta
 
+from schemas.chat_rules import Findings, NewChats
 from schemas.erased import ErasedUsers
 from schemas.log.base import Fact, Id, Message, MessageName, Refused, Repeated, State, Time
 from schemas.log.personal import PLAIN, WORDS
-from schemas.user import User_
+from schemas.user import Code, User_
 
 MAX_TEXT: Final = 2_000
 EDIT_FOR: Final = timedelta(minutes=15)
@@ -34,6 +35,9 @@ class ChatRefusal(StrEnum):
     MESSAGE_DELETED = "message_deleted"
     TOO_LATE = "too_late"
     EDIT_PENDING = "edit_pending"
+    CONTACT_FORBIDDEN = "contact_forbidden"
+    LINK_FORBIDDEN = "link_forbidden"
+    WORD_FORBIDDEN = "word_forbidden"
     SENDER_UNKNOWN = "sender_unknown"
     SENDER_BANNED = "sender_banned"
     RECEIVER_UNKNOWN = "receiver_unknown"
@@ -41,6 +45,7 @@ class ChatRefusal(StrEnum):
     BLOCKED = "blocked"
     RECEIVER_BLOCKS = "receiver_blocks"
     NOT_REACHABLE = "not_reachable"
+    TOO_MANY_NEW_CHATS = "too_many_new_chats"
     CHAT_UNKNOWN = "chat_unknown"
     ITEM_UNKNOWN = "item_unknown"
 
@@ -54,13 +59,16 @@ SENDER_IS_TOLD: Final[Mapping[StrEnum, StrEnum]] = {
 
 
 class SendMessage(Message):
-    """`sender` writes to `receiver`. `message` is made of the sender and the client's own id, so the same one is the same."""
+    """`sender` writes to `receiver`. `message` is made of the sender and the client's own id, so the same one is the same.
+    `findings`: what the rules in force have found in the text; `limit`: the one under which it begins a chat."""
 
     message: Id
     sender: User_
     receiver: User_
     text: Text = ""
     picture_url: Picture = ""
+    findings: Findings = ()
+    limit: NewChats | None = None
 
 
 class EditMessage(Message):
@@ -71,6 +79,7 @@ class EditMessage(Message):
     peer: User_
     text: Text = ""
     picture_url: Picture = ""
+    findings: Findings = ()
 
 
 class DeleteMessage(Message):
@@ -100,6 +109,7 @@ class MessageRefused(_OfMessage, Refused):
     told_as = SENDER_IS_TOLD
     changes_state: ClassVar[bool] = True
     refusal: ChatRefusal
+    rule: Code = ""
 
 
 class MessageRepeated(_OfMessage, Repeated):
@@ -124,9 +134,10 @@ class MessageDeleted(_OfMessage):
 
 
 class ChatMessage(State):
-    """A message: its text while it is there, and its place in the chat. `asks`: whose lines have not answered yet; `draft`: a
-    text that waits for the chat's leave. Only one that was refused is forgotten, at `forget_at`. The state under a
-    broadcast key has only `erased`: whose messages have no text any more."""
+    """A message: its text while it is there, and its place in the chat. `asks`: how many of those who are asked have not
+    answered yet; `rule`: which one puts it before a person; `draft`: a text that waits for the chat's leave. Only one that was
+    refused is forgotten, at `forget_at`. The state under a broadcast key has only `erased`: whose messages have no text any
+    more."""
 
     sender: User_
     receiver: User_
@@ -134,7 +145,7 @@ class ChatMessage(State):
     sent_at: Time
     text: Text = ""
     picture_url: Picture = ""
-    asks: Annotated[int, Meta(ge=0, le=2)] = 0
+    asks: Annotated[int, Meta(ge=0, le=3)] = 0
     seq: int = 0
     edited_at: Time | None = None
     deleted_at: Time | None = None
@@ -143,6 +154,8 @@ class ChatMessage(State):
     draft_asked: Annotated[str, Meta(max_length=640), PLAIN] = ""
     refusal: ChatRefusal | None = None
     forget_at: Time | None = None
+    rule: Code = ""
+    draft_rule: Code = ""
     erased: ErasedUsers = ()
 
     def behind(self, common: State | None) -> bool:

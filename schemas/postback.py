@@ -58,7 +58,8 @@ Consents = Annotated[tuple[Consent, ...], Meta(max_length=len(Consent))]
 
 
 class ConversionKind(StrEnum):
-    """What a user does that is told to others. The first purchase is both a `purchase` and a `first_purchase`."""
+    """What a user does that is told to others. The first purchase is both a `purchase` and a `first_purchase`; of messages only
+    the first one is a conversion."""
 
     SIGN_UP = "sign_up"
     FIRST_PURCHASE = "first_purchase"
@@ -67,6 +68,7 @@ class ConversionKind(StrEnum):
     CALL = "call"
     FIRST_GIFT = "first_gift"
     GIFT = "gift"
+    FIRST_MESSAGE = "first_message"
 
 
 class Forgone(StrEnum):

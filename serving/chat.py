@@ -17,9 +17,11 @@ from schemas.chat import (
     CHAT_PAGE,
     PAGE_ITEMS,
     Chat,
+    ChatHidden,
     ChatItem,
     ChatMuted,
     ChatRead,
+    HideChat,
     HideItem,
     ItemHidden,
     ItemKind,
@@ -40,13 +42,14 @@ from schemas.chat_message import (
     MessageRepeated,
     SendMessage,
 )
-from schemas.log.base import UserId, new_id, now
+from schemas.log.base import UserId, later, new_id, now
 from schemas.log.codec import decoder_of, encode
 from schemas.pair import pair_of
 from schemas.profile import PROFILE
-from schemas.user import USER
-from schemas.video import EndReason
+from schemas.user import USER, User
 from serving.body import RequestBody
+from serving.chat_item import ItemAnswer, item_answer
+from serving.chat_words import findings_in, limit_of
 from serving.runtime.auth import SignedIn
 from serving.runtime.commands import commands_of, request_id, views_of
 from serving.runtime.fields import IdempotencyKey, IdInPath, Moment, OptionalWebUrl, UserInPath
@@ -55,7 +58,7 @@ from serving.runtime.later import NotDecided
 from serving.runtime.problems import Problem, responses
 from serving.runtime.refusals import Refusals, refusal_of
 from serving.runtime.views import Views
-from serving.view_store.indexes import CHATS, chat_day
+from serving.view_store.indexes import CHATS, chat_day, chat_hour
 
 router = APIRouter(tags=["chats"])
 
@@ -67,6 +70,10 @@ REFUSED: Final[Refusals] = {
     ChatRefusal.MESSAGE_DELETED: (409, "the message was deleted"),
     ChatRefusal.TOO_LATE: (409, "messages are edited within 15 minutes, and taken back from both within two days"),
     ChatRefusal.EDIT_PENDING: (409, "another edit of this message is under way; try again soon"),
+    ChatRefusal.CONTACT_FORBIDDEN: (422, "messages do not say phone numbers, addresses or names at messengers (rule {rule})"),
+    ChatRefusal.LINK_FORBIDDEN: (422, "messages have no such links (rule {rule})"),
+    ChatRefusal.WORD_FORBIDDEN: (422, "messages do not say this (rule {rule})"),
+    ChatRefusal.TOO_MANY_NEW_CHATS: (429, "new accounts begin a few chats within an hour; write to somebody new later", 600),
     ChatRefusal.SENDER_UNKNOWN: (403, "users and streamers who have signed up may write messages"),
     ChatRefusal.SENDER_BANNED: (403, "you are banned"),
     ChatRefusal.RECEIVER_UNKNOWN: (404, "there is no such user"),
@@ -74,7 +81,7 @@ REFUSED: Final[Refusals] = {
     ChatRefusal.CHAT_UNKNOWN: (404, "there is no chat between you and this user"),
     ChatRefusal.ITEM_UNKNOWN: (404, "this chat has no item with this number"),
 }
-# How many days back the list looks in one go, and how many pages a page of items reads at most.
+# How many days back a page of the list looks, and how many pages a page of items reads at most.
 MAX_DAYS: Final = 400
 MAX_PAGES: Final = 8
 
@@ -114,26 +121,6 @@ class MuteBody(RequestBody):
     """Whether this chat is quiet."""
 
     muted: bool = True
-
-
-class ItemAnswer(BaseModel):
-    """An item: a `message` (`text` null: it was deleted), a `call` (how it ended, how long it was), or a `gift` (`coins`: what
-    you paid, or got)."""
-
-    seq: int
-    at: datetime
-    kind: ItemKind
-    sender: str
-    ref: str
-    text: str | None = None
-    picture_url: str | None = None
-    edited_at: datetime | None = None
-    deleted: bool = False
-    reason: EndReason | None = None
-    connected: bool | None = None
-    duration_s: float | None = None
-    gift: str | None = None
-    coins: int | None = None
 
 
 class PageAnswer(BaseModel):
@@ -179,9 +166,11 @@ async def send_message(user: UserInPath, body: MessageBody, caller: Acting, key:
     message, however much later."""
     _check(body, request)
     message = request_id(caller.user, f"message {key}")
+    at, views = now(), views_of(request)
     command = SendMessage(
-        id=new_id(), at=now(), message=message, sender=UserId(caller.user), receiver=UserId(user), **body.model_dump()
-    )
+        id=new_id(), at=at, message=message, sender=UserId(caller.user), receiver=UserId(user), **body.model_dump(),
+        findings=findings_in(views, body.text), limit=limit_of(views, caller.user, user, at),
+    )  # fmt: skip
     fact = await commands_of(request).ask(command, ItemPosted, MessageRepeated)
     if not fact.seq:  # the same message again, while the first one is under way
         raise NotDecided
@@ -193,7 +182,8 @@ async def put_message(user: UserInPath, message: IdInPath, body: MessageBody, ca
     """Put another text in the place of your message, within 15 minutes."""
     _check(body, request)
     sides = {"user": UserId(caller.user), "peer": UserId(user)}
-    command = EditMessage(id=new_id(), at=now(), message=message, **sides, **body.model_dump())
+    found = findings_in(views_of(request), body.text)
+    command = EditMessage(id=new_id(), at=now(), message=message, **sides, **body.model_dump(), findings=found)
     fact = await commands_of(request).ask(command, MessageEdited)
     return MessageAnswer(message=message, seq=fact.seq)
 
@@ -210,6 +200,12 @@ async def remove_item(user: UserInPath, seq: Seq, caller: Acting, request: Reque
     """Delete an item for yourself; the other still sees it."""
     command = HideItem(id=new_id(), at=now(), **_sides(caller.user, user), seq=seq)
     await commands_of(request).ask(command, ItemHidden)
+
+
+@router.delete("/v1/chats/{user}", status_code=204, responses=Responses)
+async def remove_chat(user: UserInPath, caller: Acting, request: Request) -> None:
+    """Take a chat off your list until it has another item. Nothing in it is unread then, and nothing is deleted."""
+    await commands_of(request).ask(HideChat(id=new_id(), at=now(), **_sides(caller.user, user)), ChatHidden)
 
 
 @router.put("/v1/chats/{user}/read", response_model=ReadAnswer, responses=Responses)
@@ -278,26 +274,37 @@ def _host(url: str) -> str:
 async def list_chats(
     caller: SignedIn, request: Request, before: Moment | None = None, limit: Annotated[int, Query(ge=1, le=100)] = 20
 ) -> Any:
-    """Your chats of the last 400 days before `before`, those with the newest items first."""
+    """Your chats, those with the newest items first. A page looks at most 400 days back from `before`; so it may be short, or
+    empty, and there are more all the same, while it has a `next_before`."""
     views, found = views_of(request), list[ChatAnswer]()
     badge = views.of(CHAT_BADGE).get(caller.user)
     unread = badge.unread if badge else 0
-    for peer, chat in _newest(views, caller.user, before or now() + timedelta(days=1)):
+    until = before or now() + timedelta(days=1)
+    since = later(until, -timedelta(days=MAX_DAYS))
+    for peer, chat in _newest(views, caller.user, until, since):
         if len(found) >= limit and chat.items[-1].at < found[-1].at:  # those of one moment are on one page
             return ChatsAnswer(chats=found, unread=unread, next_before=found[-1].at)
         found.append(_chat(views, caller.user, peer, chat))
-    return ChatsAnswer(chats=found, unread=unread)
+    known: User | None = views.of(USER).get(caller.user)
+    more = known is not None and known.signed_up_at < since
+    return ChatsAnswer(chats=found, unread=unread, next_before=since if more else None)
 
 
-def _newest(views: Views, user: str, before: datetime) -> Iterator[tuple[str, Chat]]:
-    """The user's chats and their other sides, the newest first, a day at a time."""
-    for back in range(MAX_DAYS):
-        keys = views.rows(CHATS, chat_day(user, before - timedelta(days=back)))
-        states = [(key, state) for key in keys if (state := views.of(CHAT).get(key)) is not None]
-        for key, chat in sorted(states, key=lambda one: one[1].items[-1].at, reverse=True):
-            if chat.items[-1].at < before:
-                one, _, other = key.partition("/")
-                yield (other if one == user else one), chat
+def _newest(views: Views, user: str, before: datetime, since: datetime) -> Iterator[tuple[str, Chat]]:
+    """The chats in the user's list of that time and their other sides, the newest first: an hour at a time, of days that have
+    any."""
+    for back in range(MAX_DAYS + 1):
+        day = later(before, -timedelta(days=back))
+        if not views.rows(CHATS, chat_day(user, day), limit=1):
+            continue
+        last = day.replace(hour=23, minute=0, second=0, microsecond=0)
+        for hour in range(24):
+            keys = views.rows(CHATS, chat_hour(user, last - timedelta(hours=hour)))
+            states = [(key, state) for key in keys if (state := views.of(CHAT).get(key)) is not None]
+            for key, chat in sorted(states, key=lambda one: one[1].items[-1].at, reverse=True):
+                if since <= chat.items[-1].at < before:
+                    one, _, other = key.partition("/")
+                    yield (other if one == user else one), chat
 
 
 def _chat(views: Views, user: str, peer: str, chat: Chat) -> ChatAnswer:
@@ -309,7 +316,7 @@ def _chat(views: Views, user: str, peer: str, chat: Chat) -> ChatAnswer:
     return ChatAnswer(
         user=peer, name=profile.name if profile else "", photo=profile.photos[0] if profile and profile.photos else "",
         online=bool(known and known.sessions), seq=chat.seq, at=chat.items[-1].at, read=own.read, unread=own.unread,
-        muted=own.muted, last=_item(views, seen[0], user, peer) if seen else None,
+        muted=own.muted, last=item_answer(views, seen[0], user, peer) if seen else None,
     )  # fmt: skip
 
 
@@ -336,7 +343,7 @@ async def list_items(
                 last = item.seq - 1
                 break
     return PageAnswer(
-        items=[_item(views, item, caller.user, user) for item in found], read=chat.sides[side].read,
+        items=[item_answer(views, item, caller.user, user) for item in found], read=chat.sides[side].read,
         peer_read=0 if chat.barred else chat.sides[1 - side].read, unread=chat.sides[side].unread,
         next_before=last + 1 if last else None,
     )  # fmt: skip
@@ -353,24 +360,6 @@ def _items(views: Views, pair: str, chat: Chat, before: int, last: int) -> Itera
                 yield items[seq]
 
 
-def _item(views: Views, item: ChatItem, user: str, peer: str) -> ItemAnswer:
-    mine = item.by == side_of(pair_of(user, peer), user)
-    answer = ItemAnswer(seq=item.seq, at=item.at, kind=item.kind, sender=user if mine else peer, ref=item.ref)
-    match item.kind:
-        case ItemKind.MESSAGE:
-            known: ChatMessage | None = views.of(CHAT_MESSAGE).get(item.ref)
-            if known is None or known.deleted_at is not None:
-                return answer.model_copy(update={"deleted": True})
-            said = {"text": known.text, "picture_url": known.picture_url or None, "edited_at": known.edited_at}
-            return answer.model_copy(update=said)
-        case ItemKind.CALL:
-            how = {"reason": item.reason, "connected": item.connected, "duration_s": item.duration_s}
-            return answer.model_copy(update=how)
-        case ItemKind.GIFT:
-            coins = item.price_coins if mine else item.share_coins
-            return answer.model_copy(update={"gift": item.item, "coins": coins})
-
-
 @router.get("/v1/chats/{user}/messages/{message}", response_model=ItemAnswer, responses=responses(401, 403, 404, 422, 503))
 async def read_message(user: UserInPath, message: IdInPath, caller: SignedIn, request: Request, response: Response) -> Any:
     """One message: what a phone asks for that was shown an item without its text."""
@@ -381,4 +370,4 @@ async def read_message(user: UserInPath, message: IdInPath, caller: SignedIn, re
     side = side_of(pair_of(known.sender, known.receiver), known.sender)
     item = ChatItem(known.sent_at, seq=known.seq, ref=message, by=side, length=len(known.text))
     response.headers["Cache-Control"] = "no-store"
-    return _item(views, item, caller.user, user)
+    return item_answer(views, item, caller.user, user)

@@ -31,12 +31,12 @@ from schemas.ads import (
     TouchKind,
     UserAttributed,
     UserTouched,
-    hashed_email,
-    hashed_phone,
     network_of,
 )
+from schemas.ads_hashes import hashed_email, hashed_phone
 from schemas.balance import EntryKind, EntryRecorded, Reason
 from schemas.billing import CallKind
+from schemas.chat import ItemKind, ItemPosted
 from schemas.gift import GiftSent
 from schemas.log.base import AccountId, Message, UserId, Wake
 from schemas.outbox import OweEffect
@@ -219,6 +219,19 @@ def test_a_gift_is_a_conversion_as_well() -> None:
     gift = GiftSent(id="g", at=T, cause="x", gift="g1", sender=ANN, receiver=SUE, item="r", price_coins=5, share_coins=2)
     _, told = run([sign_up(), tracking(Consent.ADS), gift], Attribution(shared=PostbackBook(1, rules)))
     assert owed(told) == ["snapchat/SPENT_CREDITS/g1"]
+
+
+def test_the_first_message_is_a_conversion_and_no_other_item_of_a_chat_is() -> None:
+    rules = (PostbackRule(ConversionKind.FIRST_MESSAGE, Provider.SNAPCHAT, "MESSAGE", Consent.ADS),)
+    first = ItemPosted(id="i", at=T, cause="x", pair="ann/sue", user=ANN, peer=SUE, seq=1, ref="m1")
+    second = replace(first, id="i2", seq=2, ref="m2")
+    user, told = run([sign_up(), tracking(Consent.ADS), first, second], Attribution(shared=PostbackBook(1, rules)))
+    assert owed(told) == ["snapchat/MESSAGE/m1"]
+    assert [fact.conversion for fact in of(told, ConversionRecorded)] == ["sign_up", "first_message"]
+    assert user.wrote
+    heard = next(one for one in ATTRIBUTION.hears if one.fact is ItemPosted)
+    assert callable(heard.key)
+    assert (heard.key(first), heard.key(replace(first, kind=ItemKind.GIFT))) == (ANN, "")
 
 
 def test_nothing_is_owed_without_consent_and_the_reason_is_told_in_the_end() -> None:

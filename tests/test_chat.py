@@ -25,6 +25,7 @@ from schemas.chat import (
     ChatRead,
     CountUnread,
     EditAdmitted,
+    HideChat,
     HideItem,
     ItemHidden,
     ItemKind,
@@ -41,6 +42,7 @@ from schemas.chat_message import (
     ChatRefusal,
     DeleteMessage,
     EditMessage,
+    ForgetMessages,
     MessageDeleted,
     MessageEdited,
     MessageRefused,
@@ -56,6 +58,7 @@ from schemas.pair import pair_of
 from schemas.user import Role, UserBanned, UserSignedUp
 from schemas.video import CallEnded, EndReason
 from schemas.video_line import LINE, LineRefusal, MessageAdmitted
+from serving.view_store.indexes import CHATS
 from tests.decisions import decisions_of, last_decision
 from tests.people import ANN, BOB, EVE, SUE
 
@@ -124,11 +127,13 @@ def test_each_refusal_of_a_message_by_name(messages: tuple[Any, ...], refusal: C
 
 
 POST = PostMessage(id="p", at=T, pair=PAIR, user=BOB, peer=SUE, message="m", asked="s", length=3)
+HIDE_CHAT = HideChat(id="g", at=T, pair=PAIR, user=SUE, peer=BOB)
 READ = ReadChat(id="r", at=T, pair=PAIR, user=SUE, peer=BOB, seq=1)
 HIDE = HideItem(id="h", at=T, pair=PAIR, user=SUE, peer=BOB, seq=2)
 BLOCK = UserBlocked(id="k", at=T, cause="c", user=SUE, peer=BOB, reason=BlockReason.SPAM)
 OF_A_CHAT = [
     ((READ,), ChatRefusal.CHAT_UNKNOWN),
+    ((HIDE_CHAT,), ChatRefusal.CHAT_UNKNOWN),
     ((POST, HIDE), ChatRefusal.ITEM_UNKNOWN),
     ((BLOCK, POST), ChatRefusal.RECEIVER_BLOCKS),
     ((BLOCK, AskEdit(id="q", at=T, pair=PAIR, user=SUE, peer=BOB, message="m", asked="e")), ChatRefusal.BLOCKED),
@@ -147,7 +152,8 @@ def test_nobody_is_told_who_of_the_two_blocks_or_is_banned() -> None:
     )]  # fmt: skip
     assert {fact.refused for fact in facts} == {ChatRefusal.NOT_REACHABLE}
     named = {refusal for _, refusal in OF_A_MESSAGE + OF_A_CHAT}
-    assert named | {ChatRefusal.NOT_REACHABLE} == set(ChatRefusal)
+    by_rules = {refusal for refusal in ChatRefusal if refusal.endswith("_forbidden")} | {ChatRefusal.TOO_MANY_NEW_CHATS}
+    assert named | by_rules | {ChatRefusal.NOT_REACHABLE} == set(ChatRefusal)
 
 
 def test_what_was_refused_has_no_text_and_is_forgotten_after_a_day() -> None:
@@ -157,6 +163,15 @@ def test_what_was_refused_has_no_text_and_is_forgotten_after_a_day() -> None:
     assert (type(again), again.refused) == (MessageRepeated, ChatRefusal.NOT_REACHABLE)
     assert message_of(state, Wake(id="w", at=T, key="m"))[0] is state
     assert message_of(state, Wake(id="w", at=state.wake_at, key="m"))[0] is None
+
+
+def test_a_message_that_gets_its_place_behind_its_senders_erasure_is_taken_back() -> None:
+    common, _ = message_of(None, ForgetMessages(id="f", at=T, message="@0", user=BOB))
+    state, _ = last_decision(message_of, *SENT[:-1])
+    refused, (fact,) = message_of(state, Wake(id="w", at=T, key="m"), common)
+    assert (fact.refusal, refused.text) == (ChatRefusal.SENDER_UNKNOWN, "")
+    after, (deleted,) = message_of(refused, posted(), common)
+    assert (type(deleted), deleted.seq, after.deleted_at) == (MessageDeleted, 1, T)
 
 
 def test_an_edit_that_a_delete_overtakes_is_refused_and_brings_no_text_back() -> None:
@@ -305,6 +320,16 @@ def test_the_laws_of_chats_hold_whatever_is_under_way(seed: int, acts: list[str]
     for (entity, key), state in world.states.items():
         if entity == CHAT_MESSAGE.name and state and (key in deleted or state.refusal):
             assert (state.text, state.draft) == ("", ""), "what was deleted, or refused, has no text"
+
+
+def test_a_chat_that_is_hidden_is_not_unread_and_comes_back_with_its_next_item() -> None:
+    again = replace(POST, id="p2", message="m2")
+    state, (hidden, count) = last_decision(chat_of, POST, HIDE_CHAT)
+    assert (hidden.seq, hidden.user, count.change, state.sides[1].unread) == (1, SUE, -1, 0)
+    assert state.sides[1].read == 0, "hidden is not read"
+    assert [group.split("/")[0] for group in CHATS.of(PAIR, state)] == [BOB, BOB]
+    state, _ = chat_of(state, again)
+    assert (state.sides[1].unread, len(CHATS.of(PAIR, state))) == (1, 4)
 
 
 def test_a_chat_remembers_the_newest_and_counts_among_these() -> None:

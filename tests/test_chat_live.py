@@ -29,6 +29,7 @@ from schemas.chat_message import ChatMessage
 from schemas.log.base import now
 from schemas.log.codec import encode
 from schemas.pair import pair_of
+from schemas.user import USER, Role, User
 from serving.chat import MessageBody, _check, list_chats, list_items, prepare
 from serving.runtime.feed import Hub, encode_event
 from serving.runtime.problems import Problem
@@ -113,14 +114,21 @@ def test_what_may_be_in_a_message(text: str, url: str, code: str | None) -> None
 
 
 def test_chats_are_listed_by_their_newest_item_however_long_ago() -> None:
-    views, moment, days = Views(Hub()), now(), {"ann": 0.0, "cat": 1.5, "dan": 1.6, "don": 1.6, "eve": 200.0, "fay": 399.0}
+    views, moment, days = (
+        Views(Hub()),
+        now(),
+        {"ann": 0.0, "cat": 1.5, "dan": 1.6, "don": 1.6, "eve": 200.0, "fay": 399.0, "gil": 400.5, "ida": 900.0},
+    )
     for user, ago in days.items():
         item = ChatItem(moment - timedelta(days=ago), seq=1, ref="m")
         views.of(CHAT)[pair_of(BOB, user)] = Chat(1, (item,))
+    hidden = ChatSide(hidden=1)
+    views.of(CHAT)[pair_of(BOB, "hal")] = Chat(1, (ChatItem(moment, seq=1, ref="m"),), (hidden, hidden))
+    views.of(USER)[BOB] = User(Role.USER, moment - timedelta(days=1_000))
     views.of(CHAT)[pair_of(BOB, "gus")] = Chat(sides=(ChatSide(bars=True), ChatSide()))
     found, before = list[str](), None
     caller, request = seen_by(views, BOB)
-    for _ in range(4):
+    for _ in range(8):
         answer = asyncio.run(list_chats(caller, request, before, 2))
         found, before = found + [chat.user for chat in answer.chats], answer.next_before
         if before is None:
@@ -157,6 +165,8 @@ def test_two_phones_talk_until_one_blocks_the_other(phones: Phones, admin: Api) 
     assert sue.wait_for("MessageEdited")["seq"] == 1
     assert texts(sue.api, bob.user) == ["hi", "hello!"]
     assert sue.api.delete(f"{path}/messages/{first['message']}").json()["code"] == "not_sender"
+    reported = sue.api.post(f"{path}/report", json={"reason": "harassment", "seqs": [1]}, headers={"Idempotency-Key": "r1"})
+    assert reported.status_code == 201
     assert bob.api.delete(message).status_code == 204
     assert sue.wait_for("MessageDeleted")["seq"] == 1
     call = bob.call(sue).json()["call"]
@@ -166,6 +176,15 @@ def test_two_phones_talk_until_one_blocks_the_other(phones: Phones, admin: Api) 
     items = eventually(lambda: len(found := sue.api.get(path).json()["items"]) == 4 and found)
     assert [item["kind"] for item in items] == ["gift", "call", "message", "message"]
     assert (items[0]["coins"], items[1]["reason"], items[3]["deleted"], items[3]["text"]) == (8, "declined", True, None)
+    report = f"/v1/admin/chats/reports/{reported.json()['report']}"
+    evidence = admin.post(f"{report}/read", json={"reason": "a complaint"}).json()["evidence"]
+    assert [(one["text"], one["sender"]) for one in evidence] == [("hello!", bob.user)], "what it said, though it was deleted"
+    assert admin.post(f"{report}/review", json={"reason": "rude", "outcome": "warned"}).status_code == 204
+    warned = bob.wait_for("UserWarned")
+    assert warned["reason"] == "harassment"
+    assert sue.user not in json.dumps(warned)
+    assert write(bob.api, sue.user, "call +49 176 12345678", "k6").status_code == 201
+    assert texts(sue.api, bob.user)[0] == "call *** *** ********"
     assert sue.api.put(f"/v1/blocks/{bob.user}", json={"reason": "spam"}).status_code == 200
     refused = [write(bob.api, sue.user, "why", "k2"), write(sue.api, bob.user, "so", "k2")]
     assert [(one.status_code, one.json()["code"]) for one in refused] == [(409, "not_reachable")] * 2

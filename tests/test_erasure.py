@@ -34,6 +34,7 @@ from schemas.balance import (
 )
 from schemas.blocklist import BlockReason, BlockRefusal, BlockUser
 from schemas.chat_message import ForgetMessages
+from schemas.chat_report import ForgetEvidence
 from schemas.favorites import (
     AddFavorite,
     AskFavorite,
@@ -87,6 +88,7 @@ ERASED = UserErased(id="e/0", at=T, cause="e", user=ANN, by=ANN)
 # What is personal of others' keys is forgotten by a broadcast; all else by the fact.
 BROADCAST = OTHERS.keys()
 FORGET_MESSAGES = ForgetMessages(id="f", at=T, message="@0", user=ANN)
+FORGET_EVIDENCE = ForgetEvidence(id="f", at=T, evidence="@0", user=ANN)
 FORGET_CLIPS = ForgetClips(id="f", at=T, clip="@0", user=ANN)
 FILM = {"title": "hello", "url": "https://example.com/v.mp4", "duration_s": 60}
 PERSONAL = [entity for entity in ENTITIES if personal_of(entity.state)]
@@ -132,8 +134,14 @@ def test_an_operator_sees_each_place_where_something_personal_stands(entity: Ent
 def test_whatever_stands_under_others_keys_is_woken_by_the_broadcast_and_forgets(entity: Entity) -> None:
     decide = cast(Callable[..., Any], decider_of(entity).decide)
     effects = ForgetEffects(id="f", at=T, effect="@0", user=ANN)
-    forget: Message = {"outbox": effects, "clip": FORGET_CLIPS, "chat_message": FORGET_MESSAGES}[entity.name]
-    owner: dict[str, Any] = {OTHERS[entity.name]: ANN} | ({"kind": EffectKind.POSTBACK} if entity.name == "outbox" else {})
+    forget: Message = {
+        "outbox": effects, "clip": FORGET_CLIPS, "chat_message": FORGET_MESSAGES, "chat_evidence": FORGET_EVIDENCE,
+    }[entity.name]  # fmt: skip
+    more: dict[str, dict[str, Any]] = {
+        "outbox": {"kind": EffectKind.POSTBACK},
+        "chat_evidence": {"until": T + timedelta(days=1)},
+    }
+    owner: dict[str, Any] = {OTHERS[entity.name]: ANN} | more.get(entity.name, {})
     common, told = decide(None, forget, None)
     assert (common.erased, told, common.behind(common)) == (("ann",), (), False)
     assert decide(common, forget, common)[0].erased == ("ann",), "once is enough"

@@ -54,6 +54,7 @@ PUBLIC: Final = {
     "POST /v1/webhooks/twilio": "likewise",
 }
 LOOKING: Final = {
+    "GET /v1/admin/chats/reports", "POST /v1/admin/chats/reports/{report}/read",
     "GET /v1/admin/profiles/{user}/private", "GET /v1/clips", "GET /v1/gallery", "GET /v1/gallery/stream", "GET /v1/gifts",
     "GET /v1/profiles/{user}",
 }  # fmt: skip
@@ -105,7 +106,7 @@ def test_what_phones_must_not_see_of_a_fact_is_hidden_and_all_else_is_shown() ->
     erased = {("UserErased", "by"), ("UserErased", "reason")}
     chat = {("ItemPosted", "share_coins"), ("ItemPosted", "price_coins"), ("ChatRead", "unread")}
     told = {("UserBanned", "by"), ("ConsequenceDrawn", "by"), ("BillStepped", "seconds_left")}
-    assert hidden == told | ended | chat | erased
+    assert hidden == told | ended | chat | erased | {("UserWarned", "report")}
 
 
 def test_the_host_hides_on_feeds_only() -> None:

@@ -20,7 +20,7 @@ from infra.vendors import amplitude, appsflyer, attempt, ga4, snapchat
 from infra.vendors.answers import Attempt
 from pipelines.flows import dispatch
 from pipelines.flows.dispatch import Breaker, Past
-from schemas.ads import hashed_email, hashed_phone
+from schemas.ads_hashes import hashed_email, hashed_phone
 from schemas.outbox import OUTBOX, AttemptOutcome, EffectDue, EffectKind
 from schemas.postback import ConversionKind, Identity, Postback, Provider
 from tests.conftest import Api, NewUser, Stack, eventually

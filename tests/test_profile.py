@@ -8,7 +8,7 @@ from confluent_kafka import Producer
 
 from infra.clickhouse import connect
 from pipelines import profile as domain
-from schemas.ads import hashed_email
+from schemas.ads_hashes import hashed_email
 from schemas.log.base import UserId, Wake
 from schemas.log.codec import encode
 from schemas.log.entity import DEFAULT_PARTITIONS, partition_of

@@ -50,6 +50,7 @@ TOLD: dict[str, dict[str, Callable[..., Any]]] = {
         "effective_from": lambda f: f.tariff.effective_from, "definition": lambda f: encode(f.tariff).decode(),
     },
     "sightings": {"kind": lambda f: type(f).__name__},
+    "chat_reports": {"step": lambda f: type(f).__name__},
     "cohort_changes": {"entered": lambda f: type(f).__name__ == "CohortEntered"},
     "pushes": {
         "kind": lambda f: f.touch.kind, "touch_at": lambda f: f.touch.at,

@@ -12,7 +12,7 @@ import httpx
 
 from infra.config import Config
 from infra.vendors import answers
-from schemas.ads import hashed_word
+from schemas.ads_hashes import hashed_word
 from schemas.outbox import AttemptOutcome, EffectDue
 from schemas.postback import MICROS, Postback
 

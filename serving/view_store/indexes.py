@@ -1,7 +1,8 @@
 """Indexes over the views' states: which keys of an entity are in which group, kept by whoever writes the store.
 
-They answer what would take a look at every state: who is online, whose cases wait, who is in a cohort, whom somebody is close
-to, whom they talked to on a day. A change of what an index says needs another `folder.FORMAT`: stores are then built anew.
+They answer what would take a look at every state: who is online, whose cases wait, which reports do, who is in a cohort, whom
+somebody is close to, whom they talked to on a day. A change of what an index says needs another `folder.FORMAT`: stores are
+then built anew.
 """
 
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from schemas.blocklist import RECORD, Record
 from schemas.chat import CHAT, Chat
+from schemas.chat_report import CHAT_REPORT, ChatReport
 from schemas.interaction import PAIR, Pair
 from schemas.log.base import unix_second
 from schemas.log.codec import state_decoder
@@ -46,13 +48,23 @@ def _close(pair: str, state: Pair) -> tuple[str, ...]:
 
 
 def chat_day(user: str, at: datetime) -> str:
-    """The group of a user's chats whose newest item is of this day."""
+    """The group of the chats in a user's list whose newest item is of this day."""
     return f"{user}/{unix_second(at) // 86_400}"
+
+
+def chat_hour(user: str, at: datetime) -> str:
+    """Likewise, of this hour."""
+    return f"{user}/h{unix_second(at) // 3_600}"
 
 
 def _chats(pair: str, chat: Chat) -> tuple[str, ...]:
     one, _, other = pair.partition("/")
-    return tuple(chat_day(user, chat.items[-1].at) for user in (one, other)) if chat.items else ()
+    listed = [user for user, side in zip((one, other), chat.sides, strict=True) if chat.seq > side.hidden and chat.items]
+    return tuple(group(user, chat.items[-1].at) for user in listed for group in (chat_day, chat_hour))
+
+
+def _reports(_: str, report: ChatReport) -> tuple[str, ...]:
+    return ("",) if report.is_open else ()
 
 
 def _cohorts(user: str, member: Member) -> tuple[str, ...]:
@@ -69,14 +81,16 @@ ONLINE: Final = Index("online", USER, _online)
 OPEN_CASES: Final = Index("open_cases", RECORD, _waiting)
 # The pairs that somebody is in and that are close, by user.
 PAIRS: Final = Index("pairs", PAIR, _close)
-# The chats that somebody is in, by user and the day of the newest item.
+# The chats in somebody's list, by user and the day, and the hour, of the newest item.
 CHATS: Final = Index("chats", CHAT, _chats)
+# The reports of chats that wait for a person.
+OPEN_REPORTS: Final = Index("open_reports", CHAT_REPORT, _reports)
 # Who is in a cohort.
 COHORT_MEMBERS: Final = Index("cohort_members", MEMBER, _cohorts)
 # How many members there are, and how many were decided under a version of the book.
 MEMBER_VERSIONS: Final = Index("member_versions", MEMBER, _versions, listed=False)
 
-INDEXES: Final = (ONLINE, OPEN_CASES, PAIRS, CHATS, COHORT_MEMBERS, MEMBER_VERSIONS)
+INDEXES: Final = (ONLINE, OPEN_CASES, PAIRS, CHATS, OPEN_REPORTS, COHORT_MEMBERS, MEMBER_VERSIONS)
 LISTED: Final = frozenset(index.name for index in INDEXES if index.listed)
 OVER: Final = {one.entity.changelog: [index for index in INDEXES if index.entity is one.entity] for one in INDEXES}
 _DECODERS: Final = {index.entity.changelog: state_decoder(index.entity.state) for index in INDEXES}

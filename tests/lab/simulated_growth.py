@@ -23,6 +23,7 @@ from schemas.ads import ATTRIBUTION, PutTracking, RecordPush, ShareHashes, Touch
 from schemas.balance import EntryKind, EntryRecorded, Reason, coins_account
 from schemas.billing import CallKind
 from schemas.blocklist import BlockReason, UserBlocked
+from schemas.chat import ItemPosted
 from schemas.gift import GiftSent
 from schemas.interaction import RecordView
 from schemas.log import topics
@@ -53,6 +54,7 @@ RULES = (
     PostbackRule(ConversionKind.PURCHASE, Provider.SNAPCHAT, "PURCHASE", Consent.ADS, "snapchat", Value("EUR", 0, 10_000)),
     PostbackRule(ConversionKind.FIRST_CALL, Provider.APPSFLYER, "call", Consent.ADS),
     PostbackRule(ConversionKind.FIRST_GIFT, Provider.AMPLITUDE, "gift", Consent.ANALYTICS),
+    PostbackRule(ConversionKind.FIRST_MESSAGE, Provider.AMPLITUDE, "message", Consent.ANALYTICS),
 )
 COHORTS = (
     Cohort("buyers", "buyer", Count(Counter.COINS_BOUGHT, "24h", at_least=1)),
@@ -105,6 +107,8 @@ def said(chance: random.Random, name: str, at: datetime, signed_up: set[str]) ->
         "call": (14, lambda: _called(chance, name, at, (user, streamer)) if user in signed_up else None),
         "gift": (8, lambda: GiftSent(id=name, at=at, cause="x", gift=name, sender=user, receiver=streamer, item="rose",
                                      price_coins=10, share_coins=4) if user in signed_up else None),
+        "message": (8, lambda: ItemPosted(id=name, at=at, cause="x", pair=pair_of(user, streamer), user=user, peer=streamer,
+                                          seq=1, ref=name) if user in signed_up else None),
         "view": (8, lambda: RecordView(id=name, at=at, pair=pair_of(user, streamer), user=user, peer=streamer)),
         "block": (2, lambda: UserBlocked(id=name, at=at, cause="x", user=user, peer=streamer, reason=BlockReason.SPAM)),
         "tag": (3, lambda: chance.choice((PutTag, RemoveTag))(id=name, at=at, user=user, tag="vip", by="root")),

@@ -11,6 +11,7 @@ from tests.lab.bench import (
     analysts,
     backtest,
     calls,
+    chat,
     crowds,
     gallery,
     growth,
@@ -37,6 +38,7 @@ ALL = {
     "crowds": crowds.main,
     "growth": growth.main,
     "analysts": analysts.main,
+    "chat": chat.main,
 }
 
 

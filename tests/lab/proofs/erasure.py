@@ -23,7 +23,7 @@ from rich.console import Console
 from infra import renewal, tokens
 from infra.clickhouse import connect
 from infra.kafka import key_of, produce_one, quiet, read_topic
-from schemas.ads import hashed_email, hashed_phone
+from schemas.ads_hashes import hashed_email, hashed_phone
 from schemas.log.entity import partition_of
 from schemas.log.topics import topics
 from schemas.profile import PROFILE
@@ -56,7 +56,7 @@ RULE: Final = {"conversion": "sign_up", "provider": "snapchat", "event": "SIGN_U
 
 WORDS: Final = (
     "name", "about", "photo", "legal-name", "device", "push-token", "voip-token", "title", "film", "advertising-id",
-    "vendor-id", "app-instance", "click", "agent",
+    "vendor-id", "app-instance", "click", "agent", "message", "edited",
 )  # fmt: skip
 
 
@@ -141,6 +141,14 @@ def tell_all(api: Api, person: Person) -> None:
     api.ask("POST", "/v1/webhooks/appsflyer", push, headers={"X-AppsFlyer-Token": "push-token"})
 
 
+def write_all(api: Api, person: Person, peer: Api, peer_user: str) -> None:
+    """Write to somebody, put another text in its place, and be reported for it: then the text is evidence."""
+    path, told = f"/v1/chats/{peer_user}/messages", person.told
+    sent = api.ask("POST", path, {"text": told["message"]}, status=201, headers={"Idempotency-Key": "m"}).json()
+    api.ask("PUT", f"{path}/{sent['message']}", {"text": told["edited"]})
+    peer.ask("POST", f"/v1/chats/{person.user}/report", {"reason": "spam"}, status=201, headers={"Idempotency-Key": "r"})
+
+
 def wait_for(found: Callable[[], Any], limit_s: float = PATIENCE_S) -> Any:
     """What it gives once that is true; its last answer where it never is."""
     deadline = time.monotonic() + limit_s
@@ -163,10 +171,11 @@ def _erase(stage: Stage, admin: Api, person: Person) -> list[str]:
     key = person.user.encode()
     produce_one(stage.config, PROFILE.inbox, key, f'{{"name":"{person.told["name"]}'.encode(),
                 partition_of(key, PROFILE.partitions))  # fmt: skip
+    write_all(api, person, bob, f"bob-{person.word}")
     wait_for(lambda: api.get("/v1/users/me").json().get("online") and bob.get("/v1/users/me").json().get("online"))
     call = bob.ask("POST", "/v1/calls", {"to": person.user}, status=201, headers={"Idempotency-Key": "c"}).json()
     export = wait_for(lambda: (a := api.get("/v1/users/me/export")).status_code == 200 and a.text)
-    hidden = {person.told["agent"]} if person.told["agent"] not in export else set()
+    hidden = {person.told[name] for name in ("agent", "message", "edited")}
     broken += [f"the export lacks {mark}" for mark in person.told.values() if mark not in export and mark not in hidden]
     on = on_disk(stage.home, person.marks)
     seen = {mark for marks in on.values() for mark in marks}
@@ -230,8 +239,11 @@ def _shorten(stage: Stage) -> None:
 def _others(stage: Stage, seed: int) -> list[Person]:
     """Some who do what the person did: where nothing is written any more a broker has no reason to look."""
     people = [Person(f"other-{seed}-{n}", f"plain{n}", f"+49150000{seed}{n:03}") for n in range(OTHERS)]
-    for person in people:
-        tell_all(Api(stage, person.user, "streamer"), person)
+    phones = [Api(stage, person.user, "streamer") for person in people]
+    for person, api in zip(people, phones, strict=True):
+        tell_all(api, person)
+    for number, (person, api) in enumerate(zip(people, phones, strict=True)):
+        write_all(api, person, phones[number - 1], people[number - 1].user)
     return people
 
 
