@@ -301,7 +301,6 @@ ANSWERED = {
     "POST /v1/calls/{call}/credentials": OWN,
     "POST /v1/clips/{clip}/plays": "the film that the caller pays for", "GET /v1/calls/{call}": "the caller's film",
     "POST /v1/calls": "empty but for films", "POST /v1/calls/{call}/accept": "empty but for films",
-    "POST /v1/calls/{call}/credentials": "the caller's way into the room",
     "GET /v1/notifications": OWN, "GET /v1/admin/notifications/{user}/{notification}": "phones, by what stands for their names",
     "POST /v1/calls/{call}/decline": "empty but for films", "POST /v1/calls/{call}/hang-up": "empty but for films",
 }  # fmt: skip
