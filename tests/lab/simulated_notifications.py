@@ -284,7 +284,12 @@ class _Person:
 
 def laws(log: Log) -> list[str]:
     """What is broken."""
-    broken, people = unfolded(log.read, DECIDERS), {user: _Person(user) for user in PEOPLE}
+    return [*unfolded(log.read, DECIDERS), *laws_of_facts(log)]
+
+
+def laws_of_facts(log: Log) -> list[str]:
+    """What is broken by what was told, whoever has decided it."""
+    broken, people = list[str](), {user: _Person(user) for user in PEOPLE}
     facts: defaultdict[tuple[str, str], list[Any]] = defaultdict(list)
     decode = decoder_of(NOTIFICATION.facts)
     for *_, key, value in log.read(NOTIFICATION.events):
@@ -307,6 +312,7 @@ def laws(log: Log) -> list[str]:
             person.take(message, fact)
         for effect in owed.pop((person.name, message.id), ()):
             person.owe(effect)
+    broken += [f"{user} is told what nothing in the inbox led to: {cause}" for (user, cause), left in facts.items() if left]
     assert isinstance(log, Vendors)
     broken += [f"{effect} was taken {times} times" for effect, times in log.taken.items() if times > 1]
     broken += [line for person in people.values() for line in person.settle()]
