@@ -63,7 +63,7 @@ def wakes_twice(state: Notifications | None, message: NotificationInbox) -> Deci
         after = replace(after, occurrences=tuple(
             replace(one, due_at=message.at) if one.pushed_at == message.at and one.seq % 2 else one for one in after.occurrences
         ))  # fmt: skip
-        again, more = decide_notification(after, replace(message, id=f"{message.id}/again"))
+        again, more = decide_notification(after, message)
         return again, (*told, *more)
     return after, told
 

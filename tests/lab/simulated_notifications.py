@@ -208,6 +208,7 @@ class _Person:
         self.broken: list[str] = []
         self.online = False
         self.quiet = False
+        self.now = EPOCH
         self.told: dict[str, Notified] = {}
         self.acked: set[str] = set()
         self.over: set[str] = set()
@@ -216,8 +217,10 @@ class _Person:
         self.dead: set[str] = set()
 
     def hear(self, message: Message) -> None:
-        """One message, before what it led to."""
+        """One message, before what it led to. The clock has come as far as the last wake says."""
         match message:
+            case Wake():
+                self.now = max(self.now, message.at)
             case CameOnline() | WentOffline():
                 self.online = isinstance(message, CameOnline)
             case PutNotificationPreferences():
@@ -252,13 +255,13 @@ class _Person:
         return sum(MANNERS[one.kind].counts and name not in self.over for name, one in self.told.items())
 
     def _push(self, message: Message, fact: PushDecided) -> None:
-        name, wall = fact.notification, message.at.astimezone(UTC).hour
+        name, now = fact.notification, max(message.at, self.now)
         self.pushed[name] += 1
         wrong = {
             "behind its end": name in self.over | self.acked,
             "for another reason than it says": (fact.reason is PushReason.OFFLINE) is self.online,
-            "in quiet hours": self.quiet and (wall >= 22 or wall < 7),
-            "when the call is over": (ends := self.told[name].ends_at) is not None and message.at >= ends,
+            "in quiet hours": self.quiet and not 7 <= now.astimezone(UTC).hour < 22,
+            "when the call is over": (ends := self.told[name].ends_at) is not None and now >= ends,
         }
         self.broken += [f"{name} is pushed {how}" for how, so in wrong.items() if so]
 
