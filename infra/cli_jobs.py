@@ -10,11 +10,9 @@ from rich.table import Table
 from infra import cron
 from infra.cli_ads import connected, console
 from infra.config import Config
+from infra.entities import states_of, tell
 from infra.errors import UsageError
-from infra.kafka import key_of, produce_one, read_topic
-from schemas.log.base import Message, new_id, now
-from schemas.log.codec import encode, state_decoder
-from schemas.log.entity import partition_of
+from schemas.log.base import new_id, now
 from schemas.timetable import TIMETABLE, PauseJob, ResumeJob, RunJob, Timetable
 from schemas.timetable_plan import Schedule
 
@@ -26,12 +24,8 @@ JobArgument = Annotated[str, typer.Argument(help="a job, as `list` shows it")]
 
 def jobs(config: Config) -> dict[str, Timetable]:
     """All jobs on the timetable, by name."""
-    decode = state_decoder(Timetable)
-    last: dict[str, bytes | None] = {}
-    for record in read_topic(config, TIMETABLE.changelog):
-        last[key_of(record)] = record.value()
-    found = {name: decode(value) for name, value in sorted(last.items()) if value is not None}
-    return {name: job for name, job in found.items() if job.definition is not None}
+    found = sorted(states_of(config, TIMETABLE), key=lambda one: one[0])
+    return {name: job for name, job in found if isinstance(job, Timetable) and job.definition is not None}
 
 
 def find(config: Config, name: str) -> Timetable:
@@ -83,7 +77,7 @@ def preview(job: JobArgument) -> None:
 def run(job: JobArgument) -> None:
     """Fire it now, once, whatever its schedule says."""
     config = _known(job)
-    _tell(config, job, RunJob(id=new_id(), at=now(), job=job, by=getpass.getuser()))
+    tell(config, TIMETABLE, job, RunJob(id=new_id(), at=now(), job=job, by=getpass.getuser()))
     console.print(f"{job} fires; see `olo jobs show {job}`", markup=False)
 
 
@@ -91,7 +85,7 @@ def run(job: JobArgument) -> None:
 def pause(job: JobArgument) -> None:
     """It fires nothing until it is resumed."""
     config = _known(job)
-    _tell(config, job, PauseJob(id=new_id(), at=now(), job=job, by=getpass.getuser()))
+    tell(config, TIMETABLE, job, PauseJob(id=new_id(), at=now(), job=job, by=getpass.getuser()))
     console.print(f"{job} is paused", markup=False)
 
 
@@ -99,7 +93,7 @@ def pause(job: JobArgument) -> None:
 def resume(job: JobArgument) -> None:
     """It fires again; what was due meanwhile is not caught up."""
     config = _known(job)
-    _tell(config, job, ResumeJob(id=new_id(), at=now(), job=job, by=getpass.getuser()))
+    tell(config, TIMETABLE, job, ResumeJob(id=new_id(), at=now(), job=job, by=getpass.getuser()))
     console.print(f"{job} goes on", markup=False)
 
 
@@ -107,8 +101,3 @@ def _known(job: str) -> Config:
     config = connected()
     find(config, job)
     return config
-
-
-def _tell(config: Config, job: str, command: Message) -> None:
-    key = job.encode()
-    produce_one(config, TIMETABLE.inbox, key, encode(command), partition_of(key, TIMETABLE.partitions))

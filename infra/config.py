@@ -86,6 +86,7 @@ class Config(BaseSettings):
     web_origins: str = Field("", description="whose pages may ask: https://app.example,http://localhost:5173; *: everybody's")
 
     states_mb: int = Field(64, ge=1, le=100_000, description="memory of a flow's process for the states decided last")
+    feed_mb: int = Field(16, ge=1, le=100_000, description="memory of a serving process for the feed's recent past")
 
     brokers: str = Field("", description="host:port,host:port of a Kafka-protocol broker")
     kafka_security_protocol: str = Field("PLAINTEXT", pattern="^(PLAINTEXT|SSL|SASL_PLAINTEXT|SASL_SSL)$")

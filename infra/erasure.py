@@ -7,12 +7,12 @@ from typing import Final, NamedTuple
 
 from infra import dead_letters
 from infra.config import Config
+from infra.entities import state_of, states_of, tell
 from infra.errors import UsageError
-from infra.kafka import produce_one, read_topic
 from schemas.balance import ACCOUNT, Account, coins_account, earnings_account
+from schemas.chat import CHAT_MESSAGE
 from schemas.log.base import State, UserId, new_id, now
-from schemas.log.codec import encode, state_decoder
-from schemas.log.entity import Entity, partition_of
+from schemas.log.entity import Entity
 from schemas.log.personal import blank
 from schemas.log.topics import ENTITIES
 from schemas.outbox import OUTBOX
@@ -23,7 +23,7 @@ from schemas.video_clip import CLIP
 DECIDED_S: Final = 20.0
 MAX_REASON: Final = 64
 # What stands under other keys than the user's, and by which field it is found.
-OTHERS: Final = {CLIP.name: "streamer", OUTBOX.name: "subject"}
+OTHERS: Final = {CHAT_MESSAGE.name: "sender", CLIP.name: "streamer", OUTBOX.name: "subject"}
 
 
 class Known(NamedTuple):
@@ -38,7 +38,7 @@ def known_of(config: Config, user: str) -> list[Known]:
     """All states of the user's that say something, what is on the accounts, and dead letters. Errors: UsageError."""
     found = [Known(entity.name, key, _personal(state)) for entity, key, state in _states(config, user)]
     for account in (coins_account(user), earnings_account(user)):
-        state = _state(config, ACCOUNT, account)
+        state = state_of(config, ACCOUNT, account)
         if isinstance(state, Account) and not state.closed:
             found.append(Known(ACCOUNT.name, account, f"{state.balance_coins} coins, which are forfeited"))
     letters = [letter for letter in dead_letters.letters(config) if letter.key == user.encode()]
@@ -47,7 +47,7 @@ def known_of(config: Config, user: str) -> list[Known]:
 
 def erased_at(config: Config, user: str) -> datetime | None:
     """When the user was erased, or None. Errors: UsageError, where there is no such user."""
-    state = _state(config, USER, user) if is_user_id(user) else None
+    state = state_of(config, USER, user) if is_user_id(user) else None
     if not isinstance(state, User):
         raise UsageError(f"there is no user {user!r}; nobody of this id has signed up")
     return state.erased_at
@@ -57,9 +57,8 @@ def erase(config: Config, user: str, by: str, reason: str) -> None:
     """Have the user erased, and wait until that is decided. Errors: UsageError, KafkaException, TimeoutError."""
     if not 3 <= len(reason) <= MAX_REASON or not reason.isprintable():
         raise UsageError(f"--reason: say why in 3 to {MAX_REASON} printable characters; it is kept with your name")
-    key = user.encode()
     command = EraseUser(id=new_id(), at=now(), user=UserId(user), by=by, reason=reason)
-    produce_one(config, USER.inbox, key, encode(command), partition_of(key, USER.partitions))
+    tell(config, USER, user, command)
     deadline = time.monotonic() + DECIDED_S
     while erased_at(config, user) is None:
         if time.monotonic() > deadline:
@@ -67,28 +66,16 @@ def erase(config: Config, user: str, by: str, reason: str) -> None:
         time.sleep(0.2)
 
 
-def _state(config: Config, entity: Entity, key: str) -> State | None:
-    """The last state of a key. It reads the key's partition of the changelog."""
-    name, last = key.encode(), None
-    for record in read_topic(config, entity.changelog, partition=partition_of(name, entity.partitions)):
-        last = record.value() if record.key() == name else last
-    return None if last is None else state_decoder(entity.state)(last)
-
-
 def _states(config: Config, user: str) -> Iterator[tuple[Entity, str, State]]:
     for entity in ENTITIES:
         if entity.key == "user" and entity is not USER:
-            known = _state(config, entity, user)
+            known = state_of(config, entity, user)
             if known is not None and getattr(known, "erased_at", None) is None:
                 yield entity, user, known
         elif entity.name in OTHERS:
-            decode, last = state_decoder(entity.state), dict[bytes, bytes | None]()
-            for record in read_topic(config, entity.changelog):
-                last[record.key() or b""] = record.value()
-            states = ((key.decode(), decode(value)) for key, value in last.items() if value is not None)
             yield from (
                 (entity, key, state)
-                for key, state in states
+                for key, state in states_of(config, entity)
                 if getattr(state, OTHERS[entity.name]) == user and blank(state) != state
             )
 

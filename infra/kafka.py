@@ -219,6 +219,17 @@ def patiently(what: str, ask: Callable[[], T]) -> T:
         time.sleep(PAUSE_S)
 
 
+def ask_patiently(what: str, config: Config, ask: Callable[[Consumer], T], *, committed: bool = True) -> T:
+    """Likewise, with a reader of its own for each try: one from whose metadata a node was away for a moment may never find the
+    node again (librdkafka 2.16: LEADER_NOT_AVAILABLE for good, while new clients find it). Errors: KafkaException."""
+
+    def try_it() -> T:
+        with reader(config, committed=committed) as plain:
+            return ask(plain)
+
+    return patiently(what, try_it)
+
+
 def records_of(messages: list[Message], passing: frozenset[int] = frozenset()) -> list[Record]:
     """Those of a poll's messages that are records. Errors that pass by themselves, also those with a code in `passing`, are
     left out. Errors: KafkaException for any other."""

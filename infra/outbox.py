@@ -8,11 +8,9 @@ import msgspec
 from clickhouse_connect.driver.client import Client
 
 from infra.config import Config
+from infra.entities import states_of, tell
 from infra.errors import UsageError
-from infra.kafka import key_of, produce_one, read_topic
 from schemas.log.base import new_id, now
-from schemas.log.codec import encode, state_decoder
-from schemas.log.entity import partition_of
 from schemas.log.personal import blank
 from schemas.outbox import OUTBOX, Effect, EffectKind, EffectStatus, RedriveEffect
 
@@ -28,11 +26,9 @@ class NoSuchEffectError(UsageError):
 
 def effects(config: Config) -> Iterator[tuple[str, Effect]]:
     """Every effect that is remembered, as it stands."""
-    decode = state_decoder(Effect)
-    last: dict[str, bytes | None] = {}
-    for record in read_topic(config, OUTBOX.changelog):
-        last[key_of(record)] = record.value()
-    return ((name, decode(value)) for name, value in last.items() if value is not None and not name.startswith("@"))
+    for name, effect in states_of(config, OUTBOX):
+        if isinstance(effect, Effect) and not name.startswith("@"):
+            yield name, effect
 
 
 def find(config: Config, name: str) -> Effect:
@@ -79,6 +75,4 @@ def redrive_found(config: Config, name: str, effect: Effect, by: str) -> None:
         raise NoSuchEffectError(f"{name} is a push: nobody is sent one late, and what it said is gone")
     if effect.kind is EffectKind.POSTBACK and effect.postback is None:
         raise NoSuchEffectError(f"{name} tells of a user who was erased: what was to be told is gone")
-    command = RedriveEffect(id=new_id(), at=now(), effect=name, expires_at=now() + REDRIVEN_FOR, by=by)
-    key = name.encode()
-    produce_one(config, OUTBOX.inbox, key, encode(command), partition_of(key, OUTBOX.partitions))
+    tell(config, OUTBOX, name, RedriveEffect(id=new_id(), at=now(), effect=name, expires_at=now() + REDRIVEN_FOR, by=by))

@@ -2,10 +2,10 @@
 
 State, and the rule of windows: `schemas.ads`. Laws: a push counts once; which touch counts for a user does not depend on the
 order in which pushes, sign-up and claims come (the earliest install within the attribution window; within the re-attribution
-window of a paid return, the latest one), but for installs before the sign-up that lie more than a window apart: of those the
-later one is kept; no organic return takes over; the last `UserAttributed` is what counts. A conversion is told by the rules of
-its own time, to each provider as each event once, as soon as nothing is lacking, and else forgone with its reason; nothing is
-owed to a provider without the consent that its rule names.
+window of a paid return, the latest one), but for installs between the first and the last one before the sign-up, which are
+forgotten: where the first is too old, the last one counts; no organic return takes over; the last `UserAttributed` is what
+counts. A conversion is told by the rules of its own time, to each provider as each event once, as soon as nothing is lacking,
+and else forgone with its reason; nothing is owed to a provider without the consent that its rule names.
 """
 
 from collections.abc import Sequence
@@ -76,8 +76,7 @@ def decide_install(install: Install | None, message: InstallInbox) -> tuple[Inst
     state = install or Install()
     match message:
         case Wake():
-            forgotten = install is None or (install.wake_at is not None and install.wake_at <= message.at)
-            return (None if forgotten else install), ()
+            return (None if state.is_due(message.at) else install), ()
         case RecordPush():
             return _pushed(state, message)
         case DisownInstall():
@@ -106,11 +105,17 @@ def _pushed(install: Install, message: RecordPush) -> tuple[Install, Sequence[Me
 def _with_touch(install: Install, touch: Touch) -> Install:
     """The earliest and the latest install are kept, and the latest return that was paid for, whatever the order."""
     if touch.kind is TouchKind.INSTALL:
-        installs = sorted((one for one in (install.first, install.again, touch) if one is not None), key=_order)
-        return replace(install, first=installs[0], again=installs[-1] if installs[-1] != installs[0] else None)
+        first, last = _with_install(touch, install.first, install.again)
+        return replace(install, first=first, again=last)
     if touch.network == ORGANIC:
         return install
     return replace(install, last=max((install.last, touch), key=_order) if install.last else touch)
+
+
+def _with_install(touch: Touch, first: Touch | None, last: Touch | None) -> tuple[Touch, Touch | None]:
+    """The earliest and the latest install with one more, whatever the order; None where there is but one."""
+    installs = sorted(filter(None, (first, last, touch)), key=_order)
+    return installs[0], installs[-1] if installs[-1] != installs[0] else None
 
 
 def _order(touch: Touch) -> tuple[datetime, str, str, str, str, str]:
@@ -176,7 +181,7 @@ def decide_attribution(user: Attribution | None, message: AttributionInbox, comm
 def _late(user: Attribution, message: AttributionInbox) -> Decision:
     """Of who was erased nothing is taken any more."""
     match message:
-        case Wake() if user.wake_at is not None and user.wake_at <= message.at:
+        case Wake() if user.is_due(message.at):
             return None, ()
         case PutTracking():
             return user, (TrackingPut(**reply(message), user=message.user),)
@@ -220,10 +225,10 @@ def _kept(user: Attribution, touch: Touch) -> Attribution:
         last = user.last if user.last is not None and user.last.network != ORGANIC else None
         stays = touch.network == ORGANIC or (last is not None and _order(touch) <= _order(last))
         return user if stays else replace(user, last=touch, lapsed=False)
-    installs = sorted(filter(None, (user.first, user.later, touch)), key=_order)
-    if user.signed_up_at is not None or len(installs) == 1:
-        return replace(user, first=min(installs, key=user.outside))
-    return replace(user, first=installs[0], later=installs[-1])
+    first, last = _with_install(touch, user.first, user.later)
+    if user.signed_up_at is None or last is None:
+        return replace(user, first=first, later=last)
+    return replace(user, first=min((first, last), key=user.outside))
 
 
 def _attributed(
@@ -377,18 +382,14 @@ def _postback(user: Attribution, rule: PostbackRule, conversion: Conversion, nam
 
 def _forgo(rule: PostbackRule, conversion: Conversion, why: Forgone, message: Message, name: UserId) -> PostbackForgone:
     return PostbackForgone(
-        **reply(message, f"forgone/{rule.provider}/{rule.event}/{conversion.ref}"),
-        user=name,
-        conversion=rule.conversion,
-        ref=conversion.ref,
-        provider=rule.provider,
-        why=why,
-    )
+        **reply(message, f"forgone/{rule.provider}/{rule.event}/{conversion.ref}"), user=name, conversion=rule.conversion,
+        ref=conversion.ref, provider=rule.provider, why=why,
+    )  # fmt: skip
 
 
 def _wake(user: Attribution | None, message: Wake) -> Decision:
     """A conversion waits no more, a return's window is over, or nobody signed up. A stale wake changes nothing."""
-    if user is None or user.wake_at is None or user.wake_at > message.at:
+    if user is None or not user.is_due(message.at):
         return user, ()
     if user.signed_up_at is None:
         return None, ()

@@ -63,7 +63,7 @@ def decide_bill(bill: Bill | None, message: BillInbox) -> Decision:
     if bill is None:
         return _open(message) if isinstance(message, OpenBill) else (None, ())
     if isinstance(message, Wake) and bill.closed:
-        return (None, ()) if bill.forget_at and bill.forget_at <= message.at else (bill, ())
+        return (None if bill.is_due(message.at) else bill), ()
     if bill.closed or isinstance(message, OpenBill):
         return bill, ()
     work = Work(bill, message)

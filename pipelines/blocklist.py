@@ -59,8 +59,7 @@ def decide_blocks(blocks: Blocks | None, message: BlocksInbox) -> tuple[Blocks |
         case UserErased():
             return Blocks({}, erased_at=message.at), ()
         case Wake():
-            over = blocks is not None and blocks.wake_at is not None and blocks.wake_at <= message.at
-            return (None if over else blocks), ()
+            return (None if blocks is not None and blocks.is_due(message.at) else blocks), ()
     peers = blocks.peers if blocks else {}
     refusal = BlockRefusal.USER_ERASED if blocks and blocks.erased_at else refusal_of(peers, message)
     if refusal is not None:

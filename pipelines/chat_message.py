@@ -26,9 +26,9 @@ from schemas.chat_message import (
     MessageRepeated,
     SendMessage,
 )
+from schemas.erased import with_erased
 from schemas.log.base import EPOCH, REMEMBERED_FOR, Message, UserId, Wake, derive, later, reply, same_fields
 from schemas.pair import pair_of
-from schemas.user import MAX_ERASED
 from schemas.video_line import AdmitMessage, LineRefusal, MessageAdmitted
 
 Decision = tuple[ChatMessage | None, Sequence[Message]]
@@ -52,9 +52,8 @@ def decide_chat_message(state: ChatMessage | None, message: ChatMessageInbox, co
     erased = common.erased if common is not None else ()
     match message:
         case ForgetMessages():
-            others = tuple(user for user in (state.erased if state else ()) if user != message.user)
-            nobody = UserId("@")
-            return ChatMessage(nobody, nobody, "@", EPOCH, erased=(*others, message.user)[-MAX_ERASED:]), ()
+            nobody, users = UserId("@"), with_erased(state.erased if state else (), message.user)
+            return ChatMessage(nobody, nobody, "@", EPOCH, erased=users), ()
         case SendMessage():
             return _begin(message, erased) if state is None else (state, (_again(state, message),))
         case EditMessage() if message.user in erased:
@@ -66,7 +65,7 @@ def decide_chat_message(state: ChatMessage | None, message: ChatMessageInbox, co
         case Wake() if state.sender in erased and state.refusal is None and not state.deleted_at:
             return _forget(state, message)
         case Wake():
-            return (None, ()) if state.forget_at is not None and state.forget_at <= message.at else (state, ())
+            return (None if state.is_due(message.at) else state), ()
         case MessageAdmitted():
             return _admitted(state, message)
         case ItemPosted():
@@ -168,24 +167,21 @@ def _by_sender(state: ChatMessage | None, message: EditMessage | DeleteMessage) 
             message=message.message, asked=message.id,
         )  # fmt: skip
         return draft, (ask,)
-    deleted = MessageDeleted(
-        **reply(message), message=message.message, sender=state.sender, receiver=state.receiver, seq=state.seq
-    )  # fmt: skip
-    return _empty(replace(state, deleted_at=state.deleted_at or message.at)), (deleted,)
+    return _delete(state, message, message.message)
 
 
 def _forget(state: ChatMessage, message: Wake) -> Decision:
     """Its sender was erased: it is taken back from both, or never sent."""
     if not state.seq:
         return _refuse(_without_draft(state), message, message.key, ChatRefusal.SENDER_UNKNOWN)
-    deleted = MessageDeleted(
-        **reply(message), message=message.key, sender=state.sender, receiver=state.receiver, seq=state.seq
-    )  # fmt: skip
-    return _empty(replace(state, deleted_at=message.at)), (deleted,)
+    return _delete(state, message, message.key)
 
 
-def _empty(state: ChatMessage) -> ChatMessage:
-    return replace(_without_draft(state), text="", picture_url="")
+def _delete(state: ChatMessage, message: DeleteMessage | Wake, name: str) -> Decision:
+    """It is taken back from both: its text and its draft are gone."""
+    deleted = MessageDeleted(**reply(message), message=name, sender=state.sender, receiver=state.receiver, seq=state.seq)
+    deleted_at = state.deleted_at or message.at
+    return replace(_without_draft(state), text="", picture_url="", deleted_at=deleted_at), (deleted,)
 
 
 def _without_draft(state: ChatMessage) -> ChatMessage:

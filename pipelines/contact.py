@@ -26,7 +26,7 @@ def decide_contact(contact: Contact | None, message: ContactInbox) -> Decision:
     """Decide one message of a pair's inbox."""
     match message:
         case Wake():
-            return (None, ()) if contact is None or contact.forget_at <= message.at else (contact, ())
+            return (None if contact is not None and contact.is_due(message.at) else contact), ()
         case CallEnded():
             return _meet(contact, message, message.caller, message.callee)
         case GiftSent():

@@ -57,7 +57,7 @@ def decide_favorites(favorites: Favorites | None, message: FavoritesInbox) -> De
     state = favorites or Favorites({})
     match message:
         case Wake():
-            return (None if state.wake_at is not None and state.wake_at <= message.at else favorites), ()
+            return (None if state.is_due(message.at) else favorites), ()
         case UserErased():
             return Favorites({}, erased_at=message.at), _forgotten(state, message)
         case BarFavorite() | UnbarFavorite() | DropFavorite() if state.erased_at is not None:
@@ -163,7 +163,7 @@ def decide_followers(followers: Followers | None, message: FollowersInbox) -> tu
             return _tell(replace(state, told_at=message.at, next_page=0), message, message.user)
         case UserErased() if state.count:
             return _tell(replace(state, gone=True, next_page=0), message, message.user)
-        case Wake() if state.next_at is not None and state.next_at <= message.at:
+        case Wake() if state.is_due(message.at):
             return _tell(state, message, UserId(message.key))
     return followers, ()
 

@@ -58,7 +58,7 @@ def decide_rank(rank: Rank | None, message: RankInbox) -> tuple[Rank | None, Seq
     state = rank or Rank({})
     match message:
         case Wake():
-            if rank is None or rank.wake_at is None or rank.wake_at > message.at:
+            if rank is None or not rank.is_due(message.at):
                 return rank, ()
             return _as_of(rank, rank.hours, message, UserId(message.key))
         case UserErased():

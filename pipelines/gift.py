@@ -71,7 +71,7 @@ def decide_gift(gift: Gift | None, message: GiftInbox) -> Decision:
         case _ if gift is None:
             return None, ()
         case Wake():
-            return (None, ()) if gift.forget_at <= message.at else (gift, ())
+            return (None if gift.is_due(message.at) else gift), ()
         case _ if gift.sent or gift.refusal is not None:
             return gift, ()
         case GiftAdmitted() if message.user == gift.sender:

@@ -57,7 +57,7 @@ class Done(NamedTuple):
 def decide_pair(pair: Pair | None, message: PairInbox) -> tuple[Pair | None, Sequence[Message]]:
     """Decide one message of a pair's inbox."""
     if isinstance(message, Wake):
-        if pair is None or pair.wake_at is None or pair.wake_at > message.at:
+        if pair is None or not pair.is_due(message.at):
             return pair, ()
         return _as_of(pair, bucket_of(message.at, HOUR_S)), ()
     done = _read(message)

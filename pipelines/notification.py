@@ -126,7 +126,7 @@ def _kept(state: Notifications) -> Notifications | None:
 
 def _of_the_erased(state: Notifications, message: NotificationInbox) -> Decision:
     if isinstance(message, Wake):
-        return (None if state.wake_at is not None and state.wake_at <= message.at else state), ()
+        return (None if state.is_due(message.at) else state), ()
     if not isinstance(message, AckNotification | PutNotificationPreferences | SendNotice):
         return state, ()
     return state, (NotificationRefused(**reply(message), user=message.user, refusal=NotificationRefusal.PERSON_ERASED),)

@@ -17,6 +17,7 @@ from zlib import crc32
 
 from msgspec.structs import replace
 
+from schemas.erased import with_erased
 from schemas.log.base import REMEMBERED_FOR, Fact, Message, Wake, later, reply, same_fields
 from schemas.outbox import (
     FIRST_RETRY,
@@ -50,7 +51,6 @@ from schemas.push import (
     WithdrawPush,
     token_mark,
 )
-from schemas.user import MAX_ERASED
 from schemas.video import CallEnded
 
 POSTBACK_REMEMBERED_FOR: Final = timedelta(days=7)
@@ -69,9 +69,7 @@ def decide_outbox(effect: Effect | None, message: OutboxInbox, common: Effect | 
     """Decide one message of an effect's inbox, under the users that its partition was told were erased."""
     match message:
         case ForgetEffects():
-            users = effect.erased if effect is not None else ()
-            others = tuple(user for user in users if user != message.user)
-            return erased_effects((*others, message.user)[-MAX_ERASED:]), ()
+            return erased_effects(with_erased(effect.erased if effect is not None else (), message.user)), ()
         case OweEffect() if effect is None and common is not None and message.subject in common.erased:
             gone = Effect(**same_fields(message, Effect), status=EffectStatus.DUE, attempt=0)
             return _forget(gone, message.effect, message)
@@ -202,17 +200,11 @@ def pause(name: str, attempt: int, retry_after_s: float) -> timedelta:
 
 
 def _wake(effect: Effect | None, message: Wake) -> Decision:
-    if effect is None:
-        return None, ()
-    if effect.status is EffectStatus.WAITING and _reached(effect.next_at, message.at):
+    if effect is None or not effect.is_due(message.at):
+        return effect, ()
+    if effect.status is EffectStatus.WAITING:
         return _due(replace(effect, attempt=effect.attempt + 1), message.key, message)
-    if effect.status is not EffectStatus.DUE and effect.next_at is None and _reached(effect.forget_at, message.at):
-        return None, ()
-    return effect, ()
-
-
-def _reached(moment: datetime | None, at: datetime) -> bool:
-    return moment is not None and moment <= at
+    return None, ()
 
 
 def _forget(effect: Effect, name: str, message: OweEffect | Wake) -> Decision:

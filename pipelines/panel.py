@@ -14,7 +14,8 @@ from msgspec.structs import replace
 
 from schemas.ads import UserAttributed
 from schemas.balance import EntryRecorded, Reason, owner_of
-from schemas.log.base import REMEMBERED_FOR, Message, UserId, Wake, derive, later, reply, same_fields, unix_minute
+from schemas.erased import mark_ends
+from schemas.log.base import Message, UserId, Wake, derive, reply, same_fields, unix_minute
 from schemas.log.codec import encode
 from schemas.log.entity import broadcast_keys, log_partitions
 from schemas.panel import (
@@ -126,8 +127,8 @@ def _erased(member: Member, message: MemberInbox) -> Decision:
                 TagChanged(**reply(message, f"tag/{tag}"), user=message.user, tag=tag, there=False, by=message.by)
                 for tag in member.tags
             ]
-            return Member(erased_at=message.at, due_at=later(message.at, REMEMBERED_FOR)), (*left, *tags)
-        case Wake() if member.due_at is not None and member.due_at <= message.at:
+            return Member(erased_at=message.at, due_at=mark_ends(message.at)), (*left, *tags)
+        case Wake() if member.is_due(message.at):
             return None, ()
         case PutTag() | RemoveTag():
             return member, (_tag_refused(message, TagRefusal.USER_ERASED),)
@@ -273,8 +274,7 @@ def _look_at_all(  # noqa: PLR0917 - as above
 
 def _wake(member: Member, message: Wake, rules: Compiled) -> Decision:
     """Something may have left a window, or the book is another one. A stale wake changes nothing."""
-    window_moved = member.due_at is not None and member.due_at <= message.at
-    if member.shared is not None or not (window_moved or member.version != rules.version):
+    if member.shared is not None or not (member.is_due(message.at) or member.version != rules.version):
         return member, ()
     return _look(member, {}, message, UserId(message.key), rules.touched(()), rules, {})
 

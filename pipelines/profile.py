@@ -34,7 +34,7 @@ def decide_profile(profile: Profile | None, message: ProfileInbox) -> tuple[Prof
         case UserErased():
             return Profile(erased_at=message.at), ()
         case Wake():
-            return (None if _forgotten(profile, message) else profile), ()
+            return (None if profile is not None and profile.is_due(message.at) else profile), ()
         case PutProfile() if profile is not None and profile.erased_at is not None:
             return profile, (ProfileRefused(**reply(message), user=message.user, refusal=ProfileRefusal.PROFILE_ERASED),)
     put = ProfilePut(**reply(message), **same_fields(message, ProfilePut))
@@ -49,7 +49,7 @@ def decide_private_profile(
         case UserErased():
             return PrivateProfile(erased_at=message.at), ()
         case Wake():
-            return (None if _forgotten(profile, message) else profile), ()
+            return (None if profile is not None and profile.is_due(message.at) else profile), ()
         case PutPrivateProfile() if profile is not None and profile.erased_at is not None:
             erased = ProfileRefusal.PROFILE_ERASED
             return profile, (PrivateProfileRefused(**reply(message), user=message.user, refusal=erased),)
@@ -69,7 +69,3 @@ def _read(profile: PrivateProfile | None, message: ReadPrivateProfile) -> Messag
     if profile is None or profile.erased_at is not None:
         return PrivateProfileRefused(**reply(message), user=user, by=by, refusal=ProfileRefusal.PROFILE_UNKNOWN)
     return PrivateProfileRead(**reply(message), user=user, by=by, reason=message.reason)
-
-
-def _forgotten(profile: Profile | PrivateProfile | None, message: Wake) -> bool:
-    return profile is not None and profile.wake_at is not None and profile.wake_at <= message.at

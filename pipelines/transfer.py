@@ -117,7 +117,7 @@ def _answer(
 
 
 def _forget(state: TransferState, message: Wake) -> Decision:
-    if message.at < state.forget_at:
+    if not state.is_due(message.at):
         return state, ()
     if state.outcome is None:  # its legs are late, by a day; keep it until they are there
         return replace(state, forget_at=later(message.at, REMEMBERED_FOR)), ()

@@ -334,11 +334,13 @@ def _overdue(call: Call, at: datetime) -> tuple[EndReason, datetime] | None:
 
 
 def _wake(call: Call, message: Wake) -> Decision:
+    if not call.is_due(message.at):
+        return call, ()
     if call.forget_at is not None:
-        return (None, ()) if call.forget_at <= message.at else (call, ())
-    if call.status is CallStatus.PLACING and call.wake_at is not None and call.wake_at <= message.at:
+        return None, ()
+    if call.status is CallStatus.PLACING:
         return _not_placed(call, message)
-    if call.status is CallStatus.RINGING and call.ring_until is not None and call.ring_until <= message.at:
+    if call.status is CallStatus.RINGING and call.ring_until is not None:
         return _end(call, message, EndReason.UNANSWERED, call.ring_until)
     if call.status is CallStatus.CONNECTED and call.asks_at is not None and call.asks_at <= message.at:
         ask = AdmitViewer(**derive(message, 4), user=call.callee, call=message.key, peer=call.caller)

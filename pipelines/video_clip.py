@@ -8,8 +8,9 @@ Refusals: `clip_unknown` (there is none, it was withdrawn, or it is another stre
 from collections.abc import Sequence
 
 from schemas.billing import CallKind
+from schemas.erased import with_erased
 from schemas.log.base import Message, UserId, Wake, derive, reply, same_fields
-from schemas.user import MAX_ERASED, Role
+from schemas.user import Role
 from schemas.video import CallRefusal, PlaceCall
 from schemas.video_clip import Clip, ClipInbox, ClipOffered, ClipRefused, ForgetClips, OfferClip, PlayClip
 
@@ -21,8 +22,8 @@ def decide_clip(clip: Clip | None, message: ClipInbox, common: Clip | None = Non
     erased = common.erased if common is not None else ()
     match message:
         case ForgetClips():
-            others = tuple(user for user in (clip.erased if clip else ()) if user != message.user)
-            return Clip(UserId("@"), "", "", 0, active=False, erased=(*others, message.user)[-MAX_ERASED:]), ()
+            users = with_erased(clip.erased if clip else (), message.user)
+            return Clip(UserId("@"), "", "", 0, active=False, erased=users), ()
         case Wake():
             return (None if clip is not None and clip.streamer in erased else clip), ()
         case OfferClip() if message.streamer not in erased and (clip is None or clip.streamer == message.streamer):

@@ -58,7 +58,7 @@ def decide_line(line: Line | None, message: LineInbox) -> Decision:
 
 def _decide(state: Line, message: LineInbox) -> Decision:  # noqa: PLR0912 - a row a message
     match message:
-        case Wake() if state.waiting_since is not None and state.asks_at is not None and state.asks_at <= message.at:
+        case Wake() if state.waiting_since is not None and state.is_due(message.at):
             after, entry = _entry(state, message, UserId(message.key), 1)
             return after, (entry,)
         case Wake():

@@ -41,7 +41,7 @@ def decide_room(room: Room | None, message: RoomInbox) -> Decision:
             return replace(room, forget_at=later(message.at, REMEMBERED_FOR)), ()
         case NoteParticipant() if room is not None:
             return _note(room, message)
-        case Wake() if room is not None and room.forget_at is not None and room.forget_at <= message.at:
+        case Wake() if room is not None and room.is_due(message.at):
             return None, ()
     return room, ()
 

@@ -21,8 +21,9 @@ from msgspec import Meta
 from schemas.ads_details import PushDetails
 from schemas.balance import EntryRecorded, Reason, owner_of
 from schemas.billing import CallKind
+from schemas.erased import mark_ends
 from schemas.gift import GiftSent
-from schemas.log.base import REMEMBERED_FOR, Fact, Id, Message, OptionalId, State, Time, Wake, later
+from schemas.log.base import Fact, Id, Message, OptionalId, State, Time, Wake, later
 from schemas.log.entity import Entity, Flow, Hears
 from schemas.log.personal import CONTACT, IDENTIFIER, PLAIN, WORDS
 from schemas.names import known
@@ -45,8 +46,7 @@ from schemas.video import CallEnded
 LOOKBACK: Final = timedelta(days=30)
 RETURN_WINDOW: Final = timedelta(days=30)
 EARLY: Final = timedelta(days=1)
-# AppsFlyer repeats a push within hours, so the last pushes are enough to recognise one. A phone is remembered for a quarter of
-# a year after its last sign of life.
+# AppsFlyer repeats a push within hours, so the last ones are enough. A phone is remembered for so long behind its last message.
 MAX_SEEN: Final = 256
 FORGOTTEN_AFTER: Final = timedelta(days=90)
 MAX_USERS: Final = 20
@@ -285,7 +285,7 @@ class Attribution(State):
     def wake_at(self) -> datetime | None:
         """When a conversion waits no more, a return's window is over, nobody signed up in time, or an erasure is forgotten."""
         if self.erased_at is not None:
-            return later(self.erased_at, REMEMBERED_FOR)
+            return mark_ends(self.erased_at)
         if self.signed_up_at is None and (touch := self.last or self.later or self.first):
             return later(touch.at, FORGOTTEN_AFTER)
         ends = [one.until for one in self.pending[:1]]

@@ -11,7 +11,8 @@ from typing import Annotated, Final
 from msgspec import Meta
 
 from schemas.balance import EntryRecorded, Reason, owner_of
-from schemas.log.base import MAX_COINS, REMEMBERED_FOR, By, Fact, Fields, Id, Message, Refused, State, Time, Wake, later
+from schemas.erased import mark_ends
+from schemas.log.base import MAX_COINS, By, Fact, Fields, Id, Message, Refused, State, Time, Wake
 from schemas.log.entity import Entity, Flow, Hears, Shown
 from schemas.log.personal import PLAIN
 from schemas.user import (
@@ -133,7 +134,7 @@ class Blocks(State):
     @property
     def wake_at(self) -> datetime | None:
         """When the mark of an erasure is forgotten."""
-        return later(self.erased_at, REMEMBERED_FOR) if self.erased_at else None
+        return mark_ends(self.erased_at)
 
 
 # --- the record of the blocked ----------------------------------------------------------------------------------------------

@@ -4,11 +4,10 @@
 A chat remembers its newest items; all of them stand in pages, so that no state grows with a talk.
 """
 
-from collections.abc import Callable
 from enum import StrEnum
 from hashlib import sha256
 from re import compile as pattern
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta
 
@@ -32,7 +31,7 @@ from schemas.gift import GiftSent
 from schemas.log.base import Fact, Fields, Id, Message, MessageName, Refused, State, Time, Wake
 from schemas.log.entity import DAY_S, Entity, Flow, Hears, Shown
 from schemas.log.personal import PLAIN
-from schemas.pair import PairKey, pair_of
+from schemas.pair import PairKey, pair_by, pair_of
 from schemas.user import OptionalUser, User_, UserCommand, UserFact
 from schemas.video import CallEnded, EndReason
 from schemas.video_line import MessageAdmitted
@@ -243,10 +242,6 @@ class ChatBadge(State):
     unread: int = 0
 
 
-def _pair(one: str, other: str) -> Callable[[Any], str]:
-    return lambda fact: pair_of(getattr(fact, one), getattr(fact, other))
-
-
 def _of_call(ended: CallEnded) -> str:
     """Who watches a recorded film talks to nobody."""
     return "" if ended.kind is CallKind.CLIP else pair_of(ended.caller, ended.callee)
@@ -309,10 +304,10 @@ CHAT: Final = Entity(
     facts=(ItemPosted, MessageBarred, EditAdmitted, ChatRead, ChatMuted, ItemHidden, ChatRefused),
     hears=(
         Hears(CallEnded, _of_call, "a call between two stands in their chat"),
-        Hears(GiftSent, _pair("sender", "receiver"), "a gift between two stands in their chat"),
-        Hears(UserBlocked, _pair("user", "peer"), "after a block nothing comes of the other"),
-        Hears(UserUnblocked, _pair("user", "peer"), "the two may write to each other again"),
-        Hears(MessageDeleted, _pair("sender", "receiver"), "what was taken back is not unread"),
+        Hears(GiftSent, pair_by("sender", "receiver"), "a gift between two stands in their chat"),
+        Hears(UserBlocked, pair_by("user", "peer"), "after a block nothing comes of the other"),
+        Hears(UserUnblocked, pair_by("user", "peer"), "the two may write to each other again"),
+        Hears(MessageDeleted, pair_by("sender", "receiver"), "what was taken back is not unread"),
     ),
     shown=(
         Shown(ItemPosted, ("user",), "the phone shows it", ("share_coins", "quiet", "muted")),

@@ -10,9 +10,10 @@ from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta
 
-from schemas.log.base import Fact, Id, Message, MessageName, Refused, State, Time
+from schemas.erased import ErasedUsers
+from schemas.log.base import Fact, Id, Message, MessageName, Refused, Repeated, State, Time
 from schemas.log.personal import PLAIN, WORDS
-from schemas.user import ErasedUsers, User_
+from schemas.user import User_
 
 MAX_TEXT: Final = 2_000
 EDIT_FOR: Final = timedelta(minutes=15)
@@ -101,17 +102,12 @@ class MessageRefused(_OfMessage, Refused):
     refusal: ChatRefusal
 
 
-class MessageRepeated(_OfMessage):
+class MessageRepeated(_OfMessage, Repeated):
     """The same message again: its place. No refusal and no place: it is under way."""
 
-    changes_state: ClassVar[bool] = False
+    told_as = SENDER_IS_TOLD
     seq: int = 0
     refusal: ChatRefusal | None = None
-
-    @property
-    def refused(self) -> StrEnum | None:
-        """Why the first request was refused, as clients are told; None where it was not, or is under way."""
-        return SENDER_IS_TOLD.get(self.refusal, self.refusal) if self.refusal else None
 
 
 class MessageEdited(_OfMessage):

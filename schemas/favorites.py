@@ -13,7 +13,8 @@ from zlib import crc32
 
 from msgspec import Meta
 
-from schemas.log.base import REMEMBERED_FOR, Message, MessageName, Refused, State, Time, Wake, later
+from schemas.erased import mark_ends
+from schemas.log.base import Message, MessageName, Refused, State, Time, Wake
 from schemas.log.entity import Entity, Flow, Hears, Shown
 from schemas.log.personal import PLAIN
 from schemas.user import (
@@ -119,7 +120,7 @@ class Favorites(State):
     @property
     def wake_at(self) -> datetime | None:
         """When the mark of an erasure is forgotten."""
-        return later(self.erased_at, REMEMBERED_FOR) if self.erased_at else None
+        return mark_ends(self.erased_at)
 
 
 class Follow(UserCommand):

@@ -20,6 +20,7 @@ from schemas.log.base import (
     MessageName,
     OptionalId,
     Refused,
+    Repeated,
     State,
     Time,
     Wake,
@@ -157,19 +158,14 @@ class GiftRefused(_OfGift, Refused):
     shortfall_coins: int = 0
 
 
-class GiftRepeated(_OfGift):
+class GiftRepeated(_OfGift, Repeated):
     """The same request again: its outcome. No refusal and no price: it is under way."""
 
-    changes_state: ClassVar[bool] = False
+    told_as = SENDER_IS_TOLD
     price_coins: int = 0
     share_coins: int = 0
     refusal: GiftRefusal | None = None
     shortfall_coins: int = 0
-
-    @property
-    def refused(self) -> StrEnum | None:
-        """Why the first request was refused, as clients are told; None where it was not, or is under way."""
-        return SENDER_IS_TOLD.get(self.refusal, self.refusal) if self.refusal else None
 
 
 class Gift(State):

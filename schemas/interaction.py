@@ -5,13 +5,12 @@ writer, and nobody meets others by writing to them. A block bars at once, whoeve
 blocked one only from somebody who met them, once for each reason: else a troll's many accounts would be a weapon. The call
 in which they met may end by the block itself, so a block that comes first waits for a day.
 
-A pair's key: `schemas.user.pair_of`.
+A pair's key: `schemas.pair.pair_of`.
 """
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from msgspec import Meta
 
@@ -23,7 +22,7 @@ from schemas.gift import GiftSent
 from schemas.log.base import Fact, Message, State, Time, Wake
 from schemas.log.entity import Entity, Flow, Hears
 from schemas.log.windows import expires_at
-from schemas.pair import PairKey, pair_of
+from schemas.pair import PairKey, pair_by, pair_of
 from schemas.user import User_, UserInList
 from schemas.video import CallEnded
 
@@ -128,11 +127,6 @@ PairInbox = RecordView | CallEnded | GiftSent | ItemPosted | FavoriteAdded | Fav
 ContactInbox = CallEnded | GiftSent | ItemPosted | UserBlocked | UserUnblocked | Wake
 
 
-def _pair(one: str, other: str) -> Callable[[Any], str]:
-    """The key of what is between two users that a fact names."""
-    return lambda fact: pair_of(getattr(fact, one), getattr(fact, other))
-
-
 def _of_message(posted: ItemPosted) -> str:
     """Calls and gifts are heard of by themselves."""
     return posted.pair if posted.kind is ItemKind.MESSAGE else ""
@@ -146,12 +140,12 @@ PAIR: Final = Entity(
     commands=(RecordView,),
     facts=(InteractionRecorded,),
     hears=(
-        Hears(CallEnded, _pair("caller", "callee"), "a call brings two closer"),
-        Hears(GiftSent, _pair("sender", "receiver"), "a gift brings two closer"),
+        Hears(CallEnded, pair_by("caller", "callee"), "a call brings two closer"),
+        Hears(GiftSent, pair_by("sender", "receiver"), "a gift brings two closer"),
         Hears(ItemPosted, _of_message, "a message brings two closer"),
-        Hears(FavoriteAdded, _pair("user", "peer"), "a favourite is close"),
-        Hears(FavoriteRemoved, _pair("user", "peer"), "who is no favourite any more is less close"),
-        Hears(UserBlocked, _pair("user", "peer"), "a block ends all closeness"),
+        Hears(FavoriteAdded, pair_by("user", "peer"), "a favourite is close"),
+        Hears(FavoriteRemoved, pair_by("user", "peer"), "who is no favourite any more is less close"),
+        Hears(UserBlocked, pair_by("user", "peer"), "a block ends all closeness"),
     ),
 )
 
@@ -169,10 +163,10 @@ CONTACT: Final = Entity(
     facts=(ContactMade,),
     hears=(
         Hears(CallEnded, _of_call, "who has talked has met"),
-        Hears(GiftSent, _pair("sender", "receiver"), "who has given or got a gift has met"),
+        Hears(GiftSent, pair_by("sender", "receiver"), "who has given or got a gift has met"),
         Hears(ItemPosted, _of_message, "who was written to has met the writer"),
-        Hears(UserBlocked, _pair("user", "peer"), "a block counts between those who have met"),
-        Hears(UserUnblocked, _pair("user", "peer"), "a block that was taken back waits no more"),
+        Hears(UserBlocked, pair_by("user", "peer"), "a block counts between those who have met"),
+        Hears(UserUnblocked, pair_by("user", "peer"), "a block that was taken back waits no more"),
     ),
     raw="who met whom stands in `interactions`",
 )

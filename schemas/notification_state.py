@@ -10,7 +10,8 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from schemas.chat import KeptRef
-from schemas.log.base import REMEMBERED_FOR, State, Time, later
+from schemas.erased import mark_ends
+from schemas.log.base import State, Time
 from schemas.log.personal import PLAIN, SECRET
 from schemas.notification_kinds import NotificationKind
 from schemas.notification_quiet import QuietHours
@@ -196,7 +197,7 @@ class Notifications(State):
     def wake_at(self) -> datetime | None:
         """When the next push is decided, or the mark of an erasure is forgotten."""
         if self.erased_at is not None:
-            return later(self.erased_at, REMEMBERED_FOR)
+            return mark_ends(self.erased_at)
         return min((one.due_at for one in self.occurrences if one.due_at is not None), default=None)
 
 

@@ -11,13 +11,14 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
+from schemas.erased import ErasedUsers
 from schemas.log.base import EPOCH, By, Fact, Fields, Id, Key, Message, State, Time, Wake
 from schemas.log.entity import Entity, Flow, Hears
 from schemas.log.personal import WORDS
 from schemas.postback import Postback
 from schemas.push import Push, PushAccepted, PushFailure, PushRefused, PushTokenDead, WithdrawPush
 from schemas.timetable_plan import Plan, PlanWanted
-from schemas.user import Code, ErasedUsers, User_
+from schemas.user import Code, User_
 from schemas.video import CallEnded
 
 # Half a second, then twice as long each time, up to ten minutes.

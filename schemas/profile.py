@@ -7,7 +7,8 @@ from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta
 
-from schemas.log.base import REMEMBERED_FOR, Fields, Refused, State, Time, Wake, later
+from schemas.erased import mark_ends
+from schemas.log.base import Fields, Refused, State, Time, Wake
 from schemas.log.entity import Entity, Flow, Hears
 from schemas.log.personal import CONTACT, PLAIN, WORDS
 from schemas.user import Code, OptionalUser, Short, User_, UserCommand, UserErased, UserFact
@@ -73,7 +74,7 @@ class _Erasable(State):
     @property
     def wake_at(self) -> datetime | None:
         """When the mark of an erasure is forgotten."""
-        return later(self.erased_at, REMEMBERED_FOR) if self.erased_at else None
+        return mark_ends(self.erased_at)
 
 
 class Profile(_Erasable, ProfileFields):

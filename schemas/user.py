@@ -61,10 +61,6 @@ BlockedUsers = Annotated[tuple[UserInList, ...], Meta(max_length=MAX_BLOCKS)]
 MAX_CASE_BANS: Final = 40
 
 
-MAX_ERASED: Final = 1_000
-ErasedUsers = Annotated[tuple[UserInList, ...], Meta(max_length=MAX_ERASED)]
-
-
 class Role(StrEnum):
     """A token's role (a Firebase custom claim)."""
 

@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from schemas.billing import BillOpened, BillRefused, CallId, CallKind, CallName, CallTags, Tariff, TariffSelected, Traits
 from schemas.billing_rating import MAX_CALL_S
-from schemas.log.base import By, Fact, Fields, Message, MessageName, OptionalId, Refused, State, Time, Wake, later
+from schemas.log.base import By, Fact, Fields, Message, MessageName, OptionalId, Refused, Repeated, State, Time, Wake, later
 from schemas.log.entity import Entity, Flow, Hears, Shown
 from schemas.user import Code, PresenceTold, Role, User_
 from schemas.video_line import LineRefused, LineSeized, ViewerAdmitted
@@ -224,17 +224,14 @@ class CallCommandRefused(Refused, CallName):
     refusal: CallRefusal
 
 
-class CallRepeated(Fact, CallName):
+class CallRepeated(Repeated, CallName):
     """A command came again that has been done before: the call stands like this."""
 
+    told_as = CALLER_IS_TOLD
+    changes_state: ClassVar[bool] = True
     status: CallStatus
     refusal: CallRefusal | None = None
     shortfall_coins: int = 0
-
-    @property
-    def refused(self) -> StrEnum | None:
-        """Why the first request was refused, as clients are told; None where it was not, or is under way."""
-        return CALLER_IS_TOLD.get(self.refusal, self.refusal) if self.refusal else None
 
 
 class Call(State, CallSides):

@@ -5,10 +5,11 @@ from typing import Annotated, Final
 from msgspec import Meta
 
 from schemas.billing import CallId, CallTags
+from schemas.erased import ErasedUsers
 from schemas.log.base import Fact, Id, Message, Refused, State, Wake
 from schemas.log.entity import Entity, Flow
 from schemas.log.personal import WORDS
-from schemas.user import Code, ErasedUsers, Role, Short, User_
+from schemas.user import Code, Role, Short, User_
 from schemas.video import MAX_CLIP_S, CallRefusal
 
 Url = Annotated[str, Meta(max_length=1024), WORDS]

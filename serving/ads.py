@@ -31,13 +31,12 @@ from schemas.ads import (
 from schemas.log.base import UserId, new_id, now
 from schemas.log.dead_letters import DeadCause, DeadLetter
 from schemas.postback import Consent
-from schemas.user import USER, User, UserRefusal
 from serving.body import RequestBody
 from serving.runtime.auth import Admin, SignedIn
 from serving.runtime.commands import commands_of, request_id, views_of
 from serving.runtime.fields import UserInPath
+from serving.runtime.gate import unless_erased
 from serving.runtime.problems import Problem, responses, unavailable
-from serving.runtime.refusals import refusal_of
 from serving.runtime.shape import read_json
 
 router = APIRouter(tags=["attribution"])
@@ -118,9 +117,7 @@ class TrackingAnswer(BaseModel):
 @router.put("/v1/tracking", response_model=TrackingAnswer, responses=responses(400, 401, 403, 422, 503))
 async def put_tracking(body: TrackingBody, caller: SignedIn, request: Request) -> Any:
     """Consent (or take it back), and tell the phone's names. Nothing is told to anybody that is not consented to here."""
-    known: User | None = views_of(request).of(USER).get(caller.user)
-    if known is not None and known.erased_at is not None:
-        raise refusal_of(request, UserRefusal.USER_ERASED, user=caller.user)
+    unless_erased(request, caller.user)
     given = body.model_dump()
     given["consents"] = tuple(sorted(set(body.consents) - {Consent.NONE}))
     agent = "".join(letter for letter in request.headers.get("user-agent", "") if letter.isprintable())

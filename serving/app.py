@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final
 
 from clickhouse_connect.driver.client import Client
@@ -47,7 +47,7 @@ SECONDS = Histogram("olo_http_seconds", "From request to answer", ["route"], buc
 
 def build(config: Config) -> tuple[FastAPI, Any, Hub]:
     """The FastAPI application, the ASGI application in front of it, and the hub (to be closed at the end)."""
-    hub = Hub()
+    hub = Hub(config.feed_mb * 1_000_000)
     views = Views(hub)
 
     @asynccontextmanager
@@ -55,7 +55,7 @@ def build(config: Config) -> tuple[FastAPI, Any, Hub]:
         loop = asyncio.get_running_loop()
         app.state.tail = Tail(config, views, loop)
         app.state.reach = Reach(config, app.state.tail.read_to)
-        app.state.commands = Commands(producer(config), views.outcomes, app.state.refusals)
+        app.state.commands = Commands(partial(producer, config), views.outcomes, app.state.refusals)
         presence = Presence(views, app.state.commands)
         timers = [asyncio.create_task(timer) for timer in (hub.ping(), presence.run(), app.written(DOCUMENT_S))]
         yield

@@ -36,7 +36,7 @@ from serving.runtime.commands import commands_of, views_of
 from serving.runtime.fields import UserInPath
 from serving.runtime.gate import Acting
 from serving.runtime.problems import Problem, responses
-from serving.runtime.refusals import Refusals
+from serving.runtime.refusals import USER_ERASED, Refusals
 from serving.runtime.views import Views
 from serving.view_store.indexes import OPEN_CASES
 
@@ -46,7 +46,7 @@ REFUSED: Final[Refusals] = {
     BlockRefusal.SAME_USER: (409, "you cannot block yourself"),
     BlockRefusal.TOO_MANY_BLOCKS: (409, "you have blocked as many people as one can; take some back first"),
     BlockRefusal.NOT_BLOCKED: (404, "you have not blocked this user"),
-    BlockRefusal.USER_ERASED: (403, "{user} was erased: nothing is known of them any more, and nothing new begins"),
+    BlockRefusal.USER_ERASED: USER_ERASED,
     BlockRefusal.REVIEW_UNKNOWN: (404, "there is no such case that waits for a review; see GET /v1/admin/reviews"),
 }
 

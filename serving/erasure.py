@@ -13,13 +13,11 @@ from serving.runtime.auth import Admin, SignedIn
 from serving.runtime.commands import commands_of, views_of
 from serving.runtime.fields import UserInPath
 from serving.runtime.problems import responses
-from serving.runtime.refusals import Refusals
+from serving.runtime.refusals import USER_ERASED, Refusals
 
 router = APIRouter(tags=["erasure"])
 
-REFUSED: Final[Refusals] = {
-    UserRefusal.USER_ERASED: (403, "{user} was erased: nothing is known of them any more, and nothing new begins"),
-}
+REFUSED: Final[Refusals] = {UserRefusal.USER_ERASED: USER_ERASED}
 Why = Annotated[
     str, Query(min_length=3, max_length=64, pattern=r"^[^\x00-\x1f]*$", description="why; it is kept with your name")
 ]

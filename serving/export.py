@@ -31,6 +31,7 @@ from schemas.video_clip import CLIP
 from schemas.video_line import LINE
 from serving.runtime.auth import SignedIn
 from serving.runtime.commands import views_of
+from serving.runtime.gate import unless_erased
 from serving.runtime.problems import responses, unavailable
 from serving.runtime.refusals import refusal_of
 from serving.runtime.views import Views
@@ -107,9 +108,8 @@ JSON: Final[dict[int | str, Any]] = {
 async def export_me(caller: SignedIn, request: Request) -> StreamingResponse:
     """Everything that is known of you: a JSON object with `states`, `balances`, `tables`, and what is `left_out`, and why."""
     views, user = views_of(request), caller.user
-    known: User | None = views.of(USER).get(user)
-    if known is None or known.erased_at is not None:
-        raise refusal_of(request, UserRefusal.USER_ERASED if known else UserRefusal.USER_UNKNOWN, user=user)
+    if unless_erased(request, user) is None:
+        raise refusal_of(request, UserRefusal.USER_UNKNOWN, user=user)
     accounts = (coins_account(user), earnings_account(user))
     head = {
         "user": user,

@@ -36,20 +36,20 @@ from schemas.notification_state import (
 )
 from schemas.outbox import OUTBOX, Effect
 from schemas.push import push_id
-from schemas.user import USER, UserRefusal
+from schemas.user import UserRefusal
 from serving.body import RequestBody
 from serving.runtime.auth import Admin, SignedIn
 from serving.runtime.commands import commands_of, request_id, views_of
 from serving.runtime.fields import IdempotencyKey, IdInPath, Moment, UserInPath
-from serving.runtime.gate import Acting
+from serving.runtime.gate import Acting, unless_erased
 from serving.runtime.problems import Problem, responses
-from serving.runtime.refusals import Refusals, refusal_of
+from serving.runtime.refusals import USER_ERASED, Refusals, refusal_of
 from serving.runtime.views import Views
 
 router = APIRouter(tags=["notifications"])
 
 REFUSED: Final[Refusals] = {
-    NotificationRefusal.PERSON_ERASED: (403, "this user was erased"),
+    NotificationRefusal.PERSON_ERASED: USER_ERASED,
     NotificationRefusal.NOTIFICATION_UNKNOWN: (404, "you have no such notification, or 50 newer ones have come since"),
 }
 WALL: Final = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
@@ -264,8 +264,7 @@ def _answer(found: Notifications, one: Occurrence, locale: str) -> NotificationA
 )  # fmt: skip
 async def send_notice(user: UserInPath, body: NoticeBody, caller: Admin, key: IdempotencyKey, request: Request) -> Any:
     """Tell a user something, once under this key. The phone that was registered last gives the language."""
-    known = views_of(request).of(USER).get(user)
-    if known is None or known.erased_at is not None:
+    if unless_erased(request, user) is None:
         raise refusal_of(request, UserRefusal.USER_UNKNOWN, user=user)
     notice = request_id(caller.user, f"notice {key}")
     texts = tuple(NoticeText(one.language, one.title, one.body) for one in body.texts)

@@ -31,13 +31,13 @@ from serving.runtime.commands import commands_of, views_of
 from serving.runtime.fields import UserInPath, WebUrl, Word
 from serving.runtime.gate import Acting, Looking, takes_part
 from serving.runtime.problems import Problem, responses
-from serving.runtime.refusals import Refusals, refusal_of
+from serving.runtime.refusals import USER_ERASED, Refusals, refusal_of
 
 router = APIRouter(tags=["profiles"])
 
 REFUSED: Final[Refusals] = {
     ProfileRefusal.PROFILE_UNKNOWN: (404, "there is no private profile"),
-    ProfileRefusal.PROFILE_ERASED: (403, "{user} was erased: nothing is known of them any more, and nothing new begins"),
+    ProfileRefusal.PROFILE_ERASED: USER_ERASED,
 }
 
 LOWEST_AGE: Final = 18

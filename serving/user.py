@@ -38,7 +38,7 @@ from serving.runtime.auth import Admin, SignedIn
 from serving.runtime.commands import commands_of, request_id, views_of
 from serving.runtime.devices import Device
 from serving.runtime.fields import KeptMoment, OptionalIdempotencyKey, UserInPath, Word
-from serving.runtime.gate import Acting
+from serving.runtime.gate import Acting, unless_erased
 from serving.runtime.later import Later, Pending, accepted
 from serving.runtime.presence import call_beats
 from serving.runtime.problems import responses
@@ -138,9 +138,9 @@ async def sign_up(
 @router.get("/v1/users/me", response_model=UserAnswer, responses=responses(401, 403, 404, 503))
 async def read_own_user(caller: SignedIn, request: Request) -> Any:
     """The signed-up user of the token."""
-    user: User | None = views_of(request).of(USER).get(caller.user)
-    if user is None or user.erased_at is not None:
-        raise refusal_of(request, UserRefusal.USER_ERASED if user else UserRefusal.USER_UNKNOWN, user=caller.user)
+    user = unless_erased(request, caller.user)
+    if user is None:
+        raise refusal_of(request, UserRefusal.USER_UNKNOWN, user=caller.user)
     return _answer(caller.user, user)
 
 

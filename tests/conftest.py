@@ -41,11 +41,15 @@ Shown = dict[str, Any]
 SmallCity = tuple[City, Books]
 
 os.environ.setdefault(*BRIEF)
+# No test fails for the time that Hypothesis takes: on a busy machine it takes any.
+hypothesis.settings.register_profile("unhurried", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("unhurried")
+UNHURRIED = hypothesis.settings.get_profile("unhurried")
 # The profile of `make quick`: a tenth of Hypothesis's examples, of the simulations' schedules too, and the same ones each time,
 # so that the branches which they reach are the same.
-hypothesis.settings.register_profile("quick", max_examples=10, derandomize=True)
+hypothesis.settings.register_profile("quick", parent=UNHURRIED, max_examples=10, derandomize=True)
 # That of `make simulate`, for requests from outside.
-hypothesis.settings.register_profile("long", max_examples=500)
+hypothesis.settings.register_profile("long", parent=UNHURRIED, max_examples=500)
 
 
 @pytest.hookimpl(tryfirst=True)

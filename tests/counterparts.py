@@ -92,8 +92,8 @@ COUNTERPARTS: Final = {
     "campaign_performance": PERFORMANCE,
     "campaign_funnel": f"""
         SELECT date, network, campaign, sum(installs), sum(sign_ups), sum(purchasers), sum(callers),
-            CASE WHEN sum(installs) > 0 THEN round(sum(sign_ups) / sum(installs), 3) END,
-            CASE WHEN sum(sign_ups) > 0 THEN round(sum(purchasers) / sum(sign_ups), 3) END, sum(coins_bought)
+            CASE WHEN sum(installs) > 0 THEN round_even(sum(sign_ups) / sum(installs), 3) END,
+            CASE WHEN sum(sign_ups) > 0 THEN round_even(sum(purchasers) / sum(sign_ups), 3) END, sum(coins_bought)
         FROM ({PERFORMANCE}) GROUP BY date, network, campaign""",
     "call_lengths": """
         SELECT kind, (SELECT max(b) FROM unnest([0, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 7200]) u(b)
@@ -133,7 +133,7 @@ COUNTERPARTS: Final = {
         FROM (SELECT who, since, until, unnest(generate_series(date_trunc('day', since), until, INTERVAL 1 DAY)) AS day
             FROM spans) GROUP BY day, who""",
     "retention_by_cohort": """
-        SELECT cohort, n AS day, count(*), count(s.who), round(count(s.who) / count(*), 3)
+        SELECT cohort, n AS day, count(*), count(s.who), round_even(count(s.who) / count(*), 3)
         FROM (SELECT *, unnest(generate_series(0, 30)) AS n FROM entered) e
         LEFT JOIN seen s ON s.who = e.who AND s.day = e.since + n::INT
         WHERE e.since + n::INT <= today() GROUP BY cohort, n""",

@@ -4,7 +4,7 @@ import heapq
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.runtime.admission import (
@@ -170,7 +170,6 @@ def test_a_flow_that_is_started_again_refuses_nobody(stop_at: int, stop_s: float
     assert not any(refused(answer) for _, answer, _ in flow(Clients(), offered))
 
 
-@settings(deadline=None)
 @given(rate=st.integers(5, 40), times=st.integers(2, 6))
 def test_beside_an_overload_waits_stay_short_and_behind_it_all_is_as_before(rate: int, times: int) -> None:
     """A flow that decides `rate` a second is asked `times` as much, until long after what came within its patience is decided;

@@ -62,7 +62,7 @@ def asked(*facts: Fact, error: str | None = None, ask: Callable[..., Any]) -> An
 
     async def run() -> Any:
         outcomes = Outcomes()
-        commands = Commands(cast(Producer, FakeProducer(outcomes, *facts, error=error)), outcomes, TABLES)
+        commands = Commands(lambda: cast(Producer, FakeProducer(outcomes, *facts, error=error)), outcomes, TABLES)
         try:
             return await ask(commands)
         except (Problem, NotDecided) as raised:

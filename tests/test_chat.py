@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -272,7 +272,6 @@ def recount(world: World, pair: str, user: str) -> int:
 
 
 @given(st.integers(0, 2**32), st.lists(st.sampled_from(ACTS), max_size=60))
-@settings(deadline=None)
 def test_the_laws_of_chats_hold_whatever_is_under_way(seed: int, acts: list[str]) -> None:
     world = World(seed)
     for kind in acts:

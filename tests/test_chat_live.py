@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 from fastapi import FastAPI
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -68,7 +68,6 @@ def seen_by(views: Views, user: str) -> tuple[Any, Any]:
 
 
 @given(st.integers(1, 120), st.integers(3, 70), st.sets(st.integers(1, 120), max_size=40))
-@settings(deadline=None)
 def test_pages_have_every_item_once_newest_first_but_what_was_hidden(posted: int, limit: int, hidden: set[int]) -> None:
     views, chat = Views(Hub()), None
     acts: list[Any] = [replace(POST, id=f"p{n}", message=f"m{n}") for n in range(posted)]

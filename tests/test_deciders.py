@@ -84,6 +84,6 @@ def test_no_order_of_messages_is_too_much(entity: Entity, data: st.DataObject) -
         state, told = decided(entity, state, replace(message, at=at))
         assert state is None or isinstance(state, entity.state)
         assert {type(one) for one in told} <= routes().keys()
-        if state is not None and state.wake_at is not None and state.wake_at <= at:
+        if state is not None and state.is_due(at):
             state, _ = decided(entity, state, Wake(id="w", at=at, key="k"))
-            assert state is None or state.wake_at is None or state.wake_at > at, "it would be woken for ever"
+            assert state is None or not state.is_due(at), "it would be woken for ever"

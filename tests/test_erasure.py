@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 from msgspec import convert
 from msgspec.structs import replace
 
+from infra import dead_letters, erasure
+from infra.config import load
+from infra.erasure import OTHERS
 from pipelines import balance, blocklist, favorites, outbox, user, video_clip, video_line
 from pipelines.flows.deciders import decider_of
 from schemas.balance import (
@@ -82,7 +85,7 @@ T = datetime(2030, 1, 1, tzinfo=UTC)
 ANN, BOB = UserId("ann"), UserId("bob")
 ERASED = UserErased(id="e/0", at=T, cause="e", user=ANN, by=ANN)
 # What is personal of others' keys is forgotten by a broadcast; all else by the fact.
-BROADCAST = {"outbox", "clip", "chat_message"}
+BROADCAST = OTHERS.keys()
 FORGET_MESSAGES = ForgetMessages(id="f", at=T, message="@0", user=ANN)
 FORGET_CLIPS = ForgetClips(id="f", at=T, clip="@0", user=ANN)
 FILM = {"title": "hello", "url": "https://example.com/v.mp4", "duration_s": 60}
@@ -112,22 +115,31 @@ def test_whatever_an_entity_knew_nothing_personal_is_left(entity: Entity, seed: 
     assert after is None or after.wake_at is not None or entity.name == "user", "a mark is forgotten one day"
 
 
+@pytest.mark.parametrize("entity", PERSONAL, ids=lambda one: one.name)
+def test_an_operator_sees_each_place_where_something_personal_stands(entity: Entity, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = (state_of(entity, seed) for seed in range(300))
+    state = next(one for one in made if not is_blank(one) and getattr(one, "erased_at", None) is None)
+    theirs = {"their": replace(state, **{OTHERS[entity.name]: ANN}), "another's": state} if entity.name in OTHERS else {}
+    states = theirs or {ANN: state}
+    monkeypatch.setattr(erasure, "states_of", lambda _, one: states.items() if one is entity else ())
+    monkeypatch.setattr(erasure, "state_of", lambda _, one, key: states.get(key) if one is entity else None)
+    monkeypatch.setattr(dead_letters, "letters", lambda _: ())
+    expected = [] if entity.name == "user" else [(entity.name, next(iter(states)))]
+    assert [(known.place, known.key) for known in erasure.known_of(load(), ANN)] == expected
+
+
 @pytest.mark.parametrize("entity", [entity for entity in PERSONAL if entity.name in BROADCAST], ids=lambda one: one.name)
 def test_whatever_stands_under_others_keys_is_woken_by_the_broadcast_and_forgets(entity: Entity) -> None:
     decide = cast(Callable[..., Any], decider_of(entity).decide)
     effects = ForgetEffects(id="f", at=T, effect="@0", user=ANN)
     forget: Message = {"outbox": effects, "clip": FORGET_CLIPS, "chat_message": FORGET_MESSAGES}[entity.name]
-    owner: dict[str, dict[str, Any]] = {
-        "outbox": {"subject": ANN, "kind": EffectKind.POSTBACK},
-        "clip": {"streamer": ANN},
-        "chat_message": {"sender": ANN},
-    }
+    owner: dict[str, Any] = {OTHERS[entity.name]: ANN} | ({"kind": EffectKind.POSTBACK} if entity.name == "outbox" else {})
     common, told = decide(None, forget, None)
     assert (common.erased, told, common.behind(common)) == (("ann",), (), False)
     assert decide(common, forget, common)[0].erased == ("ann",), "once is enough"
     for seed in range(300):
         before: Any = state_of(entity, seed)
-        before = replace(before, erased=(), **owner[entity.name])
+        before = replace(before, erased=(), **owner)
         if entity.name == "chat_message" and (before.deleted_at or before.refusal):
             continue  # has no text
         if is_blank(before) and entity.name != "clip":

@@ -3,14 +3,13 @@
 import asyncio
 import json
 import time
-from collections import deque
 from collections.abc import MutableMapping
 from types import SimpleNamespace
 from typing import Any, cast
 
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.config import Config
@@ -18,7 +17,7 @@ from schemas.log.entity import partition_of
 from schemas.log.topics import FEED
 from schemas.user import Role
 from serving.runtime.auth import CALLER, Authenticator, Caller
-from serving.runtime.feed import RECENT, Connection, Hub, encode_event, send_now
+from serving.runtime.feed import EVENT_BYTES, Connection, Hub, encode_event, send_now
 from serving.runtime.stream import FeedEndpoint
 from tests.conftest import Api, NewUser, Stack, eventually
 
@@ -175,14 +174,30 @@ def test_a_slow_reader_is_cut() -> None:
 
 def test_memory_is_bounded_and_says_when_it_does_not_reach_back() -> None:
     async def run() -> None:
-        hub = Hub()
-        partition = partition_of(b"ann", FEED.partitions)
-        for offset in range(RECENT + 10):
+        kept, partition = 100, partition_of(b"ann", FEED.partitions)
+        each = len(encode_event(partition, 100, VALUE)) + EVENT_BYTES
+        hub = Hub(FEED.partitions * kept * each)
+        for offset in range(100, 210):
             hub.publish(partition, offset, "ann", VALUE)
-        assert len(hub.recent[partition]) == RECENT
-        assert hub.recent_after("ann", 5) is None
-        assert len(hub.recent_after("ann", 9) or ()) == RECENT
-        assert hub.recent_after("ann", RECENT + 9) == []
+        assert len(hub.recent[partition]) == kept
+        assert hub.recent_after("ann", 108) is None
+        assert len(hub.recent_after("ann", 109) or ()) == kept
+        assert hub.recent_after("ann", 209) == []
+
+    asyncio.run(run())
+
+
+def test_an_event_larger_than_all_memory_is_shown_and_not_kept() -> None:
+    async def run() -> None:
+        hub, near = Hub(EVENT_BYTES), Client()
+        near.connect(hub, "ann")
+        partition = partition_of(b"ann", FEED.partitions)
+        for offset in range(3):
+            hub.publish(partition, offset, "ann", VALUE)
+        await asyncio.sleep(0)
+        assert b"".join(near.bodies).count(b"id: ") == 3
+        assert hub.recent_after("ann", 1) is None
+        assert hub.recent_after("ann", 2) == []
 
     asyncio.run(run())
 
@@ -265,15 +280,13 @@ async def take(log: Log, cursor: str, most: int, live: int) -> tuple[list[bytes]
     return seen, taken[-1][b"id"].decode() if taken else cursor
 
 
-@pytest.mark.parametrize("memory", [RECENT, 4, 1])
-@settings(deadline=None)
+@pytest.mark.parametrize("kept", [10_000, 4, 1, 0])
 @given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 9)), min_size=1, max_size=12))
-def test_who_is_cut_behind_every_third_event_sees_exactly_the_uncut_feed(memory: int, rounds: list[tuple[int, int]]) -> None:
+def test_who_is_cut_behind_every_third_event_sees_exactly_the_uncut_feed(kept: int, rounds: list[tuple[int, int]]) -> None:
     """Whether memory reaches back so far or the log has to be read: no gap, no repeat, in order."""
 
     async def run() -> None:
-        log = Log(Hub())
-        log.hub.recent[PARTITION] = deque(maxlen=memory)
+        log = Log(Hub(FEED.partitions * kept * 300))
         seen: list[bytes] = []
         cursor = f"{PARTITION}--1"
         for away, live in rounds:

@@ -20,7 +20,7 @@ from tests.front import Front, bearer
 
 # `make quick` plays a tenth, `make simulate` five times as many.
 EXAMPLES = settings().max_examples
-FUZZ = settings(deadline=None, database=None, suppress_health_check=list(HealthCheck))
+FUZZ = settings(database=None, suppress_health_check=list(HealthCheck))
 MANY = {f"rate_{who}": "1000000/second" for who in ("user", "write", "staff", "address")}
 FRONT = Front(**MANY)
 STREAMS = {"/v1/gallery/stream"}

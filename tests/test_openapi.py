@@ -32,7 +32,7 @@ def test_no_request_breaks_the_server(api: Any, stack: Stack, path: str, role: s
 
     for operation in api.include(path=path).get_all_operations():
 
-        @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+        @settings(max_examples=12, suppress_health_check=list(HealthCheck), database=None)
         @schemathesis_given(operation.ok())
         def check(case: Any) -> None:
             answer = case.call(headers=headers)

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.balance import coins_account
@@ -132,7 +132,6 @@ def _coins(value: bytes) -> int:
     return int(value.partition(b'"balance_coins":')[2].partition(b",")[0])
 
 
-@settings(deadline=None)
 @given(STEPS)
 def test_a_view_is_what_the_log_told_whatever_the_store_has(steps: list[Step]) -> None:
     with TemporaryDirectory() as folder:

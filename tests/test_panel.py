@@ -335,7 +335,7 @@ VIEWED = ("user_attributes", "user_actions")
 
 
 @given(st.lists(deeds, max_size=60), st.lists(rules, min_size=8, max_size=12), st.sampled_from((0, 61, 4_000, 90_000)))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_the_stream_and_clickhouse_agree(
     history_base: Client, history: list[tuple[str, UserId, int, str]], wanted: list[Rule], later: int
 ) -> None:

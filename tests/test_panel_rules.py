@@ -106,7 +106,7 @@ def fits(member: Member, common: Member, at: datetime) -> dict[str, str]:
 
 
 @given(books, books, deeds, st.integers(0, 25))
-@settings(max_examples=settings().max_examples * 3, deadline=None)
+@settings(max_examples=settings().max_examples * 3)
 def test_after_each_message_a_member_is_where_the_rules_say(
     first: tuple[Rule, ...], second: tuple[Rule, ...], life: list[tuple[MemberInbox, int, int]], turn: int
 ) -> None:

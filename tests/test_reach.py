@@ -5,11 +5,17 @@ import signal
 import time
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import httpx
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 
+from infra.config import load
 from infra.topics import short_of_replicas
+from schemas.log.entity import log_partitions
+from schemas.log.topics import FEED
+from serving.runtime import reach
 from serving.runtime.reach import REACH_S, STANDS_S, Standing, problem_of
 from tests.conftest import Stack, eventually
 
@@ -83,3 +89,27 @@ def test_a_broker_that_is_frozen_or_killed_is_503_and_afterwards_200(stack: Stac
     time.sleep(STANDS_S + 2)
     assert ready(stack).status_code == 200, "idle is no standstill"
     assert stack.child("serving-0")["pid"] == serving
+
+
+def test_a_client_that_does_not_find_a_node_again_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one never answers, as librdkafka's whose node was away from the metadata; each has an end of its own."""
+    made: list[Mock] = []
+
+    def new(_: object) -> Mock:
+        made.append(Mock())
+        return made[-1]
+
+    def ask(consumer: Mock, *_: object) -> dict[tuple[str, int], int]:
+        if consumer is made[0]:
+            raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE))
+        return dict.fromkeys([(FEED.name, partition) for partition in range(log_partitions())], 0)
+
+    monkeypatch.setattr(reach, "EVERY_S", 0.01)
+    monkeypatch.setattr(reach, "reader", new)
+    monkeypatch.setattr(reach, "offsets_of", ask)
+    monkeypatch.setattr(reach, "short_of_replicas", lambda *_: [])
+    found = reach.Reach(load(), dict)
+    eventually(lambda: found.problem() is None)
+    found.stop()
+    assert len(made) == 2
+    assert all(client.close.called for client in made)

@@ -87,7 +87,7 @@ def test_a_store_tells_what_the_log_tells(tmp_path: Path, monkeypatch: pytest.Mo
     class InFolder(Model):
         folder = tmp_path / "model"
 
-    run_state_machine_as_test(InFolder, settings=settings(max_examples=30, stateful_step_count=30, deadline=None))
+    run_state_machine_as_test(InFolder, settings=settings(max_examples=30, stateful_step_count=30))
 
 
 @given(st.datetimes(timezones=st.just(UTC)), st.datetimes(timezones=st.just(UTC)))

@@ -112,7 +112,7 @@ def test_no_statement_reaches_a_file_an_address_or_a_command(asked: httpx.Client
         listener.setblocking(False)
         port = listener.getsockname()[1]
 
-        @settings(max_examples=150, deadline=None)
+        @settings(max_examples=150)
         @given(text=st.one_of(st.builds(lambda shape, source: shape.replace("{source}", source), SHAPES, SOURCES), OTHERS))
         def refused(text: str) -> None:
             statement = text.replace("{path}", str(path)).replace("{out}", str(out)).replace("{port}", str(port))

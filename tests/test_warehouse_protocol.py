@@ -64,7 +64,7 @@ def test_any_mixture_of_formats_and_packings_gives_the_same_rows(asked: httpx.Cl
     rows = "SELECT number AS a, concat('é', toString(number)) AS b FROM numbers(5)"
     wanted = asked.post("", content=f"{rows} FORMAT JSONCompactEachRow").content
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(
         frames=st.booleans(),
         encoding=st.sampled_from(sorted(UNPACK)),

@@ -22,7 +22,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from infra import vendors
 from infra.config import Config
-from infra.kafka import TIMEOUT_S, Record, committed, end_offsets, member, patiently, read_topic, records_of
+from infra.kafka import TIMEOUT_S, Record, ask_patiently, committed, end_offsets, member, patiently, read_topic, records_of
 from infra.vendors.answers import Attempt
 from pipelines.flows.process import arguments, start
 from pipelines.runtime import metrics
@@ -178,7 +178,7 @@ class Dispatch:
     def _assigned(self, consumer: Consumer, parts: list[TopicPartition]) -> None:
         begins = patiently("the group's positions", lambda: committed(consumer, parts, TIMEOUT_S))
         shares = [part.partition for part in begins]
-        ends = patiently("the ends of what is due", lambda: end_offsets(consumer, OUTBOX.events, shares))
+        ends = ask_patiently("the ends of what is due", self._config, lambda plain: end_offsets(plain, OUTBOX.events, shares))
         for part in begins:
             behind = ends[part.partition] - part.offset
             past = (

@@ -21,7 +21,7 @@ from confluent_kafka import Consumer, TopicPartition
 from infra.clickhouse import connect
 from infra.config import Config
 from infra.errors import UsageError
-from infra.kafka import Record, ends_of, member, patiently, records_of
+from infra.kafka import Record, ask_patiently, ends_of, member, records_of
 from pipelines.flows.process import arguments, start
 from pipelines.runtime import metrics
 from pipelines.runtime.lag import Lag
@@ -91,6 +91,7 @@ class Store:
     """The flow's steps: `poll` records, `decide` (shape them as Arrow), `commit` (insert, project)."""
 
     def __init__(self, slot: int, config: Config) -> None:
+        self._config = config
         self._client = connect(config.clickhouse_url)
         self._inserter = ThreadPoolExecutor(1, "insert")
         self._inserting: Future[None] | None = None
@@ -116,7 +117,7 @@ class Store:
         self._wait_for_own_inserts()
         stored = self._checkpoints()
         places = [(part.topic, part.partition) for part in parts]
-        _refuse_another_log(stored, patiently("the ends of the log", lambda: ends_of(consumer, places)))
+        _refuse_another_log(stored, ask_patiently("the ends of the log", self._config, lambda plain: ends_of(plain, places)))
         for part in parts:
             place = (part.topic, part.partition)
             self._stored[place] = stored.get(place, -1)

@@ -14,7 +14,7 @@ from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, TopicPartition
 
 from infra.config import Config
 from infra.errors import UsageError
-from infra.kafka import BoundedRead, has_records, offsets_of, patiently, reader
+from infra.kafka import BoundedRead, ask_patiently, ends_of, has_records, offsets_of
 from infra.topics import bring_back
 from pipelines.runtime import metrics
 from pipelines.runtime.lane import Lane
@@ -37,8 +37,7 @@ class Restore:
         self._config = config
         self._began = time.monotonic()
         self._tell_at = self._began + TELL_S
-        with reader(config, committed=False) as plain:
-            ends = patiently("the changelogs' ends", lambda: offsets_of(plain, list(self.lanes), OFFSET_END))
+        ends = ask_patiently("the changelogs' ends", config, lambda plain: ends_of(plain, list(self.lanes)), committed=False)
         for place, lane in self.lanes.items():
             self._begin(lane, ends[place])
         # Behind a transaction's last record lies its mark: one offset more is no record.
@@ -92,9 +91,12 @@ class Restore:
     def _check(self) -> None:
         """Where each inbox goes on. Errors: UsageError."""
         inboxes = [(lane.entity.inbox, lane.partition) for lane in self.lanes.values()]
-        with reader(self._config, committed=False) as plain:
-            begins = patiently("the inboxes' beginnings", lambda: offsets_of(plain, inboxes, OFFSET_BEGINNING))
-            ends = patiently("the inboxes' ends", lambda: offsets_of(plain, inboxes, OFFSET_END))
+        begins, ends = ask_patiently(
+            "the inboxes' beginnings and ends",
+            self._config,
+            lambda plain: [offsets_of(plain, inboxes, which) for which in (OFFSET_BEGINNING, OFFSET_END)],
+            committed=False,
+        )
         for place, lane in self.lanes.items():
             inbox = (lane.entity.inbox, lane.partition)
             if lane.position < 0:

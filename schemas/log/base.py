@@ -130,6 +130,21 @@ class Refused(Fact):
         return self.told_as.get(self.refusal, self.refusal)
 
 
+class Repeated(Fact):
+    """The same request came again, and is answered as before: each subclass has the first outcome's `refusal`, or None."""
+
+    changes_state: ClassVar[bool] = False
+    # As of `Refused`.
+    told_as: ClassVar[Mapping[StrEnum, StrEnum]] = {}
+    if TYPE_CHECKING:
+        refusal: StrEnum | None
+
+    @property
+    def refused(self) -> StrEnum | None:
+        """Why the first request was refused, as clients are told; None where it was not, or is under way."""
+        return None if self.refusal is None else self.told_as.get(self.refusal, self.refusal)
+
+
 class Wake(Message):
     """Time reached the entity `key`: the host sends it when a state's `wake_at` has come. Deciders ignore a stale one.
 
@@ -147,6 +162,11 @@ class State(Struct, metaclass=SharingMeta, frozen=True, gc=False, omit_defaults=
     def wake_at(self) -> datetime | None:
         """When this entity wants to be woken; no time by default."""
         return None
+
+    def is_due(self, at: datetime) -> bool:
+        """Whether a `Wake` of that time is one that this state waits for; any other is stale."""
+        wake_at = self.wake_at
+        return wake_at is not None and wake_at <= at
 
     def behind(self, common: "State | None") -> bool:
         """Whether this entity still has to be decided under `common`, the broadcast state of its partition.

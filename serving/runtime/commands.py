@@ -15,13 +15,12 @@ Retry-After follows from the measured rate of decisions: the command is not in t
 
 import asyncio
 import logging
-import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from operator import attrgetter
-from typing import Any, Final, TypeVar, overload
+from typing import Final, TypeVar, overload
 
 import msgspec
 from confluent_kafka import KafkaError, Producer
@@ -40,6 +39,7 @@ from serving.runtime.later import Later, NotDecided
 from serving.runtime.outcomes import Outcomes
 from serving.runtime.problems import Problem, unavailable
 from serving.runtime.refusals import RefusalTables
+from serving.runtime.sending import Sender
 from serving.runtime.views import Views
 
 log = logging.getLogger("olo.serving")
@@ -74,19 +74,16 @@ def producer(config: Config) -> Producer:
 
 
 class Commands:
-    """The producer of one serving process, and who waits for what. Made in the event loop."""
+    """What one serving process sends, and who waits for what. `new`: makes a producer. Made in the event loop."""
 
-    def __init__(self, producer: Producer, outcomes: Outcomes, refusals: RefusalTables) -> None:
-        self._producer = producer
+    def __init__(self, new: Callable[[], Producer], outcomes: Outcomes, refusals: RefusalTables) -> None:
+        self._sender = Sender(new)
         self._waiting = outcomes.waiting
         self._admission = outcomes.admission
         self._refusals = refusals
         self._loop = asyncio.get_running_loop()
         self._routes = routes()
         self._show()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._poll, name="producer", daemon=True)
-        self._thread.start()
 
     def _show(self) -> None:
         """Metrics that are looked up when somebody asks for them."""
@@ -98,15 +95,9 @@ class Commands:
     def _refusing(self, inbox: str) -> bool:
         return self._admission.refusing(inbox, time.monotonic())
 
-    def _poll(self) -> None:
-        while not self._stop.is_set():
-            self._producer.poll(0.1)
-
     def stop(self) -> None:
         """Deliver what is under way, then end."""
-        self._producer.flush(2)
-        self._stop.set()
-        self._thread.join(2)
+        self._sender.stop()
 
     @overload
     async def ask(
@@ -221,15 +212,13 @@ class Commands:
         """Hand a command to the producer; done when the broker has it. Errors: Problem 503, also as the future's exception."""
         taken: asyncio.Future[None] = self._loop.create_future()
 
-        def delivered(error: KafkaError | None, _: Any) -> None:
+        def delivered(error: KafkaError | None) -> None:
             self._loop.call_soon_threadsafe(_settle, taken, error)
 
         (route,) = (DEAD,) if isinstance(command, DeadLetter) else self._routes[type(command)]
         key = route.key(command).encode()
         try:
-            self._producer.produce(
-                route.topic, _readable(command), key, partition_of(key, route.partitions), on_delivery=delivered
-            )
+            self._sender.send(route.topic, _readable(command), key, partition_of(key, route.partitions), delivered)
         except BufferError:
             raise unavailable("log_unreachable", "the log takes no more commands at the moment; try again soon") from None
         return taken

@@ -7,8 +7,8 @@ cut; it resumes with its Last-Event-ID. (120k deliveries/s in one process, 5 tim
 What a record of the feed must not keep, such as a text that may be deleted, is put in as it is shown (`completes`): live, and
 again when a phone resumes.
 
-A cursor is "<partition>-<offset>" of the feed topic. A stream resumes from memory (RECENT records a
-partition), else from the log.
+A cursor is "<partition>-<offset>" of the feed topic. A stream resumes from memory, which holds the recent past up to a number
+of bytes, else from the log.
 """
 
 import asyncio
@@ -23,8 +23,8 @@ from schemas.log.topics import FEED
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-# What a phone misses while it changes cells: at 1,000 events/s and 8 partitions this is 2 minutes and some 10 MB.
-RECENT: Final = 16_384
+# The memory of a kept event beside its body.
+EVENT_BYTES: Final = 200
 # Mobile networks drop idle connections after 30 s and more.
 PING_S: Final = 15.0
 
@@ -60,11 +60,13 @@ class Connection:
 
 
 class Hub:
-    """All connections of this process, by user, and the recent past."""
+    """All connections of this process, by user, and the recent past, of which `recent_bytes` are kept: at 400 bytes an event
+    the default is a minute at 500 events/s, longer than a phone takes to change cells."""
 
-    def __init__(self) -> None:
+    def __init__(self, recent_bytes: int = 16_000_000) -> None:
         self.positions = dict.fromkeys(range(FEED.partitions), 0)
-        self.recent: dict[int, deque[Event]] = {p: deque(maxlen=RECENT) for p in range(FEED.partitions)}
+        self.recent: dict[int, deque[Event]] = {p: deque() for p in range(FEED.partitions)}
+        self._room = dict.fromkeys(self.recent, recent_bytes // FEED.partitions)
         self._users: dict[str, list[Connection]] = {}
         self._dirty: list[Connection] = []
         self._scheduled = False
@@ -99,7 +101,7 @@ class Hub:
         """One feed record has come, in order."""
         self.positions[partition] = offset + 1
         body = encode_event(partition, offset, value)
-        self.recent[partition].append((offset, user, body))
+        self._keep(partition, (offset, user, body))
         connections = self._users.get(user, ())
         if connections:
             body = self.complete(body)
@@ -109,6 +111,14 @@ class Hub:
         if value.startswith(LAST_WORD):
             for connection in connections:
                 asyncio.get_running_loop().call_soon(connection.cut)
+
+    def _keep(self, partition: int, event: Event) -> None:
+        recent = self.recent[partition]
+        recent.append(event)
+        room = self._room[partition] - len(event[2]) - EVENT_BYTES
+        while room < 0:
+            room += len(recent.popleft()[2]) + EVENT_BYTES
+        self._room[partition] = room
 
     def complete(self, body: bytes) -> bytes:
         """An event as a phone is shown it now."""

@@ -31,11 +31,17 @@ def takes_part(views: Views, user: str) -> bool:
     return known is not None and not known.banned and known.erased_at is None
 
 
+def unless_erased(request: Request, user: str) -> User | None:
+    """The user, or None where nobody of this id has signed up. Errors: Problem 403 `user_erased`."""
+    known: User | None = views_of(request).of(USER).get(user)
+    if known is not None and known.erased_at is not None:
+        raise refusal_of(request, UserRefusal.USER_ERASED, user=user)
+    return known
+
+
 async def looking(caller: SignedIn, request: Request) -> Caller:
     """The caller, unless banned or erased."""
-    known: User | None = views_of(request).of(USER).get(caller.user)
-    if known is not None and known.erased_at is not None:
-        raise refusal_of(request, UserRefusal.USER_ERASED, user=caller.user)
+    known = unless_erased(request, caller.user)
     if known is not None and known.banned:
         raise refusal_of(request, UserRefusal.BANNED, user=caller.user)
     return caller

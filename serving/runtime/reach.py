@@ -87,6 +87,10 @@ class Reach:
                 self._ask(consumer)
             except KafkaException as error:
                 log.warning("the log does not answer: %s", error.args[0].name())
+                # A client may not find a node again that was away from its metadata for a moment; a new one does.
+                # Its end may wait for the node, too.
+                threading.Thread(target=consumer.close, name="reach-let-go", daemon=True).start()
+                consumer = reader(self._config)
             self._stop.wait(EVERY_S)
         consumer.close()
 

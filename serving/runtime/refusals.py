@@ -23,6 +23,8 @@ Row: TypeAlias = tuple[int, str] | tuple[int, str, int]
 Refusals: TypeAlias = Mapping[StrEnum, Row]
 
 SHORTFALL: Final = "shortfall_coins"
+# What each part says to, and of, a user who was erased.
+USER_ERASED: Final[Row] = (403, "{user} was erased: nothing is known of them any more, and nothing new begins")
 
 
 class RefusalTables:

@@ -20,6 +20,7 @@ from infra.platform import endpoints_of
 from tests.lab.city.books import MARGIN, Books
 from tests.lab.city.campaigns import Campaigns
 from tests.lab.city.life import GIFTS, Person, Streamer, User
+from tests.lab.city.memory import Memory
 from tests.lab.city.phone import Phone, Sights
 from tests.lab.percentiles import percentile
 
@@ -67,6 +68,7 @@ class City:
         self._people: list[Person] = []
         self._coins_at: deque[tuple[float, int]] = deque(maxlen=COINS_OVER)
         self._lags: list[dict[str, float]] = []
+        self._memory = Memory()
         self._devices = contextlib.AsyncExitStack()
         self._tls = httpx.create_ssl_context()
         self._began = 0.0
@@ -167,6 +169,8 @@ class City:
         each_s = (sights.spent_coins - spent) / max(0.001, time.monotonic() - since)
         lag = await self.lag(client)
         self._lags.append(lag)
+        children = endpoints_of(self._config.home).get("children", ())
+        self._memory.look(children, (time.monotonic() - self._began) / 60)
         recent = sorted(sights.recent)
         return {
             "online": f"{sum(phone.online.is_set() for phone in phones)}",
@@ -221,6 +225,8 @@ class City:
                  f"{sum(lags[:half]) / max(1, half):.0f} and {sum(lags[half:]) / max(1, len(lags) - half):.0f}")  # fmt: skip
             if lags[-1] > (STORE_LAG_RECORDS if flow == "store" else LAG_RECORDS):
                 books.broken.append(f"{flow} was {lags[-1]:.0f} records behind at the end")
+        for line in self._memory.lines():
+            tell(f"  {line}")
         tell(f"coins: {sights.granted_coins:,} granted = {sums['on accounts']:,} on accounts + {sums[MARGIN]:,} platform "
              f"(calls {sums['calls paid']:,} paid, {sums['calls earned']:,} earned; gifts {sums['gifts paid']:,} paid, "
              f"{sums['gifts shared']:,} shared)")  # fmt: skip

@@ -26,8 +26,8 @@ Tell = Callable[[str], None]
 # Kafka's own session of a broker. A freeze that is short has a shorter one.
 SESSION_S: Final = 9.0
 # The doctor has to see what is wrong, or that nothing is any more, within so long: a process that was ended by its watchdog
-# counts as one that dies again and again for its first 20 s.
-SEEN_S: Final = 120.0
+# counts as one that dies again and again for its first 20 s, and the broker ends what it had begun within two minutes.
+SEEN_S: Final = 180.0
 
 
 class Plan(NamedTuple):

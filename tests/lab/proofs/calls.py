@@ -51,6 +51,13 @@ class CallAudit:
         self._rooms()
         self._favorites()
 
+    @property
+    def under_way(self) -> int:
+        """Calls that have not ended, and bills that are not closed."""
+        ended = {call for call, facts in self.calls.items() if any(f["type"] in ("CallRefused", "CallEnded") for f in facts)}
+        closed = {call for call, facts in self.bills.items() if any(f["type"] in ("BillRefused", "BillClosed") for f in facts)}
+        return len(self.calls.keys() - ended) + len(self.bills.keys() - closed)
+
     def _facts(self, topic: str) -> list[Json]:
         return [row.value for row in self._read(topic) if row.value]
 

@@ -11,12 +11,12 @@ LAST_LINES: Final = 12
 
 def verdict(broken: Sequence[str], home: Path, proven: str, tell: Callable[[str], None]) -> int:
     """Tell what is broken and keep the folder `home`; or delete it, and tell what is `proven`. How many are broken."""
-    for line in broken[:SHOWN]:
-        tell(f"  BROKEN  {line}")
     if broken:
         tell(f"what the processes said last (all of it, with the data, is in {home}):")
         for line in _last_words(home):
             tell(f"  {line}")
+        for line in broken[:SHOWN]:
+            tell(f"  BROKEN  {line}")
         tell(f"FAILED: {len(broken)} broken")
     else:
         shutil.rmtree(home)
