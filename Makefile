@@ -37,12 +37,13 @@ prove: .venv/ready         ## the crash proof of money on the real broker
 city: .venv/ready          ## 200 synthetic phones on a platform, for five minutes; every coin accounted for
 	@$(OLO) up --city 200 --minutes 5
 
-simulate: .venv/ready      ## 2,000 simulated schedules each of money, whole calls, growth, the timetable and chats: crashes, lost commits, repeats; requests of any shape
+simulate: .venv/ready      ## 2,000 simulated schedules each of money, whole calls, growth, the timetable, chats and notifications: crashes, lost commits, repeats; requests of any shape
 	@.venv/bin/python -m tests.lab.simulated_money
 	@.venv/bin/python -m tests.lab.simulated_calls
 	@.venv/bin/python -m tests.lab.simulated_growth
 	@.venv/bin/python -m tests.lab.simulated_timetable
 	@.venv/bin/python -m tests.lab.simulated_chats
+	@.venv/bin/python -m tests.lab.simulated_notifications
 	@.venv/bin/pytest -q tests/test_fuzz.py --hypothesis-profile=long
 
 schemas: .venv/ready       ## export JSON Schema and AsyncAPI

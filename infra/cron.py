@@ -21,7 +21,7 @@ import tzdata  # type: ignore[import-untyped]
 from cronsim import CronSim, CronSimError
 
 from infra.errors import UsageError
-from schemas.log.base import LAST, now
+from schemas.log.base import FIRST, LAST, now
 from schemas.timetable import Timetable
 from schemas.timetable_plan import PLANNED, Plan, PlanWanted, Schedule
 
@@ -107,6 +107,31 @@ def next_of(job: Timetable, count: int) -> list[datetime]:
         return [*planned, *islice(instants(job.definition.schedule, after), count - len(planned))]
     except ScheduleError:  # by the newest data there is no such zone any more: the job will be paused
         return planned
+
+
+def offsets_of(zone: str, at: datetime, count: int) -> tuple[tuple[datetime, int], ...]:
+    """What the zone's wall shows from before `at` on: since when, and how many whole minutes more than UTC; so many changes, in
+    order, of those within a decade or two. Errors: ScheduleError."""
+    known = zone_of(zone)
+    day = at.astimezone(UTC).replace(microsecond=0)
+    found = [(FIRST, _minutes(known, day))]
+    for _ in range(count * 200):
+        if len(found) == count:
+            break
+        low, high = day, day + timedelta(days=1)
+        day = high
+        if _minutes(known, high) == found[-1][1]:
+            continue
+        while high - low > SECOND:
+            middle = low + ((high - low) // 2 // SECOND) * SECOND
+            low, high = (middle, high) if _minutes(known, middle) == found[-1][1] else (low, middle)
+        found.append((high, _minutes(known, high)))
+    return tuple(found)
+
+
+def _minutes(zone: ZoneInfo, at: datetime) -> int:
+    ahead = at.astimezone(zone).utcoffset() or timedelta()
+    return round(ahead / timedelta(minutes=1))
 
 
 def _of_steps(begin: datetime, step: timedelta, after: datetime) -> Iterator[datetime]:

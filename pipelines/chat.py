@@ -137,8 +137,9 @@ def _call(chat: Chat, ended: CallEnded) -> Decision:
     posted = ItemPosted(
         **reply(ended, "item"), pair=pair, user=ended.caller, peer=ended.callee, seq=chat.seq + 1, kind=ItemKind.CALL,
         ref=kept_ref(ended.call), reason=ended.told_to(""), connected=ended.connected, duration_s=ended.duration_s,
+        quiet=ended.connected or chat.barred,
     )  # fmt: skip
-    return _post(chat, posted, quiet=ended.connected or chat.barred)
+    return _post(chat, posted)
 
 
 def _gift(chat: Chat, sent: GiftSent) -> Decision:
@@ -150,11 +151,12 @@ def _gift(chat: Chat, sent: GiftSent) -> Decision:
     return _post(chat, posted)
 
 
-def _post(chat: Chat, posted: ItemPosted, *, quiet: bool = False) -> Decision:
+def _post(chat: Chat, posted: ItemPosted) -> Decision:
     """The next item, unless it stands there already."""
     if any((item.kind, item.ref) == (posted.kind, posted.ref) for item in chat.items):
         return chat, ()
-    after = replace(chat, seq=posted.seq, items=(*chat.items, replace(_item_of(posted), quiet=quiet))[-KEPT:])
+    posted = replace(posted, muted=chat.sides[side_of(posted.pair, posted.peer)].muted)
+    after = replace(chat, seq=posted.seq, items=(*chat.items, _item_of(posted))[-KEPT:])
     return _settled(chat, after, posted, posted.pair, posted)
 
 

@@ -20,6 +20,7 @@ from schemas.chat_message import ForgetMessages
 from schemas.chat_report import ForgetEvidence
 from schemas.log.base import Fact, Message, UserId, Wake, derive, reply, same_fields
 from schemas.log.entity import broadcast_keys, log_partitions
+from schemas.notification import DropPhone, KeepPhone
 from schemas.outbox import ForgetEffects
 from schemas.user import (
     MAX_CASE_BANS,
@@ -53,6 +54,7 @@ from schemas.user import (
     UserSignedUp,
     UserUnbanned,
     WentOffline,
+    mark_of,
 )
 from schemas.video_clip import ForgetClips
 
@@ -78,7 +80,7 @@ def decide_user(user: User | None, message: UserInbox) -> Decision:
         case Beat():
             return _beat(user, message), ()
         case CloseSession():
-            return _close(user, message, {message.session: CloseReason.LOGGED_OUT})
+            return _log_out(user, message)
         case EraseUser():
             return _erase(user, message)
         case Ban():
@@ -133,6 +135,7 @@ def _open(user: User, message: OpenSession) -> Decision:
     opened = SessionOpened(**reply(message), **same_fields(message, SessionOpened))
     if any(s.session == message.session for s in user.sessions):
         return user, (opened,)  # the client asks again
+    reached = _reached(message)
     replaced = {s.session for s in user.sessions if s.device == message.device}
     staying = [s for s in user.sessions if s.session not in replaced]
     if len(staying) >= MAX_SESSIONS:
@@ -144,7 +147,18 @@ def _open(user: User, message: OpenSession) -> Decision:
     if not user.sessions:
         facts.append(CameOnline(**reply(message, len(facts)), user=message.user))
     kept = tuple(s for s in user.sessions if s.session not in replaced)
-    return replace(user, sessions=(*kept, _session(message)), online_since=user.online_since or message.at), facts
+    return replace(user, sessions=(*kept, _session(message)), online_since=user.online_since or message.at), [*facts, *reached]
+
+
+def _reached(message: OpenSession) -> tuple[Message, ...]:
+    """How the phone can be reached when its session is over, as feeds' own sessions do not tell."""
+    if not message.device or not (message.push_token or message.voip_token):
+        return ()
+    kept = KeepPhone(
+        **derive(message, "phone"), user=message.user, device=mark_of(message.device), platform=message.platform,
+        locale=message.locale, push_token=message.push_token, voip_token=message.voip_token,
+    )  # fmt: skip
+    return (kept,)
 
 
 def _session(message: OpenSession) -> Session:
@@ -192,6 +206,14 @@ def _close(
     online_s = (end - user.online_since).total_seconds()
     facts.append(WentOffline(**reply(message, len(facts), at=end), user=_user_of(message), online_s=online_s))
     return replace(user, sessions=(), online_since=None), facts
+
+
+def _log_out(user: User, message: CloseSession) -> Decision:
+    """Who has logged out on a phone is not pushed there any more."""
+    after, facts = _close(user, message, {message.session: CloseReason.LOGGED_OUT})
+    devices = dict.fromkeys(mark_of(one.device) for one in user.sessions if one.session == message.session)
+    drops = [DropPhone(**derive(message, f"phone/{mark}"), user=message.user, device=mark) for mark in devices if mark]
+    return after, (*facts, *drops)
 
 
 def _wake(user: User, message: Wake) -> Decision:

@@ -137,7 +137,11 @@ class _OfChat(Fact):
 
 
 class ItemPosted(_OfChat, ItemFields):
-    """The next item: `user` wrote to, called or gave to `peer`."""
+    """The next item: `user` wrote to, called or gave to `peer`. `quiet`: it is unread for nobody; `muted`: the chat is, for
+    `peer`."""
+
+    quiet: bool = False
+    muted: bool = False
 
 
 class MessageBarred(_OfChat, Refused):
@@ -331,8 +335,8 @@ CHAT: Final = Entity(
         Hears(MessageDeleted, pair_by("sender", "receiver"), "what was taken back is not unread"),
     ),
     shown=(
-        Shown(ItemPosted, ("user",), "the phone shows it", ("share_coins",)),
-        Shown(ItemPosted, ("peer",), "the phone shows it", ("price_coins",)),
+        Shown(ItemPosted, ("user",), "the phone shows it", ("share_coins", "quiet", "muted")),
+        Shown(ItemPosted, ("peer",), "the phone shows it", ("price_coins", "quiet")),
         Shown(ChatRead, ("user",), "the user's other phones know what was read"),
         Shown(ChatRead, ("peer",), "the phone shows what the other has read", ("unread",)),
         Shown(ChatMuted, ("user",), "the user's other phones know"),

@@ -23,6 +23,7 @@ from schemas.favorites import FAVORITES, FOLLOWERS
 from schemas.gallery import RANK
 from schemas.log.base import State, now
 from schemas.log.entity import Entity
+from schemas.notification import NOTIFICATION
 from schemas.panel import MEMBER
 from schemas.profile import PRIVATE_PROFILE, PROFILE
 from schemas.user import USER, User, UserRefusal
@@ -39,7 +40,9 @@ router = APIRouter(tags=["erasure"])
 
 CHUNK: Final = 65_536
 # Whose states stand under the user's id.
-OWN: Final = (USER, PROFILE, PRIVATE_PROFILE, FAVORITES, FOLLOWERS, BLOCKS, RECORD, LINE, MEMBER, RANK, ATTRIBUTION)
+OWN: Final = (
+    USER, PROFILE, PRIVATE_PROFILE, FAVORITES, FOLLOWERS, BLOCKS, RECORD, LINE, MEMBER, RANK, ATTRIBUTION, NOTIFICATION,
+)  # fmt: skip
 # Whose stand under other keys, by which they are found.
 FOUND: Final = (INSTALL, CLIP)
 # Which rows of a table are the user's; columns that are about others, or were never shown, are left out.
@@ -58,6 +61,8 @@ ROWS: Final[Mapping[str, tuple[str, str]]] = {
     "gallery_impressions": ("", "viewer = {user:String}"),
     "gifts": ("refusal", "sender = {user:String} OR (receiver = {user:String} AND refusal = '')"),
     "interactions": ("", "user = {user:String}"),
+    "notification_steps": ("", "user = {user:String}"),
+    "phones": ("", "user = {user:String}"),
     "postback_attempts": ("", "subject = {user:String}"),
     "postbacks_forgone": ("", "user = {user:String}"),
     "presence": ("", "user = {user:String}"),

@@ -113,6 +113,21 @@ COUNTERPARTS: Final = {
                 WHEN arg_max(status, seq) = 0 THEN 'no answer' ELSE 'HTTP ' || arg_max(status, seq) END,
             CASE WHEN arg_max(type, seq) NOT IN ('EffectDue', 'EffectPostponed') THEN max(ts) END
         FROM steps GROUP BY effect""",
+    "push_fallback": """
+        WITH n AS (SELECT type, ts::DATE AS day, (v ->> 'kind') AS kind, (v ->> 'reason') AS reason,
+            (v ->> 'no_push') AS no_push, coalesce((v ->> 'after_s')::DOUBLE, 0) AS after_s FROM facts
+            WHERE topic = 'notification.events')
+        SELECT day, kind, count(*) FILTER (type = 'Notified') AS told, count(*) FILTER (type = 'PushDecided'),
+            count(*) FILTER (type = 'PushDecided' AND reason = 'offline'), count(*) FILTER (type = 'PushHeld'),
+            count(*) FILTER (no_push IS NOT NULL), count(*) FILTER (type = 'NotificationAcked'),
+            round(avg(after_s) FILTER (type = 'NotificationAcked'), 3),
+            CASE WHEN told > 0 THEN round(count(*) FILTER (type = 'PushDecided') / told, 3) END
+        FROM n WHERE kind IS NOT NULL GROUP BY day, kind""",
+    "token_health": """
+        SELECT ts::DATE AS day, (v ->> 'platform') AS platform, count(*) FILTER (type = 'PhoneKept'),
+            count(*) FILTER ((v ->> 'end') = 'logged_out'), count(*) FILTER ((v ->> 'end') = 'replaced'),
+            count(*) FILTER ((v ->> 'end') = 'token_dead')
+        FROM facts WHERE type IN ('PhoneKept', 'PhoneDropped') GROUP BY ALL""",
     "presence_hours": """
         SELECT day::DATE, who, sum(epoch_us(least(until, day + INTERVAL 1 DAY)) - epoch_us(greatest(since, day))) / 3600000000
         FROM (SELECT who, since, until, unnest(generate_series(date_trunc('day', since), until, INTERVAL 1 DAY)) AS day

@@ -10,15 +10,18 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from pipelines.ads import decide_attribution, decide_install
+from pipelines.notification import decide_notification
 from pipelines.outbox import decide_outbox
 from schemas.ads import Attribution, ClaimInstall, Install, PutTracking, RecordPush, Touch, TouchKind, UserTouched
 from schemas.balance import EntryKind, EntryRecorded, Reason
 from schemas.billing import BillClosed, CallKind, Traits
+from schemas.chat import ChatRead, ItemKind, ItemPosted
 from schemas.gift import GiftRefusal, GiftRefused, GiftSent
 from schemas.log.base import AccountId, Fact, Message, UserId, Wake
 from schemas.log.codec import encode
 from schemas.log.entity import partition_of
 from schemas.log.topics import ENTITIES
+from schemas.notification import AckNotification, DropPhone, KeepPhone
 from schemas.outbox import AttemptOutcome, OweEffect, RedriveEffect, ReportAttempt
 from schemas.panel import CohortEntered, CohortLeft, TagChanged
 from schemas.postback import Consent, ConversionKind, PostbackBook, PostbackRule, Provider, Value
@@ -53,6 +56,7 @@ class History:
             self._came(name)
             self._was_there(name)
             self._belonged(name)
+            self._was_told(name)
         for _ in range(users * 4):
             self._met(*self._chance.sample(names, 2))
         for name in names:
@@ -196,6 +200,28 @@ class History:
             at += timedelta(seconds=online_s)
             if self._chance.random() < 0.9:
                 self._log([WentOffline(**self._fact(at), user=UserId(user), online_s=online_s)])
+
+    def _was_told(self, user: str) -> None:
+        """Phones that come and go; items of a chat, acknowledged, read, pushed, or none of it."""
+        chance, state, seq = self._chance, None, 0
+        at = self._ago(1, 20)
+        for _ in range(chance.randrange(12)):
+            at += timedelta(seconds=chance.choice((1, 7, 3_600, 40_000)))
+            name, seq = self._name(), seq + 1
+            mine: dict[str, Any] = {"id": name, "at": at, "user": UserId(user)}
+            item: dict[str, Any] = {"pair": f"{user}/zoe", "peer": UserId(user), "user": UserId("zoe"), "ref": name, "seq": seq}
+            posted = ItemPosted(**self._fact(at), **item, kind=chance.choice(tuple(ItemKind)), muted=chance.random() < 0.1)
+            last = state.occurrences[-1].notification if state is not None and state.occurrences else "none"
+            message: Any = chance.choice((
+                posted, posted, posted, CameOnline(**mine, cause="x"), DropPhone(**mine, device="d"),
+                KeepPhone(**mine, device="d", platform=chance.choice(("ios", "android")), push_token="t"),
+                AckNotification(**mine, notification=last), ChatRead(**mine, cause="x", pair="p/zoe", peer="zoe", seq=seq),
+            ))  # fmt: skip
+            state, told = decide_notification(state, message)
+            self._log(told)
+            while state is not None and state.wake_at is not None and state.wake_at <= at + timedelta(seconds=30):
+                state, told = decide_notification(state, Wake(id=self._name(), at=state.wake_at, key=user))
+                self._log(told)
 
     def _belonged(self, user: str) -> None:
         """Cohorts and tags: in and out, at times that go back, and at the same time."""

@@ -40,6 +40,7 @@ OWN: Final = {
     "GET /v1/balance", "GET /v1/balance/entries", "GET /v1/blocks", "GET /v1/calls/{call}", "GET /v1/calls/{call}/receipt",
     "GET /v1/chats", "GET /v1/chats/{user}", "GET /v1/chats/{user}/messages/{message}",
     "GET /v1/favorites", "GET /v1/followers", "GET /v1/followers/users", "GET /v1/gifts/{gift}",
+    "GET /v1/notifications", "GET /v1/users/me/notification-preferences",
     "GET /v1/profile/private", "GET /v1/transfers/{transfer}", "GET /v1/users/me", "GET /v1/users/me/export",
 }  # fmt: skip
 OTHERS: Final = {
@@ -106,6 +107,13 @@ def test_what_phones_must_not_see_of_a_fact_is_hidden_and_all_else_is_shown() ->
     erased = {("UserErased", "by"), ("UserErased", "reason")}
     chat = {("ItemPosted", "share_coins"), ("ItemPosted", "price_coins"), ("ChatRead", "unread")}
     told = {("UserBanned", "by"), ("ConsequenceDrawn", "by"), ("BillStepped", "seconds_left")}
+    told |= {
+        ("Notified", "due_at"),
+        ("Notified", "no_push"),
+        ("Notified", "by"),
+        ("ItemPosted", "quiet"),
+        ("ItemPosted", "muted"),
+    }
     assert hidden == told | ended | chat | erased | {("UserWarned", "report")}
 
 

@@ -37,7 +37,6 @@ WITH_ENTITIES = [domain for domain in DOMAINS if entities_of(domain)]
 UNSENT = {
     "Freeze": "an account's decider knows freezes, which simulations send; staff have no route for them yet",
     "Unfreeze": "likewise",
-    "WithdrawPush": "the user's notifications take back what was read elsewhere; they come with the block that sends pushes",
 }
 
 

@@ -67,6 +67,8 @@ TOLD: dict[str, dict[str, Callable[..., Any]]] = {
         for name in ("conversion", "event", "ref", "network", "campaign", "value_micros", "currency")
     },
     "push_outcomes": {"outcome": lambda f: type(f).__name__},
+    "notification_steps": {"step": lambda f: type(f).__name__},
+    "phones": {"kept": lambda f: type(f).__name__ == "PhoneKept"},
     "gallery_impressions": {"line": lambda _: 1, "card": lambda f: f.cards[0]},
     "bill_steps": {"line": lambda _: 1} | {
         name: lambda f, name=name: getattr(f.steps[0], name) for name in fields_of(ReceiptStep)
@@ -81,6 +83,9 @@ LEFT_OUT = {
     "tariffs": {"book"},
     "sightings": {"session", "device", "online_s", "appsflyer_id"},
     "gallery_impressions": {"cards"},
+    "chat_items": {"quiet", "muted"},
+    "notification_steps": {"peer", "ref", "seq", "ends_at", "due_at", "title", "body", "by", "until"},
+    "phones": {"locale"},
     "pushes": {"touch"},
     "attributions": {"touch"},
     "postback_attempts": {"kind", "expires_at", "postback", "next_at", "plan", "wanted", "push"},

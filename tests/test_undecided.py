@@ -77,6 +77,7 @@ def bodies(bob: str, sue: str, known: Callable[[str], Any]) -> dict[str, Any]:
         "post /v1/admin/grants": {"account": f"{bob}/coins", "coins": 5},
         "post /v1/admin/transfers": {"payer": f"{bob}/coins", "payee": f"{sue}/coins", "coins": 5},
         "post /v1/admin/groups/{group}": {"users": [bob, sue]},
+        "post /v1/admin/notifications/{user}": {"texts": [{"language": "en", "title": "Welcome", "body": "Say hello."}]},
         "post /v1/admin/reviews/{user}/{case_id}": {"upheld": True},
         "put /v1/admin/bans/{user}": {"reason": "rude"},
         "put /v1/admin/chats/rules": known("/v1/admin/chats/rules"),

@@ -115,9 +115,9 @@ def test_several_phones_are_one_presence() -> None:
     user, told = after(known(), session("a"), session("b", 10, "tablet"))
     assert names(told) == ["SessionOpened", "CameOnline", "SessionOpened"]
     user, told = after(user, CloseSession(id="c", at=at(20), user=ANN, session="a"))
-    assert names(told) == ["SessionClosed"]
+    assert names(told) == ["SessionClosed", "DropPhone"]
     user, told = after(user, CloseSession(id="d", at=at(30), user=ANN, session="b"))
-    assert names(told) == ["SessionClosed", "WentOffline"]
+    assert names(told) == ["SessionClosed", "WentOffline", "DropPhone"]
     assert (told[1].online_s, user.online_since) == (30.0, None)
 
 

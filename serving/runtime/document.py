@@ -38,6 +38,7 @@ TAGS: Final = {
     "feed": "What a phone is shown, live",
     "gallery": "Whom a user sees",
     "gifts": "Gifts and their catalogue",
+    "notifications": "What a person is told, in the app and by pushes",
     "postbacks": "What ad networks are told",
     "profiles": "Profiles, public and private",
     "rooms": "Credentials of a call's picture and sound",
