@@ -99,8 +99,8 @@ def decide_notification(state: Notifications | None, message: NotificationInbox)
             return _kept(replace(before, silent=message.silent, quiet=message.quiet)), (put,)
     turn = _Turn(UserId(_keys()[type(message)](message)), before, message)
     match message:
-        case Wake() if state is None:
-            return None, ()
+        case Wake() if not before.is_due(message.at):
+            return state, []
         case Wake():
             turn.push_due()
         case PushAccepted():
@@ -232,7 +232,6 @@ class _Turn:
         self._user = user
         self._message = message
         self._at = message.at
-        self._now = max(message.at, state.woken_at or message.at)
 
     def note(
         self, kind: NotificationKind, *, cause: str = "", peer: str = "", ref: str = "", seq: int = 0,
@@ -250,7 +249,7 @@ class _Turn:
         no_push = self._no_push(kind, muted=muted)
         # Nobody waits for the acknowledgement of somebody who is not there.
         patience = timedelta(seconds=manner.ack_after_s if self.state.online else 0)
-        due_at = None if no_push else later(self._now, patience)
+        due_at = None if no_push else later(self._at, patience)
         one = Occurrence(
             name, kind, self._at, kept_peer(peer), kept_ref(ref), seq, counts=manner.counts, ends_at=ends_at, due_at=due_at,
             no_push=no_push,
@@ -263,7 +262,7 @@ class _Turn:
             no_push=no_push, title=words.title if words else "", body=words.body if words else "", by=by,
             unread=self.state.unread,
         )  # fmt: skip
-        if due_at is not None and due_at <= self._now:
+        if due_at is not None and due_at <= self._at:
             self._push(one)
 
     def notice(self, message: SendNotice) -> None:
@@ -322,8 +321,7 @@ class _Turn:
 
     def push_due(self) -> None:
         """The time of some occurrences has come: of those that one notice on the phone stands for, the newest is pushed."""
-        self.state = replace(self.state, woken_at=self._now)
-        due = [one for one in self.state.occurrences if one.due_at is not None and one.due_at <= self._now]
+        due = [one for one in self.state.occurrences if one.due_at is not None and one.due_at <= self._at]
         newest = {collapse_key(one): one.notification for one in due}
         for one in due:
             if newest[collapse_key(one)] == one.notification:
@@ -332,17 +330,17 @@ class _Turn:
                 self._forgo(one, NoPush.COLLAPSED)
 
     def _push(self, one: Occurrence) -> None:
-        if one.ends_at is not None and self._now >= one.ends_at:
+        if one.ends_at is not None and self._at >= one.ends_at:
             return self._forgo(one, NoPush.TOO_LATE)
-        until = self.state.quiet.over_at(self._now) if self.state.quiet else None
+        until = self.state.quiet.over_at(self._at) if self.state.quiet else None
         if until is not None:
             return self._forgo(one, NoPush.TOO_LATE) if one.ends_at and until >= one.ends_at else self._hold(one, until)
-        pushes = [push for phone in self.state.phones if (push := push_of(self.state, one, phone, self._now)) is not None]
+        pushes = [push for phone in self.state.phones if (push := push_of(self.state, one, phone, self._at)) is not None]
         if not pushes:
             return self._forgo(one, NoPush.NO_PHONE)
         reason = PushReason.NO_ACK if self.state.online else PushReason.OFFLINE
-        self.state = self.state.with_(replace(one, due_at=None, held=False, pushed_at=self._now, reason=reason))
-        self._tell(PushDecided, self._of(one), reason=reason, phones=len(pushes), after_s=_after_s(one, self._now))
+        self.state = self.state.with_(replace(one, due_at=None, held=False, pushed_at=self._at, reason=reason))
+        self._tell(PushDecided, self._of(one), reason=reason, phones=len(pushes), after_s=_after_s(one, self._at))
         self._owe(pushes)
         return None
 

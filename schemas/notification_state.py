@@ -171,8 +171,7 @@ class Phone(State):
 
 class Notifications(State):
     """What a person is told: the newest occurrences in their order, phones, preferences, whether any phone is there.
-    `woken_at`: the clock has come so far, and the host gives no wake of that time again; a message that was under way longer
-    is late. `erased_at`: the user was erased then; for a day, so that what comes late is ignored."""
+    `erased_at`: the user was erased then; for a day, so that what comes late is ignored."""
 
     occurrences: Annotated[tuple[Occurrence, ...], Meta(max_length=KEPT)] = ()
     notices: Annotated[tuple[Notice, ...], Meta(max_length=MAX_NOTICES)] = ()
@@ -180,7 +179,6 @@ class Notifications(State):
     online: bool = False
     silent: Kinds = ()
     quiet: QuietHours | None = None
-    woken_at: Time | None = None
     erased_at: Time | None = None
 
     @property

@@ -357,12 +357,13 @@ def test_quiet_hours_put_a_push_off_and_lose_none() -> None:
     assert told[1].no_push is NoPush.TOO_LATE
 
 
-def test_what_was_under_way_longer_than_a_wake_is_late_and_no_wake_of_that_time_is_waited_for() -> None:
-    """The host gives a wake once; both of these are pushed at seven, whichever comes first."""
+def test_what_was_under_way_longer_than_a_wake_waits_for_one_more_wake_of_that_time() -> None:
     put = PutNotificationPreferences(id="p", at=T, user=SUE, quiet=QUIET)
     state, _ = last_decision(decide, phone(), put, item(1, 10 * 3_600), wake(18 * 3_600))
     state, told = last_decision(decide, item(2, 10 * 3_600 + 5), state=state)
-    assert (names(told), state.wake_at, told[1].after_s) == (["Notified", "PushDecided", "OweEffect"], None, 8 * 3_600 - 5.0)
+    assert (names(told), state.wake_at) == (["Notified", "PushHeld"], T + timedelta(hours=18))
+    state, told = last_decision(decide, wake(18 * 3_600), state=state)
+    assert (names(told), state.wake_at, told[0].after_s) == (["PushDecided", "OweEffect"], None, 8 * 3_600 - 5.0)
 
 
 def test_each_refusal_by_name() -> None:

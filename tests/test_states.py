@@ -54,6 +54,27 @@ def killed(store: Disk) -> Disk:
 # --- the contract ---------------------------------------------------------------------------------------------------------
 
 
+def test_a_wake_comes_once_until_it_is_decided_and_then_again_if_the_state_wants_it(states: States) -> None:
+    states.merge({b"a": b"1"}, {b"a": T})
+    write(states)
+    assert due(states, T) == [(b"a", T)]
+    states.merge({b"a": b"2"}, {b"a": T})
+    assert due(states, T) == [], "it is under way"
+    states.agenda.decided(b"a", T)
+    states.merge({b"a": b"3"}, {b"a": T})
+    assert due(states, T) == [(b"a", T)]
+    states.agenda.decided(b"a", T)
+    states.merge({b"a": b"4"}, {b"a": None})
+    assert due(states, T + DAY) == []
+
+
+def test_a_wake_of_another_time_or_of_the_process_before_takes_none_away(states: States) -> None:
+    states.merge({b"a": b"1"}, {b"a": T})
+    states.agenda.decided(b"a", T)
+    states.agenda.decided(b"a", T - DAY)
+    assert due(states, T) == [(b"a", T)]
+
+
 def test_what_was_merged_is_there_and_what_was_forgotten_is_not(states: States) -> None:
     states.merge({b"a": b"1", b"b": b"2"}, {})
     write(states)

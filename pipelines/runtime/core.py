@@ -124,6 +124,8 @@ class Batch:
             self._bury(lane, (offset, key, value), wrong.cause, str(wrong))
             return
         kind = type(message)
+        if kind is Wake:
+            lane.woken.append((key, cast(Wake, message).at))
         due = lane.keys[kind](message).encode()
         if due != key or (self.core.skips and (lane.entity.inbox, lane.partition, offset) in self.core.skips):
             self._refuse(lane, (offset, key, value), due)

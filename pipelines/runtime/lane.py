@@ -98,6 +98,8 @@ class Lane:
         # What changed more than once in a batch stays an object until its end.
         self.busy: dict[bytes, State | None] = {}
         self.wakes_at: dict[bytes, datetime | None] = {}
+        # The wakes that a batch decides: key and time.
+        self.woken: list[tuple[bytes, datetime]] = []
         self.batch: object = None
         self.began = 0
         self.decide = cast(Decide, decide)
@@ -145,7 +147,7 @@ class Lane:
     def forget(self) -> None:
         """Drop all that a batch has decided."""
         self.position, self.batch = self.began, None
-        for changes in (self.overlay, self.busy, self.wakes_at):
+        for changes in (self.overlay, self.busy, self.wakes_at, self.woken):
             changes.clear()
 
     def remember(self, key: bytes) -> tuple[bool, bytes | None, bool, datetime | None]:
@@ -180,10 +182,13 @@ class Lane:
     def merge(self) -> None:
         """What the batch changed becomes the states; None forgets an entity."""
         self.settle()
+        for key, wake_at in self.woken:
+            self.states.agenda.decided(key, wake_at)
         self.states.merge(self.overlay, self.wakes_at)
         shared = self.common in self.overlay
         self.overlay.clear()
         self.wakes_at.clear()
+        self.woken.clear()
         if shared:
             self.share()
             self.sweep = self.states.walk()
