@@ -94,6 +94,9 @@ class Config(BaseSettings):
 
     states_mb: int = Field(64, ge=1, le=100_000, description="memory of a flow's process for the states decided last")
     feed_mb: int = Field(16, ge=1, le=100_000, description="memory of a serving process for the feed's recent past")
+    views_mb: int = Field(
+        32, ge=1, le=100_000, description="memory of a serving process for the states that were asked for last"
+    )
 
     brokers: str = Field("", description="host:port,host:port of a Kafka-protocol broker")
     kafka_security_protocol: str = Field("PLAINTEXT", pattern="^(PLAINTEXT|SSL|SASL_PLAINTEXT|SASL_SSL)$")

@@ -48,7 +48,7 @@ SECONDS = Histogram("olo_http_seconds", "From request to answer", ["route"], buc
 def build(config: Config) -> tuple[FastAPI, Any, Hub]:
     """The FastAPI application, the ASGI application in front of it, and the hub (to be closed at the end)."""
     hub = Hub(config.feed_mb * 1_000_000)
-    views = Views(hub)
+    views = Views(hub, config.views_mb * 250_000)
 
     @asynccontextmanager
     async def lifespan(app: _Application) -> AsyncIterator[None]:

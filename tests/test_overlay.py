@@ -196,9 +196,8 @@ def test_the_feeds_past_is_for_phones_and_changes_no_balance() -> None:
         world.writer.close()
 
 
-def test_what_is_remembered_is_bounded_by_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serving.runtime.views.MAX_REMEMBERED_BYTES", 1_000)
-    kept = Remembered()
+def test_what_is_remembered_is_bounded_by_its_bytes() -> None:
+    kept = Remembered(1_000)
     for number in range(5):
         kept.put(("t", f"k{number}"), number, 200)
     assert [kept.get(("t", f"k{number}")) for number in range(5)] == [UNKNOWN, UNKNOWN, 2, 3, 4]

@@ -27,8 +27,6 @@ from serving.view_store.changes import CHANGELOGS, HEARD, Balance, decode_balanc
 from serving.view_store.indexes import Index, memberships
 from serving.view_store.store import BALANCES, Snapshot
 
-# The JSON of the states that are remembered as objects: cards, and the phones of the moment. Objects take four times as much.
-MAX_REMEMBERED_BYTES: Final = 8_000_000
 ENTRY_BYTES: Final = 100
 CHANGELOG_OF: Final = {entity.events: entity.changelog for entity in HEARD}
 UNKNOWN: Final = object()
@@ -64,9 +62,11 @@ class View:
 
 
 class Remembered:
-    """The states that were asked for last, decoded; those that are not there, too. Large ones push out many."""
+    """The states that were asked for last, decoded; those that are not there, too. `room`: bytes of their JSON; as
+    objects they take four times as much. Large ones push out many."""
 
-    def __init__(self) -> None:
+    def __init__(self, room: int) -> None:
+        self._room = room
         self._states: OrderedDict[tuple[str, str], tuple[Any, int]] = OrderedDict()
         self._bytes = 0
 
@@ -82,7 +82,7 @@ class Remembered:
         """Remember a state that is not remembered."""
         self._states[place] = (state, json_bytes + ENTRY_BYTES)
         self._bytes += json_bytes + ENTRY_BYTES
-        while self._bytes > MAX_REMEMBERED_BYTES:
+        while self._bytes > self._room:
             self._bytes -= self._states.popitem(last=False)[1][1]
 
     def forget(self, place: tuple[str, str]) -> None:
@@ -92,15 +92,16 @@ class Remembered:
 
 
 class Views:
-    """For the event loop only: balances, states of entities, and who waits for which outcome (`outcomes`)."""
+    """For the event loop only: balances, states of entities, and who waits for which outcome (`outcomes`). `remembered_bytes`:
+    the JSON of the states that are remembered as objects: cards, and the phones of the moment."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, remembered_bytes: int = 8_000_000) -> None:
         self.hub = hub
         self.outcomes = Outcomes()
         self.ready = False
         self._snapshot: Snapshot | None = None
         self._overlay = Overlay((topics.FEED.name, *CHANGELOGS))
-        self._remembered = Remembered()
+        self._remembered = Remembered(remembered_bytes)
         self._begins: list[Callable[[], None]] = []
         self._watchers: dict[str, list[Callable[[str, Any], None]]] = {}
         self._partitions = log_partitions()

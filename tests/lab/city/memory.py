@@ -28,11 +28,12 @@ class Memory:
             self._seen[child["role"]].append((minute, (info.rss - getattr(info, "shared", 0)) / 1e6))
 
     def lines(self) -> Iterator[str]:
-        """A line a process: behind the first minutes, at the end, and the slope in between."""
+        """A line a process: five moments behind the first minutes, and the slope of the second half of that time."""
         for role, seen in self._seen.items():
             warm = [(minute, mb) for minute, mb in seen if minute >= WARM_MIN]
             if len(warm) > 1:
-                (begin, first), (end, last) = warm[0], warm[-1]
-                slope = statistics.linear_regression(*zip(*warm, strict=True)).slope
-                yield (f"memory of {role:<10} {first:4.0f} MB after {begin:.0f} minutes, {last:4.0f} MB after {end:.0f}: "
-                       f"{slope:+.2f} MB a minute")  # fmt: skip
+                moments = [warm[(len(warm) - 1) * quarter // 4] for quarter in range(5)]
+                slope = statistics.linear_regression(*zip(*warm[(len(warm) - 1) // 2 :], strict=True)).slope
+                told = ", ".join(f"{mb:.0f}" for _, mb in moments)
+                yield (f"memory of {role:<12} {told} MB from minute {moments[0][0]:.0f} to {moments[-1][0]:.0f}, "
+                       f"in the second half {slope:+.2f} MB a minute")  # fmt: skip

@@ -15,6 +15,8 @@ from typing import Any, Final, NamedTuple
 import httpx
 
 AGAIN_S: Final = 0.5
+# Who is told to wait waits so long in all.
+WAITS_S: Final = 60.0
 # The feed pings every 15 s.
 STREAM: Final = httpx.Timeout(10, read=40)
 # Latencies of the last so many actions of a kind: what a live table shows.
@@ -112,13 +114,15 @@ class Phone:
         """One request; None: refused in an ordinary way, or given up (an error of the run).
 
         One with a key that is not decided yet is asked again, as an app would; while there is patience, so is any that got no
-        answer, or 503: what a phone asks twice counts once."""
+        answer, or 503: what a phone asks twice counts once. Whoever is told to wait (429), as an admin is who does everybody's
+        errands at once, waits."""
         headers = self._headers | ({"Idempotency-Key": key} if key else {})
-        deadline = time.monotonic() + self.sights.patience_s
+        began = time.monotonic()
         while True:
             answer = await self._once(method, path, body, headers)
-            if answer is None or answer.status_code == 503:
-                if time.monotonic() < deadline:
+            if answer is None or answer.status_code in (429, 503):
+                told_to_wait = answer is not None and answer.status_code == 429
+                if time.monotonic() < began + max(self.sights.patience_s, WAITS_S if told_to_wait else 0.0):
                     await asyncio.sleep(AGAIN_S if answer is None else self._put_off(answer))
                     continue
             elif answer.status_code == 202 and key:
@@ -137,7 +141,7 @@ class Phone:
         return None
 
     def _put_off(self, answer: httpx.Response) -> float:
-        """Count a 503; after how many seconds to ask again, as it says."""
+        """Count a 429 or 503; after how many seconds to ask again, as it says."""
         self.sights.put_off[_code(answer)] += 1
         return float(answer.headers.get("retry-after", AGAIN_S))
 
