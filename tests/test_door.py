@@ -162,10 +162,10 @@ def test_who_hangs_up_in_the_middle_of_a_body_is_no_error_of_ours(path: str, hea
 
 
 def test_rates_of_a_user_of_a_route_and_of_an_address() -> None:
-    front = Front(rate_user="3/minute", rate_write="2/minute", rate_address="8/minute", rate_staff="1/minute")
+    front = Front(rate_user="3/day", rate_write="2/day", rate_address="8/day", rate_staff="1/day")
     asked = [front.ask("POST", "/v1/gifts", json={}, headers=bearer()) for _ in range(3)]
     assert [answer.status_code for answer in asked] == [422, 422, 429]
-    assert 0 < int(asked[-1].headers["retry-after"]) <= 60
+    assert 0 < int(asked[-1].headers["retry-after"]) <= 86_400
     assert code(asked[-1]) == (429, "too_many_requests")
     assert [front.ask("GET", "/v1/blocks", headers=bearer("amy")).status_code for _ in range(4)][2:] == [200, 429]
     assert front.ask("GET", "/healthz").status_code == 200
