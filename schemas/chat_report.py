@@ -14,9 +14,9 @@ from msgspec import Meta
 
 from schemas.chat import ItemKind, KeptRef
 from schemas.chat_message import Picture, Text
-from schemas.chat_witness import EVIDENCE_KEPT, OfReport, ReportAdmitted, ReportRefusal, Seqs
+from schemas.chat_witness import EVIDENCE_KEPT, OfReport, ReportAdmitted, ReportRefusal, Seq, Seqs
 from schemas.erased import ErasedUsers
-from schemas.log.base import By, Fact, Fields, Message, MessageName, Refused, State, Time, Wake, later
+from schemas.log.base import By, Fact, Fields, Message, MessageName, Refused, State, Time, Wake, in_calendar, later
 from schemas.log.entity import Entity, Flow, Hears, Shown
 from schemas.log.personal import PLAIN
 from schemas.profile import Why
@@ -73,7 +73,7 @@ class FileReport(Message, OfReport):
     user: User_
     peer: User_
     rule: Code
-    seq: int
+    seq: Seq
 
 
 class ReadReport(Message, OfReport):
@@ -224,7 +224,7 @@ class ChatEvidence(State, EvidenceFields):
     @property
     def wake_at(self) -> datetime | None:
         """When it is forgotten; what stands under a broadcast key never is."""
-        return None if self.erased else self.until
+        return None if self.erased else in_calendar(self.until)
 
 
 ChatReportInbox = ReportChat | FileReport | ReadReport | DecideReport | ReportAdmitted | EvidenceKept | Wake

@@ -18,7 +18,8 @@ MAX_WITNESSED: Final = 50
 REPORT_EVERY: Final = timedelta(minutes=10)
 EVIDENCE_KEPT: Final = timedelta(days=180)
 
-Seqs = Annotated[tuple[Annotated[int, Meta(ge=1, le=2**53)], ...], Meta(max_length=MAX_WITNESSED)]
+Seq = Annotated[int, Meta(ge=1, le=2**53)]
+Seqs = Annotated[tuple[Seq, ...], Meta(max_length=MAX_WITNESSED)]
 
 
 class ReportRefusal(StrEnum):
