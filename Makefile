@@ -1,5 +1,6 @@
 # Everything a newcomer needs: `make up` and `make test`. Both install what they need into .uv and .venv, here, and nowhere else.
 OLO := .venv/bin/olo
+SCHEDULES := 2000
 # A file's tests stay together, in their order; files with tests on a platform go first (tests/conftest.py).
 TWO := --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 # Where the environment forbids to keep compiled modules, each of a dozen processes would compile all that it imports at each start.
@@ -38,12 +39,12 @@ city: .venv/ready          ## 200 synthetic phones on a platform, for five minut
 	@$(OLO) up --city 200 --minutes 5
 
 simulate: .venv/ready      ## 2,000 simulated schedules each of money, whole calls, growth, the timetable, chats and notifications: crashes, lost commits, repeats; requests of any shape
-	@.venv/bin/python -m tests.lab.simulated_money
-	@.venv/bin/python -m tests.lab.simulated_calls
-	@.venv/bin/python -m tests.lab.simulated_growth
-	@.venv/bin/python -m tests.lab.simulated_timetable
-	@.venv/bin/python -m tests.lab.simulated_chats
-	@.venv/bin/python -m tests.lab.simulated_notifications
+	@.venv/bin/python -m tests.lab.simulated_money $(SCHEDULES)
+	@.venv/bin/python -m tests.lab.simulated_calls $(SCHEDULES)
+	@.venv/bin/python -m tests.lab.simulated_growth $(SCHEDULES)
+	@.venv/bin/python -m tests.lab.simulated_timetable $(SCHEDULES)
+	@.venv/bin/python -m tests.lab.simulated_chats $(SCHEDULES)
+	@.venv/bin/python -m tests.lab.simulated_notifications $(SCHEDULES)
 	@.venv/bin/pytest -q tests/test_fuzz.py --hypothesis-profile=long
 
 schemas: .venv/ready       ## export JSON Schema and AsyncAPI
