@@ -1,8 +1,8 @@
 # Everything a newcomer needs: `make up` and `make test`. Both install what they need into .uv and .venv, here, and nowhere else.
 OLO := .venv/bin/olo
 SCHEDULES := 2000
-# A file's tests stay together, in their order; files with tests on a platform go first (tests/conftest.py).
-TWO := --numprocesses=2 --dist=loadfile --no-loadscope-reorder
+# Which tests stay together, in their order, and which files go first: tests/conftest.py.
+TWO := --numprocesses=2 --dist=loadgroup --no-loadscope-reorder
 # Where the environment forbids to keep compiled modules, each of a dozen processes would compile all that it imports at each start.
 unexport PYTHONDONTWRITEBYTECODE
 

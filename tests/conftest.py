@@ -40,6 +40,11 @@ T = TypeVar("T")
 Shown = dict[str, Any]
 SmallCity = tuple[City, Books]
 
+# The files whose calls tests/test_whole_log.py looks at.
+CALLS = ("test_video", "test_video_room", "test_whole_log")
+# For so long a test asks again for what was not decided in time.
+PATIENCE_S = 60.0
+
 os.environ.setdefault(*BRIEF)
 # No test fails for the time that Hypothesis takes: on a busy machine it takes any.
 hypothesis.settings.register_profile("unhurried", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
@@ -55,10 +60,12 @@ hypothesis.settings.register_profile("long", parent=UNHURRIED, max_examples=500)
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
     """Whatever uses the platform, directly or through another fixture, has the mark; a test that starts its own says so. Files
-    with such tests go first: of two processes none is to begin with a long file when the other has nothing left."""
+    with such tests go first: of two processes none is to begin with a long file when the other has nothing left. A file's tests
+    stay in one process, and so do those of calls and those that look at what calls left: each process has its own platform."""
     for item in items:
         if "stack" in item.fixturenames:
             item.add_marker("platform")
+        item.add_marker(pytest.mark.xdist_group("calls" if item.path.stem in CALLS else item.path.stem))
     long = {item.path for item in items if item.get_closest_marker("platform")}
     items.sort(key=lambda item: item.path not in long)
 
@@ -104,13 +111,27 @@ def eventually(found: Callable[..., T | Literal[False] | None], limit_s: float =
         time.sleep(0.05)
 
 
+def undecided(answer: httpx.Response) -> bool:
+    """Whether the same request again, under its key, may tell more."""
+    if answer.status_code != 503:
+        return answer.status_code == 202 and "location" in answer.headers
+    return answer.is_stream_consumed and answer.json().get("code") in ("not_decided", "overloaded")
+
+
 class Api(httpx.Client):
-    """An HTTP client with a token; `user` signs up on first use."""
+    """An HTTP client with a token; `user` signs up on first use. What was not decided in time on a busy machine it asks again
+    under the same key, as a phone does."""
 
     def __init__(self, stack: Stack, user: str, role: str = "user") -> None:
         self.user = user
         self.token = tokens.token("demo-olo", user, role)
         super().__init__(base_url=stack.http, headers={"Authorization": f"Bearer {self.token}"}, timeout=30, trust_env=False)
+
+    def send(self, request: httpx.Request, **how: Any) -> httpx.Response:
+        deadline = time.monotonic() + PATIENCE_S
+        while undecided(answer := super().send(request, **how)) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        return answer
 
     def place(self, path: str, key: str | None = None, **body: Any) -> httpx.Response:
         """POST a money command under an idempotency key."""

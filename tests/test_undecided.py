@@ -183,9 +183,10 @@ def assert_nothing_is_claimed(operation: str, api: Api, answer: httpx.Response, 
 
 
 def test_nobody_claims_success_while_the_flows_stand_still_and_then_all_goes_on(
-    stack: Stack, scene: Scene, admin: Api, new_user: NewUser
+    stack: Stack, scene: Scene, admin: Api, new_user: NewUser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bob, requests, document = scene
+    monkeypatch.setattr("tests.conftest.PATIENCE_S", 0)
     who = {"user": bob.api, "admin": admin}
     once = [(who[role], method, path.format(me=bob.user), body) for role, method, path, body, *_ in ONCE_SUCCESS]
     locations = []
