@@ -26,7 +26,7 @@ from infra.warehouse.statement import FUNCTIONS, HARMLESS, check, check_reading,
 # Statements at once; more of them wait. A dozen people may each have a long one, and a short one still finds a place.
 LANES: Final = {PEOPLE: 12, PLATFORM: 6}
 # One of people's statements begins at a time: the next when it has ended, or has taken so long and is confined.
-LONG_S: Final = 0.03
+LONG_S: Final = 0.015
 # Threads that have joined since are looked for so often.
 LOOK_S: Final = 0.5
 # The platform's own statements read whole logs at times; people's defaults are in users.xml.
@@ -208,12 +208,14 @@ class Engine:
         while self._at_work.wait():
             self._at_work.clear()
             while jobs := self._of_people.copy():
-                time.sleep(LONG_S)
-                now = time.monotonic()
-                if any(job.begins and job.began < now - LONG_S for job in jobs) or looked_at < now - LOOK_S:
-                    looked_at = now
-                    with contextlib.suppress(Exception):  # the engine is busy, or ends: at the next look
-                        self._confine([job for job in jobs if job.began < now - LONG_S])
+                due = min([looked_at + LOOK_S, *(job.began + LONG_S for job in jobs if job.begins)])
+                if self._at_work.wait(max(0.001, due - time.monotonic())):
+                    self._at_work.clear()
+                elif due <= (looked_at := time.monotonic()):
+                    try:
+                        self._confine([job for job in jobs if job.began <= looked_at - LONG_S])
+                    except Exception:  # the engine is busy, or ends: at the next look
+                        time.sleep(LONG_S)
 
     def _confine(self, jobs: list[Job]) -> None:
         with self._kills:

@@ -1,8 +1,9 @@
-"""Room for others: threads of long statements of people have one half of the cores, all other threads of ours the other half.
+"""Room for others: threads of long statements of people run when nobody else wants to.
 
-Where this process may also take a lower priority back (root, or the capability SYS_NICE), long ones have the lowest meanwhile.
-Threads go back to the engine's pool behind a statement, so nothing may stick to them. On a single core, and on macOS, where a
-thread cannot be told its cores, there is no such room.
+Where this process may also take such a policy back (root, or the capability SYS_NICE), their policy is the kernel's `idle`: a
+core on which they run counts as free, and whoever wakes up has it at once. Elsewhere they have one half of the cores, and all
+other threads of ours the other half. Threads go back to the engine's pool behind a statement, and what they start has what they
+have, so that nothing may stick. On a single core without the right, and on macOS, which has neither, there is no such room.
 """
 
 import os
@@ -14,15 +15,14 @@ from pathlib import Path
 from typing import Final
 
 TASKS: Final = Path("/proc/self/task")
-LOWEST: Final = 19
 
 
 class Room:
-    """Which threads of this process are confined."""
+    """Which threads of this process are confined. `idle`: by the kernel's policy, where that may be had; else by cores."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, idle: bool = True) -> None:
         self._cores = sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else []
-        self._nice = may_take_back()
+        self._may_idle = idle and may_idle()
         self._confined: set[int] = set()
         self._lock = threading.Lock()
 
@@ -40,7 +40,7 @@ class Room:
                 self._place()
 
     def _place(self) -> None:
-        if sys.platform != "linux" or len(self._cores) < 2:
+        if sys.platform != "linux" or not (self._may_idle or self._cores[1:]):
             return
         # One that has ended may be another process's by now.
         alive = {int(task.name) for task in TASKS.iterdir()}
@@ -50,24 +50,29 @@ class Room:
         for thread in alive:
             confined = thread in self._confined
             with suppress(ProcessLookupError):
-                os.sched_setaffinity(thread, self._cores[-half:] if confined else others)
-                if self._nice and confined != (os.getpriority(os.PRIO_PROCESS, thread) == LOWEST):
-                    os.setpriority(os.PRIO_PROCESS, thread, LOWEST if confined else 0)
+                if self._may_idle:
+                    set_idle(thread, confined)
+                else:
+                    os.sched_setaffinity(thread, self._cores[-half:] if confined else others)
 
 
-def may_take_back() -> bool:
-    """Whether a thread of this process may have a lower priority for a while."""
-    if sys.platform != "linux":
-        return False
+def set_idle(thread: int, idle: bool) -> None:
+    """Give a thread the kernel's policy `idle`, or the ordinary one; one that has it is left alone."""
+    if sys.platform == "linux":
+        policy = os.SCHED_IDLE if idle else os.SCHED_OTHER
+        if os.sched_getscheduler(thread) != policy:
+            os.sched_setscheduler(thread, policy, os.sched_param(0))
+
+
+def may_idle() -> bool:
+    """Whether a thread of this process may have the policy `idle` for a while."""
     able: list[bool] = []
 
     def attempt() -> None:
-        thread = threading.get_native_id()
-        before = os.getpriority(os.PRIO_PROCESS, thread)
         with suppress(PermissionError):
-            os.setpriority(os.PRIO_PROCESS, thread, before + 1)
-            os.setpriority(os.PRIO_PROCESS, thread, before)
-            able.append(before == 0)
+            set_idle(threading.get_native_id(), True)
+            set_idle(threading.get_native_id(), False)
+            able.append(sys.platform == "linux")
 
     trying = threading.Thread(target=attempt)
     trying.start()
