@@ -181,6 +181,31 @@ def test_queries_end_with_their_clients_and_leave_room_for_others(stack: Stack, 
     eventually(lambda: asked.post("", content=still).text == "0\n")
 
 
+@pytest.mark.parametrize("how", ["", " SYNC"])
+def test_a_client_ends_what_it_runs_itself_and_nothing_else(stack: Stack, asked: httpx.Client, how: str) -> None:
+    """As JDBC's `Statement.cancel()` does, on another connection; the store's statements have another user."""
+    ended: list[httpx.Response] = []
+    ours = [threading.Thread(target=lambda: ended.append(asked.post("/", params={"query_id": "q1"}, content=ENDLESS)))
+            for _ in range(2)]  # fmt: skip
+    for client in ours:
+        client.start()
+    kill = f"KILL QUERY WHERE query_id = '%s'{how} FORMAT TSV"
+    port = urlsplit(stack.clickhouse).port or 0
+    beside = door.url(door.PLATFORM, door.passwords(stack.home / "passwords.json")[door.PLATFORM], port)
+    with httpx.Client(base_url=beside, timeout=30) as platform:
+        for asker, name in ((asked, "q2"), (platform, "q1")):
+            assert asker.post("/", content=kill % name).text == ""
+    test = kill.removesuffix(" SYNC FORMAT TSV").removesuffix(" FORMAT TSV") + " TEST FORMAT TSV"
+    eventually(lambda: asked.post("/", content=test % "q1").text.count("waiting\tq1") == 2)
+    assert not ended
+    answer = asked.post("/", content=kill % "q1").text
+    assert answer.startswith(("finished" if how else "waiting") + "\tq1\t")
+    for client in ours:
+        client.join()
+    assert [code(one) for one in ended] == ["394", "394"]
+    assert code(asked.get("/", params={"query": kill % "q1"})) == "164", "GET reads"
+
+
 def test_limits_may_be_moved_within_a_maximum(asked: httpx.Client) -> None:
     late = asked.post("", params={"max_execution_time": "0.2"}, content="SELECT sleep(3)")
     assert (late.status_code, code(late)) == (408, "159")

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from infra.warehouse import statement
 from infra.warehouse.compression import accepted, pack, unpack
+from infra.warehouse.kills import target_of
 from infra.warehouse.server import parse, type_of
 from infra.warehouse.statement import RefusedError, Split, check, check_reading, format_of, split, words_of
 
@@ -147,3 +148,23 @@ def test_what_cannot_be_is_refused_in_words() -> None:
         with pytest.raises(ValueError, match=r"not taken here.*NOT_IMPLEMENTED"):
             parse({"query": "SELECT 1"}, headers, b"")
     assert statement.literal("it's \\") == "'it\\'s \\\\'"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("KILL QUERY WHERE query_id = 'a-1'", ("a-1", "ASYNC", "")),
+        ("kill query where `query_id`='a' sync;", ("a", "SYNC", "")),
+        (r"/* DBeaver */ KILL QUERY ON CLUSTER 'c' WHERE query_id = 'it\'s ''x''' TEST", ("it's 'x'", "TEST", "")),
+        ("KILL QUERY WHERE query_id = 'a' ASYNC FORMAT JSONEachRow", ("a", "ASYNC", "JSONEachRow")),
+        ("KILL QUERY WHERE 1", None),
+        ("KILL QUERY WHERE query_id = 'a' OR 1", None),
+        ("KILL QUERY WHERE query_id != 'a'", None),
+        ("KILL QUERY WHERE user = 'reader'", None),
+        ("KILL MUTATION WHERE query_id = 'a'", None),
+        ("SELECT 'KILL QUERY WHERE query_id = 1'", None),
+        ("", None),
+    ],
+)
+def test_whom_a_kill_names(text: str, found: tuple[str, str, str] | None) -> None:
+    assert target_of(text) == found

@@ -11,7 +11,7 @@ import uuid
 import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
@@ -23,7 +23,8 @@ from starlette.routing import Route
 
 from infra.warehouse import door, statement
 from infra.warehouse.compression import DECODERS, ENCODERS, accepted, pack, unpack
-from infra.warehouse.engine import Answer, Engine, Job, Lane, Query, QueryError
+from infra.warehouse.engine import Answer, Engine, Job, Query, QueryError
+from infra.warehouse.kills import Kills, Running
 from infra.warehouse.native import framed, unframed
 from infra.warehouse.sessions import Session, Sessions
 
@@ -99,6 +100,7 @@ class Server:
         self._origins = origins
         self._waiting = dict.fromkeys(known, 0)
         self._sessions = Sessions()
+        self._kills = Kills()
 
     async def ping(self, _: Request) -> Response:
         """Whether it is there; nobody needs a password for that."""
@@ -114,7 +116,7 @@ class Server:
                 response: Response = PlainTextResponse("Ok.\n")
             else:
                 user = door.user_of(headers, parameters, self._known)
-                response = await self._answer(request, user, parameters, headers)
+                response = await self._answer(request, (user, query_id), parameters, headers)
         except ClientDisconnect:
             response = Response(status_code=400)
         except door.RefusedError as error:
@@ -131,12 +133,16 @@ class Server:
         headers["X-ClickHouse-Server-Display-Name"] = "olo"
         headers["X-ClickHouse-Timezone"] = self._engine.timezone
 
-    async def _answer(self, request: Request, user: str, parameters: dict[str, str], headers: dict[str, str]) -> Response:
-        body = await request.body()
+    async def _answer(
+        self, request: Request, name: tuple[str, str], parameters: dict[str, str], headers: dict[str, str]
+    ) -> Response:
+        user, body = name[0], await request.body()
         query = parse(parameters, headers, body, reading=request.method != "POST")
-        job = Job(query, user)
-        async with self._place(user), self._session(user, parameters) as session:
-            answer = await self._run(request, self._engine.lanes[user], job, session)
+        if not query.reading:
+            query = await self._kills.kill(user, query)
+        with self._kills.running(*name, query.statement) as running:
+            async with self._place(user), self._session(user, parameters) as session:
+                answer = await self._run(request, running, Job(query, user), session)
         return packed(answer, parameters, headers)
 
     @asynccontextmanager
@@ -157,19 +163,23 @@ class Server:
         with self._sessions.taken(self._engine.lanes[user], (user, name), parameters) as session:
             yield session
 
-    async def _run(self, request: Request, lane: Lane, job: Job, session: Session | None) -> Answer:
-        """Run the job as long as its client is there."""
-        engine = self._engine
+    async def _run(self, request: Request, told: Running, job: Job, session: Session | None) -> Answer:
+        """Run the job as long as its client is there and nobody kills it."""
+        engine, lane = self._engine, self._engine.lanes[job.user]
         task = (lambda: session.run(engine, job)) if session else (lambda: engine.run(lane, job))
         running = asyncio.get_running_loop().run_in_executor(lane.threads, task)
-        gone: asyncio.Future[None] = asyncio.ensure_future(left(request))
+        ends: list[asyncio.Future[Any]] = [
+            asyncio.ensure_future(left(request)),
+            asyncio.ensure_future(told.killed.wait()),
+        ]
         try:
-            await asyncio.wait((running, gone), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((running, *ends), return_when=asyncio.FIRST_COMPLETED)
             while not running.done():
                 await asyncio.to_thread(engine.cancel, job)
                 await asyncio.wait({running}, timeout=AGAIN_S)
         finally:
-            gone.cancel()
+            for end in ends:
+                end.cancel()
         return await running
 
 
