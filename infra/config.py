@@ -110,6 +110,8 @@ class Config(BaseSettings):
     clickhouse_url: str = Field("", repr=False, description="http(s)://user:password@host:port/database")
     clickhouse_origins: str = Field("", description="whose pages may ask the embedded ClickHouse: https://a.example,...")
     firebase_project: str = DEMO_PROJECT
+    firebase_url: str = "https://identitytoolkit.googleapis.com"
+    firebase_key_file: str = Field("", description="a service account's key, a JSON file: deletes accounts of erased users")
     forgeable_tokens_beyond_loopback: bool = Field(
         False, description="true: take development tokens, which anybody can forge, on an address that others reach"
     )

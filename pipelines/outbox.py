@@ -20,9 +20,11 @@ from msgspec.structs import replace
 from schemas.erased import with_erased
 from schemas.log.base import REMEMBERED_FOR, Fact, Message, Wake, later, reply, same_fields
 from schemas.outbox import (
+    ACCOUNT_EXPIRES,
     FIRST_RETRY,
     LONGEST_RETRY,
     ROOM_EXPIRES,
+    SIGN_IN,
     AttemptOutcome,
     Effect,
     EffectAccepted,
@@ -38,6 +40,7 @@ from schemas.outbox import (
     RedriveEffect,
     ReportAttempt,
     close_room_id,
+    delete_account_id,
     erased_effects,
 )
 from schemas.push import (
@@ -51,6 +54,7 @@ from schemas.push import (
     WithdrawPush,
     token_mark,
 )
+from schemas.user import UserErased
 from schemas.video import CallEnded
 
 POSTBACK_REMEMBERED_FOR: Final = timedelta(days=7)
@@ -76,7 +80,7 @@ def decide_outbox(effect: Effect | None, message: OutboxInbox, common: Effect | 
         case Wake() if effect is not None and effect.behind(common):
             return _forget(effect, message.key, message)
     match message:
-        case OweEffect() | CallEnded():
+        case OweEffect() | CallEnded() | UserErased():
             return _owe(effect, message)
         case Wake():
             return _wake(effect, message)
@@ -91,16 +95,22 @@ def decide_outbox(effect: Effect | None, message: OutboxInbox, common: Effect | 
             return _withdraw(effect, message)
 
 
-def _owe(effect: Effect | None, message: OweEffect | CallEnded) -> Decision:
+def _owe(effect: Effect | None, message: OweEffect | CallEnded | UserErased) -> Decision:
     if effect is not None:
         return effect, ()
-    if isinstance(message, OweEffect):
-        return _due(Effect(**same_fields(message, Effect), status=EffectStatus.DUE), message.effect, message)
-    close_room = Effect(
-        kind=EffectKind.CLOSE_ROOM, provider=message.room, subject=message.call, expires_at=later(message.at, ROOM_EXPIRES),
-        status=EffectStatus.DUE,
+    match message:
+        case OweEffect():
+            return _due(Effect(**same_fields(message, Effect), status=EffectStatus.DUE), message.effect, message)
+        case CallEnded():
+            name, kind, provider, subject = close_room_id(message.call), EffectKind.CLOSE_ROOM, message.room, message.call
+            lives = ROOM_EXPIRES
+        case UserErased():
+            name, kind, provider, subject = delete_account_id(message.user), EffectKind.DELETE_ACCOUNT, SIGN_IN, message.user
+            lives = ACCOUNT_EXPIRES
+    owed = Effect(
+        kind=kind, provider=provider, subject=subject, expires_at=later(message.at, lives), status=EffectStatus.DUE
     )  # fmt: skip
-    return _due(close_room, close_room_id(message.call), message)
+    return _due(owed, name, message)
 
 
 def _fields(effect: Effect, name: str) -> dict[str, Any]:

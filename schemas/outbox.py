@@ -18,7 +18,7 @@ from schemas.log.personal import WORDS
 from schemas.postback import Postback
 from schemas.push import Push, PushAccepted, PushFailure, PushRefused, PushTokenDead, WithdrawPush
 from schemas.timetable_plan import Plan, PlanWanted
-from schemas.user import Code, User_
+from schemas.user import Code, User_, UserErased
 from schemas.video import CallEnded
 
 # Half a second, then twice as long each time, up to ten minutes.
@@ -38,6 +38,8 @@ class EffectKind(StrEnum):
     # Of the timetable: a chore of the platform, by its name; and the next instants of a job.
     CHORE = "chore"
     PLAN = "plan"
+    # Of an erased user, where users sign in.
+    DELETE_ACCOUNT = "delete_account"
     # To a phone: see `schemas.push`.
     PUSH = "push"
 
@@ -63,11 +65,19 @@ class EffectStatus(StrEnum):
 
 # Nobody's room is open any more an hour after the call: credentials are not renewed for calls that ended.
 ROOM_EXPIRES: Final = timedelta(hours=1)
+# Where users sign in; and for so long it is tried to delete an account there.
+SIGN_IN: Final = "firebase"
+ACCOUNT_EXPIRES: Final = timedelta(days=30)
 
 
 def close_room_id(call: str) -> str:
     """The effect that closes a call's room."""
     return f"close_room/{call}"
+
+
+def delete_account_id(user: str) -> str:
+    """The effect that deletes a user's account where users sign in."""
+    return f"delete_account/{user}"
 
 
 class EffectName(Fields):
@@ -201,7 +211,7 @@ def erased_effects(users: ErasedUsers) -> Effect:
     )  # fmt: skip
 
 
-OutboxInbox = OweEffect | ReportAttempt | RedriveEffect | WithdrawPush | ForgetEffects | CallEnded | Wake
+OutboxInbox = OweEffect | ReportAttempt | RedriveEffect | WithdrawPush | ForgetEffects | CallEnded | UserErased | Wake
 
 OUTBOX: Final = Entity(
     "outbox",
@@ -217,6 +227,11 @@ OUTBOX: Final = Entity(
             CallEnded,
             lambda ended: close_room_id(ended.call) if ended.room else "",
             "the provider puts out who is still in the room",
+        ),
+        Hears(
+            UserErased,
+            lambda erased: delete_account_id(erased.user),
+            "the account where the user signs in leads to an address or a number",
         ),
     ),
     broadcast=True,

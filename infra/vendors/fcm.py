@@ -6,19 +6,16 @@ repeat is known: what a retry doubles has the same tag, and takes its own place 
 """
 
 import json
-import threading
 from collections.abc import Mapping
-from functools import cache
-from pathlib import Path
 from typing import Any, Final
 
 import httpx
-from google.auth import exceptions, transport
-from google.oauth2.service_account import Credentials
+from google.auth import exceptions
 
 from infra.config import Config
 from infra.vendors import push as pushes
 from infra.vendors.answers import DETAIL, Attempt
+from infra.vendors.google import Account, account_of
 from schemas.outbox import AttemptOutcome, EffectDue
 from schemas.push import Push, PushChannel, PushFailure, Urgency
 
@@ -33,65 +30,6 @@ FAILURES: Final[Mapping[tuple[int, str], PushFailure]] = {
 }
 # Not our token is wrong, but the key that Firebase has of Apple.
 OF_APPLE: Final = b"THIRD_PARTY_AUTH_ERROR"
-
-
-class _Answer(transport.Response):
-    """What google-auth wants to know of an answer."""
-
-    def __init__(self, answer: httpx.Response) -> None:
-        self._answer = answer
-
-    @property
-    def status(self) -> int:
-        return self._answer.status_code
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        return self._answer.headers
-
-    @property
-    def data(self) -> bytes:
-        return self._answer.content
-
-
-class _Transport(transport.Request):
-    """How google-auth asks for a token: by our client."""
-
-    def __init__(self, client: httpx.Client) -> None:
-        self._client = client
-
-    def __call__(
-        self, url: str, method: str = "GET", body: Any = None, headers: Any = None, timeout: Any = None, **_: Any
-    ) -> _Answer:
-        del method, timeout
-        try:
-            named = {name.lower(): value for name, value in (headers or {}).items()}
-            return _Answer(pushes.post(self._client, pushes.Request(url, named, body or b"")))
-        except httpx.HTTPError as error:
-            raise exceptions.TransportError(error) from error
-
-
-class Account:
-    """A service account: its project, and the token that it has at the moment."""
-
-    def __init__(self, key_file: str) -> None:
-        self._credentials = Credentials.from_service_account_file(key_file, scopes=[SCOPE])  # type: ignore[no-untyped-call]
-        self._lock = threading.Lock()
-        self.project: str = self._credentials.project_id
-
-    def bearer(self, client: httpx.Client, *, instead_of: str = "") -> str:
-        """A token that is good for some minutes, and another one than that which was not taken. Errors: GoogleAuthError."""
-        with self._lock:
-            if not self._credentials.valid or self._credentials.token == instead_of:
-                self._credentials.refresh(_Transport(client))
-            token: str = self._credentials.token
-            return token
-
-
-@cache
-def _account(key_file: str, changed_at_ns: int) -> Account:
-    del changed_at_ns  # a key that was changed is read again
-    return Account(key_file)
 
 
 def _packed(push: Push, due: EffectDue, title: str, body: str) -> bytes:
@@ -135,8 +73,8 @@ def tell(due: EffectDue, config: Config, client: httpx.Client) -> Attempt:
     except ValueError as error:
         return Attempt(AttemptOutcome.REFUSED, 0, str(error), failure=PushFailure.INVALID)
     try:
-        account = _account(config.fcm_key_file, Path(config.fcm_key_file).stat().st_mtime_ns)
-    except (OSError, ValueError, TypeError, AttributeError) as error:  # the file is none, or no account's
+        account = account_of(config.fcm_key_file, SCOPE)
+    except ValueError as error:
         return Attempt(AttemptOutcome.REFUSED, 0, f"OLO_FCM_KEY_FILE: {error}"[:DETAIL], failure=PushFailure.CREDENTIALS)
     try:
         url = f"{config.fcm_url}/v1/projects/{account.project}/messages:send"

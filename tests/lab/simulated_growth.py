@@ -32,7 +32,7 @@ from schemas.log.codec import decoder_of, encode, state_decoder
 from schemas.log.entity import DEFAULT_PARTITIONS, Entity, Flow, broadcast_keys, partition_of
 from schemas.log.personal import blank
 from schemas.log.positions import POSITION, of_entity
-from schemas.outbox import OUTBOX, EffectDue, ForgetEffects, OweEffect
+from schemas.outbox import OUTBOX, EffectDue, ForgetEffects, OweEffect, delete_account_id
 from schemas.pair import pair_of
 from schemas.panel import Cohort, Count, Member, Moment, Not, PutCohort, PutTag, RemoveCohort, RemoveTag, Within
 from schemas.panel_counters import Counter
@@ -217,7 +217,9 @@ def laws(log: Log) -> list[str]:
         if isinstance(message, PutTracking):
             consented[message.user] |= set(message.consents)
     for fact in due:
-        event = fact.postback and fact.postback.event
+        if fact.postback is None:
+            continue
+        event = fact.postback.event
         needed = next(rule.consent for rule in RULES if rule.provider == fact.provider and rule.event == event)
         if needed not in consented[fact.subject]:
             broken.append(f"{fact.effect} without {needed}")
@@ -237,6 +239,8 @@ def _left(log: Log, due: set[str]) -> list[str]:
         message = read(value or b"")
         if isinstance(message, ForgetEffects):
             told[partition].add(message.user)
+        if isinstance(message, UserErased) and delete_account_id(message.user) not in due:
+            broken.append(f"{message.user} was erased, and the account where users sign in stays")
         if isinstance(message, OweEffect) and message.subject in told[partition] and message.effect in due:
             broken.append(f"{message.effect} is due, and {message.subject} was erased before")
     gone = set[str]().union(*told.values())
