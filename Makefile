@@ -1,6 +1,8 @@
 # Everything a newcomer needs: `make up` and `make test`. Both install what they need into .uv and .venv, here, and nowhere else.
 OLO := .venv/bin/olo
 SCHEDULES := 2000
+# Two at a time; the longest first.
+SIMULATED := calls chats notifications growth timetable money
 # Which tests stay together, in their order, and which files go first: tests/conftest.py.
 TWO := --numprocesses=2 --dist=loadgroup --no-loadscope-reorder
 # Where the environment forbids to keep compiled modules, each of a dozen processes would compile all that it imports at each start.
@@ -39,13 +41,8 @@ city: .venv/ready          ## 200 synthetic phones on a platform, for five minut
 	@$(OLO) up --city 200 --minutes 5
 
 simulate: .venv/ready      ## 2,000 simulated schedules each of money, whole calls, growth, the timetable, chats and notifications: crashes, lost commits, repeats; requests of any shape
-	@.venv/bin/python -m tests.lab.simulated_money $(SCHEDULES)
-	@.venv/bin/python -m tests.lab.simulated_calls $(SCHEDULES)
-	@.venv/bin/python -m tests.lab.simulated_growth $(SCHEDULES)
-	@.venv/bin/python -m tests.lab.simulated_timetable $(SCHEDULES)
-	@.venv/bin/python -m tests.lab.simulated_chats $(SCHEDULES)
-	@.venv/bin/python -m tests.lab.simulated_notifications $(SCHEDULES)
-	@.venv/bin/pytest -q tests/test_fuzz.py --hypothesis-profile=long
+	@printf '%s\n' $(SIMULATED) | xargs -P 2 -I{} .venv/bin/python -m tests.lab.simulated_{} $(SCHEDULES)
+	@.venv/bin/pytest -q --numprocesses=2 tests/test_fuzz.py --hypothesis-profile=long
 
 schemas: .venv/ready       ## export JSON Schema and AsyncAPI
 	@$(OLO) schemas export
