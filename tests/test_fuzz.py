@@ -21,8 +21,7 @@ from tests.front import Front, bearer
 # `make quick` plays a tenth, `make simulate` five times as many.
 EXAMPLES = settings().max_examples
 FUZZ = settings(database=None, suppress_health_check=list(HealthCheck))
-MANY = {f"rate_{who}": "1000000/second" for who in ("user", "write", "staff", "address")}
-FRONT = Front(**MANY)
+FRONT = Front()
 STREAMS = {"/v1/gallery/stream"}
 ROUTES = sorted(
     (method, route.path)

@@ -148,7 +148,7 @@ ROWS = [
 ]
 
 
-BANNED_FRONT: Final = Front(**{f"rate_{who}": "1000000/second" for who in ("user", "write", "staff", "address")})
+BANNED_FRONT: Final = Front()
 for role in Role:
     BANNED_FRONT.app.state.views.of(USER)[f"bad-{role}"] = User(role, BANNED.at, ban=BANNED)
 BANNED_FRONT.app.state.views.of(CALL)["c1"] = Call(

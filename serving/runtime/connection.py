@@ -8,6 +8,7 @@ the connection gives it back. The application's door (`door.py`) bounds what com
 import asyncio
 import resource
 import socket
+import time
 from collections import Counter
 from typing import Any, Final, NamedTuple, cast
 
@@ -21,7 +22,7 @@ from serving.runtime.rates import TURNED_AWAY, Rates
 # A response that was begun says `Connection: close` by itself; these are written where there is no application yet.
 HEAD: Final = "HTTP/1.1 {status} {title}\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n{more}connection: close\r\n\r\n"
 # Each connection is an open file. Without any left nobody is answered, not even with 429, and neither store nor log is opened.
-FILES_OF_OURS: Final = 512
+FILES_OF_OURS: Final = 2_048
 
 
 # A phone that is gone without a word (no battery, no network) answers nothing; the kernel would wait a quarter of an hour, and
@@ -85,6 +86,8 @@ class Bounded(HttpToolsProtocol):
     bounds: Config
     places: Places
     rates: Rates
+    # When the listener has taken the connection: the time of the first head runs from there.
+    came_at = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Somebody is there, and has to say what they want."""
@@ -94,7 +97,7 @@ class Bounded(HttpToolsProtocol):
         self._in_head = True
         self._head_bytes = 0
         self._address = self.rates.counted_as(self.client[0] if self.client else "")
-        self._wait()
+        self._wait(since=self.came_at or time.monotonic())
 
     def data_received(self, data: bytes) -> None:
         """Bytes: counted while they belong to a head that is not whole."""
@@ -112,7 +115,7 @@ class Bounded(HttpToolsProtocol):
         super().on_message_begin()
         if not self._in_head:
             self._in_head, self._head_bytes = True, 0
-            self._wait()
+            self._wait(since=time.monotonic())
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A field of the head, or, behind the body, of a trailer: of that, too, there may be so much."""
@@ -140,9 +143,10 @@ class Bounded(HttpToolsProtocol):
         """What is no HTTP."""
         self._refuse(Problem(400, "bad_request", f"{msg} Look at how the request is written."))
 
-    def _wait(self) -> None:
+    def _wait(self, *, since: float) -> None:
         self._stop_waiting()
-        self._late = self.loop.call_later(self.bounds.head_s, self._head_late)
+        left_s = since + self.bounds.head_s - time.monotonic()
+        self._late = self.loop.call_later(max(0.0, left_s), self._head_late)
 
     def _stop_waiting(self) -> None:
         if self._late is not None:
@@ -151,8 +155,7 @@ class Bounded(HttpToolsProtocol):
 
     def _head_late(self) -> None:
         if not self.transport.is_closing():
-            detail = f"the head of the request did not come within {self.bounds.head_s:g} seconds"
-            self._refuse(Problem(408, "request_too_slow", detail))
+            self._refuse(_too_slow(self.bounds))
 
     def _refuse(self, problem: Problem) -> None:
         """Answer without the application, and hang up; behind an answer that has begun: only hang up."""
@@ -182,6 +185,16 @@ TOO_MANY: Final = _turned(
     Problem(429, "too_many_connections", "more connections are open than are served; close some", headers=RETRY)
 )
 TOO_OFTEN: Final = _turned(Problem(429, "too_many_requests", "this address asks too often; wait a second", headers=RETRY))
+
+
+def too_slow(config: Config) -> Turned:
+    """What is told where no head has come."""
+    return _turned(_too_slow(config))
+
+
+def _too_slow(config: Config) -> Problem:
+    detail = f"the head of the request did not come within {config.head_s:g} seconds"
+    return Problem(408, "request_too_slow", detail)
 
 
 def _too_large(config: Config) -> Problem:

@@ -2,13 +2,15 @@
 
 uvicorn's own takes all connections that wait in one turn of the loop, in the order in which they came, and makes a transport
 and a parser of each: a thousand of one address hold up everybody else by what a thousand cost. Here those that wait are bare
-sockets in a queue of their address. A turn of the loop makes AT_ONCE connections, of each address one, round and round; an
-address that has just asked too often, or has too many, is told so by bytes that were made once.
+sockets: until their first head has come (`heads.py`), and then in a queue of their address. A turn of the loop makes AT_ONCE
+connections, of each address one, round and round; an address that has just asked too often, or has too many, is told so by
+bytes that were made once.
 """
 
 import asyncio
 import socket
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -16,7 +18,8 @@ from typing import Any, Final, cast
 
 import uvicorn
 
-from serving.runtime.connection import Bounded, Turned
+from serving.runtime.connection import Bounded, Turned, too_slow
+from serving.runtime.heads import Heads, Waiting
 from serving.runtime.rates import TURNED_AWAY
 from serving.runtime.turns import Queues
 
@@ -29,6 +32,9 @@ TOLD_AT_ONCE: Final = 32
 BACKLOG: Final = 4_096
 # When there is no file left for a connection, nor for anything else: look again behind so long.
 NO_FILES_S: Final = 1.0
+# Whoever is turned away is told so behind a moment, and asks again that much later; of more than so many, the rest at once.
+HELD_S: Final = 0.5
+HELD: Final = 1_024
 # What has come of a request that is not served: unread, it would take back the answer.
 UNREAD_BYTES: Final = 65_536
 
@@ -36,11 +42,14 @@ UNREAD_BYTES: Final = 65_536
 class Listener:
     """As much of `asyncio.Server` as uvicorn asks for."""
 
-    def __init__(self, listening: socket.socket, protocol: Callable[[], asyncio.Protocol], bounded: type[Bounded]) -> None:
+    def __init__(self, listening: socket.socket, protocol: Callable[[], Bounded], bounded: type[Bounded]) -> None:
         self._listening, self._protocol = listening, protocol
         self._places, self._rates = bounded.places, bounded.rates
+        self._slow = too_slow(bounded.bounds)
         self._loop = asyncio.get_running_loop()
-        self._waiting = Queues[socket.socket]()
+        self._heads = Heads(bounded.bounds.head_s, self._ready, self._late, self._gone)
+        self._waiting = Queues[Waiting]()
+        self._held: deque[tuple[float, socket.socket, Turned]] = deque()
         self._scheduled = False
         self._tasks: set[asyncio.Task[None]] = set()
         listening.setblocking(False)
@@ -48,13 +57,17 @@ class Listener:
         self._listen()
 
     def close(self) -> None:
-        """Take no more."""
+        """Take no more, and hang up on those that wait."""
+        if self._listening.fileno() < 0:
+            return
         self._loop.remove_reader(self._listening)
         self._listening.close()
+        self._heads.close()
         while self._waiting:
-            name, connection = self._waiting.take()
-            self._places.leave(name)
+            self._gone(self._waiting.take()[1])
+        for _, connection, _ in self._held:
             connection.close()
+        self._held.clear()
 
     async def wait_closed(self) -> None:
         """It is closed at once."""
@@ -77,37 +90,71 @@ class Listener:
                 break
             name = self._rates.counted_as(str(address[0]) if address else "")
             if turned := self._places.take(name):
-                _tell(connection, turned)
+                self._hold(connection, turned)
                 continue
-            self._waiting.put(name, connection)
-        if self._waiting and not self._scheduled:
+            connection.setblocking(False)
+            self._heads.put(Waiting(name, connection, time.monotonic()))
+
+    def _ready(self, one: Waiting) -> None:
+        """Its first request is there: it gets a transport and a parser when it is its address's turn."""
+        self._waiting.put(one.name, one)
+        if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._serve)
 
+    def _hold(self, connection: socket.socket, turned: Turned) -> None:
+        """Turn somebody away, in a moment."""
+        if len(self._held) >= HELD:
+            _tell(connection, turned)
+            return
+        if not self._held:
+            self._loop.call_later(HELD_S, self._tell_held)
+        self._held.append((self._loop.time() + HELD_S, connection, turned))
+
+    def _tell_held(self) -> None:
+        for _ in range(TOLD_AT_ONCE):
+            if not self._held or self._held[0][0] > self._loop.time():
+                break
+            _, connection, turned = self._held.popleft()
+            _tell(connection, turned)
+        if self._held:
+            self._loop.call_at(self._held[0][0], self._tell_held)
+
+    def _late(self, one: Waiting) -> None:
+        self._places.leave(one.name)
+        _tell(one.connection, self._slow)
+
+    def _gone(self, one: Waiting) -> None:
+        self._places.leave(one.name)
+        one.connection.close()
+
     def _serve(self) -> None:
-        made = told = 0
-        while self._waiting and made < AT_ONCE and told < TOLD_AT_ONCE:
-            name, connection = self._waiting.take()
+        made = held = 0
+        while self._waiting and made < AT_ONCE and held < TOLD_AT_ONCE:
+            name, one = self._waiting.take()
             if turned := self._places.shut(name):
                 self._places.leave(name)
-                _tell(connection, turned)
-                told += 1
+                self._hold(one.connection, turned)
+                held += 1
                 continue
             made += 1
-            connection.setblocking(False)
-            task = self._loop.create_task(self._connected(name, connection))
+            task = self._loop.create_task(self._connected(one))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         self._scheduled = bool(self._waiting)
         if self._scheduled:
             self._loop.call_soon(self._serve)
 
-    async def _connected(self, name: str, connection: socket.socket) -> None:
+    async def _connected(self, one: Waiting) -> None:
+        def made() -> asyncio.Protocol:
+            protocol = self._protocol()
+            protocol.came_at = one.came_at
+            return protocol
+
         try:
-            await self._loop.connect_accepted_socket(self._protocol, connection)
+            await self._loop.connect_accepted_socket(made, one.connection)
         except OSError:  # whoever it was is gone
-            self._places.leave(name)
-            connection.close()
+            self._gone(one)
 
 
 def _tell(connection: socket.socket, turned: Turned) -> None:

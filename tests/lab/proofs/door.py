@@ -6,10 +6,10 @@ bystander (`bystander.py`), a server that nobody attacks, is asked in the same m
 itself, with the attacker and all others who work on it.
 
 Laws: of 100 answers 99 come within LIMIT_S more than the bystander's, or, on a machine that is busy with others, within TIMES
-as long as they took in the same run beside a busy loop instead of the attacker; the attacker is told what the attack calls
-for, never 5xx, and no more often than an address may ask; serving takes no more memory than its limits leave to one address,
-and its log stays short; all that was opened is let go of, though the attacker holds on to it; the call costs and earns what
-was talked, to the second and coin.
+as long as they took in the same run beside a busy loop instead of the attacker (an attack by which they come later is tried
+again, and broken is what is late TRIES times); the attacker is told what the attack calls for, never 5xx, and no more often
+than an address may ask; serving takes no more memory than its limits leave to one address, and its log stays short; all that
+was opened is let go of, though the attacker holds on to it; the call costs and earns what was talked, to the second and coin.
 """
 
 import asyncio
@@ -46,6 +46,8 @@ LIMIT_S: Final = 0.1
 TIMES: Final = 5.0
 LOOK_S: Final = 0.1
 PATIENCE_S: Final = 30.0
+# A machine's own hiccup takes longer than a law allows, but not so many times in the same attack.
+TRIES: Final = 4
 # The end of an attack is not yet that of what it has left to do.
 BREATH_S: Final = 0.3
 # A log may grow by so much in a run: some lines, but none for each request.
@@ -292,22 +294,31 @@ async def _attacks(stage: Stage, plan: Plan, watch: Watch, held: list[Attackers]
     before = watch.most_bytes
     config = stage.config
     bytes_s = before + config.address_connections * (config.head_bytes + config.body_bytes)
-    broken = []
-    for number, name in enumerate(plan.attacks):
-        attack = ATTACKS[name]
+    broken: list[str] = []
+
+    async def attempt(number: int, name: str) -> list[str]:
+        """One attack; which questions were answered too late."""
         watch.most_bytes = 0
         began = time.monotonic()
         one, came = await _attacked(name, number, stage.http, plan.seconds, watch)
         held.append(one)
-        took_s = time.monotonic() - began
+        broken.extend(_unlike(name, ATTACKS[name], came, time.monotonic() - began))
         waits = await watch.begin()
         tell(_row(name, waits, f"{watch.most_bytes >> 20} MB; {came}"))
-        broken += [*_unlike(name, attack, came, took_s), *(f"{name}: {late}" for late in _late(waits, calm))]
-        if watch.most_bytes > bytes_s:
-            broken.append(f"{name}: serving takes {watch.most_bytes:,} bytes, at most {bytes_s:,}")
-        if not attack.holds:
+        if not ATTACKS[name].holds:
             _end([held.pop()])
         await asyncio.sleep(BREATH_S)
+        return _late(waits, calm)
+
+    for number, name in enumerate(plan.attacks):
+        late: list[str] = []
+        for _ in range(TRIES):
+            late = await attempt(number, name)
+            if watch.most_bytes > bytes_s:
+                broken.append(f"{name}: serving takes {watch.most_bytes:,} bytes, at most {bytes_s:,}")
+            if not late:
+                break
+        broken += [f"{name}: {one}, {TRIES} times" for one in late]
     return broken
 
 
