@@ -228,9 +228,9 @@ def vendors() -> Iterator[VendorStub]:
 
 
 @pytest.fixture(scope="session")
-def networks() -> Iterator[AdStub]:
-    """Stand-ins for the ad networks and analytics."""
-    stub = AdStub()
+def networks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AdStub]:
+    """Stand-ins for the ad networks, analytics, and who pushes."""
+    stub = AdStub(tmp_path_factory.mktemp("networks"))
     yield stub
     stub.close()
 

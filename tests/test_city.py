@@ -18,6 +18,7 @@ def test_a_small_city_lives_and_its_books_are_right(small_city: SmallCity) -> No
     assert city.campaigns.sums["installs"] > 0
     assert city.campaigns.sums["owed"] == city.campaigns.sums["accepted"] > 0
     assert books.sums["entries seen"] > 0
+    assert min(city.talk_sums[what] for what in ("messages", "items seen", "notifications")) > 0
     assert city.sights.granted_coins == books.sums["on accounts"] + books.sums["platform's margin"]
 
 

@@ -103,8 +103,8 @@ def test_ga4s_and_amplitudes_events() -> None:
 
 
 @pytest.fixture(scope="module")
-def stub() -> Iterator[AdStub]:
-    stub = AdStub()
+def stub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AdStub]:
+    stub = AdStub(tmp_path_factory.mktemp("stub"))
     yield stub
     amplitude.close()
     stub.close()

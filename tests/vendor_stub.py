@@ -6,6 +6,7 @@ import threading
 from collections import defaultdict
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -17,13 +18,13 @@ Wrong = tuple[int, str]
 
 
 class AdStub(AdVendors):
-    """Those of the city, serving."""
+    """Those of the city, serving, with those who push. `keys`: a folder for theirs."""
 
-    def __init__(self) -> None:
+    def __init__(self, keys: Path) -> None:
         super().__init__()
-        self.server = serve(self)
+        self.server = serve(self, keys=keys)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
-        self.environment = environment(self.url)
+        self.environment = environment(self.url, keys)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def of(self, provider: str, *users: str) -> dict[str, str]:

@@ -43,13 +43,14 @@ def city(
 def vendors(
     port: Annotated[int, typer.Argument(help="serve there; without one: print the settings that lead there")] = 0,
 ) -> None:
-    """Stand-ins for Snapchat, AppsFlyer, Amplitude and GA4 on the loopback, until they are ended."""
+    """Stand-ins for Snapchat, AppsFlyer, Amplitude, GA4 and all who push on the loopback, until they are ended."""
     from tests.lab.city.vendors import AdVendors, environment, serve
 
+    keys = load().home.absolute() / "stand-ins"
     if not port:
-        print(json.dumps(environment("{url}")))
+        print(json.dumps(environment("{url}", keys)))
         return
-    serve(AdVendors(), port).serve_forever()
+    serve(AdVendors(), port, keys).serve_forever()
 
 
 @app.command()

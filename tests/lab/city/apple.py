@@ -1,9 +1,10 @@
 """A stand-in for Apple's push service: HTTP/2 without TLS, for as many lines and requests at once as there are."""
 
+import socket
 import socketserver
 import threading
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,44 +13,55 @@ import h2.connection
 import h2.errors
 import h2.events
 
-from tests.lab.city.push_vendors import Keys, Pushed, PushVendors, Server, content_of
+from tests.lab.city.push_vendors import Answer, Keys, Pushed, PushVendors, Server, content_of
 
 CHUNK: Final = 65_536
+
+
+Ask = Callable[[str, Mapping[str, str], bytes], Answer | None]
 
 
 class _Line(socketserver.BaseRequestHandler):
     server: "Apple"
 
     def handle(self) -> None:
-        lines = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding="utf-8"))
-        lines.initiate_connection()
-        heads: dict[int, dict[str, str]] = {}
-        bodies: dict[int, bytes] = defaultdict(bytes)
-        while True:
-            self.request.sendall(lines.data_to_send())
-            received = self.request.recv(CHUNK)
-            if not received:
-                return
-            for event in lines.receive_data(received):
-                match event:
-                    case h2.events.RequestReceived():
-                        heads[event.stream_id] = {str(name): str(value) for name, value in event.headers}
-                    case h2.events.DataReceived():
-                        bodies[event.stream_id] += event.data
-                        lines.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
-                    case h2.events.StreamEnded():
-                        self._answer(lines, event.stream_id, heads.pop(event.stream_id), bodies.pop(event.stream_id, b""))
+        if self.server.vendors is not None:
+            speak(self.request, self.server.vendors.answer)
 
-    def _answer(self, lines: Any, stream: int, head: dict[str, str], body: bytes) -> None:
-        answer = self.server.vendors.answer(head[":path"], head, body) if self.server.vendors else None
-        if answer is None:
-            lines.reset_stream(stream, h2.errors.ErrorCodes.INTERNAL_ERROR)
+
+def speak(connection: socket.socket, ask: Ask) -> None:
+    """Answer the requests of one line, until it ends."""
+    lines = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding="utf-8"))
+    lines.initiate_connection()
+    heads: dict[int, dict[str, str]] = {}
+    bodies: dict[int, bytes] = defaultdict(bytes)
+    while True:
+        connection.sendall(lines.data_to_send())
+        received = connection.recv(CHUNK)
+        if not received:
             return
-        content = content_of(answer)
-        headers = {":status": str(answer.status), "apns-id": head.get("apns-id", ""), **answer.headers}
-        lines.send_headers(stream, list(headers.items()), end_stream=not content)
-        if content:
-            lines.send_data(stream, content, end_stream=True)
+        for event in lines.receive_data(received):
+            match event:
+                case h2.events.RequestReceived():
+                    heads[event.stream_id] = {str(name): str(value) for name, value in event.headers}
+                case h2.events.DataReceived():
+                    bodies[event.stream_id] += event.data
+                    lines.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+                case h2.events.StreamEnded():
+                    head = heads.pop(event.stream_id)
+                    answer = ask(head[":path"], head, bodies.pop(event.stream_id, b""))
+                    _answer(lines, event.stream_id, head, answer)
+
+
+def _answer(lines: Any, stream: int, head: Mapping[str, str], answer: Answer | None) -> None:
+    if answer is None:
+        lines.reset_stream(stream, h2.errors.ErrorCodes.INTERNAL_ERROR)
+        return
+    content = content_of(answer)
+    headers = {":status": str(answer.status), "apns-id": head.get("apns-id", ""), **answer.headers}
+    lines.send_headers(stream, list(headers.items()), end_stream=not content)
+    if content:
+        lines.send_data(stream, content, end_stream=True)
 
 
 class Apple(socketserver.ThreadingTCPServer):

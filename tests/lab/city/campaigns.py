@@ -100,6 +100,10 @@ class Campaigns:
     async def _trouble(self, share: float) -> None:
         await self._client.post(f"{self._vendors}/trouble", json={"share": share, "kinds": KINDS})
 
+    async def kill(self, token: str) -> None:
+        """From now on a phone's token is none."""
+        await self._client.post(f"{self._vendors}/trouble", json={"share": TROUBLE, "kinds": KINDS, "dead": [token]})
+
     async def arrive(self, phone: Phone, chance: random.Random) -> bool:
         """Somebody installs the app and signs up, in either order; agrees to be measured, or not. False: try again."""
         arrival = arrival_of(phone.user, chance)

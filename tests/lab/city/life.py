@@ -10,6 +10,7 @@ import random
 from typing import Any, Final
 
 from tests.lab.city.phone import Phone, Sights
+from tests.lab.city.talk import FRIENDS, Talker
 
 GIFTS: Final = {"rose": (10, 4), "kiss": (25, 10), "car": (120, 60)}
 # Mean seconds: between two actions of a user, to answer a ring, of a talk, offline.
@@ -17,12 +18,15 @@ PAUSE_S: Final = 6.0
 ANSWER_S: Final = 0.8
 TALK_S: Final = 15.0
 OFFLINE_S: Final = 8.0
+# Who stays away for so long is offline, and pushed at once.
+AWAY_S: Final = 60.0
+AWAY: Final = 0.25
 # A lost network lasts longer than a call waits for it.
 LOST_S: Final = 26.0
 BUYS_COINS: Final = 400
 TAKES: Final = 0.9
 # What a user does next, and how a talk ends; weights.
-NEXT: Final = {"call": 50, "roulette": 15, "gift": 15, "clip": 3, "leave": 4, "look": 8, "like": 5}
+NEXT: Final = {"call": 50, "roulette": 15, "gift": 15, "clip": 3, "leave": 4, "look": 8, "like": 5, "talk": 40}
 ENDS: Final = {"hang_up": 55, "peer": 25, "block": 17, "lose": 3}
 
 
@@ -35,6 +39,7 @@ class Person:
         self.sights: Sights = phone.sights
         self.chance = random.Random(seed)
         self.streamers: list[Phone] = []
+        self.talker: Talker | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._count = 0
         self._evening = asyncio.Event()
@@ -73,6 +78,8 @@ class Person:
 
     def heard(self, type_: str, event: dict[str, Any]) -> None:
         """One event of the feed."""
+        if self.talker is not None:
+            self.talker.heard(type_, event)
         match type_:
             case "CallRinging":
                 self._ringing(event)
@@ -255,7 +262,7 @@ class User(Person):
 
     async def _do_leave(self) -> None:
         await self.phone.disconnect()
-        await self.rest(OFFLINE_S)
+        await (self.wait(AWAY_S) if self.chance.random() < AWAY else self.rest(OFFLINE_S))
         self.phone.connect()
 
     async def _do_like(self) -> None:
@@ -263,6 +270,11 @@ class User(Person):
         other = self.chance.choice(self.streamers)
         await self.phone.ask("GET", f"/v1/profiles/{other.user}")
         await self.phone.ask("PUT" if self.chance.random() < 0.8 else "DELETE", f"/v1/favorites/{other.user}")
+
+    async def _do_talk(self) -> None:
+        if self.talker is not None:
+            self.talker.friends = self.talker.friends or self.chance.sample(self.streamers, min(FRIENDS, len(self.streamers)))
+            await self.talker.act()
 
     async def _do_look(self) -> None:
         await self.phone.ask("GET", "/v1/balance")

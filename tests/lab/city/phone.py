@@ -26,7 +26,8 @@ EXPECTED: Final = frozenset(
     {
         "insufficient_coins", "caller_busy", "callee_busy", "callee_offline", "caller_offline", "blocked", "call_ended",
         "not_ringing", "busy", "waiting", "not_waiting", "offline", "not_blocked", "clip_unknown", "not_in_call",
-        "profile_unknown", "not_favorite", "not_placed", "receiver_unknown", "user_unknown",
+        "profile_unknown", "not_favorite", "not_placed", "receiver_unknown", "user_unknown", "not_reachable", "edit_pending",
+        "notification_unknown",
     }
 )  # fmt: skip
 

@@ -1,9 +1,9 @@
 """Stand-ins for Google's tokens, FCM and OneSignal (HTTP/1.1) and for Apple's push service (HTTP/2, see `apple`): they check
 the contract of every request, remember what they took, and misbehave on request. `python -m tests.lab pushes` serves them.
 
-`GET /received`: {"taken": [...], "wrong": [...]}. `POST /trouble {"share": 0.3, "kinds": [...], "dead": [token]}`: that share
-of requests gets one of: 429 and 500 (not taken), lost (taken, answered 500), dropped (no answer), slow (late); these tokens are
-none any more.
+`GET /received`: {"taken": [...], "wrong": [...], "refused": {token: times}}. `POST /trouble {"share": 0.3, "kinds": [...],
+"dead": [token]}`: that share of requests gets one of: 429 and 500 (not taken), lost (taken, answered 500), dropped (no answer),
+slow (late); these tokens are none any more.
 """
 
 import json
@@ -39,7 +39,8 @@ APPLE_TOKEN_S: Final = 3_600
 
 
 class Pushed(NamedTuple):
-    """A push that was taken: where, for which phone's token, under which id, and what it said."""
+    """A push that was taken: where, for which phone's token, under which id, and what it said. `heard`: whether the answer went
+    out that says so."""
 
     provider: str
     token: str
@@ -49,6 +50,7 @@ class Pushed(NamedTuple):
     body: str
     badge: int | None
     kept_s: int
+    heard: bool = True
 
 
 class Answer(NamedTuple):
@@ -66,6 +68,16 @@ def need(fine: Any, what: str) -> None:
         raise ValueError(what)
 
 
+def settings(folder: Path, url: str, apple_url: str) -> dict[str, str]:
+    """What leads a platform to these stand-ins, by the keys in a folder."""
+    return {
+        "OLO_PUSH": "fcm", "OLO_PUSH_SECOND": "onesignal", "OLO_FCM_URL": url, "OLO_FCM_KEY_FILE": f"{folder}/google.json",
+        "OLO_ONESIGNAL_URL": url, "OLO_ONESIGNAL_APP_ID": APP_ID, "OLO_ONESIGNAL_KEY": REST_KEY,
+        "OLO_APNS_URL": apple_url, "OLO_APNS_KEY_FILE": f"{folder}/apple.p8", "OLO_APNS_KEY_ID": KEY_ID,
+        "OLO_APNS_TEAM_ID": TEAM, "OLO_BUNDLE_IOS": BUNDLE,
+    }  # fmt: skip
+
+
 class Keys:
     """The credentials that a platform is given for these stand-ins, as files; they open nothing."""
 
@@ -77,14 +89,10 @@ class Keys:
             "type": "service_account", "project_id": PROJECT, "client_email": ACCOUNT, "private_key_id": "k1",
             "private_key": self.google.private_bytes(*pem).decode(), "token_uri": f"{url}/token",
         }  # fmt: skip
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / "google.json").write_text(json.dumps(account))
         (folder / "apple.p8").write_bytes(self.apple.private_bytes(*pem))
-        self.environment = {
-            "OLO_PUSH": "fcm", "OLO_PUSH_SECOND": "onesignal", "OLO_FCM_URL": url, "OLO_FCM_KEY_FILE": f"{folder}/google.json",
-            "OLO_ONESIGNAL_URL": url, "OLO_ONESIGNAL_APP_ID": APP_ID, "OLO_ONESIGNAL_KEY": REST_KEY,
-            "OLO_APNS_URL": apple_url, "OLO_APNS_KEY_FILE": f"{folder}/apple.p8", "OLO_APNS_KEY_ID": KEY_ID,
-            "OLO_APNS_TEAM_ID": TEAM, "OLO_BUNDLE_IOS": BUNDLE,
-        }  # fmt: skip
+        self.environment = settings(folder, url, apple_url)
 
 
 class PushVendors:
@@ -95,6 +103,7 @@ class PushVendors:
         self.taken: list[Pushed] = []
         self.wrong: list[str] = []
         self.requests: Counter[str] = Counter()
+        self.refused: Counter[str] = Counter()
         self.dead: set[str] = set()
         self.share = 0.0
         self.kinds: tuple[str, ...] = KINDS
@@ -104,6 +113,13 @@ class PushVendors:
         self._chance = random.Random(1)
         self._lock = threading.Lock()
         self._on_push = on_push
+        self._routes = {
+            "/token": self._token, "/v1/projects/": self._fcm, "/notifications": self._onesignal, "/3/": self._apple,
+        }  # fmt: skip
+
+    def knows(self, path: str) -> bool:
+        """Whether a path is one of theirs."""
+        return path.startswith(tuple(self._routes))
 
     def answer(self, path: str, headers: Mapping[str, str], body: bytes) -> Answer | None:
         """What a request is answered with; None: nothing is, the line is cut."""
@@ -117,8 +133,7 @@ class PushVendors:
             )
         if trouble == "slow":
             time.sleep(SLOW_S)
-        routes = {"/token": self._token, "/v1/projects/": self._fcm, "/notifications": self._onesignal, "/3/": self._apple}
-        act = next((act for prefix, act in routes.items() if path.startswith(prefix)), None)
+        act = next((act for prefix, act in self._routes.items() if path.startswith(prefix)), None)
         if act is None:
             return Answer(404, {"error": "nobody is here"})
         with self._lock:
@@ -131,7 +146,7 @@ class PushVendors:
                     400, {"error": {"code": 400, "message": f"{error!r}"}, "errors": [f"{error!r}"], "reason": "Bad"}
                 )
             if answer.pushed:
-                self.taken.append(answer.pushed)
+                self.taken.append(answer.pushed._replace(heard=trouble != "lost"))
         if answer.pushed:
             self._on_push(answer.pushed)
         return Answer(500, {"error": {"code": 500, "message": "lost"}}) if trouble == "lost" else answer
@@ -143,7 +158,12 @@ class PushVendors:
                 wanted = json.loads(body)
                 self.share, self.kinds = float(wanted.get("share", 0)), tuple(wanted.get("kinds", KINDS))
                 self.dead |= set(wanted.get("dead", ()))
-            return {"taken": [one._asdict() for one in self.taken], "wrong": self.wrong[:100], "requests": self.requests}
+            taken = [one._asdict() for one in self.taken]
+            return {"taken": taken, "wrong": self.wrong[:100], "requests": self.requests, "refused": self.refused}
+
+    def _is_dead(self, token: str) -> bool:
+        self.refused[token] += token in self.dead
+        return token in self.dead
 
     # --- Google ---------------------------------------------------------------------------------------------------------------
 
@@ -188,7 +208,7 @@ class PushVendors:
             return _google_error(400, "INVALID_ARGUMENT", {"@type": "BadRequest", "fieldViolations": [violation]})
         if token.startswith(FOREIGN):
             return _google_error(403, "SENDER_ID_MISMATCH")
-        if token in self.dead:
+        if self._is_dead(token):
             return _google_error(404, "UNREGISTERED")
         name = f"projects/{PROJECT}/messages/{len(self.taken)}"
         texts = shown or data
@@ -226,7 +246,7 @@ class PushVendors:
         need(len(told.get("collapse_id", "").encode()) <= 64, "collapse_id")
         if key in self._repeats:
             return self._repeats[key]._replace(headers={"Idempotent-Replayed": "true"}, pushed=None)
-        if subscription in self.dead:
+        if self._is_dead(subscription):
             return Answer(200, {"id": "", "errors": ["All included players are not subscribed"]})
         title, text = told.get("headings", {}).get("en", ""), told.get("contents", {}).get("en", "")
         pushed = Pushed(
@@ -265,7 +285,7 @@ class PushVendors:
             return Answer(400, {"reason": "BadDeviceToken"})
         if token.startswith("f0"):
             return Answer(400, {"reason": "DeviceTokenNotForTopic"})
-        if token in self.dead:
+        if self._is_dead(token):
             return Answer(410, {"reason": "Unregistered", "timestamp": int(time.time() * 1_000) - 60_000})
         texts = payload.get("title", ""), payload.get("body", "")
         return Answer(200, "", Pushed("apns", token, headers["apns-id"], payload["occurrence"], *texts, None, 0))

@@ -22,6 +22,8 @@ from tests.lab.city.campaigns import Campaigns
 from tests.lab.city.life import GIFTS, Person, Streamer, User
 from tests.lab.city.memory import Memory
 from tests.lab.city.phone import Phone, Sights
+from tests.lab.city.talk import Talk
+from tests.lab.city.talk_books import TalkBooks
 from tests.lab.percentiles import percentile
 
 # Of three people two pay: what keeps streamers busy.
@@ -43,12 +45,14 @@ STORE_LAG_RECORDS: Final = 10_000
 
 
 class Plan(NamedTuple):
-    """How many people, for how long (0: until told to stop), which ones, and how long they try what gets no answer."""
+    """How many people, for how long (0: until told to stop), which ones, how long they try what gets no answer, and whether
+    they write to each other."""
 
     people: int
     minutes: float
     seed: int
     patience_s: float = 0.0
+    talks: bool = True
 
 
 class City:
@@ -60,6 +64,8 @@ class City:
         self.sights = Sights(plan.patience_s)
         self.moved_in = asyncio.Event()
         self.campaigns: Campaigns | None = None
+        self.talk = Talk(self.sights)
+        self.talk_sums: Counter[str] = Counter()
         self._config = config
         self._plan = plan
         self._console = console
@@ -92,12 +98,18 @@ class City:
             self._console.print("people go home; waiting until nothing is under way, then the books ...")
             await asyncio.gather(*(person.go_home(life) for person, life in zip(self._people, lives, strict=True)))
             books = Books(self._people, self.sights)
-            await books.close()
-            if self.campaigns is not None:
-                await self.campaigns.close()
-                books.broken += self.campaigns.broken
+            await asyncio.gather(self.talk.evening(), books.close())
+            books.broken += await self._close_others(client)
             await asyncio.gather(*(person.phone.disconnect() for person in self._people))
         return books
+
+    async def _close_others(self, client: httpx.AsyncClient) -> list[str]:
+        """The books of campaigns and of talk; what is broken."""
+        running = endpoints_of(self._config.home)
+        told = TalkBooks(self.talk, self._name, running.get("clickhouse", self._config.clickhouse_url), client, self._vendors)
+        await asyncio.gather(told.close(), *([self.campaigns.close()] if self.campaigns is not None else []))
+        self.talk_sums = told.sums
+        return told.broken + (self.campaigns.broken if self.campaigns is not None else [])
 
     def _note_warm(self) -> None:
         self._cold = {kind: len(values) for kind, values in self.sights.latencies.items()}
@@ -106,9 +118,11 @@ class City:
         admin = await self._phone("admin", "admin")
         running = endpoints_of(self._config.home)
         started = (child["url"] for child in running.get("children", ()) if child["role"] == "vendors")
-        if vendors := self._vendors or next(started, ""):
-            self.campaigns = Campaigns(vendors, running["clickhouse"], client, self.sights)
+        self._vendors = self._vendors or next(started, "")
+        if self._vendors:
+            self.campaigns = Campaigns(self._vendors, running["clickhouse"], client, self.sights)
             await self.campaigns.begin(admin)
+            self.talk.kill = self.campaigns.kill
         for gift, (price, share) in GIFTS.items():
             await admin.ask("PUT", f"/v1/admin/gifts/{gift}", {"price_coins": price, "share_coins": share})
         streamers = round(self._plan.people * STREAMERS)
@@ -122,6 +136,9 @@ class City:
             async with gate:
                 while not await self._arrives(person):
                     await asyncio.sleep(0.5)
+                if self._plan.talks:
+                    person.talker = self.talk.join(person.phone, f"{self._plan.seed}/{person.phone.user}")
+                    await person.talker.register()
                 person.phone.connect()
 
         await asyncio.gather(*map(arrive, self._people))
@@ -177,6 +194,7 @@ class City:
             "in calls": f"{sum(phone.talking for phone in phones)}",
             "calls": f"{len(sights.calls):,}",
             "gifts": f"{len(sights.gifts):,}",
+            "messages": f"{self.talk.counts['messages']:,}",
             "coins/s": f"{each_s:,.0f}",
             "action -> SSE p50, p99": f"{percentile(recent, 50):.0f}, {percentile(recent, 99):.0f} ms",
             "block -> call ended p99": f"{percentile(sorted(sights.latencies['block']), 99):.0f} ms",
@@ -232,11 +250,22 @@ class City:
              f"{sums['gifts shared']:,} shared)")  # fmt: skip
         if self.campaigns is not None:
             self._tell_campaigns(tell, self.campaigns.sums)
+        if self._plan.talks:
+            self._tell_talk(tell, self.talk_sums)
         broken = [*sights.errors, *books.broken]
         for line in broken[:SHOWN]:
             tell(f"  BROKEN  {line}")
         tell(f"{len(broken)} broken" if broken else "every coin is accounted for; no error")
         return len(broken)
+
+    @staticmethod
+    def _tell_talk(tell: Callable[[str], None], sums: "Counter[str]") -> None:
+        tell(f"talk: {sums['messages']:,} messages, {sums['sent again']} of them twice; {sums['items seen']:,} items seen; "
+             f"{sums['notifications']:,} notifications, {sums['pushes']:,} pushed ({sums['offline']} offline, "
+             f"{sums['no_ack']} without an acknowledgement)")  # fmt: skip
+        tell(f"  pushes with silent ones: {sums['PushAccepted']:,} accepted, {sums['PushRefused']:,} refused, "
+             f"{sums['PushTokenDead']:,} to dead tokens ({sums['died']} died); vendors took {sums['taken']:,}, of which "
+             f"{sums['unheard']:,} without an answer")  # fmt: skip
 
     @staticmethod
     def _tell_campaigns(tell: Callable[[str], None], sums: "Counter[str]") -> None:

@@ -4,23 +4,34 @@ its deduplication id, and misbehave on request. `python -m tests.lab vendors POR
 `GET /received`: {"taken": {provider: {id: [event, times]}}, "wrong": [...]}. `POST /trouble {"share": 0.3, "kinds": [...]}`:
 that share of requests gets one of: 429 and 500 (not taken), lost (taken, answered 500), dropped (no answer), slow (late);
 `"away": [provider]` do not answer at all.
+
+With a folder for keys, FCM, OneSignal and Apple (`push_vendors`) are at the same port, and at `/pushes/received`; `/trouble`
+is everybody's.
 """
 
 import json
 import random
 import re
+import socket
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 from schemas.postback import SNAPCHAT_EVENTS
+from tests.lab.city.apple import speak
+from tests.lab.city.push_vendors import Answer as PushAnswer
+from tests.lab.city.push_vendors import Keys, PushVendors, settings
 
 KINDS: Final = ("429", "500", "lost", "dropped", "slow")
 SLOW_S: Final = 0.3
+# How a line of HTTP/2 begins, and where one asks for the pushes.
+PREFACE: Final = b"PRI "
+PUSHES: Final = "/pushes"
 HASH: Final = re.compile(r"[0-9a-f]{64}")
 TIME: Final = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}")
 # What the platform is given for them; none of it opens anything.
@@ -32,9 +43,9 @@ ENVIRONMENT: Final = {
 }  # fmt: skip
 
 
-def environment(url: str) -> dict[str, str]:
-    """Settings of a platform whose vendors are these."""
-    return ENVIRONMENT | {
+def environment(url: str, keys: Path | None = None) -> dict[str, str]:
+    """Settings of a platform whose vendors are these. `keys`: the folder of those for who pushes; None: nobody does."""
+    return ENVIRONMENT | (settings(keys, url, url) if keys is not None else {}) | {
         "OLO_APPSFLYER_URL": url, "OLO_SNAPCHAT_URL": url, "OLO_AMPLITUDE_URL": f"{url}/2/httpapi", "OLO_GA4_URL": url,
     }  # fmt: skip
 
@@ -190,28 +201,42 @@ class AdVendors:
 
 class _Handler(BaseHTTPRequestHandler):
     vendors: AdVendors
+    pushes: PushVendors | None
+
+    def handle(self) -> None:
+        """Apple speaks HTTP/2, everybody else HTTP/1.1."""
+        if self.pushes is not None and self.connection.recv(len(PREFACE), socket.MSG_PEEK) == PREFACE:
+            speak(self.connection, self.pushes.answer)
+        else:
+            super().handle()
 
     def do_POST(self) -> None:
         length = int(self.headers.get("content-length", 0))
         body = self.rfile.read(length)
-        if len(body) < length:  # whoever asked has died
-            self.close_connection = True
-            return
-        if self.vendors.knows(self.path):
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            answer = self.vendors.answer(self.path, headers, body)
-        else:
-            answer = Answer(200, self.vendors.control(self.path, body))
+        answer = self._answer(body) if len(body) == length else None  # else whoever asked has died
         if answer is None:
             self.close_connection = True
             return
         content = answer.body.encode() if isinstance(answer.body, str) else json.dumps(answer.body).encode()
         self.send_response(answer.status)
-        self.send_header("content-length", str(len(content)))
+        more = answer.headers if isinstance(answer, PushAnswer) else {}
+        for name, value in {"content-length": str(len(content)), **more}.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content)
 
     do_GET = do_POST  # noqa: N815 - the base class's names
+
+    def _answer(self, body: bytes) -> Answer | PushAnswer | None:
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        if self.vendors.knows(self.path):
+            return self.vendors.answer(self.path, headers, body)
+        if self.pushes is None:
+            return Answer(200, self.vendors.control(self.path, body))
+        if self.pushes.knows(self.path):
+            return self.pushes.answer(self.path, headers, body)
+        of_pushes = self.pushes.control(self.path.removeprefix(PUSHES), body)
+        return Answer(200, of_pushes if self.path.startswith(PUSHES) else self.vendors.control(self.path, body))
 
     def log_message(self, *_: Any) -> None:
         """Nobody reads it."""
@@ -222,8 +247,15 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 256
     daemon_threads = True
 
+    def handle_error(self, *_: Any) -> None:
+        """A line that was cut."""
 
-def serve(vendors: AdVendors, port: int = 0) -> ThreadingHTTPServer:
-    """A server for them on the loopback, not yet serving."""
-    handler = type("Handler", (_Handler,), {"vendors": vendors})
-    return _Server(("127.0.0.1", port), handler)
+
+def serve(vendors: AdVendors, port: int = 0, keys: Path | None = None) -> ThreadingHTTPServer:
+    """A server for them on the loopback, not yet serving. `keys`: a folder in which keys are put, for those who push."""
+    handler = type("Handler", (_Handler,), {"vendors": vendors, "pushes": None})
+    server = _Server(("127.0.0.1", port), handler)
+    if keys is not None:
+        url = f"http://127.0.0.1:{server.server_port}"
+        handler.pushes = PushVendors(Keys(keys, url, url))  # type: ignore[attr-defined]
+    return server

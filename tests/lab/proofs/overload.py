@@ -121,7 +121,7 @@ async def _run(stage: Stage, plan: Plan, tell: Tell) -> tuple[Witnesses, Course]
     load = Load(stage.http, "demo-olo", USERS, plan.seed, pause_s=PAUSE_S, patience_s=PATIENCE_S)
     await load.sign_up()
     evening = asyncio.Event()
-    city = City(stage.http, stage.config, People(plan.people, 0, plan.seed, PATIENCE_S), Console(quiet=True))
+    city = City(stage.http, stage.config, People(plan.people, 0, plan.seed, PATIENCE_S, talks=False), Console(quiet=True))
     living = asyncio.create_task(city.run(evening))
     await city.moved_in.wait()
     running = asyncio.create_task(load.run(CLIENTS, STREAMS))
