@@ -15,7 +15,7 @@ from schemas.log.base import Message, Wake
 from schemas.notification import NOTIFICATION, AckNotification, NotificationInbox
 from schemas.notification_state import Notifications
 from schemas.push import PushTokenDead
-from tests.lab.simulated_notifications import SETUP, laws_of_facts
+from tests.lab.simulated_notifications import SETUP, laws_of_log
 
 SEEDS = settings().max_examples // 2
 
@@ -71,5 +71,5 @@ def wakes_twice(state: Notifications | None, message: NotificationInbox) -> Deci
 @pytest.mark.parametrize("bug", [pushes_in_quiet_hours, forgets_to_cancel, keeps_dead_tokens, reads_too_much, wakes_twice])
 def test_a_planted_bug_is_found(bug: Callable[[Any, Any], Decision]) -> None:
     deciders = [Decider(NOTIFICATION, bug) if one.entity is NOTIFICATION else one for one in SETUP.deciders]
-    setup = SETUP._replace(deciders=deciders, laws=laws_of_facts)
+    setup = SETUP._replace(deciders=deciders, laws=laws_of_log)
     assert any(run(setup, schedule_of(seed, setup.workload, setup.drift_s)) for seed in range(60))

@@ -85,6 +85,19 @@ def money(
 
 
 @prove_app.command()
+def talk(
+    kills: Annotated[int, typer.Option(help="kill -9 so many times: live, dispatch, serving, one behind the other")] = 15,
+    people: Annotated[int, typer.Option(help="so many phones are open", min=4)] = 8,
+    seed: Annotated[int, typer.Option(help="who does what, and when somebody is killed")] = 1,
+) -> None:
+    """Kill live, dispatch and serving while messages flow and vendors stumble: nothing is lost, doubled or reordered."""
+    from tests.lab.proofs.talk import Plan, prove
+
+    if prove(Plan(kills=kills, people=people, seed=seed), lambda line: console.print(line, soft_wrap=True)):
+        raise SystemExit(1)
+
+
+@prove_app.command()
 def overload(
     loops: Annotated[int, typer.Option(help="busy loops beside the platform", min=1)] = 40,
     people: Annotated[int, typer.Option(help="phones of the city", min=2)] = 100,

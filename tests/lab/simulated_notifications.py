@@ -12,7 +12,7 @@ token is pushed nothing until it is registered again.
 import random
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -54,6 +54,8 @@ PEOPLE = (UserId("ann"), UserId("sue"))
 DECIDERS = tuple(map(decider_of, (NOTIFICATION, OUTBOX, USER, CHAT)))
 # The wall of this zone never changes: what is quiet is seen without our own code.
 QUIET = QuietHours(22 * 60, 7 * 60, "UTC", (Offset(FIRST, 0),))
+# Whoever reads a topic gives tuples that end with key and value.
+Read = Callable[[str], Iterable[Any]]
 LATER_S = (0, 0, 0, 1, 5, 40)
 
 
@@ -208,7 +210,7 @@ class _Person:
         self.broken: list[str] = []
         self.online = False
         self.quiet = False
-        self.now = EPOCH
+        self.now: datetime = FIRST
         self.told: dict[str, Notified] = {}
         self.acked: set[str] = set()
         self.over: set[str] = set()
@@ -287,25 +289,36 @@ class _Person:
 
 def laws(log: Log) -> list[str]:
     """What is broken."""
-    return [*unfolded(log.read, DECIDERS), *laws_of_facts(log)]
+    return [*unfolded(log.read, DECIDERS), *laws_of_log(log)]
 
 
-def laws_of_facts(log: Log) -> list[str]:
+def laws_of_log(log: Log) -> list[str]:
     """What is broken by what was told, whoever has decided it."""
-    broken, people = list[str](), {user: _Person(user) for user in PEOPLE}
+    assert isinstance(log, Vendors)
+    broken = [f"{effect} was taken {times} times" for effect, times in log.taken.items() if times > 1]
+    dead = sum(1 for _ in log.read("dead_letters"))
+    return [*broken, *laws_of_facts(log.read, PEOPLE), *([f"{dead} dead letters"] if dead else [])]
+
+
+def laws_of_facts(read: Read, names: Iterable[str]) -> list[str]:
+    """Likewise, of these people's notifications, pushes and badges."""
+    people = {user: _Person(user) for user in names}
     facts: defaultdict[tuple[str, str], list[Any]] = defaultdict(list)
     decode = decoder_of(NOTIFICATION.facts)
-    for *_, key, value in log.read(NOTIFICATION.events):
+    for *_, key, value in read(NOTIFICATION.events):
         fact: Any = decode(value or b"")
         facts[key.decode(), fact.cause].append(fact)
     owed: defaultdict[tuple[str, str], list[OweEffect]] = defaultdict(list)
     decode = decoder_of(topics.hears(OUTBOX))
-    for *_, value in log.read(OUTBOX.inbox):
-        if isinstance(effect := decode(value or b""), OweEffect):
+    for *_, value in read(OUTBOX.inbox):
+        effect = decode(value or b"")
+        if isinstance(effect, OweEffect) and effect.push is not None:
             owed[effect.subject, effect.id.rpartition("/push/")[0]].append(effect)
     decode = decoder_of(topics.hears(NOTIFICATION))
-    for *_, key, value in log.read(NOTIFICATION.inbox):
-        message, person = decode(value or b""), people[UserId(key.decode())]
+    for *_, key, value in read(NOTIFICATION.inbox):
+        if (person := people.get(key.decode())) is None:
+            continue
+        message = decode(value or b"")
         person.hear(message)
         # A wake is named by its time, so there may have been another one before what it decides had come.
         behind = facts.pop((person.name, message.id), [])
@@ -315,27 +328,24 @@ def laws_of_facts(log: Log) -> list[str]:
             person.take(message, fact)
         for effect in owed.pop((person.name, message.id), ()):
             person.owe(effect)
-    broken += [f"{user} is told what nothing in the inbox led to: {cause}" for (user, cause), left in facts.items() if left]
-    assert isinstance(log, Vendors)
-    broken += [f"{effect} was taken {times} times" for effect, times in log.taken.items() if times > 1]
-    broken += [line for person in people.values() for line in person.settle()]
-    dead = sum(1 for _ in log.read("dead_letters"))
-    return [*broken, *_badges(log), *([f"{dead} dead letters"] if dead else [])]
+    broken = [f"{user} is told what nothing in the inbox led to: {cause}" for (user, cause), left in facts.items() if left]
+    return [*broken, *(line for person in people.values() for line in person.settle()), *_badges(read, people)]
 
 
-def _badges(log: Log) -> list[str]:
+def _badges(read: Read, people: Iterable[str]) -> list[str]:
     """What is unread of chats is what the chats say."""
     told: dict[str, Notifications | None] = {}
-    for *_, key, value in log.read(NOTIFICATION.changelog):
+    for *_, key, value in read(NOTIFICATION.changelog):
         told[key.decode()] = None if value is None else state_decoder(Notifications)(value)
     chats: dict[str, Chat | None] = {}
-    for *_, key, value in log.read(CHAT.changelog):
+    for *_, key, value in read(CHAT.changelog):
         chats[key.decode()] = None if value is None else state_decoder(Chat)(value)
     broken = []
-    for user in PEOPLE:
+    for user in people:
         known = told.get(user) or Notifications()
         mine = sum(one.unread and one.seq > 0 for one in known.occurrences)
-        due = sum(chat.sides[side_of(pair, user)].unread for pair, chat in chats.items() if chat is not None)
+        mine_of = [(pair, chat) for pair, chat in chats.items() if chat is not None and user in pair.split("/")]
+        due = sum(chat.sides[side_of(pair, user)].unread for pair, chat in mine_of)
         if mine != due:
             broken.append(f"{user} has {mine} unread items by notifications, {due} by chats")
     return broken

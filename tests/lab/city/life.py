@@ -19,7 +19,7 @@ ANSWER_S: Final = 0.8
 TALK_S: Final = 15.0
 OFFLINE_S: Final = 8.0
 # Who stays away for so long is offline, and pushed at once.
-AWAY_S: Final = 60.0
+AWAY_S: Final = 90.0
 AWAY: Final = 0.25
 # A lost network lasts longer than a call waits for it.
 LOST_S: Final = 26.0

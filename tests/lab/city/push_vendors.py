@@ -40,7 +40,7 @@ APPLE_TOKEN_S: Final = 3_600
 
 class Pushed(NamedTuple):
     """A push that was taken: where, for which phone's token, under which id, and what it said. `heard`: whether the answer went
-    out that says so."""
+    out that says so; `at`: Unix seconds."""
 
     provider: str
     token: str
@@ -51,6 +51,7 @@ class Pushed(NamedTuple):
     badge: int | None
     kept_s: int
     heard: bool = True
+    at: float = 0.0
 
 
 class Answer(NamedTuple):
@@ -146,7 +147,7 @@ class PushVendors:
                     400, {"error": {"code": 400, "message": f"{error!r}"}, "errors": [f"{error!r}"], "reason": "Bad"}
                 )
             if answer.pushed:
-                self.taken.append(answer.pushed._replace(heard=trouble != "lost"))
+                self.taken.append(answer.pushed._replace(heard=trouble != "lost", at=time.time()))
         if answer.pushed:
             self._on_push(answer.pushed)
         return Answer(500, {"error": {"code": 500, "message": "lost"}}) if trouble == "lost" else answer

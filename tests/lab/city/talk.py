@@ -6,6 +6,7 @@ read mark that sinks, a notification that is told twice. The rest is held agains
 """
 
 import asyncio
+import contextlib
 import random
 import uuid
 from collections import Counter, defaultdict
@@ -24,7 +25,7 @@ AGAIN: Final = 0.15
 # What somebody does with a chat; weights.
 ACTS: Final = {"write": 80, "edit": 6, "delete": 6, "mute": 4, "die": 10}
 # Behind this a phone whose token has died is opened, and registers anew.
-ANEW_S: Final = 4.0
+ANEW_S: Final = 15.0
 READS: Final = 0.5
 
 
@@ -57,21 +58,24 @@ Hasten = Callable[[str], Awaitable[None]]
 
 
 class Talk:
-    """What all phones share: `said`, the text of each message by its id (None: it was taken back); `owners`, whose each token
-    is; `dead`, the tokens that have died. `kill`: tells the vendors of a token's death; None: there are no vendors."""
+    """What all phones share: `sent`, who wrote each message to whom, by its id; `said`, what it may say now (None: it was taken
+    back); `owners`, whose each token is; `dead`, the tokens that have died. `kill`: tells the vendors of a token's death; None:
+    there are no vendors."""
 
     def __init__(self, sights: Sights, kill: Hasten | None = None) -> None:
         self.sights = sights
         self.counts: Counter[str] = Counter()
-        self.said: dict[str, str | None] = {}
+        self.said: defaultdict[str, set[str | None]] = defaultdict(set)
+        self.sent: dict[str, tuple[str, str]] = {}
         self.owners: dict[str, str] = {}
         self.dead: set[str] = set()
         self.talkers: dict[str, Talker] = {}
         self.kill = kill
 
-    def join(self, phone: Phone, seed: str) -> "Talker":
-        """A phone that talks."""
+    def join(self, phone: Phone, seed: str, *, background: bool | None = None) -> "Talker":
+        """A phone that talks. `background`: whether it is in the background; None: by chance."""
         talker = self.talkers[phone.user] = Talker(self, phone, seed)
+        talker.background = talker.background if background is None else background
         return talker
 
     async def evening(self) -> None:
@@ -91,12 +95,14 @@ class Talker:
         self.friends: Sequence[Phone] = ()
         self._talk = talk
         self._chance = random.Random(f"{seed}/talk")
-        self._background = self._chance.random() < BACKGROUND
+        self.background = self._chance.random() < BACKGROUND
+        self.apple = self._chance.random() < 0.5
         self._acked: set[str] = set()
         self._over: set[str] = set()
         self._own: list[tuple[str, str]] = []
         self._token = ""
         self._home = False
+        self._opened = asyncio.Event()
         self._count = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -104,10 +110,9 @@ class Talker:
 
     async def register(self) -> None:
         """Log in, with tokens."""
-        apple = self._chance.random() < 0.5
-        self._token, voip = f"fcm-{uuid.uuid4().hex}", uuid.uuid4().hex * 2 if apple else ""
+        self._token, voip = f"fcm-{uuid.uuid4().hex}", uuid.uuid4().hex * 2 if self.apple else ""
         self._talk.owners |= {token: self.phone.user for token in (self._token, voip) if token}
-        body = {"device": f"phone of {self.phone.user}"[:64], "platform": "ios" if apple else "android", "locale": "en-GB",
+        body = {"device": f"phone of {self.phone.user}"[:64], "platform": "ios" if self.apple else "android", "locale": "en-GB",
                 "push_token": self._token, "voip_token": voip}  # fmt: skip
         await self.phone.ask("POST", "/v1/sessions", body)
 
@@ -119,18 +124,22 @@ class Talker:
                 await self.write(self._chance.choice(self.friends).user)
             case "edit":
                 peer, message = self._chance.choice(self._own)
-                text = f"{self._words()}, rather"
-                if await self.phone.ask("PUT", f"/v1/chats/{peer}/messages/{message}", {"text": text}) is not None:
-                    self._talk.said[message] = text
+                await self._change("PUT", peer, message, f"{self._words()}, rather")
             case "delete":
                 peer, message = self._own.pop(self._chance.randrange(len(self._own)))
-                if await self.phone.ask("DELETE", f"/v1/chats/{peer}/messages/{message}") is not None:
-                    self._talk.said[message] = None
+                await self._change("DELETE", peer, message, None)
             case "mute":
                 peer, _ = self._chance.choice(self._own)
                 await self.phone.ask("PUT", f"/v1/chats/{peer}/mute", {"muted": self._chance.random() < 0.5})
             case "die":
                 await self._lose_token()
+
+    async def _change(self, method: str, peer: str, message: str, text: str | None) -> None:
+        """Put another text in a message's place, or take it back. One that was refused may have been done before."""
+        self._talk.said[message].add(text)
+        body = None if text is None else {"text": text}
+        if await self.phone.ask(method, f"/v1/chats/{peer}/messages/{message}", body) is not None:
+            self._talk.said[message] = {text}
 
     def _words(self) -> str:
         self._count += 1
@@ -146,7 +155,8 @@ class Talker:
             sights.forget("message", text)
             return
         sent = answer.json()
-        self._talk.said[sent["message"]] = text
+        self._talk.said[sent["message"]].add(text)
+        self._talk.sent[sent["message"]] = self.phone.user, peer
         self._talk.counts["messages"] += 1
         self._own.append((peer, sent["message"]))
         if self._chance.random() < AGAIN:
@@ -162,7 +172,7 @@ class Talker:
 
     async def _look(self, peer: str) -> None:
         await asyncio.sleep(self._chance.expovariate(1 / LOOK_S))
-        if self._home or self._background or not self.phone.online.is_set():
+        if self._home or self.background or not self.phone.online.is_set():
             return
         await self.read(peer)
         if self._chance.random() < ANSWERS:
@@ -178,7 +188,8 @@ class Talker:
         self._soon(self._anew())
 
     async def _anew(self) -> None:
-        await asyncio.sleep(ANEW_S)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._opened.wait(), ANEW_S)
         await self.register()
 
     async def _ack(self, name: str) -> None:
@@ -188,7 +199,8 @@ class Talker:
 
     async def evening(self) -> None:
         """The phone is opened: some of its chats are read, everything is acknowledged."""
-        self._home, self._background = True, False
+        self._home, self.background = True, False
+        self._opened.set()
         await asyncio.gather(*self._tasks)
         for peer in list(self.threads):
             if self._chance.random() < READS:
@@ -252,5 +264,5 @@ class Talker:
             self._talk.sights.wrong(f"{self.phone.user} was told {name} twice")
         self.notified[name] = event
         self.most_unread = max(self.most_unread, event.get("unread", 0))
-        if not self._background:
+        if not self.background:
             self._soon(self._ack(name))

@@ -56,9 +56,12 @@ class Outcome(NamedTuple):
 
 
 class TalkBooks:
-    """The audit: `broken` laws, and the sums. `city`: how its people's names begin; `vendors`: the stand-ins' URL, or none."""
+    """The audit: `broken` laws, and the sums. `city`: how its people's names begin; `vendors`: the stand-ins' URL, or none.
+    `unheard`: so many answers of vendors may have come to a process that had just died."""
 
-    def __init__(self, talk: Talk, city: str, clickhouse: str, client: httpx.AsyncClient, vendors: str) -> None:
+    def __init__(
+        self, talk: Talk, city: str, clickhouse: str, client: httpx.AsyncClient, vendors: str, *, unheard: int = 0
+    ) -> None:
         self.broken: list[str] = []
         self.sums: Counter[str] = Counter()
         self._talk = talk
@@ -66,6 +69,7 @@ class TalkBooks:
         self._clickhouse = clickhouse
         self._client = client
         self._vendors = vendors
+        self._unheard = unheard
 
     async def close(self) -> None:
         """Wait until nothing is under way, then compare. All phones are opened, and nobody writes any more."""
@@ -77,6 +81,9 @@ class TalkBooks:
 
         for found in await asyncio.gather(*map(settled, self._talk.talkers.values())):
             self.broken += found
+        for message, (user, peer) in self._talk.sent.items():
+            if all(item.ref != message for item in self._talk.talkers[user].threads[peer].items):
+                self.broken.append(f"{user} was told that {message} is sent to {peer}, and it is not there")
         await self._pushes()
         self.sums.update(self._talk.counts)
 
@@ -97,7 +104,7 @@ class TalkBooks:
         self.sums.update(Counter(one.outcome for one in outcomes))
         if self._vendors:
             self.broken += [f"against a vendor's contract: {line}" for line in received["wrong"][:SHOWN]]
-            self.broken += list(vendor_laws(outcomes, received["taken"], self._talk.owners))[:SHOWN]
+            self.broken += list(vendor_laws(outcomes, received["taken"], self._talk.owners, self._unheard))[:SHOWN]
             self.broken += self._dead(outcomes, received["refused"])[:SHOWN]
             unheard = sum(not one["heard"] for one in received["taken"])
             self.sums.update(taken=len(received["taken"]), unheard=unheard, died=len(self._talk.dead))
@@ -175,8 +182,8 @@ async def _differences(talk: Talk, talker: Talker) -> Any:
         if shown != [one[:4] for one in thread.items]:
             yield f"{user} was shown {len(thread.items)} items with {peer}, there are {len(shown)}, or others"
         for one in (one for one in items if one["kind"] == "message"):
-            if talk.said.get(one["ref"], "") != one["text"]:
-                yield f"{user} reads {one['text']!r} of {one['sender']}, who left {talk.said.get(one['ref'], '')!r}"
+            if one["text"] not in talk.said.get(one["ref"], ()):
+                yield f"{user} reads {one['text']!r} of {one['sender']}, who left {talk.said.get(one['ref'])}"
         unread = thread.unread(user, KEPT)
         recount += unread
         told = (page.get("unread"), known.get(peer, {}).get("unread"), page.get("read"))
@@ -245,9 +252,10 @@ def push_laws(steps: Sequence[Step], outcomes: Sequence[Outcome]) -> list[str]:
 
 
 def vendor_laws(
-    outcomes: Sequence[Outcome], taken: Sequence[Mapping[str, Any]], owners: Mapping[str, str]
-) -> Iterator[str]:  # fmt: skip
-    """What vendors took, held against what is said of it. One took a push twice only where its answer did not come."""
+    outcomes: Sequence[Outcome], taken: Sequence[Mapping[str, Any]], owners: Mapping[str, str], unheard: int = 0
+) -> Iterator[str]:
+    """What vendors took, held against what is said of it. One took a push twice only where its answer did not come, which may
+    be true of `unheard` of those that did."""
     said = {(one.user, one.occurrence): one for one in outcomes}
     had = {(owners[one["token"]], one["occurrence"], one["provider"]) for one in taken}
     for one in outcomes:
@@ -261,7 +269,10 @@ def vendor_laws(
         if outcome is None:
             yield f"{push['provider']} took {push['occurrence']} for {owner}, whose it is not"
         elif outcome.outcome != "PushAccepted" and push["heard"]:
-            yield f"{push['provider']} took {push['occurrence']} for {owner}, and {outcome.outcome} is said"
+            unheard -= 1
+            if unheard < 0:
+                yield f"{push['provider']} took {push['occurrence']} for {owner}, and {outcome.outcome} is said"
     for (token, occurrence), times in heard.items():
-        if times > 1:
+        unheard -= max(0, times - 1)
+        if times > 1 and unheard < 0:
             yield f"the phone of {owners[token]} took {occurrence} {times} times"
