@@ -123,6 +123,14 @@ COUNTERPARTS: Final = {
             round(avg(after_s) FILTER (type = 'NotificationAcked'), 3),
             CASE WHEN told > 0 THEN round(count(*) FILTER (type = 'PushDecided') / told, 3) END
         FROM n WHERE kind IS NOT NULL GROUP BY day, kind""",
+    "push_health": """
+        WITH n AS (SELECT DISTINCT (v ->> 'user') AS who, (v ->> 'notification') AS name, (v ->> 'kind') AS kind FROM facts
+            WHERE type = 'Notified')
+        SELECT ts::DATE AS day, n.kind, coalesce(v ->> 'provider', '') AS provider, count(*),
+            count(*) FILTER (type = 'PushAccepted'), count(*) FILTER (type = 'PushRefused'),
+            count(*) FILTER (type = 'PushTokenDead'), round(count(*) FILTER (type = 'PushTokenDead') / count(*), 3)
+        FROM facts JOIN n ON n.who = (v ->> 'user') AND n.name = (v ->> 'occurrence')
+        WHERE type IN ('PushAccepted', 'PushRefused', 'PushTokenDead') GROUP BY ALL""",
     "token_health": """
         SELECT ts::DATE AS day, (v ->> 'platform') AS platform, count(*) FILTER (type = 'PhoneKept'),
             count(*) FILTER ((v ->> 'end') = 'logged_out'), count(*) FILTER ((v ->> 'end') = 'replaced'),

@@ -25,6 +25,7 @@ from schemas.notification import AckNotification, DropPhone, KeepPhone
 from schemas.outbox import AttemptOutcome, OweEffect, RedriveEffect, ReportAttempt
 from schemas.panel import CohortEntered, CohortLeft, TagChanged
 from schemas.postback import Consent, ConversionKind, PostbackBook, PostbackRule, Provider, Value
+from schemas.push import PushFailure
 from schemas.user import CameOnline, Role, SessionOpened, UserSignedUp, WentOffline
 from schemas.video import CallEnded, EndReason
 
@@ -219,9 +220,28 @@ class History:
             ))  # fmt: skip
             state, told = decide_notification(state, message)
             self._log(told)
+            self._pushed(told)
             while state is not None and state.wake_at is not None and state.wake_at <= at + timedelta(seconds=30):
                 state, told = decide_notification(state, Wake(id=self._name(), at=state.wake_at, key=user))
                 self._log(told)
+                self._pushed(told)
+
+    def _pushed(self, told: Iterable[Message]) -> None:
+        """What becomes of pushes: a provider takes one, or does not, or says that the phone's token is none."""
+        for owed in (one for one in told if isinstance(one, OweEffect)):
+            state, due = decide_outbox(None, owed)
+            self._log(due)
+            asked = {"outcome": AttemptOutcome.ROUTED, "provider": self._chance.choice(("fcm", "onesignal"))}
+            failures = PushFailure.INVALID, PushFailure.UNREGISTERED, PushFailure.WRONG_APP
+            refused = {"outcome": AttemptOutcome.REFUSED, "failure": self._chance.choice(failures), "status": 400}
+            taken = {"outcome": AttemptOutcome.ACCEPTED, "status": 200}
+            for answer in (asked, self._chance.choice((taken, taken, refused))):
+                attempt = state.attempt if state is not None else 1
+                state, ends = decide_outbox(
+                    state,
+                    ReportAttempt(id=self._name(), at=owed.at, effect=owed.effect, attempt=attempt, **answer),
+                )
+                self._log(ends)
 
     def _belonged(self, user: str) -> None:
         """Cohorts and tags: in and out, at times that go back, and at the same time."""

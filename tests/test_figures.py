@@ -1,6 +1,7 @@
 """The figures of every view against another engine's over the raw log (`tests/counterparts.py`), on histories by chance."""
 
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from tests.counterparts import COUNTERPARTS, HELPERS
 from tests.histories import History
 from tests.tables import Tables
 
+ROOT = Path(__file__).parent.parent
 USERS = 180
 Rows = list[list[Any]]
 Ask = Callable[[str], Rows]
@@ -74,6 +76,27 @@ def test_a_views_figures_are_those_of_another_engine(name: str, warehouse: Ask, 
 
 def test_no_counterpart_is_of_a_view_that_is_none() -> None:
     assert set(COUNTERPARTS) == set(VIEWS)
+
+
+# What Grafana's data source puts in the place of its macros, in a span that has everything.
+MACROS = {
+    r"\$__(?:date|time)Filter\((\w+)\)": r"\1 >= toDate('2020-01-01')",
+    r"\$__timeInterval\((\w+)\)": r"toStartOfInterval(toDateTime(\1), INTERVAL 60 second)",
+}
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "dashboards").glob("*.json")), ids=lambda file: file.stem)
+def test_every_query_of_a_dashboard_has_figures(file: Path, warehouse: Ask) -> None:
+    board = json.loads(file.read_text())
+    assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
+    known = {f"${{{variable['name']}}}": variable["query"] for variable in board["templating"]["list"]}
+    for panel in board["panels"]:
+        assert known[panel["datasource"]["uid"]] == panel["datasource"]["type"], panel["title"]
+        for statement in (target["rawSql"] for target in panel["targets"] if "rawSql" in target):
+            for macro, sql in MACROS.items():
+                statement = re.sub(macro, sql, statement)  # noqa: PLW2901 - one behind the other
+            assert "$__" not in statement, f"{panel['title']} has a macro that this test does not know"
+            assert warehouse(statement), f"{panel['title']} of {file.name} shows nothing"
 
 
 # --- by table ---------------------------------------------------------------------------------------------------------------
