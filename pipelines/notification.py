@@ -57,6 +57,7 @@ from schemas.notification_state import (
     Withdrawal,
     kept_locale,
     kept_peer,
+    kept_subscription,
     kept_token,
     occurrence_of,
     with_room,
@@ -198,7 +199,7 @@ def _phones(state: Notifications, message: KeepPhone | DropPhone | PushTokenDead
             dead_at, end = message.dead_at or message.at, PhoneEnd.TOKEN_DEAD
             leaving = [one for one in state.phones if one.kept_at <= dead_at and one.without(message.token) != one]
             kept = [one.without(message.token) if one in leaving else one for one in state.phones]
-            staying = [one for one in kept if one.reached]
+            staying = [one for one in kept if one.addresses]
     told = [_dropped(message, one, end, number) for number, one in enumerate(leaving)]
     return _kept(replace(state, phones=tuple(staying))), told
 
@@ -208,7 +209,7 @@ def _keep_phone(state: Notifications, message: KeepPhone) -> Decision:
     platform = PushPlatform.IOS if message.platform.lower() in APPLE else PushPlatform.ANDROID
     phone = Phone(
         kept_ref(message.device), message.at, platform, kept_locale(message.locale), kept_token(message.push_token),
-        kept_token(message.voip_token),
+        kept_token(message.voip_token), kept_subscription(message.onesignal_id),
     )  # fmt: skip
     others = [one for one in state.phones if one.device != phone.device and not one.shares(phone)]
     staying = others[max(0, len(others) - MAX_PHONES + 1) :]
@@ -374,7 +375,7 @@ class _Turn:
     def _silence(self, over: Iterable[Occurrence]) -> None:
         """A silent push a phone for each notice that it shows, which names the occurrence, and brings the badge."""
         shown = {collapse_key(one): one for one in over}.values()
-        phones = [phone for phone in self.state.phones if phone.push_token]
+        phones = [phone for phone in self.state.phones if phone.push_token or phone.onesignal_id]
         self._owe([silent_push_of(self.state, one, phone, self._message.id, self._at) for one in shown for phone in phones])
 
     # --- what is told ----------------------------------------------------------------------------------------------------

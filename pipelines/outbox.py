@@ -197,7 +197,8 @@ def _push_fact(effect: Effect, push: Push, fact: LastFact, failure: Failure | No
         return PushAccepted(**fields)
     reason, dead_at = failure
     if reason in TOKEN_FAILURES:
-        return PushTokenDead(**fields, reason=reason, token=token_mark(push.token), dead_at=dead_at)
+        dead = push.address(effect.provider) or push.token
+        return PushTokenDead(**fields, reason=reason, token=token_mark(dead), dead_at=dead_at)
     return PushRefused(**fields, reason=PushFailure.UNKNOWN if effect.doubtful else reason)
 
 

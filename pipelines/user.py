@@ -152,11 +152,12 @@ def _open(user: User, message: OpenSession) -> Decision:
 
 def _reached(message: OpenSession) -> tuple[Message, ...]:
     """How the phone can be reached when its session is over, as feeds' own sessions do not tell."""
-    if not message.device or not (message.push_token or message.voip_token):
+    if not message.device or not (message.push_token or message.voip_token or message.onesignal_id):
         return ()
     kept = KeepPhone(
         **derive(message, "phone"), user=message.user, device=mark_of(message.device), platform=message.platform,
         locale=message.locale, push_token=message.push_token, voip_token=message.voip_token,
+        onesignal_id=message.onesignal_id,
     )  # fmt: skip
     return (kept,)
 

@@ -35,6 +35,7 @@ from schemas.user import (
     Code,
     OptionalUser,
     PushToken,
+    SubscriptionId,
     UserBanned,
     UserCommand,
     UserErased,
@@ -67,6 +68,7 @@ class KeepPhone(UserCommand):
     locale: Code = ""
     push_token: PushToken = ""
     voip_token: PushToken = ""
+    onesignal_id: SubscriptionId = ""
 
 
 class DropPhone(UserCommand):

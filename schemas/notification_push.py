@@ -28,11 +28,11 @@ def collapse_key(one: Occurrence) -> str:
 
 
 def push_of(state: Notifications, one: Occurrence, phone: Phone, at: datetime) -> Push | None:
-    """What this phone is pushed; None: it has no token for it. Only Apple's phones ring by a token of their own."""
+    """What this phone is pushed; None: it has no address for it. Only Apple's phones ring by a token of their own."""
     manner = MANNERS[one.kind]
     rings = manner.delivery is Delivery.VOIP and phone.platform is PushPlatform.IOS and bool(phone.voip_token)
-    token = phone.voip_token if rings else phone.push_token
-    if not token:
+    token, subscription = (phone.voip_token, "") if rings else (phone.push_token, phone.onesignal_id)
+    if not token and not subscription:
         return None
     words = next((found for found in state.notices if found.notification == one.notification), None)
     text = Text(words.title, words.body) if words else text_of(one.kind, phone.locale)
@@ -41,7 +41,7 @@ def push_of(state: Notifications, one: Occurrence, phone: Phone, at: datetime) -
         occurrence=one.notification, device=phone.device, channel=PushChannel.VOIP if rings else PushChannel.ALERT, token=token,
         platform=phone.platform, expires_at=one.ends_at or later(at, timedelta(seconds=manner.ttl_s)), title=text.title,
         body=text.body, badge=state.unread, collapse_key=collapse_key(one), urgency=manner.urgency,
-        data={name: value for name, value in named.items() if value},
+        data={name: value for name, value in named.items() if value}, subscription=subscription,
     )  # fmt: skip
 
 
@@ -51,7 +51,7 @@ def silent_push_of(state: Notifications, one: Occurrence, phone: Phone, name: st
     return Push(
         occurrence=f"{one.notification}/over/{digest_of(name)}", device=phone.device, channel=PushChannel.ALERT,
         token=phone.push_token, platform=phone.platform, expires_at=later(at, TAKEN_BACK_FOR), badge=state.unread,
-        collapse_key=f"{key}/over", data={"withdrawn": one.notification, "collapse": key},
+        collapse_key=f"{key}/over", data={"withdrawn": one.notification, "collapse": key}, subscription=phone.onesignal_id,
     )  # fmt: skip
 
 

@@ -30,6 +30,7 @@ MAX_LANGUAGES: Final = 8
 OccurrenceName = Annotated[str, Meta(max_length=64, extra={"max_bytes": 66}), PLAIN]
 # Tokens are printable ASCII; a phone with any other one is reached by nothing.
 KeptToken = Annotated[str, Meta(max_length=512, extra={"max_bytes": 514}), SECRET]
+KeptSubscription = Annotated[str, Meta(max_length=64, extra={"max_bytes": 66}), SECRET]
 KeptLocale = Annotated[str, Meta(max_length=64, extra={"max_bytes": 66}), PLAIN]
 # What staff tells many alike is about nobody.
 NoticeTitle = Annotated[str, Meta(max_length=60), PLAIN]
@@ -55,6 +56,11 @@ def kept_peer(user: str) -> str:
 def kept_token(token: str) -> str:
     """A token as a list keeps it; empty: it is none."""
     return token if re.fullmatch(r"[!#-\[\]-~]{0,512}", token) else ""
+
+
+def kept_subscription(name: str) -> str:
+    """An id at OneSignal as a list keeps it; empty: it is none."""
+    return name if re.fullmatch(r"[0-9A-Fa-f-]{36}", name) else ""
 
 
 def kept_locale(locale: str) -> str:
@@ -153,20 +159,22 @@ class Phone(State):
     locale: KeptLocale = ""
     push_token: KeptToken = ""
     voip_token: KeptToken = ""
+    onesignal_id: KeptSubscription = ""
 
     @property
-    def reached(self) -> bool:
-        """Whether it has a token at all."""
-        return bool(self.push_token or self.voip_token)
+    def addresses(self) -> frozenset[str]:
+        """Its tokens, and its subscription at OneSignal."""
+        return frozenset((self.push_token, self.voip_token, self.onesignal_id)) - {""}
 
     def shares(self, other: "Phone") -> bool:
         """Whether both have a token in common."""
-        return bool({self.push_token, self.voip_token} & {other.push_token, other.voip_token} - {""})
+        return bool(self.addresses & other.addresses)
 
     def without(self, mark: str) -> "Phone":
         """Without the token of this mark."""
-        push_token, voip_token = ("" if token_mark(one) == mark else one for one in (self.push_token, self.voip_token))
-        return replace(self, push_token=push_token, voip_token=voip_token)
+        kept = ("" if token_mark(one) == mark else one for one in (self.push_token, self.voip_token, self.onesignal_id))
+        push_token, voip_token, onesignal_id = kept
+        return replace(self, push_token=push_token, voip_token=voip_token, onesignal_id=onesignal_id)
 
 
 class Notifications(State):

@@ -9,6 +9,7 @@ Who is asked is decided on the log before anybody is asked; a retry has the same
 asked only where the first one has said no for good and no earlier attempt is in doubt. Behind `expires_at` nothing is sent.
 """
 
+import re
 from enum import StrEnum
 from hashlib import sha256
 from typing import Annotated, Final
@@ -23,6 +24,8 @@ from schemas.user import Code, PushToken, User_
 # Whoever the settings name, or Apple, who alone wakes an app for a call.
 ANY_PROVIDER: Final = "push"
 VOIP_PROVIDER: Final = "apns"
+ONESIGNAL: Final = "onesignal"
+UUID_FORM: Final = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 MAX_DATA: Final = 16
 
 Occurrence = Annotated[str, Meta(min_length=1, max_length=400, description="of a person: one cause"), PLAIN]
@@ -107,6 +110,13 @@ class Push(State, PushFields):
     data: PushData = {}
     urgency: Urgency = Urgency.NORMAL
     subscription: PushToken = ""
+
+    def address(self, provider: str) -> str:
+        """By what this provider finds the phone; empty: by nothing. A token that is a UUID is a subscription at OneSignal."""
+        is_subscription = bool(UUID_FORM.fullmatch(self.token))
+        if provider == ONESIGNAL:
+            return self.subscription or (self.token if is_subscription else "")
+        return "" if is_subscription and provider != VOIP_PROVIDER else self.token
 
 
 def push_id(occurrence: str, device: str) -> str:

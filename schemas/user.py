@@ -28,6 +28,7 @@ Short = Annotated[str, Meta(max_length=64)]
 # A word that programs give each other, and nobody writes about a person.
 Code = Annotated[Short, PLAIN]
 PushToken = Annotated[str, Meta(max_length=512), SECRET]
+SubscriptionId = Annotated[Short, SECRET]
 
 _PHONE: Final = re.compile(r"[+(]?[0-9][0-9 ().-]{8,}[0-9]")
 _PHONE_DIGITS: Final = range(10, 16)
@@ -144,6 +145,7 @@ class OpenSession(UserCommand):
     locale: Code = ""
     push_token: PushToken = ""
     voip_token: PushToken = ""
+    onesignal_id: SubscriptionId = ""
 
 
 class Beat(UserCommand):

@@ -4,12 +4,10 @@ What is live comes from memory and carries the cursor from which `GET /v1/feed` 
 ClickHouse, which follows the log within a second.
 """
 
-import asyncio
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
-from clickhouse_connect.driver.exceptions import Error
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 
@@ -18,7 +16,8 @@ from schemas.user import USER_ID_PATTERN
 from serving.runtime.auth import Caller, SignedIn
 from serving.runtime.commands import views_of
 from serving.runtime.fields import EARLIEST, LATEST, Moment
-from serving.runtime.problems import Problem, responses, unavailable
+from serving.runtime.problems import Problem, responses
+from serving.runtime.warehouse import rows_of
 
 router = APIRouter(tags=["balance"])
 
@@ -118,7 +117,7 @@ async def list_balance_entries(
 ) -> Any:
     """The account's entries, newest first."""
     account = _account(caller, book, user)
-    rows = await _query(request, PAGE, {"account": account, "before": before or 2**62, "limit": limit})
+    rows = await rows_of(request, PAGE, {"account": account, "before": before or 2**62, "limit": limit})
     if not rows and views_of(request).balance(account) is None:
         raise _unknown(account)
     page = [BalanceEntry(**row) for row in rows]
@@ -128,7 +127,7 @@ async def list_balance_entries(
 
 async def _balance_at(request: Request, account: str, at: datetime) -> BalanceAnswer:
     bounded = min(max(at.astimezone(UTC) if EARLIEST < at < LATEST else at, EARLIEST), LATEST)
-    rows = await _query(request, AT, {"account": account, "at": round(bounded.timestamp() * 1_000_000)})
+    rows = await rows_of(request, AT, {"account": account, "at": round(bounded.timestamp() * 1_000_000)})
     if not rows:
         raise Problem(404, "no_entry_yet", f"{account} had no entry at that time, or it has not reached the warehouse yet")
     row = rows[0]
@@ -138,20 +137,8 @@ async def _balance_at(request: Request, account: str, at: datetime) -> BalanceAn
         held_coins=row["held_coins"],
         available_coins=row["balance_coins"] - row["held_coins"],
         seq=row["seq"],
-        as_of=row["at"].replace(tzinfo=UTC),
+        as_of=row["at"],
     )
-
-
-async def _query(request: Request, question: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
-    def query() -> list[dict[str, Any]]:
-        found = request.app.state.clickhouse().query(question, parameters=parameters)
-        rows = [dict(zip(found.column_names, row, strict=True)) for row in found.result_rows]
-        return [row | {"at": row["at"].replace(tzinfo=UTC)} for row in rows]
-
-    try:
-        return await asyncio.to_thread(query)
-    except (Error, OSError) as error:
-        raise unavailable("warehouse_unreachable", "ClickHouse does not answer; try again soon") from error
 
 
 def _account(caller: Caller, book: str, user: str | None) -> str:

@@ -29,15 +29,20 @@ from schemas.log.base import UserId, new_id, now
 from serving.body import Name, RequestBody
 from serving.runtime.auth import Admin, Caller
 from serving.runtime.commands import commands_of, request_id, views_of
-from serving.runtime.fields import IdempotencyKey, IdInPath, KeptMoment, UserInPath
+from serving.runtime.fields import EARLIEST, LATEST, IdempotencyKey, IdInPath, KeptMoment, UserInPath
 from serving.runtime.gate import Acting, Looking
 from serving.runtime.later import NotDecided
 from serving.runtime.problems import Problem, responses
 from serving.runtime.refusals import Refusals, refusal_of
+from serving.runtime.warehouse import rows_of
 from serving.view_store.indexes import OPEN_REPORTS
 
 router = APIRouter(tags=["chats"])
 
+DECIDED: Final = """
+SELECT report, user, peer, reason, rule, length(seqs) AS items, at, outcome, by, why, until FROM chat_reports FINAL
+WHERE step = 'ReportDecided' AND at < fromUnixTimestamp64Micro({before:Int64}, 'UTC')
+ORDER BY at DESC LIMIT {limit:UInt32} WITH TIES"""
 REFUSED: Final[Refusals] = {
     ReportRefusal.IDEMPOTENCY_KEY_REUSED: (409, "this Idempotency-Key was used for another report; use a new one"),
     ReportRefusal.CHAT_UNKNOWN: (404, "there is no chat between you and this user"),
@@ -86,6 +91,29 @@ class OpenReportAnswer(BaseModel):
     at: datetime
     items: int
     readings: int
+
+
+class DecidedReportAnswer(BaseModel):
+    """A report and what came of it: who decided (`by`), when, and why. A ban lasts until `until` (null: for good)."""
+
+    report: str
+    user: str
+    peer: str
+    reason: ReportReason
+    rule: str
+    items: int
+    at: datetime
+    outcome: ReportOutcome
+    by: str
+    why: str
+    until: datetime | None
+
+
+class DecidedReportsAnswer(BaseModel):
+    """A page, those that were decided last first. `next_before` null: that was all."""
+
+    reports: list[DecidedReportAnswer]
+    next_before: datetime | None = None
 
 
 class EvidenceAnswer(BaseModel):
@@ -141,6 +169,24 @@ async def list_chat_reports(caller: Looking, request: Request, limit: Annotated[
     found = [(report, views.of(CHAT_REPORT).get(report)) for report in views.rows(OPEN_REPORTS, "")]
     oldest = sorted(((report, known) for report, known in found if known), key=lambda one: one[1].at)[:limit]
     return [OpenReportAnswer(**_told(report, known)) for report, known in oldest]
+
+
+@router.get(
+    "/v1/admin/chats/reports/decided", response_model=DecidedReportsAnswer, responses=responses(401, 403, 404, 422, 503)
+)
+async def list_decided_chat_reports(
+    caller: Looking,
+    request: Request,
+    before: Annotated[KeptMoment | None, Query(description="only reports that were decided earlier")] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+) -> Any:
+    """What became of reports, for the roles support and admin, from the warehouse, which follows within seconds. Those of one
+    moment are on one page."""
+    _check_staff(caller)
+    until_us = round((before or LATEST).timestamp() * 1_000_000)
+    rows = await rows_of(request, DECIDED, {"before": until_us, "limit": limit})
+    reports = [DecidedReportAnswer(**row | {"until": row["until"] if row["until"] > EARLIEST else None}) for row in rows]
+    return DecidedReportsAnswer(reports=reports, next_before=reports[-1].at if len(reports) >= limit else None)
 
 
 @router.post(

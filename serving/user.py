@@ -51,6 +51,13 @@ router = APIRouter(tags=["users"])
 OPENED_S: Final = 1.0
 
 PushToken = Annotated[str, Field(max_length=512, pattern=r"^[^\x00-\x1f]*$")]
+OneSignalId = Annotated[
+    str,
+    Field(
+        pattern=r"^([0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})?$",
+        description="the phone's subscription at OneSignal, where you push by it",
+    ),
+]
 SessionId = Annotated[str, Path(min_length=1, max_length=128, pattern=r"^[\x21-\x7e]+$")]
 REFUSED: Final[Refusals] = {
     UserRefusal.USER_UNKNOWN: (404, "{user} has not signed up; POST /v1/users does that"),
@@ -83,6 +90,7 @@ class SessionBody(PhoneBody):
     device: Name
     push_token: PushToken = ""
     voip_token: PushToken = ""
+    onesignal_id: OneSignalId = ""
 
 
 class SessionAnswer(BaseModel):

@@ -144,6 +144,22 @@ def texts(api: Api, of: str) -> list[Any]:
     return [item["text"] for item in api.get(f"/v1/chats/{of}").json()["items"]]
 
 
+def decided_last(admin: Api, report: str) -> Any:
+    """What staff is told of the report that was decided last, once the warehouse has it; an earlier page lacks it."""
+    path = "/v1/admin/chats/reports/decided"
+    newest = eventually(
+        lambda: (
+            (page := admin.get(path, params={"limit": 1}).json())["reports"][:1]
+            and page["reports"][0]["report"] == report
+            and page
+        )
+    )
+    (decided,) = newest["reports"]
+    earlier = admin.get(path, params={"before": newest["next_before"]}).json()
+    assert decided not in earlier["reports"]
+    return decided
+
+
 def test_two_phones_talk_until_one_blocks_the_other(phones: Phones, admin: Api) -> None:
     bob, sue = phones()
     first = eventually(lambda: (said := write(bob.api, sue.user, "hello", "k1")).status_code == 201 and said.json())
@@ -180,6 +196,9 @@ def test_two_phones_talk_until_one_blocks_the_other(phones: Phones, admin: Api) 
     evidence = admin.post(f"{report}/read", json={"reason": "a complaint"}).json()["evidence"]
     assert [(one["text"], one["sender"]) for one in evidence] == [("hello!", bob.user)], "what it said, though it was deleted"
     assert admin.post(f"{report}/review", json={"reason": "rude", "outcome": "warned"}).status_code == 204
+    due = {"user": sue.user, "peer": bob.user, "outcome": "warned", "why": "rude", "until": None}
+    assert decided_last(admin, reported.json()["report"]).items() >= due.items()
+    assert sue.api.get("/v1/admin/chats/reports/decided").status_code == 403
     warned = bob.wait_for("UserWarned")
     assert warned["reason"] == "harassment"
     assert sue.user not in json.dumps(warned)

@@ -278,6 +278,16 @@ def test_a_dead_token_is_gone_unless_it_was_registered_later() -> None:
     assert (state.phones[0].push_token, state.phones[0].voip_token) == ("a", "")
 
 
+def test_a_phone_that_onesignal_knows_is_pushed_by_its_subscription_and_lost_by_it() -> None:
+    name = "0f5bb1a5-7bd4-4f5e-8a3e-4f6f3b8a9c11"
+    state, told = last_decision(decide, phone("d1", onesignal_id=name), phone("d2", push_token="t", onesignal_id="x"), item(1))
+    assert [(push.device, push.token, push.subscription) for push in pushes(told)] == [("d1", "", name), ("d2", "t", "")]
+    renamed = phone("d3", push_token="n", onesignal_id=name)
+    state, _ = last_decision(decide, renamed, state=state)
+    assert [one.device for one in state.phones] == ["d2", "d3"]
+    assert [one.onesignal_id for one in decide(state, dead(name, 9))[0].phones] == ["", ""]
+
+
 def test_a_token_is_one_phones_whatever_it_is_called() -> None:
     renamed = phone("d2", push_token="t-d1")
     state, told = last_decision(decide, phone(), renamed)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from pipelines.outbox import decide_outbox
 from schemas.log.base import REMEMBERED_FOR, Fact, Wake
@@ -52,6 +53,7 @@ NAME = push_id(PUSH.occurrence, PUSH.device)
 OWE = OweEffect(
     id="o", at=T, effect=NAME, kind=EffectKind.PUSH, provider=provider_of(PUSH), subject=ANN, expires_at=UNTIL, push=PUSH
 )  # fmt: skip
+UPPER = "0F5BB1A5-7bd4-4f5e-8a3e-4f6f3b8a9c11"
 ENDS = (PushAccepted, PushRefused, PushTokenDead)
 WITHDRAW = WithdrawPush(id="x", at=T + timedelta(seconds=2), effect=NAME)
 
@@ -122,6 +124,26 @@ def test_a_dead_token_is_told_by_its_mark(reason: PushFailure) -> None:
     _, (fact,) = after(OWE, FCM, report(2, "refused", status=410, failure=reason, dead_at=T))
     assert isinstance(fact, PushTokenDead)
     assert (fact.reason, fact.token, fact.dead_at, fact.user) == (reason, token_mark("secret"), T, ANN)
+
+
+def test_a_dead_subscription_is_not_the_token_beside_it() -> None:
+    both = replace(OWE, push=replace(PUSH, subscription="0f5bb1a5-7bd4-4f5e-8a3e-4f6f3b8a9c11"))
+    for provider, address in (("fcm", "secret"), ("onesignal", "0f5bb1a5-7bd4-4f5e-8a3e-4f6f3b8a9c11")):
+        routed = report(1, "routed", provider=provider)
+        _, (fact,) = after(both, routed, report(2, "refused", failure=PushFailure.UNREGISTERED))
+        assert isinstance(fact, PushTokenDead)
+        assert fact.token == token_mark(address)
+
+
+@pytest.mark.parametrize(("push", "addresses"), [
+    (PUSH, ("secret", "", "secret")),
+    (replace(PUSH, subscription="s"), ("secret", "s", "secret")),
+    (replace(PUSH, token=UPPER), ("", UPPER, UPPER)),
+    (replace(PUSH, token=""), ("", "", "")),
+    (replace(PUSH, token="a" * 64, channel=PushChannel.VOIP), ("a" * 64, "", "a" * 64)),
+])  # fmt: skip
+def test_by_what_each_provider_finds_a_phone(push: Push, addresses: tuple[str, str, str]) -> None:
+    assert tuple(push.address(provider) for provider in ("fcm", "onesignal", "apns")) == addresses
 
 
 def test_a_push_that_is_withdrawn_is_tried_no_more() -> None:

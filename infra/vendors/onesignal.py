@@ -33,7 +33,7 @@ def body_of(push: Push, due: EffectDue, config: Config) -> dict[str, Any]:
     high = push.urgency is Urgency.HIGH or push.channel is PushChannel.VOIP
     body: dict[str, Any] = {
         "app_id": config.onesignal_app_id, "target_channel": "push", "data": data,
-        "include_subscription_ids": [pushes.address(push, PushProvider.ONESIGNAL)],
+        "include_subscription_ids": [push.address(PushProvider.ONESIGNAL)],
         "idempotency_key": pushes.request_id(due), "ttl": pushes.kept_s(due), "priority": 10 if high else 5,
         "collapse_id": pushes.collapse_id(push),
     }  # fmt: skip

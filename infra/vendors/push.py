@@ -5,7 +5,6 @@ for good comes the second one, if the phone has an address there and the token w
 no attempt is in doubt. An attempt is in doubt if the vendor may have taken the push and nobody has heard so.
 """
 
-import re
 import time
 import unicodedata
 import uuid
@@ -28,7 +27,6 @@ MAX_ANSWER: Final = 64 * 1024
 MAX_COLLAPSE_ID: Final = 64
 # Ids of pushes at vendors are made of ours, so that a retry has the same one.
 NAMESPACE: Final = uuid.UUID("5d0c8a0e-6a5e-5c39-9a57-0c2c6b0f7d1e")
-UUID_FORM: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 TOO_LATE: Final = Attempt(AttemptOutcome.FAILED, 0, "too late")
 ELLIPSIS: Final = "…"
 JOINER: Final = "\u200d"
@@ -63,18 +61,10 @@ def kept_s(due: EffectDue) -> int:
 # --- who is asked -----------------------------------------------------------------------------------------------------------
 
 
-def address(push: Push, provider: PushProvider) -> str:
-    """Where a provider finds the phone: a token of Firebase, a subscription of OneSignal; empty: nowhere."""
-    is_subscription = bool(UUID_FORM.fullmatch(push.token))
-    if provider is PushProvider.FCM:
-        return "" if is_subscription else push.token
-    return push.subscription or (push.token if is_subscription else "")
-
-
 def providers(push: Push, config: Config) -> list[PushProvider]:
     """Who may be asked, in order."""
     chosen = dict.fromkeys((config.push, config.push_second))
-    return [one for one in chosen if one is not PushProvider.NONE and address(push, one)]
+    return [one for one in chosen if one is not PushProvider.NONE and push.address(one)]
 
 
 def route(due: EffectDue, config: Config, _: httpx.Client) -> Attempt:

@@ -11,6 +11,7 @@ token is pushed nothing until it is registered again.
 
 import random
 import sys
+import uuid
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -166,6 +167,7 @@ class _Story:
                 tokens = {
                     "push_token": f"t{chance.randrange(3)}{user}",
                     "voip_token": chance.choice(("", f"v-{user}-{device}")),
+                    "onesignal_id": str(uuid.UUID(int=1)) if device == "tablet" else "",
                 }
                 platform = chance.choice(("ios", "android"))
                 return OpenSession(
@@ -228,7 +230,7 @@ class _Person:
             case PutNotificationPreferences():
                 self.quiet = message.quiet is not None
             case KeepPhone():
-                self.dead -= {token_mark(message.push_token), token_mark(message.voip_token)}
+                self.dead -= set(map(token_mark, (message.push_token, message.voip_token, message.onesignal_id)))
             case PushTokenDead():
                 self.dead.add(message.token)
 
@@ -270,7 +272,8 @@ class _Person:
     def owe(self, effect: OweEffect) -> None:
         """A push that is owed."""
         assert effect.push is not None
-        if token_mark(effect.push.token) in self.dead:
+        addresses = {effect.push.token, effect.push.subscription} - {""}
+        if self.dead & set(map(token_mark, addresses)):
             self.broken.append(f"{effect.effect} is owed to a dead token")
         told = self.told.get(effect.push.occurrence)
         if told is not None and told.ends_at is not None and effect.expires_at > told.ends_at:

@@ -111,9 +111,10 @@ class Talker:
     async def register(self) -> None:
         """Log in, with tokens."""
         self._token, voip = f"fcm-{uuid.uuid4().hex}", uuid.uuid4().hex * 2 if self.apple else ""
-        self._talk.owners |= {token: self.phone.user for token in (self._token, voip) if token}
+        subscription = str(uuid.uuid4()) if self._chance.random() < 0.5 else ""
+        self._talk.owners |= {token: self.phone.user for token in (self._token, voip, subscription) if token}
         body = {"device": f"phone of {self.phone.user}"[:64], "platform": "ios" if self.apple else "android", "locale": "en-GB",
-                "push_token": self._token, "voip_token": voip}  # fmt: skip
+                "push_token": self._token, "voip_token": voip, "onesignal_id": subscription}  # fmt: skip
         await self.phone.ask("POST", "/v1/sessions", body)
 
     async def act(self) -> None:
