@@ -1,12 +1,14 @@
 """Chats: messages a second that one process decides, what a message takes to its answer and to the other's phone, and a page.
 
 Decided in memory, by the host's core without a broker, in processor time; the peer of the same run is a transfer between two
-accounts, decided the same way. Over HTTP on a whole platform, at a steady rate; the peer is a grant at that rate. A page of 50
-items inside the process, anywhere in a long chat; the peer looks at every page of the chat, which is what there would be
-without numbers.
+accounts, decided the same way. On a whole platform at a steady rate: in the flow, from the command to its committed item,
+behind four transactions (message, both lines, message, chat), beside a credit, which takes one; and over HTTP, by few phones,
+each with lines of its own, beside a grant, which takes three. A page of 50 items inside the process, anywhere in a long chat;
+the peer looks at every page of the chat, which is what there would be without numbers.
 """
 
 import asyncio
+import contextlib
 import random
 import statistics
 import tempfile
@@ -27,7 +29,7 @@ from pipelines.runtime.simulator import EPOCH, Log, Simulation
 from schemas.balance import PlaceTransfer, Reason
 from schemas.chat import CHAT, CHAT_MESSAGE, CHAT_PAGE, KEPT, PAGE_ITEMS, Chat, ChatItem, ChatPage, page_key
 from schemas.chat_message import ChatMessage, SendMessage
-from schemas.log.base import AccountId, Message, TransferId, UserId
+from schemas.log.base import AccountId, Message, TransferId, UserId, now
 from schemas.log.entity import DEFAULT_PARTITIONS, Flow
 from schemas.pair import pair_of
 from schemas.user import Role, SignUp
@@ -35,13 +37,16 @@ from serving.chat import list_items
 from serving.runtime.feed import Hub
 from serving.runtime.views import Views
 from tests.lab.bench.ground import percentiles
+from tests.lab.bench.latency import Asked, credits_ms, outcomes_ms, verdict
 from tests.lab.percentiles import percentile
 from tests.lab.simulated_money import output_of
 from tests.lab.stage import Stage
 
 PEOPLE: Final = 40
-# The phones' feeds, and requests under way; what is more waits with the client.
-CONNECTIONS: Final = PEOPLE + 100
+# Over HTTP few phones talk: a feed takes a share of the cores that the platform has to do with.
+PHONES: Final = 8
+# A broker that has just been started is still being compiled.
+WARM_S, WARM_EACH_S = 30.0, 150
 DECIDED: Final = 20_000
 RATES: Final = ((100, 20.0), (1_000, 3.0))
 ITEMS: Final = 500_000
@@ -60,7 +65,13 @@ def main(tell: Callable[[str], None], scale: float = 1.0) -> None:
     with tempfile.TemporaryDirectory(prefix="olo-bench-") as folder:
         stage = Stage(Path(folder))
         try:
-            tell("chat over HTTP: broker, warehouse, all flows, HTTP and the phones share the machine's cores")
+            tell("chat on a platform: broker, warehouse, all flows, HTTP and the phones share the machine's cores")
+            with httpx.Client(base_url=stage.http, trust_env=False) as client:
+                for number in range(PEOPLE):
+                    client.post("/v1/users", headers=_who(f"u{number}")).raise_for_status()
+            _sent(stage, WARM_EACH_S, max(2.0, WARM_S * scale))
+            for each_s, seconds in RATES:
+                _in_the_flow(tell, stage, each_s, max(1.0, seconds * scale))
             for each_s, seconds in RATES:
                 asyncio.run(_http(tell, stage, each_s, max(1.0, seconds * scale)))
         finally:
@@ -143,6 +154,28 @@ def _pages(tell: Callable[[str], None], items: int, pages: int) -> None:
     tell(f"  p50 {p50:.2f} ms, p99 {p99:.2f} ms (aim {AIM_MS:.0f}: {reached}); reading every page: {naive / p50:.1f} x")
 
 
+# --- in the flow ------------------------------------------------------------------------------------------------------------
+
+
+def _sent(stage: Stage, each_s: int, seconds: float) -> list[float]:
+    """Milliseconds from a message's command to its item."""
+
+    def made(number: int) -> Asked:
+        sender, receiver = UserId(f"u{number % PEOPLE}"), UserId(f"u{(number + 1) % PEOPLE}")
+        name = uuid.uuid4().hex
+        sent = SendMessage(id=f"s{name}", at=now(), message=name, sender=sender, receiver=receiver, text=TEXT)
+        return Asked(CHAT_MESSAGE, name, sent)
+
+    return outcomes_ms(stage.config, CHAT.events, made, each_s, seconds)
+
+
+def _in_the_flow(tell: Callable[[str], None], stage: Stage, each_s: int, seconds: float) -> None:
+    messages, credits_ = _sent(stage, each_s, seconds), credits_ms(stage.config, each_s, seconds)
+    ratio = statistics.median(messages) / statistics.median(credits_)
+    tell(f"  message -> committed item,   {each_s:>5}/s {percentiles(messages)}   {verdict(messages)}")
+    tell(f"  credit -> committed outcome, {each_s:>5}/s {percentiles(credits_)}   message / credit, medians: {ratio:.2f}")
+
+
 # --- over HTTP --------------------------------------------------------------------------------------------------------------
 
 
@@ -154,31 +187,43 @@ class Talk(NamedTuple):
     refused: list[int]
 
 
+class Phone(NamedTuple):
+    """A user, and the lines of the user's phone: a pool for all phones looks through all of its lines at each request."""
+
+    user: str
+    client: httpx.AsyncClient
+
+
 @cache
 def _who(user: str, role: str = "user") -> dict[str, str]:
     return {"Authorization": f"Bearer {tokens.token('demo-olo', user, role)}"}
 
 
 async def _http(tell: Callable[[str], None], stage: Stage, each_s: int, seconds: float) -> None:
-    limits = httpx.Limits(max_connections=CONNECTIONS)
-    async with httpx.AsyncClient(base_url=stage.http, timeout=30, trust_env=False, limits=limits) as client:
+    tls = httpx.create_ssl_context()
+    async with contextlib.AsyncExitStack() as devices:
         run = uuid.uuid4().hex[:6]
-        people = [f"c{run}-{number}" for number in range(PEOPLE)]
-        await asyncio.gather(*(client.post("/v1/users", headers=_who(user)) for user in people))
-        await _steady(each_s, 1.0, lambda n: _grant(client, people, n, []))
+        phones = [
+            Phone(f"c{run}-{number}", await devices.enter_async_context(
+                httpx.AsyncClient(base_url=stage.http, timeout=30, trust_env=False, verify=tls)
+            ))
+            for number in range(PHONES)
+        ]  # fmt: skip
+        await asyncio.gather(*(phone.client.post("/v1/users", headers=_who(phone.user)) for phone in phones))
+        await _steady(each_s, 1.0, lambda n: _grant(phones, n, []))
         began: dict[str, float] = {}
-        talk, ready = Talk([], [], []), [asyncio.Event() for _ in people]
+        talk, ready = Talk([], [], []), [asyncio.Event() for _ in phones]
         watching = [
-            asyncio.create_task(_watch(client, user, began, talk.seen, event))
-            for user, event in zip(people, ready, strict=True)
+            asyncio.create_task(_watch(phone, began, talk.seen, event)) for phone, event in zip(phones, ready, strict=True)
         ]
         await asyncio.gather(*(event.wait() for event in ready))
-        await _steady(each_s, seconds, lambda n: _write(client, people, n, began, talk))
+        await _steady(each_s, seconds, lambda n: _write(phones, n, began, talk))
         grants: list[float] = []
-        await _steady(each_s, seconds, lambda n: _grant(client, people, n, grants))
+        await _steady(each_s, seconds, lambda n: _grant(phones, n, grants))
         await asyncio.sleep(1)
         for one in watching:
             one.cancel()
+        await asyncio.gather(*watching, return_exceptions=True)
     sent = len(talk.answers) + len(talk.refused)
     if not (talk.answers and talk.seen and grants):
         tell(f"  {each_s}/s is more than this machine decides in time: {len(talk.answers)} of {sent} messages were answered")
@@ -201,12 +246,12 @@ async def _steady(each_s: int, seconds: float, act: Callable[[int], Any]) -> Non
     await asyncio.gather(*acts)
 
 
-async def _write(client: httpx.AsyncClient, people: list[str], number: int, began: dict[str, float], talk: Talk) -> None:
-    sender, receiver = people[number % PEOPLE], people[(number + 1) % PEOPLE]
+async def _write(phones: list[Phone], number: int, began: dict[str, float], talk: Talk) -> None:
+    sender, receiver = phones[number % PHONES], phones[(number + 1) % PHONES]
     text = f"{TEXT} {uuid.uuid4().hex}"
     began[text] = time.perf_counter()
-    headers = _who(sender) | {"Idempotency-Key": text[-32:]}
-    status = await _post(client, f"/v1/chats/{receiver}/messages", {"text": text}, headers)
+    headers = _who(sender.user) | {"Idempotency-Key": text[-32:]}
+    status = await _post(sender.client, f"/v1/chats/{receiver.user}/messages", {"text": text}, headers)
     if status == 201:
         talk.answers.append((time.perf_counter() - began[text]) * 1000)
     else:
@@ -221,24 +266,22 @@ async def _post(client: httpx.AsyncClient, path: str, body: dict[str, Any], head
         return 0
 
 
-async def _grant(client: httpx.AsyncClient, people: list[str], number: int, found: list[float]) -> None:
-    began = time.perf_counter()
-    body = {"account": f"{people[number % PEOPLE]}/coins", "coins": 1}
+async def _grant(phones: list[Phone], number: int, found: list[float]) -> None:
+    began, phone = time.perf_counter(), phones[number % PHONES]
+    body = {"account": f"{phone.user}/coins", "coins": 1}
     headers = _who("bench", "admin") | {"Idempotency-Key": uuid.uuid4().hex}
-    if await _post(client, "/v1/admin/grants", body, headers) == 201:
+    if await _post(phone.client, "/v1/admin/grants", body, headers) == 201:
         found.append((time.perf_counter() - began) * 1000)
 
 
-async def _watch(
-    client: httpx.AsyncClient, user: str, began: dict[str, float], seen: list[float], ready: asyncio.Event
-) -> None:
+async def _watch(phone: Phone, began: dict[str, float], seen: list[float], ready: asyncio.Event) -> None:
     """The other's phone: a message is seen when its text, or its item without one, is there."""
     try:
-        async with client.stream("GET", "/v1/feed", headers=_who(user)) as answer:
+        async with phone.client.stream("GET", "/v1/feed", headers=_who(phone.user)) as answer:
             async for line in answer.aiter_lines():
                 ready.set()
                 for text in _texts(line):
-                    if text in began and f'"peer":"{user}"' in line:
+                    if text in began and f'"peer":"{phone.user}"' in line:
                         seen.append((time.perf_counter() - began[text]) * 1000)
     finally:
         ready.set()

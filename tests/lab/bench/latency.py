@@ -8,17 +8,18 @@ import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 from confluent_kafka import Producer, TopicPartition
 
 from infra import tokens
 from infra.config import Config
-from infra.kafka import end_offsets, quiet, reader
+from infra.kafka import end_offsets, partitions_of, quiet, reader
 from schemas.balance import ACCOUNT, Credit, OpenAccount, Reason, coins_account
-from schemas.log.base import AccountId, now
+from schemas.log.base import AccountId, Message, now
 from schemas.log.codec import encode
-from schemas.log.entity import partition_of
+from schemas.log.entity import Entity, partition_of
 from tests.lab.bench.ground import percentiles
 from tests.lab.percentiles import percentile
 from tests.lab.stage import Stage
@@ -37,10 +38,10 @@ def main(tell: Callable[[str], None], scale: float = 1.0) -> None:
         stage = Stage(Path(folder))
         try:
             tell("latency on one machine: broker, warehouse, money, store, HTTP and the client share its cores")
-            _commands(stage.config, 300, WARM_S * min(1.0, scale + 0.2))
+            credits_ms(stage.config, 300, WARM_S * min(1.0, scale + 0.2))
             for each_s in (100, 1_000):
-                found = _commands(stage.config, each_s, seconds)
-                tell(f"  command -> committed outcome, {each_s:>5}/s   {percentiles(found)}   {_verdict(found)}")
+                found = credits_ms(stage.config, each_s, seconds)
+                tell(f"  command -> committed outcome, {each_s:>5}/s   {percentiles(found)}   {verdict(found)}")
             answers, seen = asyncio.run(_http(stage, max(50, int(400 * scale))))
             tell(f"  HTTP grant -> answer (three transactions) {percentiles(answers)}")
             tell(f"  HTTP grant -> SSE delivery (two)          {percentiles(seen)}")
@@ -49,20 +50,30 @@ def main(tell: Callable[[str], None], scale: float = 1.0) -> None:
             stage.stop()
 
 
-def _verdict(values: list[float]) -> str:
+def verdict(values: list[float]) -> str:
+    """Whether the aims are reached."""
     found = sorted(values)
     at = {p: percentile(found, p) for p in AIMS_MS}
     return ", ".join(f"p{p} aim {aim:.0f}: {'reached' if at[p] <= aim else 'NOT reached'}" for p, aim in AIMS_MS.items())
 
 
-def _commands(config: Config, each_s: int, seconds: float) -> list[float]:
-    """Milliseconds from produce to the committed outcome, at a steady rate, into many accounts."""
+class Asked(NamedTuple):
+    """A command: whose inbox it is put into, under which key."""
+
+    entity: Entity
+    key: str
+    command: Message
+
+
+def outcomes_ms(config: Config, events: str, made: Callable[[int], Asked], each_s: int, seconds: float) -> list[float]:
+    """Milliseconds from produce to the committed outcome, at a steady rate. `events`: the topic of the outcomes, which have the
+    command as their cause. Errors: RuntimeError, if some do not come."""
     sent: dict[str, float] = {}
     found: list[float] = []
     total = int(each_s * seconds)
     consumer = reader(config)
-    ends = end_offsets(consumer, ACCOUNT.events, range(ACCOUNT.partitions))
-    consumer.assign([TopicPartition(ACCOUNT.events, p, end) for p, end in ends.items()])
+    ends = end_offsets(consumer, events, partitions_of(consumer, events))
+    consumer.assign([TopicPartition(events, p, end) for p, end in ends.items()])
     consumer.poll(0.5)
 
     def listen() -> None:
@@ -80,24 +91,15 @@ def _commands(config: Config, each_s: int, seconds: float) -> list[float]:
     listener = threading.Thread(target=listen)
     listener.start()
     producer = Producer(quiet(config, **{"linger.ms": 0, "enable.idempotence": True}))
-    _open_accounts(producer)
     began = time.perf_counter()
     for number in range(total):
-        account = coins_account(f"lat{number % ACCOUNTS}")
-        command = Credit(
-            id=uuid.uuid4().hex,
-            at=now(),
-            account=account,
-            counterparty=BENCH,
-            coins=1,
-            reason=Reason.GRANT,
-        )
-        key = account.encode()
+        entity, name, command = made(number)
+        key = name.encode()
         due = began + number / each_s
         while (left := due - time.perf_counter()) > 0:
             time.sleep(min(left, 0.005))
         sent[command.id] = time.perf_counter()
-        producer.produce(ACCOUNT.inbox, encode(command), key, partition_of(key, ACCOUNT.partitions))
+        producer.produce(entity.inbox, encode(command), key, partition_of(key, entity.partitions))
         producer.poll(0)
     producer.flush(10)
     listener.join()
@@ -105,6 +107,20 @@ def _commands(config: Config, each_s: int, seconds: float) -> list[float]:
     if len(found) < total:
         raise RuntimeError(f"{total - len(found)} of {total} outcomes did not come")
     return found
+
+
+def credits_ms(config: Config, each_s: int, seconds: float) -> list[float]:
+    """Likewise, of credits to many accounts."""
+    _open_accounts(Producer(quiet(config, **{"linger.ms": 0, "enable.idempotence": True})))
+
+    def made(number: int) -> Asked:
+        account = coins_account(f"lat{number % ACCOUNTS}")
+        credit = Credit(
+            id=uuid.uuid4().hex, at=now(), account=account, counterparty=BENCH, coins=1, reason=Reason.GRANT
+        )  # fmt: skip
+        return Asked(ACCOUNT, account, credit)
+
+    return outcomes_ms(config, ACCOUNT.events, made, each_s, seconds)
 
 
 def _open_accounts(producer: Producer) -> None:
