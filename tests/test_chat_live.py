@@ -144,6 +144,17 @@ def texts(api: Api, of: str) -> list[Any]:
     return [item["text"] for item in api.get(f"/v1/chats/{of}").json()["items"]]
 
 
+def test_nobody_acknowledges_what_another_one_was_told(phones: Phones) -> None:
+    bob, sue = phones()
+    eventually(lambda: write(bob.api, sue.user, "hello", "k1").status_code == 201)
+    told = sue.wait_for("Notified")
+    path = f"/v1/notifications/{told['notification']}/ack"
+    refused = bob.api.post(path)
+    assert (refused.status_code, refused.json()["code"]) == (404, "notification_unknown")
+    assert [sue.api.post(path).status_code for _ in range(2)] == [204, 204], "again is as good as once"
+    assert bob.api.get("/v1/notifications").json() == {"notifications": [], "unread": 0, "next_before": None}
+
+
 def decided_last(admin: Api, report: str) -> Any:
     """What staff is told of the report that was decided last, once the warehouse has it; an earlier page lacks it."""
     path = "/v1/admin/chats/reports/decided"

@@ -32,6 +32,12 @@ def test_every_link_leads_somewhere(paper: Path) -> None:
         assert not anchor or anchor in anchors(file.read_text()), f"{paper.name} links to {target}: there is no such heading"
 
 
+@pytest.mark.parametrize("paper", PAPERS, ids=lambda paper: paper.stem)
+def test_every_test_that_a_paper_names_exists(paper: Path) -> None:
+    for file, name in re.findall(r"`(tests/\w+\.py)::(\w+)`", paper.read_text()):
+        assert f"def {name}(" in (ROOT / file).read_text(), f"{paper.name} names {file}::{name}, which is none"
+
+
 def test_the_readme_is_short_and_names_every_paper() -> None:
     text = (ROOT / "README.md").read_text()
     assert text.count("\n") <= 150

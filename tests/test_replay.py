@@ -24,7 +24,14 @@ from schemas.log.topics import DEAD_LETTERS
 from schemas.panel import MEMBER, Cohort, CohortBook, Count, Not, ShareCohorts
 from schemas.panel_counters import Counter
 from schemas.user import Role, UserSignedUp
-from tests.lab import simulated_calls, simulated_growth, simulated_money
+from tests.lab import (
+    simulated_calls,
+    simulated_chats,
+    simulated_growth,
+    simulated_money,
+    simulated_notifications,
+    simulated_timetable,
+)
 from tests.test_parking_simulated import Broken
 
 SEEDS = max(2, settings().max_examples // 10)
@@ -58,6 +65,14 @@ def differences(log: Log, deciders: Iterable[Decider], partitions: int, slice_: 
     return [one for one in found if one]
 
 
+SETUPS = [
+    module.SETUP
+    for module in (
+        simulated_money, simulated_calls, simulated_growth, simulated_chats, simulated_notifications, simulated_timetable,
+    )
+]  # fmt: skip
+
+
 def played(setup: Setup, seed: int, deciders: Iterable[Decider] | None = None) -> Simulation:
     simulation = Simulation(list(deciders or setup.deciders), setup.log(), setup.partitions)
     for step in schedule_of(seed, setup.workload, setup.drift_s):
@@ -66,7 +81,7 @@ def played(setup: Setup, seed: int, deciders: Iterable[Decider] | None = None) -
 
 
 @pytest.mark.parametrize("slice_", [1, 7, 1_000])
-@pytest.mark.parametrize("setup", [simulated_money.SETUP, simulated_calls.SETUP, simulated_growth.SETUP])
+@pytest.mark.parametrize("setup", SETUPS)
 def test_simulated_logs_replay_byte_for_byte(setup: Setup, slice_: int) -> None:
     for seed in range(SEEDS):
         log = played(setup, seed).log
