@@ -55,7 +55,7 @@ PUBLIC: Final = {
     "POST /v1/webhooks/twilio": "likewise",
 }
 LOOKING: Final = {
-    "GET /v1/admin/chats/reports", "POST /v1/admin/chats/reports/{report}/read",
+    "GET /v1/admin/chats/reports/decided", "GET /v1/admin/chats/reports", "POST /v1/admin/chats/reports/{report}/read",
     "GET /v1/admin/profiles/{user}/private", "GET /v1/clips", "GET /v1/gallery", "GET /v1/gallery/stream", "GET /v1/gifts",
     "GET /v1/profiles/{user}",
 }  # fmt: skip
