@@ -79,7 +79,8 @@ class Person(NamedTuple):
     def told(self) -> dict[str, str]:
         """What is told, by name."""
         words = {name: f"{self.word}-{name}" for name in WORDS}
-        return words | {"email": f"{self.word}@example.org", "phone": self.phone}
+        subscription = str(uuid.uuid5(uuid.NAMESPACE_OID, self.word))
+        return words | {"email": f"{self.word}@example.org", "phone": self.phone, "onesignal": subscription}
 
     @property
     def marks(self) -> list[str]:
@@ -130,7 +131,8 @@ def tell_all(api: Api, person: Person) -> None:
         "vendor_id": told["vendor-id"], "app_instance_id": told["app-instance"], "click_id": told["click"],
         "tracking_allowed": True,
     })  # fmt: skip
-    phone = {"device": told["device"], "push_token": told["push-token"], "voip_token": told["voip-token"]}
+    phone = {"device": told["device"], "push_token": told["push-token"], "voip_token": told["voip-token"],
+             "onesignal_id": told["onesignal"]}  # fmt: skip
     api.ask("POST", "/v1/sessions", phone, status=201)
     film = {"title": told["title"], "url": f"https://example.org/{told['film']}.mp4", "duration_s": 60}
     api.ask("PUT", f"/v1/clips/clip-{person.user}", film)
