@@ -126,7 +126,7 @@ def _with_side(chat: Chat, side: int, after: ChatSide) -> Chat:
 def _written(chat: Chat, message: PostMessage) -> Decision:
     posted = ItemPosted(
         **reply(message, "item", to=message.asked), pair=message.pair, user=message.user, peer=message.peer, seq=chat.seq + 1,
-        ref=kept_ref(message.message), length=message.length,
+        ref=kept_ref(message.message), length=message.length, campaign=message.campaign,
     )  # fmt: skip
     return _post(chat, posted)
 

@@ -112,7 +112,8 @@ def decide_chat_message(  # noqa: PLR0912 - a row a message
 def _begin(message: SendMessage, erased: Sequence[str]) -> Decision:
     text, rule = masked(message.text, message.findings), reviewing(message.findings)
     state = ChatMessage(
-        message.sender, message.receiver, message.id, message.at, text, message.picture_url, asks=2, rule=rule
+        message.sender, message.receiver, message.id, message.at, text, message.picture_url, asks=2, rule=rule,
+        campaign=message.campaign,
     )  # fmt: skip
     if message.sender == message.receiver:
         return _refuse(state, message, message.message, ChatRefusal.SAME_USER)
@@ -171,7 +172,7 @@ def _answered(state: ChatMessage, message: MessageAdmitted | NewChatCounted) -> 
         return after, ()
     post = PostMessage(
         **derive(message, 0), pair=pair_of(state.sender, state.receiver), user=state.sender, peer=state.receiver,
-        message=message.message, asked=state.asked, length=len(state.text),
+        message=message.message, asked=state.asked, length=len(state.text), campaign=state.campaign,
     )  # fmt: skip
     return after, (post,)
 

@@ -34,7 +34,7 @@ from schemas.log.base import Fact, Fields, Id, Message, MessageName, Refused, St
 from schemas.log.entity import DAY_S, Entity, Flow, Hears, Shown
 from schemas.log.personal import PLAIN
 from schemas.pair import PairKey, pair_by, pair_of
-from schemas.user import OptionalUser, User_, UserCommand, UserFact
+from schemas.user import Code, OptionalUser, User_, UserCommand, UserFact
 from schemas.video import CallEnded, EndReason
 from schemas.video_line import MessageAdmitted
 
@@ -94,11 +94,12 @@ class _ToChat(Message):
 
 
 class PostMessage(_ToChat):
-    """`user` has written a message to `peer`; `asked`: by which request."""
+    """`user` has written a message to `peer`; `asked`: by which request; `campaign`: of outreach, in the user's name."""
 
     message: Id
     asked: MessageName
     length: Length = 0
+    campaign: Code = ""
 
 
 class AskEdit(_ToChat):
@@ -138,10 +139,11 @@ class _OfChat(Fact):
 
 class ItemPosted(_OfChat, ItemFields):
     """The next item: `user` wrote to, called or gave to `peer`. `quiet`: it is unread for nobody; `muted`: the chat is, for
-    `peer`."""
+    `peer`; `campaign`: outreach wrote it, in the user's name."""
 
     quiet: bool = False
     muted: bool = False
+    campaign: Code = ""
 
 
 class MessageBarred(_OfChat, Refused):
@@ -267,8 +269,8 @@ def _message_of(posted: ItemPosted) -> str:
 
 
 def message_sender(posted: ItemPosted) -> str:
-    """Who wrote; empty where the item is no message."""
-    return posted.user if posted.kind is ItemKind.MESSAGE else ""
+    """Who wrote; empty where the item is no message, or one of outreach."""
+    return posted.user if posted.kind is ItemKind.MESSAGE and not posted.campaign else ""
 
 
 def _page_of(fact: ItemPosted | ItemHidden) -> str:
@@ -335,8 +337,8 @@ CHAT: Final = Entity(
         Hears(MessageDeleted, pair_by("sender", "receiver"), "what was taken back is not unread"),
     ),
     shown=(
-        Shown(ItemPosted, ("user",), "the phone shows it", ("share_coins", "quiet", "muted")),
-        Shown(ItemPosted, ("peer",), "the phone shows it", ("price_coins", "quiet")),
+        Shown(ItemPosted, ("user",), "the phone shows it", ("share_coins", "quiet", "muted", "campaign")),
+        Shown(ItemPosted, ("peer",), "the phone shows it", ("price_coins", "quiet", "campaign")),
         Shown(ChatRead, ("user",), "the user's other phones know what was read"),
         Shown(ChatRead, ("peer",), "the phone shows what the other has read", ("unread",)),
         Shown(ChatMuted, ("user",), "the user's other phones know"),

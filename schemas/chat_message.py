@@ -60,7 +60,8 @@ SENDER_IS_TOLD: Final[Mapping[StrEnum, StrEnum]] = {
 
 class SendMessage(Message):
     """`sender` writes to `receiver`. `message` is made of the sender and the client's own id, so the same one is the same.
-    `findings`: what the rules in force have found in the text; `limit`: the one under which it begins a chat."""
+    `findings`: what the rules in force have found in the text; `limit`: the one under which it begins a chat; `campaign`: of
+    outreach, which writes in the sender's name."""
 
     message: Id
     sender: User_
@@ -69,6 +70,7 @@ class SendMessage(Message):
     picture_url: Picture = ""
     findings: Findings = ()
     limit: NewChats | None = None
+    campaign: Code = ""
 
 
 class EditMessage(Message):
@@ -157,6 +159,7 @@ class ChatMessage(State):
     rule: Code = ""
     draft_rule: Code = ""
     erased: ErasedUsers = ()
+    campaign: Code = ""
 
     def behind(self, common: State | None) -> bool:
         """Whether it has words of somebody who was erased."""

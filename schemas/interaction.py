@@ -128,8 +128,8 @@ ContactInbox = CallEnded | GiftSent | ItemPosted | UserBlocked | UserUnblocked |
 
 
 def _of_message(posted: ItemPosted) -> str:
-    """Calls and gifts are heard of by themselves."""
-    return posted.pair if posted.kind is ItemKind.MESSAGE else ""
+    """Calls and gifts are heard of by themselves, and outreach brings nobody closer."""
+    return posted.pair if posted.kind is ItemKind.MESSAGE and not posted.campaign else ""
 
 
 PAIR: Final = Entity(

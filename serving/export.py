@@ -52,7 +52,7 @@ ROWS: Final[Mapping[str, tuple[str, str]]] = {
     "bills": ("tags", "payer = {user:String} OR earner = {user:String}"),
     "blocks": ("", "user = {user:String}"),
     "calls": ("reason, by, refusal", "caller = {user:String} OR (callee = {user:String} AND refusal = '')"),
-    "chat_items": ("reason, price_coins, share_coins", "user = {user:String} OR peer = {user:String}"),
+    "chat_items": ("reason, price_coins, share_coins, campaign", "user = {user:String} OR peer = {user:String}"),
     "chat_reports": ("step, by, why, outcome, until", "user = {user:String} AND step = 'ChatReported' AND rule = ''"),
     "cohort_changes": ("", "user = {user:String}"),
     "conversions": ("", "user = {user:String}"),
@@ -62,6 +62,7 @@ ROWS: Final[Mapping[str, tuple[str, str]]] = {
     "gifts": ("refusal", "sender = {user:String} OR (receiver = {user:String} AND refusal = '')"),
     "interactions": ("", "user = {user:String}"),
     "notification_steps": ("", "user = {user:String}"),
+    "outreach_steps": ("campaign", "user = {user:String}"),
     "phones": ("", "user = {user:String}"),
     "postback_attempts": ("", "subject = {user:String}"),
     "postbacks_forgone": ("", "user = {user:String}"),
@@ -99,6 +100,9 @@ LEFT_OUT: Final[Mapping[str, str]] = {
     "chat_rules": _BOOKS, "gift_item": _BOOKS, "tariffs": _BOOKS, "rulebook": _BOOKS, "gallery_rules": _BOOKS,
     "cohorts": _BOOKS, "postback_rules": _BOOKS, "settings": _BOOKS, "timetable": _BOOKS,
     "job_fires": "jobs are the platform's own",
+    "outreach": _BOOKS,
+    "recipient": "which campaigns have come to you stands in the table outreach_steps",
+    "outreach_writers": "for whom you have written stands in the table chat_items",
     "log": "the tables are made of it",
 }  # fmt: skip
 

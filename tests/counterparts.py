@@ -145,6 +145,24 @@ COUNTERPARTS: Final = {
         FROM (SELECT *, unnest(generate_series(0, 30)) AS n FROM entered) e
         LEFT JOIN seen s ON s.who = e.who AND s.day = e.since + n::INT
         WHERE e.since + n::INT <= today() GROUP BY cohort, n""",
+    "outreach_conversion": """
+        WITH s AS (SELECT (v ->> 'campaign') AS campaign, (v ->> 'user') AS who, (v ->> 'peer') AS peer, min(ts) AS since
+                FROM facts WHERE type = 'OpeningSent' GROUP BY ALL),
+            items AS (SELECT ts, (v ->> 'user') AS who, (v ->> 'peer') AS peer, coalesce(v ->> 'kind', 'message') AS kind, v
+                FROM facts WHERE type = 'ItemPosted'),
+            did AS (SELECT campaign, s.who AS who, bool_or(i.kind = 'message' AND (i.v ->> 'campaign') IS NULL) AS replied,
+                    bool_or(i.kind = 'call' AND coalesce((i.v ->> 'connected')::BOOL, false)) AS called,
+                    bool_or(i.kind = 'gift') AS gave
+                FROM s JOIN items i ON i.who = s.who AND i.peer = s.peer AND i.ts BETWEEN s.since AND s.since + INTERVAL 7 DAY
+                GROUP BY campaign, s.who),
+            steps AS (SELECT (v ->> 'campaign') AS campaign,
+                    count(DISTINCT v ->> 'user') FILTER (type = 'CampaignTold') AS told,
+                    count(DISTINCT v ->> 'user') FILTER (type = 'OpeningSent') AS opened,
+                    count(*) FILTER (type = 'OpeningSent') AS openings
+                FROM facts WHERE type IN ('CampaignTold', 'OpeningSent', 'OpeningsEnded') GROUP BY 1)
+        SELECT t.campaign, t.told, t.opened, t.openings, coalesce(sum(d.replied::INT), 0), coalesce(sum(d.called::INT), 0),
+            coalesce(sum(d.gave::INT), 0)
+        FROM steps t LEFT JOIN did d ON d.campaign = t.campaign GROUP BY 1, 2, 3, 4""",
     "revenue_per_day": """
         SELECT day, sum(calls), sum(paid), sum(gifts), sum(price), sum(pay), sum(paid) + sum(price) - sum(pay)
         FROM (SELECT day, connected::INT AS calls, paid, 0 AS gifts, 0 AS price, earned AS pay FROM bills

@@ -89,6 +89,9 @@ def bodies(bob: str, sue: str, known: Callable[[str], Any]) -> dict[str, Any]:
             "schedule": {"cron": "0 3 1 1 *"}, "command": "PutGiftItem",
             "template": {"item": "undecided", "price_coins": 5, "share_coins": 2},
         },
+        "put /v1/admin/outreach/{campaign}": {
+            "cohort": "undecided", "notice": [{"language": "en", "title": "Welcome", "body": "Say hello."}],
+        },
         "put /v1/admin/postbacks/rules": known("/v1/admin/postbacks/rules"),
         "put /v1/admin/settings": known("/v1/settings"),
         "put /v1/admin/tariffs/{tariff}": {"rule": {"kind": "clip", "country": "XU"}, "payer": {}, "earner": {}},

@@ -1,4 +1,4 @@
--- Every item of every chat: who wrote, called or gave, when, and how long; never what was said.
+-- Every item of every chat: who wrote, called or gave, when, and how long; never what was said. `campaign`: outreach wrote it.
 -- ORDER BY: one chat is read by its numbers; the number makes an item one row.
 CREATE TABLE IF NOT EXISTS chat_items
 (
@@ -16,6 +16,7 @@ CREATE TABLE IF NOT EXISTS chat_items
     item        LowCardinality(String),
     price_coins Int64,
     share_coins Int64,
+    campaign    LowCardinality(String),
     partition   UInt16,
     offset      UInt64
 )

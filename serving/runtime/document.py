@@ -39,6 +39,7 @@ TAGS: Final = {
     "gallery": "Whom a user sees",
     "gifts": "Gifts and their catalogue",
     "notifications": "What a person is told, in the app and by pushes",
+    "outreach": "Campaigns to the members of a cohort",
     "postbacks": "What ad networks are told",
     "profiles": "Profiles, public and private",
     "rooms": "Credentials of a call's picture and sound",

@@ -1,0 +1,142 @@
+"""Outreach, for admins: campaigns of notices and openings to the members of a cohort, `/v1/admin/outreach`.
+
+A campaign that is put with `running: false` is a draft, and the answer a preview: how many people, and for how long.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, Field
+
+from schemas.log.base import new_id, now
+from schemas.notification_state import NoticeText
+from schemas.outreach import (
+    BOOK,
+    MAX_LANGUAGES,
+    MAX_OPENINGS,
+    OUTREACH,
+    Campaign,
+    CampaignBook,
+    CampaignPut,
+    CampaignRemoved,
+    OpeningText,
+    OutreachRefusal,
+    PutCampaign,
+    RemoveCampaign,
+)
+from schemas.panel import BOOK as COHORT_BOOK
+from schemas.panel import COHORTS, CohortBook, CohortRefusal
+from serving.body import RequestBody
+from serving.notification import NoticeTextBody
+from serving.runtime.auth import Admin
+from serving.runtime.commands import commands_of, views_of
+from serving.runtime.fields import IdInPath, ItemId
+from serving.runtime.problems import Problem, responses
+from serving.runtime.refusals import Refusals, refusal_of
+from serving.runtime.views import Views
+from serving.view_store.indexes import COHORT_MEMBERS
+
+router = APIRouter(tags=["outreach"])
+
+REFUSED: Final[Refusals] = {
+    OutreachRefusal.CAMPAIGN_UNKNOWN: (404, "there is no such campaign; see GET /v1/admin/outreach"),
+    OutreachRefusal.TOO_MANY_CAMPAIGNS: (409, "there are as many campaigns as there can be; remove one first"),
+    OutreachRefusal.CAMPAIGNS_TOO_LONG: (409, "the words of all campaigns together are too long; shorten or remove some"),
+}
+
+
+class OpeningTextBody(RequestBody):
+    """What a streamer's first message says, in one language."""
+
+    language: Annotated[str, Field(min_length=2, max_length=8, pattern=r"^[a-z]+$")]
+    text: Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00]*$")]
+
+
+class OpeningBody(RequestBody):
+    """Streamers write: the online members of the cohort `writers`, `each` so many to a person who enters the campaign's cohort,
+    the first one `delay_s` behind the entering, each next one as much later, at most `per_day` within a day. The first text is
+    for all other languages."""
+
+    writers: ItemId
+    texts: Annotated[list[OpeningTextBody], Field(min_length=1, max_length=MAX_LANGUAGES)]
+    delay_s: Annotated[int, Field(strict=True, ge=0, le=7 * 86_400)] = 60
+    each: Annotated[int, Field(strict=True, ge=1, le=MAX_OPENINGS)] = 3
+    per_day: Annotated[int, Field(strict=True, ge=1, le=MAX_OPENINGS)] = 3
+
+
+class CampaignBody(RequestBody):
+    """A campaign to a cohort: either a `notice`, told to `pace_per_s` people a second, or an `opening`."""
+
+    cohort: ItemId
+    running: bool = False
+    notice: Annotated[list[NoticeTextBody] | None, Field(min_length=1, max_length=MAX_LANGUAGES)] = None
+    pace_per_s: Annotated[float, Field(gt=0, le=10_000)] = 10.0
+    opening: OpeningBody | None = None
+
+
+class CampaignAnswer(BaseModel):
+    """A campaign: how many `people` are in its cohort now; of a notice for how many seconds its pace takes, and which share of
+    the people it has come to."""
+
+    campaign: str
+    cohort: str
+    kind: str
+    running: bool
+    people: int
+    takes_s: float
+    done: float
+    since: datetime | None
+
+
+@router.put(
+    "/v1/admin/outreach/{campaign}", response_model=CampaignAnswer, responses=responses(400, 401, 403, 404, 409, 422, 503)
+)
+async def put_campaign(campaign: IdInPath, body: CampaignBody, caller: Admin, request: Request) -> Any:
+    """Save a campaign, start it (`running`), pause it, or go on with it. A person is told a campaign's notice once, whatever
+    becomes of it; openings are for who enters the cohort from now on."""
+    if len(campaign) > 64:
+        raise Problem(422, "invalid_request", "a campaign's name has at most 64 letters")
+    if (body.notice is None) == (body.opening is None):
+        raise Problem(422, "invalid_request", "a campaign has either a `notice` or an `opening`")
+    views = views_of(request)
+    cohorts: CohortBook = views.of(COHORTS).get(COHORT_BOOK) or CohortBook()
+    known = {one.cohort for one in cohorts.cohorts}
+    if not {body.cohort, *([body.opening.writers] if body.opening else [])} <= known:
+        raise refusal_of(request, CohortRefusal.COHORT_UNKNOWN)
+    people = views.count(COHORT_MEMBERS, body.cohort)
+    put = Campaign(campaign, body.cohort, body.running, **_words(body))
+    command = PutCampaign(id=new_id(), at=now(), book=BOOK, campaign=put, people=people, by=caller.user)
+    fact = await commands_of(request).ask(command, CampaignPut)
+    return _answer(fact.campaign, views)
+
+
+def _words(body: CampaignBody) -> dict[str, Any]:
+    if body.opening is None:
+        texts = tuple(NoticeText(one.language, one.title, one.body) for one in body.notice or ())
+        return {"notice": texts, "pace_per_s": body.pace_per_s}
+    opening = tuple(OpeningText(one.language, one.text) for one in body.opening.texts)
+    return {"opening": opening, **body.opening.model_dump(exclude={"texts"})}
+
+
+def _answer(one: Campaign, views: Views) -> CampaignAnswer:
+    return CampaignAnswer(
+        campaign=one.campaign, cohort=one.cohort, kind="notice" if one.notice else "opening", running=one.running,
+        people=views.count(COHORT_MEMBERS, one.cohort), takes_s=one.spread_s if one.notice else 0.0,
+        done=round(one.done_at(now()), 4) if one.notice else 0.0, since=one.since,
+    )  # fmt: skip
+
+
+@router.get("/v1/admin/outreach", response_model=list[CampaignAnswer], responses=responses(401, 403, 503))
+async def list_campaigns(_: Admin, request: Request) -> Any:
+    """All campaigns. What came of them: the view `outreach_conversion` in ClickHouse."""
+    views = views_of(request)
+    book: CampaignBook = views.of(OUTREACH).get(BOOK) or CampaignBook()
+    return [_answer(one, views) for one in book.campaigns]
+
+
+@router.delete("/v1/admin/outreach/{campaign}", status_code=204, responses=responses(401, 403, 404, 422, 503))
+async def remove_campaign(campaign: IdInPath, caller: Admin, request: Request) -> None:
+    """End a campaign: nobody is told any more."""
+    command = RemoveCampaign(id=new_id(), at=now(), book=BOOK, campaign=campaign, by=caller.user)
+    await commands_of(request).ask(command, CampaignRemoved)
