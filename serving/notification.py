@@ -38,6 +38,7 @@ from schemas.outbox import OUTBOX, Effect
 from schemas.push import push_id
 from schemas.user import UserRefusal
 from serving.body import RequestBody
+from serving.notice_words import NoticeTextBody
 from serving.runtime.auth import Admin, SignedIn
 from serving.runtime.commands import commands_of, request_id, views_of
 from serving.runtime.fields import IdempotencyKey, IdInPath, Moment, UserInPath
@@ -106,14 +107,6 @@ class NotificationPreferencesAnswer(BaseModel):
     silent: list[str]
     quiet: QuietHoursBody | None
     kinds: list[str]
-
-
-class NoticeTextBody(RequestBody):
-    """What staff says, in one language."""
-
-    language: Annotated[str, Field(min_length=2, max_length=8, pattern=r"^[a-z]+$")]
-    title: Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[^\x00-\x1f]*$")]
-    body: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
 
 
 class NoticeBody(RequestBody):

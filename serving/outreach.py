@@ -28,7 +28,7 @@ from schemas.outreach import (
 from schemas.panel import BOOK as COHORT_BOOK
 from schemas.panel import COHORTS, CohortBook, CohortRefusal
 from serving.body import RequestBody
-from serving.notification import NoticeTextBody
+from serving.notice_words import NoticeTextBody
 from serving.runtime.auth import Admin
 from serving.runtime.commands import commands_of, views_of
 from serving.runtime.fields import IdInPath, ItemId

@@ -61,7 +61,9 @@ CREATE VIEW actions AS
     UNION ALL SELECT unnest([caller, callee]), ts, 'talked_s', floor(duration_s)::BIGINT FROM calls WHERE kind != 'clip'
     UNION ALL SELECT sender, ts, 'gifts_sent', 1 FROM gifts UNION ALL SELECT receiver, ts, 'gifts_received', 1 FROM gifts
     UNION ALL SELECT who, ts, 'coins_spent', -coins FROM entries WHERE reason IN ('call', 'gift') AND coins != 0
-    UNION ALL SELECT who, ts, 'coins_bought', coins FROM entries WHERE reason = 'purchase' AND coins != 0;
+    UNION ALL SELECT who, ts, 'coins_bought', coins FROM entries WHERE reason = 'purchase' AND coins != 0
+    UNION ALL SELECT unnest([v ->> 'user', v ->> 'peer']), ts, unnest(['messages_sent', 'messages_received']), 1 FROM facts
+    WHERE type = 'ItemPosted' AND (v ->> 'kind') IS NULL AND (v ->> 'campaign') IS NULL;
 CREATE VIEW seen AS
     SELECT who, ts::DATE AS day FROM sightings
     UNION SELECT who, unnest(generate_series(since::DATE, until::DATE, INTERVAL 1 DAY))::DATE FROM spans

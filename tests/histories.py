@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from pipelines.ads import decide_attribution, decide_install
 from pipelines.notification import decide_notification
 from pipelines.outbox import decide_outbox
@@ -23,6 +25,7 @@ from schemas.log.entity import partition_of
 from schemas.log.topics import ENTITIES
 from schemas.notification import AckNotification, DropPhone, KeepPhone
 from schemas.outbox import AttemptOutcome, OweEffect, RedriveEffect, ReportAttempt
+from schemas.outreach import CampaignTold, OpeningsEnd, OpeningsEnded, OpeningSent
 from schemas.panel import CohortEntered, CohortLeft, TagChanged
 from schemas.postback import Consent, ConversionKind, PostbackBook, PostbackRule, Provider, Value
 from schemas.push import PushFailure
@@ -58,6 +61,7 @@ class History:
             self._was_there(name)
             self._belonged(name)
             self._was_told(name)
+            self._was_written_to(name)
         for _ in range(users * 4):
             self._met(*self._chance.sample(names, 2))
         for name in names:
@@ -242,6 +246,31 @@ class History:
                     ReportAttempt(id=self._name(), at=owed.at, effect=owed.effect, attempt=attempt, **answer),
                 )
                 self._log(ends)
+
+    def _was_written_to(self, user: str) -> None:
+        """Outreach: a notice, openings of some streamers, and what came of it in their chats, in time or later."""
+        chance, at = self._chance, self._ago(5, 30)
+        of_user: dict[str, Any] = {"user": UserId(user)}
+        if chance.random() < 0.5:
+            self._log([CampaignTold(**self._fact(at), **of_user, campaign="news")])
+        for number in range(1, 1 + chance.randrange(4)):
+            peer, at = UserId("u0" if user != "u0" else "u1"), at + timedelta(seconds=chance.choice((60, 90_000)))
+            name, seq = self._name(), 100 * number
+            campaign = chance.choice(("greet", "again", "late"))
+            sent = OpeningSent(**self._fact(at), **of_user, campaign=campaign, peer=peer, message=name, number=number)
+            chat: dict[str, Any] = {"pair": f"{user}/{peer}"}
+            opened = ItemPosted(**self._fact(at), **chat, user=peer, peer=UserId(user), seq=seq, ref=name, campaign=campaign)
+            items: list[Message] = []
+            for _ in range(chance.randrange(3)):
+                seq += 1
+                then = at + timedelta(seconds=chance.choice((-5, 0, 5, 7 * 86_400, 7 * 86_400 + 1)))
+                written: dict[str, Any] = {"kind": chance.choice(tuple(ItemKind)), "connected": chance.random() < 0.5}
+                by, to = (UserId(user), peer) if chance.random() < 0.8 else (peer, UserId(user))
+                item = ItemPosted(**self._fact(then), **chat, user=by, peer=to, seq=seq, ref=self._name(), **written)
+                items.append(replace(item, campaign=campaign if chance.random() < 0.1 else ""))
+            self._log([sent, opened, *items])
+        if chance.random() < 0.3:
+            self._log([OpeningsEnded(**self._fact(at), **of_user, campaign="greet", why=OpeningsEnd.REPLIED)])
 
     def _belonged(self, user: str) -> None:
         """Cohorts and tags: in and out, at times that go back, and at the same time."""

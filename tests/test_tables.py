@@ -68,6 +68,10 @@ TOLD: dict[str, dict[str, Callable[..., Any]]] = {
     },
     "push_outcomes": {"outcome": lambda f: type(f).__name__},
     "notification_steps": {"step": lambda f: type(f).__name__},
+    "outreach_steps": {
+        "step": lambda f: type(f).__name__,
+        "number": lambda f: getattr(f, "number", 0) if type(f).__name__ == "OpeningSent" else 0,
+    },
     "phones": {"kept": lambda f: type(f).__name__ == "PhoneKept"},
     "gallery_impressions": {"line": lambda _: 1, "card": lambda f: f.cards[0]},
     "bill_steps": {"line": lambda _: 1} | {

@@ -90,7 +90,7 @@ def bodies(bob: str, sue: str, known: Callable[[str], Any]) -> dict[str, Any]:
             "template": {"item": "undecided", "price_coins": 5, "share_coins": 2},
         },
         "put /v1/admin/outreach/{campaign}": {
-            "cohort": "undecided", "notice": [{"language": "en", "title": "Welcome", "body": "Say hello."}],
+            "cohort": "there-already", "notice": [{"language": "en", "title": "Welcome", "body": "Say hello."}],
         },
         "put /v1/admin/postbacks/rules": known("/v1/admin/postbacks/rules"),
         "put /v1/admin/settings": known("/v1/settings"),
@@ -145,6 +145,8 @@ def scene(phones: Phones, admin: Api, stack: Stack, new_user: NewUser) -> Scene:
     clip = given["put /v1/clips/{clip}"]
     assert sue.api.put("/v1/profile/private", json={"legal_name": "Susan S."}).status_code == 200
     assert sue.api.put(f"/v1/clips/clip-{sue.user}", json=clip).status_code == 200
+    there = {"rule": {"rule": "is", "field": "tag", "values": ["nobody-has-it"]}, "tag": "there-already"}
+    assert admin.put("/v1/admin/cohorts/there-already", json=there).status_code == 200
     call = bob.call(sue).json()["call"]
     session = bob.api.post("/v1/sessions", json={"device": "tablet"}).json()["session"]
     values = {
@@ -204,7 +206,8 @@ def test_nobody_claims_success_while_the_flows_stand_still_and_then_all_goes_on(
     for request, (*_, status, code) in zip(once, ONCE_SUCCESS, strict=True):
         answer = eventually(lambda request=request: (found := send(*request)).status_code != 503 and found)
         assert (answer.status_code, answer.json().get("code")) == (status, code)
-    assert eventually(lambda: admin.delete("/v1/admin/cohorts/undecided").status_code in (204, 404))
+    for path in ("/v1/admin/cohorts/undecided", "/v1/admin/cohorts/there-already", "/v1/admin/outreach/undecided"):
+        assert eventually(lambda path=path: admin.delete(path).status_code in (204, 404))
     ann = new_user()
     assert admin.place("/v1/admin/grants", account=f"{ann.user}/coins", coins=5).status_code == 201
 

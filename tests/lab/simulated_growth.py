@@ -15,6 +15,7 @@ from collections import Counter as Counts
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from typing import Any
 
 from pipelines.flows.deciders import decider_of, deciders
 from pipelines.runtime.core import Batch, Core, Decider, Output
@@ -32,12 +33,14 @@ from schemas.log.codec import decoder_of, encode, state_decoder
 from schemas.log.entity import DEFAULT_PARTITIONS, Entity, Flow, broadcast_keys, partition_of
 from schemas.log.personal import blank
 from schemas.log.positions import POSITION, of_entity
+from schemas.notification_state import NoticeText
 from schemas.outbox import OUTBOX, EffectDue, ForgetEffects, OweEffect, delete_account_id
+from schemas.outreach import RECIPIENT, Campaign, OpeningsEnded, OpeningText, PutCampaign
 from schemas.pair import pair_of
 from schemas.panel import Cohort, Count, Member, Moment, Not, PutCohort, PutTag, RemoveCohort, RemoveTag, Within
 from schemas.panel_counters import Counter
 from schemas.postback import BOOK, Consent, ConversionKind, PostbackRule, Provider, PutPostbackRules, Value
-from schemas.user import CameOnline, Role, UserErased, UserSignedUp
+from schemas.user import CameOnline, Role, UserErased, UserSignedUp, WentOffline
 from schemas.video import CallEnded, EndReason
 from tests.lab.simulated_money import report
 
@@ -112,9 +115,38 @@ def said(chance: random.Random, name: str, at: datetime, signed_up: set[str]) ->
         "view": (8, lambda: RecordView(id=name, at=at, pair=pair_of(user, streamer), user=user, peer=streamer)),
         "block": (2, lambda: UserBlocked(id=name, at=at, cause="x", user=user, peer=streamer, reason=BlockReason.SPAM)),
         "tag": (3, lambda: chance.choice((PutTag, RemoveTag))(id=name, at=at, user=user, tag="vip", by="root")),
-        "online": (6, lambda: CameOnline(id=name, at=at, cause="x", user=user)),
+        "online": (6, lambda: CameOnline(id=name, at=at, cause="x", user=chance.choice((user, streamer)))),
+        "offline": (3, lambda: WentOffline(id=name, at=at, cause="x", user=streamer, online_s=1.0)),
+        "campaign": (6, lambda: PutCampaign(id=name, at=at, book="outreach", campaign=_campaign(chance), people=3)),
+        "reply": (3, lambda: ItemPosted(id=name, at=at, cause="x", pair=pair_of(user, streamer), user=user, peer=streamer,
+                                        seq=2, ref=name) if user in signed_up else None),
     }  # fmt: skip
     return makers[chance.choices(list(makers), [weight for weight, _ in makers.values()])[0]][1]()
+
+
+def _campaign(chance: random.Random) -> Campaign:
+    """A notice to buyers, or an opening by those who are new and online; they are paused and go on by chance."""
+    runs = chance.random() < 0.8
+    if chance.random() < 0.5:
+        pace = chance.choice((0.001, 1.0))
+        return Campaign("news", "buyers", runs, notice=(NoticeText("en", "Hello", "How are you?"),), pace_per_s=pace)
+    return Campaign("greet", "quiet", runs, opening=(OpeningText("en", "hello"),), writers="new", delay_s=30, each=2)
+
+
+def _outreach(log: Log, erased: set[str]) -> list[str]:
+    """Nobody is told twice, or written to twice by the same, or behind a reply."""
+    decode, told, over = decoder_of(RECIPIENT.facts), Counts[tuple[str, ...]](), set[tuple[str, str]]()
+    broken: list[str] = []
+    for _, _, _, value in log.read(RECIPIENT.events):
+        fact: Any = decode(value or b"")
+        if fact.user in erased:
+            continue
+        told[(fact.campaign, fact.user, getattr(fact, "peer", ""), type(fact).__name__)] += 1
+        if isinstance(fact, OpeningsEnded):
+            over.add((fact.campaign, fact.user))
+        elif (fact.campaign, fact.user) in over:
+            broken.append(f"{fact} behind the end")
+    return broken + [f"{what} {times} times" for what, times in told.items() if times > 1]
 
 
 def _erase(name: str, at: datetime, user: UserId) -> Iterator[Output]:
@@ -227,6 +259,9 @@ def laws(log: Log) -> list[str]:
         waiting[key] = value
     broken += [f"{key!r} waits for ever" for key, value in waiting.items() if value and b'"waits"' in value]
     broken += _left(log, {fact.effect for fact in due})
+    heard = decoder_of(topics.hears(OUTBOX))
+    inbox = (heard(value or b"") for _, _, _, value in log.read(OUTBOX.inbox))
+    broken += _outreach(log, {message.user for message in inbox if isinstance(message, UserErased)})
     dead = sum(1 for _ in log.read("dead_letters"))
     return [*broken, f"{dead} dead letters"] if dead else broken
 
