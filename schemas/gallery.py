@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from schemas.billing import CallKind
 from schemas.blocklist import BlockReason, UserBlocked
+from schemas.chat import ItemPosted, message_sender
 from schemas.gift import GiftSent
 from schemas.log.base import By, Fact, Fields, Message, State, Wake
 from schemas.log.entity import Entity, Flow, Hears
@@ -32,13 +33,14 @@ COMPLAINTS: Final = frozenset({BlockReason.HARASSMENT, BlockReason.INDECENCY, Bl
 
 
 class Hour(State):
-    """One hour of a user: calls that rang here, those taken, seconds talked, coins of gifts, complaints."""
+    """One hour of a user: calls that rang here, those taken, seconds talked, coins of gifts, complaints, messages of others."""
 
     rings: int = 0
     answered: int = 0
     talked_s: float = 0.0
     gift_coins: int = 0
     complaints: int = 0
+    messages: int = 0
 
 
 class EngagementChanged(Fact):
@@ -51,6 +53,7 @@ class EngagementChanged(Fact):
     gift_coins: int
     complaints: int
     engagement: float
+    messages: int = 0
 
 
 class Rank(State):
@@ -154,7 +157,7 @@ class Viewer(State):
     """Nothing is remembered of what a viewer was shown."""
 
 
-RankInbox = CallEnded | GiftSent | UserBlocked | UserErased | Wake
+RankInbox = CallEnded | GiftSent | ItemPosted | UserBlocked | UserErased | Wake
 RulesInbox = PutGalleryRules | Wake
 ViewerInbox = ShowCards | Wake
 
@@ -167,6 +170,7 @@ RANK: Final = Entity(
     hears=(
         Hears(CallEnded, lambda ended: "" if ended.kind is CallKind.CLIP else ended.callee, "who answers, and talks long"),
         Hears(GiftSent, "receiver", "who is given gifts"),
+        Hears(ItemPosted, lambda posted: posted.peer if message_sender(posted) else "", "who is written to"),
         Hears(UserBlocked, lambda block: block.peer if block.reason in COMPLAINTS else "", "who is complained about"),
         Hears(UserErased, "user", "how the user answered is forgotten"),
     ),

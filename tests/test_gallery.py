@@ -15,6 +15,7 @@ from pipelines import gallery as domain
 from pipelines.gallery import engagement_of
 from schemas.billing import CallKind
 from schemas.blocklist import BlockReason, UserBlocked
+from schemas.chat import ItemPosted
 from schemas.gallery import SHIPPED_RULES, WINDOW_HOURS, Boost, BoostKind, GalleryRules, Hour, Order
 from schemas.gift import GiftSent
 from schemas.log.base import Wake
@@ -47,6 +48,9 @@ def test_engagement_by_table() -> None:
         (Hour(rings=1, answered=1, talked_s=180), 0.525),
         (Hour(gift_coins=100), 0.433),
         (Hour(complaints=1), 0.167),
+        (Hour(messages=100), 0.433),
+        (Hour(messages=100_000), 0.433),
+        (Hour(gift_coins=50, messages=50), 0.433),
     ]
     for hour, engagement in rows:
         assert engagement_of([hour]) == engagement
@@ -58,6 +62,8 @@ def test_a_rank_follows_calls_gifts_and_complaints_and_forgets() -> None:
     gift = GiftSent(id="g", at=T, cause="x", gift="g", sender=BOB, receiver=SUE, item="i", price_coins=9, share_coins=4)
     rank, told = decide_rank(rank, gift)
     assert told[0].gift_coins == 4
+    rank, told = decide_rank(rank, ItemPosted(id="i", at=T, cause="x", pair="bob/sue", user=BOB, peer=SUE, seq=1, ref="m"))
+    assert told[0].messages == 1
     better = rank.engagement
     block = UserBlocked(id="b", at=T + timedelta(hours=1), cause="x", user=BOB, peer=SUE, reason=BlockReason.INDECENCY)
     rank, told = decide_rank(rank, block)

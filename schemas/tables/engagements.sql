@@ -9,6 +9,7 @@ CREATE TABLE IF NOT EXISTS engagements
     talked_s   Float64,
     gift_coins Int64,
     complaints UInt32,
+    messages   UInt32,
     engagement Float64,
     partition  UInt16,
     offset     UInt64

@@ -17,6 +17,7 @@ from tests.lab.bench import (
     growth,
     latency,
     ledger,
+    outreach,
     restore,
     scale,
     sse,
@@ -39,6 +40,7 @@ ALL = {
     "growth": growth.main,
     "analysts": analysts.main,
     "chat": chat.main,
+    "outreach": outreach.main,
 }
 
 

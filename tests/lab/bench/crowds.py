@@ -29,10 +29,10 @@ STAR: Final = UserId("star".ljust(28, "s"))
 
 
 class Host:
-    """The live flow's core over an inbox in memory."""
+    """A flow's core over an inbox in memory."""
 
-    def __init__(self) -> None:
-        self.core = Core(deciders(Flow.LIVE))
+    def __init__(self, flow: Flow = Flow.LIVE) -> None:
+        self.core = Core(deciders(flow))
         self.inboxes: defaultdict[tuple[str, int], deque[tuple[bytes, bytes]]] = defaultdict(deque)
         self.told: Counter[str] = Counter()
         self.largest: dict[str, int] = {}
