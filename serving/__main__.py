@@ -1,15 +1,16 @@
 """`python -m serving --host H --port P`: one serving process, until SIGTERM or SIGINT."""
 
 import argparse
-import gc
+import asyncio
 import logging
 import socket
 import sys
-from typing import Any
+from typing import Any, Final
 
 import uvicorn
 
 from infra.config import Config, ConfigError, load
+from infra.cycles import Cycles
 from infra.film_urls import secret_of
 from infra.machine import allow_open_files
 from serving.app import build
@@ -18,6 +19,8 @@ from serving.runtime.feed import Hub
 from serving.runtime.listener import ListeningServer
 from serving.runtime.rates import Rates
 
+LOOK_S: Final = 60.0
+
 
 class Server(ListeningServer):
     """Lets go of the streams first: they would hold up the end until their token runs out."""
@@ -25,6 +28,17 @@ class Server(ListeningServer):
     def __init__(self, config: uvicorn.Config, hub: Hub) -> None:
         super().__init__(config)
         self._hub = hub
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._looking = asyncio.create_task(self._look())
+
+    async def _look(self) -> None:
+        """Views and streams are long-lived: they are looked through for cycles once a minute."""
+        cycles = Cycles(LOOK_S / 2)
+        while True:
+            await asyncio.sleep(LOOK_S)
+            cycles.turn()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._hub.close()
@@ -44,8 +58,6 @@ def main() -> None:
     except ConfigError as error:
         sys.exit(f"serving: {error}")
     allow_open_files()
-    # Views and streams are long-lived: looking for cycles among them every 700 objects costs a tenth of a delivery.
-    gc.set_threshold(100_000, 50, 100)
     app, front, hub = build(config)
     Server(uvicorn.Config(front, host=given.host, port=given.port, **options(config, app.state.rates)), hub).run()
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.runtime.cycles import EVERY_S, Cycles
+from infra.cycles import EVERY_S, Cycles
 from pipelines.runtime.flow import _Input
 
 

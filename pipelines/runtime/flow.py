@@ -16,7 +16,7 @@ from bytewax.inputs import DynamicSource, StatelessSourcePartition
 from bytewax.outputs import DynamicSink, StatelessSinkPartition
 from bytewax.run import cli_main
 
-from pipelines.runtime.cycles import Cycles
+from infra.cycles import Cycles
 
 T = TypeVar("T")
 
