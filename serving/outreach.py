@@ -3,9 +3,11 @@
 A campaign that is put with `running: false` is a draft, and the answer a preview: how many people, and for how long.
 """
 
+import asyncio
 from datetime import datetime
 from typing import Annotated, Any, Final
 
+from clickhouse_connect.driver.exceptions import Error
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
@@ -26,15 +28,15 @@ from schemas.outreach import (
     RemoveCampaign,
 )
 from schemas.panel import BOOK as COHORT_BOOK
-from schemas.panel import COHORTS, CohortBook, CohortRefusal
+from schemas.panel import COHORTS, CohortBook, CohortRefusal, Rule
+from schemas.panel_sql import members_sql
 from serving.body import RequestBody
 from serving.notice_words import NoticeTextBody
 from serving.runtime.auth import Admin
 from serving.runtime.commands import commands_of, views_of
 from serving.runtime.fields import IdInPath, ItemId
-from serving.runtime.problems import Problem, responses
+from serving.runtime.problems import Problem, responses, unavailable
 from serving.runtime.refusals import Refusals, refusal_of
-from serving.runtime.views import Views
 from serving.view_store.indexes import COHORT_MEMBERS
 
 router = APIRouter(tags=["outreach"])
@@ -76,7 +78,7 @@ class CampaignBody(RequestBody):
 
 
 class CampaignAnswer(BaseModel):
-    """A campaign: how many `people` are in its cohort now; of a notice for how many seconds its pace takes, and which share of
+    """A campaign: how many `people` it is for now; of a notice for how many seconds its pace takes, and which share of
     the people it has come to."""
 
     campaign: str
@@ -101,14 +103,26 @@ async def put_campaign(campaign: IdInPath, body: CampaignBody, caller: Admin, re
         raise Problem(422, "invalid_request", "a campaign has either a `notice` or an `opening`")
     views = views_of(request)
     cohorts: CohortBook = views.of(COHORTS).get(COHORT_BOOK) or CohortBook()
-    known = {one.cohort for one in cohorts.cohorts}
-    if not {body.cohort, *([body.opening.writers] if body.opening else [])} <= known:
+    known = {one.cohort: one.rule for one in cohorts.cohorts}
+    if not {body.cohort, *([body.opening.writers] if body.opening else [])} <= known.keys():
         raise refusal_of(request, CohortRefusal.COHORT_UNKNOWN)
-    people = views.count(COHORT_MEMBERS, body.cohort)
+    people = max(views.count(COHORT_MEMBERS, body.cohort), await _fitting(known[body.cohort], request))
     put = Campaign(campaign, body.cohort, body.running, **_words(body))
     command = PutCampaign(id=new_id(), at=now(), book=BOOK, campaign=put, people=people, by=caller.user)
     fact = await commands_of(request).ask(command, CampaignPut)
-    return _answer(fact.campaign, views)
+    return _answer(fact.campaign, people)
+
+
+async def _fitting(rule: Rule, request: Request) -> int:
+    """How many people fit a cohort's rule by history: a cohort that was just saved is still being filled, and a pace by its
+    first members would be none. Errors: Problem 503."""
+    ask = f"SELECT count() FROM ({members_sql(rule)})"
+    try:
+        client = request.app.state.clickhouse()
+        found = await asyncio.to_thread(client.query, ask, parameters={"now": now()})
+    except (Error, OSError) as error:
+        raise unavailable("warehouse_unreachable", "ClickHouse cannot be asked how many people the campaign is for") from error
+    return int(found.result_rows[0][0])
 
 
 def _words(body: CampaignBody) -> dict[str, Any]:
@@ -119,10 +133,10 @@ def _words(body: CampaignBody) -> dict[str, Any]:
     return {"opening": opening, **body.opening.model_dump(exclude={"texts"})}
 
 
-def _answer(one: Campaign, views: Views) -> CampaignAnswer:
+def _answer(one: Campaign, people: int) -> CampaignAnswer:
     return CampaignAnswer(
         campaign=one.campaign, cohort=one.cohort, kind="notice" if one.notice else "opening", running=one.running,
-        people=views.count(COHORT_MEMBERS, one.cohort), takes_s=one.spread_s if one.notice else 0.0,
+        people=people, takes_s=one.spread_s if one.notice else 0.0,
         done=round(one.done_at(now()), 4) if one.notice else 0.0, since=one.since,
     )  # fmt: skip
 
@@ -132,7 +146,7 @@ async def list_campaigns(_: Admin, request: Request) -> Any:
     """All campaigns. What came of them: the view `outreach_conversion` in ClickHouse."""
     views = views_of(request)
     book: CampaignBook = views.of(OUTREACH).get(BOOK) or CampaignBook()
-    return [_answer(one, views) for one in book.campaigns]
+    return [_answer(one, views.count(COHORT_MEMBERS, one.cohort)) for one in book.campaigns]
 
 
 @router.delete("/v1/admin/outreach/{campaign}", status_code=204, responses=responses(401, 403, 404, 422, 503))
