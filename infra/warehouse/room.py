@@ -69,7 +69,7 @@ def may_idle() -> bool:
     able: list[bool] = []
 
     def attempt() -> None:
-        with suppress(PermissionError):
+        with suppress(OSError):  # not allowed, or unknown in a sandbox
             set_idle(threading.get_native_id(), True)
             set_idle(threading.get_native_id(), False)
             able.append(sys.platform == "linux")
