@@ -2,7 +2,8 @@
 
 Laws: before, the export has all of it, and so has the disk; behind it the export is refused, a second erasure writes nothing,
 the city's books and the audit of `olo prove money` close. Then retention is made short, others go on, and the processes are
-started again, as happens in a month: no file below OLO_HOME and no column of the warehouse has anything of the person.
+started again, as happens in a month: no file below OLO_HOME and no column of the warehouse has anything of the person, nor the
+message that somebody else, who stays, had written to them and taken back.
 """
 
 import asyncio
@@ -83,9 +84,14 @@ class Person(NamedTuple):
         return words | {"email": f"{self.word}@example.org", "phone": self.phone, "onesignal": subscription}
 
     @property
+    def taken_back(self) -> str:
+        """What somebody else, who stays, has written to the person and taken back."""
+        return f"{self.word}-taken-back"
+
+    @property
     def marks(self) -> list[str]:
-        """What must be nowhere: all of it, and the hashes by which ad networks know it."""
-        return [*self.told.values(), hashed_email(self.told["email"]), hashed_phone(self.phone)]
+        """What must be nowhere: all of it, the hashes by which ad networks know it, and what was taken back."""
+        return [*self.told.values(), self.taken_back, hashed_email(self.told["email"]), hashed_phone(self.phone)]
 
 
 class Api(httpx.Client):
@@ -173,6 +179,9 @@ def _erase(stage: Stage, admin: Api, person: Person) -> list[str]:
     key = person.user.encode()
     produce_one(stage.config, PROFILE.inbox, key, f'{{"name":"{person.told["name"]}'.encode(),
                 partition_of(key, PROFILE.partitions))  # fmt: skip
+    written = {"text": person.taken_back}
+    sent = bob.ask("POST", f"/v1/chats/{person.user}/messages", written, status=201, headers={"Idempotency-Key": "t"}).json()
+    bob.ask("DELETE", f"/v1/chats/{person.user}/messages/{sent['message']}", status=204)
     write_all(api, person, bob, f"bob-{person.word}")
     wait_for(lambda: api.get("/v1/users/me").json().get("online") and bob.get("/v1/users/me").json().get("online"))
     call = bob.ask("POST", "/v1/calls", {"to": person.user}, status=201, headers={"Idempotency-Key": "c"}).json()
@@ -295,4 +304,9 @@ def prove(plan: Plan, tell: Tell) -> int:
     finally:
         stage.stop()
         vendors.shutdown()
-    return verdict(broken, folder, "somebody was erased, and nothing of them is left but a name that means nothing", tell)
+    return verdict(
+        broken,
+        folder,
+        "somebody was erased, and nothing of them is left but a name that means nothing, nor of what was taken back",
+        tell,
+    )
