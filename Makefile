@@ -8,14 +8,14 @@ TWO := --numprocesses=2 --dist=loadgroup --no-loadscope-reorder
 # Where the environment forbids to keep compiled modules, each of a dozen processes would compile all that it imports at each start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: up test quick check bench prove city simulate schemas docs clean help
+.PHONY: up test quick check web bench prove city simulate schemas docs clean help
 
 up: .venv/ready            ## start the whole platform, here
 	@$(OLO) up
 
 # In two processes, each with a platform of its own: the tests on it mostly wait.
 test: .venv/ready          ## the test suite (below 10 minutes)
-	@.venv/bin/pytest $(TWO)
+	@.venv/bin/pytest $(TWO) -rs
 
 # Hypothesis and the simulations play a tenth of their examples here; `test` plays all of them, `simulate` many more.
 # A test module that cannot be imported, of a domain without its decider, say, hides none of the others.
@@ -30,6 +30,9 @@ check: .venv/ready         ## format, lint, types
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
+
+web: .venv/ready           ## the pages /phone and /panel: their client, types, tests, build and size
+	@.venv/bin/python -W ignore -m tests.lab.web
 
 bench: .venv/ready         ## every benchmark, each against a peer or a limit of the same run
 	@.venv/bin/python -W ignore -m tests.lab.bench $(BENCH)
@@ -50,8 +53,8 @@ schemas: .venv/ready       ## export JSON Schema and AsyncAPI
 docs: .venv/ready          ## make the references in docs/reference from the code
 	@.venv/bin/python -m tests.lab.reference
 
-clean:                     ## forget the environment (data in .olo stays)
-	rm -rf .uv .venv
+clean:                     ## forget the environment and what is built (data in .olo stays)
+	rm -rf .uv .venv serving/pages dashboards/web/node_modules dashboards/web/.svelte-kit dashboards/web/build
 
 help:
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'

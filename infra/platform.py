@@ -26,6 +26,7 @@ from infra.config import EMULATOR_VARIABLE, Config, Environment, load
 from infra.errors import UsageError
 from infra.exposition import total
 from infra.machine import launch
+from infra.pages import Building
 from infra.ports import Ports, answers, replace
 from infra.supervisor import Child, Supervisor
 from infra.warehouse import door
@@ -56,6 +57,7 @@ class Platform:
         self.clickhouse = self.clickhouse_of_people = config.clickhouse_url
         self.http = ""
         self.ports = Ports(self.home / "ports.json")
+        self.pages: Building | None = None
         self.supervisor = Supervisor(lambda line: console.print(f"[yellow]olo:[/] {line}"), self.write_endpoints)
 
     # --- what it is made of ----------------------------------------------------------------------------------------------
@@ -227,13 +229,14 @@ class Platform:
             began = time.monotonic()
             try:
                 self.launch_warehouse()  # it needs nothing else, and the broker's start is a wait for one core
+                self.pages = Building(lambda line: self.console.print(f"olo: {line}", highlight=False, markup=False))
                 for name, step in self.steps():
                     self._step(name, step)
                 self._tell_where(time.monotonic() - began)
                 if city:
                     return self._live(city)
                 while not self.supervisor.stopping:
-                    self.supervisor.tend()
+                    self.tend()
                     time.sleep(0.05)
             except KeyboardInterrupt:
                 pass
@@ -241,9 +244,17 @@ class Platform:
                 raise PlatformError(str(error)) from error
             finally:
                 self.console.print("olo: stopping ...")
+                if self.pages:
+                    self.pages.stop()
                 self.supervisor.stop()
                 (self.home / "endpoints.json").unlink(missing_ok=True)
         return 0
+
+    def tend(self) -> None:
+        """Look after the children, and after the pages while they are being built."""
+        self.supervisor.tend()
+        if self.pages:
+            self.pages.tend()
 
     @contextmanager
     def foundation(self) -> Iterator[dict[str, str]]:
@@ -271,7 +282,7 @@ class Platform:
                 if self.supervisor.stopping and not asked:
                     process.send_signal(signal.SIGINT)
                     asked = True
-                self.supervisor.tend()
+                self.tend()
                 time.sleep(0.05)
         finally:
             process.kill()
@@ -306,6 +317,8 @@ class Platform:
         table.add_column("what")
         table.add_column("where", no_wrap=True)
         for what, where in (
+            ("two phones, to try", f"{self.http}/phone?two"),
+            ("panel", f"{self.http}/panel"),
             ("HTTP API", f"{self.http}/v1"),
             ("API documents", f"{self.http}/docs"),
             ("feed (SSE)", f"{self.http}/v1/feed"),

@@ -20,7 +20,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_
 from infra.clickhouse import connect
 from infra.config import Config
 from serving.parts import parts
-from serving.runtime import later, problems
+from serving.runtime import later, pages, problems
 from serving.runtime.auth import Authenticator, may_watch
 from serving.runtime.commands import Commands, producer, views_of
 from serving.runtime.document import document_of, operation_id
@@ -76,6 +76,7 @@ def build(config: Config) -> tuple[FastAPI, Any, Hub]:
     for part in parts():
         part.prepare(app)
         app.include_router(part.router)
+    pages.install(app, config)
     _add_health(app)
     _add_metrics(app, config)
     feed = FeedEndpoint(hub, app.state.authenticator, config)

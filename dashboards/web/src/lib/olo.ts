@@ -1,0 +1,64 @@
+// The typed client of the HTTP API; its types are made of the API's own document (`make web`).
+import createClient from 'openapi-fetch';
+import type { components, paths } from './api';
+
+export type Schemas = components['schemas'];
+export type Role = 'user' | 'streamer' | 'support' | 'admin';
+export type Olo = ReturnType<typeof clientOf>;
+
+/** What the API refused: `code` is stable, `detail` is for people. */
+export class Refused extends Error {
+  constructor(
+    readonly code: string,
+    detail: string
+  ) {
+    super(detail);
+  }
+}
+
+interface Answer<T> {
+  data?: T;
+  error?: unknown;
+  response: Response;
+}
+
+const PATIENCE_MS = 60_000;
+const PAUSE_MS = 500;
+
+export function clientOf(token: string) {
+  return createClient<paths>({ headers: { Authorization: `Bearer ${token}` } });
+}
+
+/** A development token. It stays in memory: a page that is loaded anew asks who you are. */
+export async function developmentToken(user: string, role: Role): Promise<string> {
+  const answer = await fetch('/development/tokens', {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify({ user, role })
+  });
+  const told: { token?: string; code?: string; detail?: string } = await answer.json();
+  if (!answer.ok || !told.token) throw new Refused(told.code ?? 'unknown', told.detail ?? answer.statusText);
+  return told.token;
+}
+
+/** The answer to a request, sent again while the network is away or nothing is decided. A command has the same
+ * Idempotency-Key in each attempt, so it counts once. */
+export async function decided<T>(send: () => Promise<Answer<T>>, pauseMs = PAUSE_MS): Promise<T> {
+  const until = Date.now() + PATIENCE_MS;
+  for (;;) {
+    const answer = await send().catch((error: unknown) => {
+      if (error instanceof TypeError) return null; // the network is away
+      throw error;
+    });
+    const open = !answer || [202, 429, 503].includes(answer.response.status);
+    if (!open || Date.now() > until) return settled(answer);
+    const after = Number(answer?.response.headers.get('Retry-After') ?? 0) * 1000;
+    await new Promise((done) => setTimeout(done, Math.max(after, pauseMs)));
+  }
+}
+
+function settled<T>(answer: Answer<T> | null): T {
+  if (answer?.response.ok && answer.data !== undefined) return answer.data;
+  const problem = (answer?.error ?? {}) as Partial<Schemas['ProblemBody']>;
+  throw new Refused(problem.code ?? 'unreachable', problem.detail ?? 'the platform cannot be reached');
+}
