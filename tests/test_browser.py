@@ -6,6 +6,7 @@ Without a Chromium on the PATH, or without built pages (the network was away), t
 import shutil
 import uuid
 from collections.abc import Iterator
+from typing import Literal
 
 import httpx
 import pytest
@@ -211,3 +212,22 @@ def test_no_request_leaves_the_machine_and_tokens_stay_in_memory(context: Browse
     signed_in(page, home, name())
     assert [url for url in asked if not url.startswith(home) and not url.startswith("data:")] == []
     assert page.evaluate("[localStorage.length, sessionStorage.length, document.cookie]") == [0, 0, ""]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_violation(
+    context: BrowserContext, home: str, new_user: NewUser, scheme: Literal["light", "dark"]
+) -> None:
+    axe = (pages.SOURCES / "node_modules" / "axe-core" / "axe.min.js").read_text()
+    page, panel = context.new_page(), context.new_page()
+    for one, path in ((page, "/phone?two"), (panel, "/panel")):
+        one.emulate_media(color_scheme=scheme)
+        one.goto(f"{home}{path}")
+    panel.get_by_role("button", name="Sign in").click()
+    person = looked_up(panel, new_user().user)
+    expect(person.get_by_role("button", name="Grant")).to_be_enabled()
+    signed_in(page, home, name())  # the second phone still asks who it is
+    for one in (page, panel):
+        one.evaluate(axe)
+        found = one.evaluate("axe.run().then(({ violations }) => violations.map(v => [v.id, v.nodes.map(n => n.html)]))")
+        assert found == []
