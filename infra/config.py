@@ -147,6 +147,9 @@ class Config(BaseSettings):
 
     app_id_ios: str = Field("", pattern="^(id[0-9]+)?$", description="the App Store's id of the app: id123456789")
     bundle_ios: str = ""
+    apple_environment: str = Field("production", pattern="^(production|sandbox)$", description="whose purchases are taken")
+    apple_root_files: str = Field("", description="Apple's root certificates, files (DER) separated by commas")
+    apple_online_checks: bool = Field(True, description="ask Apple whether a certificate was revoked")
     app_id_android: str = Field("", description="the app's package name")
     appsflyer_push_token: str = Field("", repr=False, description="what AppsFlyer's pushes carry")
     appsflyer_url: str = "https://api3.appsflyer.com"

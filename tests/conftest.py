@@ -28,6 +28,7 @@ from infra.vendors.answers import Attempt
 from schemas.outbox import EffectDue
 from tests.alone import keep_alone
 from tests.command_line import Done, olo
+from tests.lab.city.app_store import AppStore
 from tests.lab.city.books import Books
 from tests.lab.city.push_vendors import Keys, PushVendors
 from tests.lab.city.town import City, Plan
@@ -236,6 +237,12 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AdStub]:
 
 
 @pytest.fixture(scope="session")
+def app_store(tmp_path_factory: pytest.TempPathFactory) -> AppStore:
+    """A stand-in for the App Store, whose root the platform trusts."""
+    return AppStore(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture(scope="session")
 def push_keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
     """Credentials for stand-ins of those who push, which are asked in memory."""
     return Keys(tmp_path_factory.mktemp("keys"), "http://vendors", "http://apple")
@@ -266,8 +273,11 @@ def attempt(push_config: Config, monkeypatch: pytest.MonkeyPatch) -> Callable[..
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory, vendors: VendorStub, networks: AdStub) -> Iterator[Stack]:
-    stack = Stack(tmp_path_factory.mktemp("olo") / "home", **vendors.environment, **networks.environment)
+def stack(
+    tmp_path_factory: pytest.TempPathFactory, vendors: VendorStub, networks: AdStub, app_store: AppStore
+) -> Iterator[Stack]:
+    settings = vendors.environment | networks.environment | app_store.settings
+    stack = Stack(tmp_path_factory.mktemp("olo") / "home", **settings)
     yield stack
     assert stack.stop() == 0
 

@@ -53,11 +53,12 @@ PUBLIC: Final = {
     "POST /v1/webhooks/appsflyer": "the sender is known by a secret of its own",
     "POST /v1/webhooks/agora": "likewise",
     "POST /v1/webhooks/twilio": "likewise",
+    "POST /v1/webhooks/apple": "what Apple has signed is known by its signature",
 }
 LOOKING: Final = {
     "GET /v1/admin/chats/reports/decided", "GET /v1/admin/chats/reports", "POST /v1/admin/chats/reports/{report}/read",
     "GET /v1/admin/profiles/{user}/private", "GET /v1/clips", "GET /v1/gallery", "GET /v1/gallery/stream", "GET /v1/gifts",
-    "GET /v1/profiles/{user}",
+    "GET /v1/products", "GET /v1/profiles/{user}",
 }  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from infra.config import load
 from serving.app import build
 from serving.runtime.commands import request_id
 from tests.conftest import Api, NewUser, Phone, Phones, Stack, eventually
+from tests.lab.city.app_store import AppStore
 from tests.test_ads_pushes import pushed
 from tests.whole import say
 
@@ -25,6 +26,7 @@ WRITES = ("post", "put", "patch", "delete")
 UNANSWERED = {
     "post /v1/sessions/{session}/beat": "nothing is decided on a beat: the log has it",
     "post /v1/chats/{user}/typing": "writes nothing: it is shown, and kept nowhere",
+    "post /v1/webhooks/apple": "a purchase is noted when the log has it; what becomes of it the phone is told",
     "post /v1/webhooks/agora": "a notice is noted when the log has it; what its room makes of it is told to nobody",
     "post /v1/webhooks/twilio": "likewise",
     "post /v1/admin/cohorts/preview": "writes nothing",
@@ -134,7 +136,7 @@ def test_every_write_has_an_example() -> None:
 
 
 @pytest.fixture
-def scene(phones: Phones, admin: Api, stack: Stack, new_user: NewUser) -> Scene:
+def scene(phones: Phones, admin: Api, stack: Stack, new_user: NewUser, app_store: AppStore) -> Scene:
     """For each write of the API's document a request that would be decided; a call rings, which commands can be sent to."""
     bob, sue = phones()
 
@@ -142,6 +144,7 @@ def scene(phones: Phones, admin: Api, stack: Stack, new_user: NewUser) -> Scene:
         return {name: value for name, value in admin.get(path).json().items() if name != "version"}
 
     given = bodies(bob.user, sue.user, known)
+    given["post /v1/payments/apple"] = {"signed_transaction": app_store.sell("coins.100", str(uuid.uuid4()))}
     clip = given["put /v1/clips/{clip}"]
     assert sue.api.put("/v1/profile/private", json={"legal_name": "Susan S."}).status_code == 200
     assert sue.api.put(f"/v1/clips/clip-{sue.user}", json=clip).status_code == 200

@@ -40,6 +40,7 @@ TAGS: Final = {
     "gifts": "Gifts and their catalogue",
     "notifications": "What a person is told, in the app and by pushes",
     "outreach": "Campaigns to the members of a cohort",
+    "payments": "Products, and coins that were bought at a store",
     "postbacks": "What ad networks are told",
     "profiles": "Profiles, public and private",
     "rooms": "Credentials of a call's picture and sound",

@@ -1,0 +1,123 @@
+"""Apple's App Store: signed transactions and Server Notifications V2, verified by Apple's own library.
+
+Contract: a JWS (ES256) whose header `x5c` has three certificates, the last of which is one of Apple's roots; the operator
+brings the roots as files. A transaction names the bundle, the environment, and as `appAccountToken` the UUID that our app gave.
+"""
+
+import re
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from infra.config import Config
+from schemas.log.base import EPOCH, moment_of, now
+from schemas.payment import ClaimPurchase, Store, purchase_name
+
+if TYPE_CHECKING:
+    from appstoreserverlibrary.signed_data_verifier import SignedDataVerifier
+
+# Clocks are off by minutes.
+AHEAD: Final = timedelta(minutes=10)
+TRANSACTION_PATTERN: Final = re.compile(r"[0-9A-Za-z]{1,64}")
+MAX_MILLIUNITS: Final = 2**53
+CONSUMABLE: Final = "Consumable"
+# The one notification that is a purchase.
+PURCHASE: Final = "ONE_TIME_CHARGE"
+# By the names of Apple's library's statuses.
+CODES: Final = {
+    "INVALID_APP_IDENTIFIER": ("transaction_of_another_app", "it is signed for another bundle or app"),
+    "INVALID_ENVIRONMENT": ("transaction_of_another_environment", "OLO_APPLE_ENVIRONMENT says of which environment they are"),
+}
+FORGED: Final = ("signature_invalid", "it is not signed by Apple, or was changed behind it; see OLO_APPLE_ROOT_FILES")
+
+
+class ForgedError(Exception):
+    """Nothing to be credited: `code` is stable, `detail` says what is wrong."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code, self.detail = code, detail
+
+
+def missing_settings(config: Config) -> list[str]:
+    """The variables that are needed, and are not set."""
+    needed = ["apple_root_files", "bundle_ios", *(["app_id_ios"] if config.apple_environment == "production" else [])]
+    return [f"OLO_{name.upper()}" for name in needed if not getattr(config, name)]
+
+
+def read_transaction(config: Config, signed: str, user: str, claim: str) -> ClaimPurchase:
+    """The claim that a signed transaction makes for `user`. May ask Apple about its certificates. Errors: ForgedError."""
+    return _claim(config, _verified(config, "verify_and_decode_signed_transaction", signed), user, claim)
+
+
+def read_notification(config: Config, signed: str, claim: str) -> ClaimPurchase | str:
+    """The claim that a notification makes, or the kind of a notification that makes none. Errors: ForgedError."""
+    found = _verified(config, "verify_and_decode_notification", signed)
+    kind = found.rawNotificationType or ""
+    if kind != PURCHASE or found.data is None or not found.data.signedTransactionInfo:
+        return str(kind)
+    return read_transaction(config, found.data.signedTransactionInfo, "", claim)
+
+
+def _claim(config: Config, found: Any, user: str, claim: str) -> ClaimPurchase:
+    if found.revocationDate is not None:
+        raise ForgedError("transaction_revoked", "Apple has taken this transaction back")
+    if found.rawType != CONSUMABLE:
+        raise ForgedError("transaction_unsuitable", "coins are consumables; this transaction is for something else")
+    purchased_at = moment_of((found.purchaseDate or 0) / 1_000)
+    if not EPOCH < purchased_at <= now() + AHEAD:
+        raise ForgedError("transaction_time_impossible", "it was bought in the future, or never; look at this machine's clock")
+    store = Store.APPLE if config.apple_environment == "production" else Store.APPLE_SANDBOX
+    return ClaimPurchase(
+        id=claim,
+        at=now(),
+        purchase=purchase_name(store, _checked(found.transactionId, TRANSACTION_PATTERN)),
+        user=user,
+        store=store,
+        intent=(found.appAccountToken or "").lower()[:64],
+        store_product=_checked(found.productId, re.compile(r"[\x21-\x7e]{1,128}")),
+        purchased_at=purchased_at,
+        quantity=_number(found.quantity, 1, MAX_MILLIUNITS),
+        price_milliunits=_number(found.price, 0, MAX_MILLIUNITS),
+        currency=_checked(found.currency or "XXX", re.compile("[A-Z]{3}")),
+    )
+
+
+def _checked(text: Any, pattern: re.Pattern[str]) -> str:
+    if not isinstance(text, str) or not pattern.fullmatch(text):
+        raise ForgedError("transaction_unreadable", "a field that is needed is not there, or has another form")
+    return text
+
+
+def _number(value: Any, absent: int, most: int) -> int:
+    """A whole number; the decider says whether it is a possible one."""
+    value = absent if value is None else value
+    if not isinstance(value, int) or not 0 <= value <= most:
+        raise ForgedError("transaction_unreadable", "a number is out of bounds")
+    return value
+
+
+def _verified(config: Config, method: str, signed: str) -> Any:
+    from appstoreserverlibrary.signed_data_verifier import VerificationException
+
+    verifier = _verifier(
+        config.apple_root_files, config.apple_online_checks, config.apple_environment, config.bundle_ios, config.app_id_ios
+    )
+    try:
+        return getattr(verifier, method)(signed)
+    except VerificationException as error:
+        raise ForgedError(*CODES.get(error.status.name, FORGED)) from error
+    except (ArithmeticError, AttributeError, ExceptionGroup, LookupError, TypeError, ValueError) as error:
+        raise ForgedError("transaction_unreadable", f"it is no signed data of Apple's: {type(error).__name__}") from error
+
+
+@cache
+def _verifier(files: str, online: bool, environment: str, bundle: str, app: str) -> "SignedDataVerifier":
+    """Made at the first use: the library takes longer to load than the rest of serving's parts together."""
+    from appstoreserverlibrary.models.Environment import Environment
+    from appstoreserverlibrary.signed_data_verifier import SignedDataVerifier
+
+    roots = [Path(file).read_bytes() for file in files.split(",")]
+    app_id = int(app.removeprefix("id")) if app else None
+    return SignedDataVerifier(roots, online, Environment[environment.upper()], bundle, app_id)

@@ -1,0 +1,22 @@
+-- Every transaction of a store that was credited: to whom, which version of which product, the coins, the price as the store told.
+-- ORDER BY: analysts ask for a span of days; (at, purchase) makes a purchase one row.
+CREATE TABLE IF NOT EXISTS purchases
+(
+    purchase         String,
+    at               DateTime64(6, 'UTC'),
+    user             String,
+    store            LowCardinality(String),
+    store_product    LowCardinality(String),
+    product          LowCardinality(String),
+    version          UInt32,
+    coins            Int64,
+    quantity         UInt8,
+    price_milliunits Int64,
+    currency         LowCardinality(String),
+    purchased_at     DateTime64(6, 'UTC'),
+    intent           String,
+    partition        UInt16,
+    offset           UInt64
+)
+ENGINE = ReplacingMergeTree
+ORDER BY (at, purchase)

@@ -1,0 +1,191 @@
+"""Payments: products (`PUT`, `GET /v1/admin/products/{product}`, `GET /v1/products`), `POST /v1/payments/intents`, and what the
+App Store has sold: `POST /v1/payments/apple`, from the phone, and `POST /v1/webhooks/apple`, from Apple."""
+
+import asyncio
+import logging
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, Field
+
+from infra.config import Config
+from infra.vendors import app_store
+from infra.vendors.app_store import ForgedError
+from schemas.log.base import UserId, new_id, now
+from schemas.payment import (
+    MAX_PRODUCT_COINS,
+    PRODUCT,
+    IntentOpened,
+    IntentRepeated,
+    OpenIntent,
+    PaymentRefusal,
+    Product,
+    ProductPut,
+    PurchaseCredited,
+    PurchaseRepeated,
+    PutProduct,
+)
+from serving.body import RequestBody
+from serving.runtime.auth import Admin
+from serving.runtime.commands import commands_of, request_id, views_of
+from serving.runtime.fields import IdempotencyKey, IdInPath, ItemId, Word
+from serving.runtime.gate import Acting, Looking
+from serving.runtime.problems import Problem, responses
+from serving.runtime.refusals import Refusals, refusal_of
+from serving.runtime.shape import read_json
+
+router = APIRouter(tags=["payments"])
+log = logging.getLogger("olo.serving")
+
+REFUSED: Final[Refusals] = {
+    PaymentRefusal.PRODUCT_UNKNOWN: (404, "there is no such product; see GET /v1/products"),
+    PaymentRefusal.PRODUCT_INACTIVE: (409, "this product is not sold at the moment"),
+    PaymentRefusal.INTENT_DIFFERS: (409, "this Idempotency-Key was used for another intent; use a new one"),
+    PaymentRefusal.QUANTITY_IMPOSSIBLE: (422, "the transaction's quantity cannot be; nothing was credited"),
+    PaymentRefusal.INTENT_UNKNOWN: (
+        409, "the transaction's appAccountToken is none, or no intent's id; nothing was credited: ask support",
+    ),
+    PaymentRefusal.PRODUCT_DIFFERS: (409, "the transaction is for another product than its intent; nothing was credited"),
+    PaymentRefusal.PURCHASE_OF_ANOTHER: (409, "this transaction is another user's"),
+    PaymentRefusal.ACCOUNT_REFUSES: (409, "the account could not take the coins; send the transaction again later"),
+    PaymentRefusal.PURCHASE_IN_PROGRESS: (409, "the same is being decided for others; send it again when it is", 1),
+}  # fmt: skip
+
+StoreProduct = Annotated[str, Field(max_length=128, pattern=r"^[\x21-\x7e]*$")]
+Signed = Annotated[
+    str, Field(min_length=1, max_length=32_768, pattern=r"^[A-Za-z0-9_.-]+$", examples=["eyJhbGciOiJFUzI1NiJ9.e30.c2ln"])
+]
+
+
+class ProductBody(RequestBody):
+    """What a product gives, and its id at the App Store."""
+
+    coins: Annotated[int, Field(strict=True, gt=0, le=MAX_PRODUCT_COINS, examples=[100])]
+    bonus_coins: Annotated[int, Field(strict=True, ge=0, le=MAX_PRODUCT_COINS)] = 0
+    apple_id: StoreProduct = ""
+    name: Word = ""
+    active: bool = True
+
+
+class ProductAnswer(ProductBody):
+    """A product; `version` counts its changes."""
+
+    product: str
+    version: int
+
+
+class IntentBody(RequestBody):
+    """What the user is about to buy."""
+
+    product: Annotated[ItemId, Field(examples=["coins-100"])]
+
+
+class IntentAnswer(BaseModel):
+    """What was pinned. `intent` is the UUID that the phone gives Apple as `appAccountToken`."""
+
+    intent: str
+    product: str
+    version: int
+    coins: int
+    bonus_coins: int
+    apple_id: str
+
+
+class AppleBody(RequestBody):
+    """What StoreKit gave the phone: `jwsRepresentation` of a verified transaction."""
+
+    signed_transaction: Signed
+
+
+class PurchaseAnswer(BaseModel):
+    """The transaction is credited; the phone finishes it."""
+
+    purchase: str
+    product: str
+    coins: int
+
+
+@router.put("/v1/admin/products/{product}", response_model=ProductAnswer, responses=responses(400, 401, 403, 422, 503))
+async def put_product(product: IdInPath, body: ProductBody, caller: Admin, request: Request) -> Any:
+    """Put a product on sale, or change it: who has an intent gets what it was. `active` false takes it out."""
+    command = PutProduct(id=new_id(), at=now(), product=product, by=caller.user, **body.model_dump())
+    fact = await commands_of(request).ask(command, ProductPut)
+    return ProductAnswer(product=product, version=fact.version, **body.model_dump())
+
+
+@router.get("/v1/admin/products/{product}", response_model=ProductAnswer, responses=responses(401, 403, 404, 422, 503))
+async def read_product(product: IdInPath, _: Admin, request: Request) -> Any:
+    """A product, sold or not."""
+    found: Product | None = views_of(request).of(PRODUCT).get(product)
+    if found is None:
+        raise refusal_of(request, PaymentRefusal.PRODUCT_UNKNOWN)
+    return _shown(product, found)
+
+
+@router.get("/v1/products", response_model=list[ProductAnswer], responses=responses(401, 403, 503))
+async def list_products(_: Looking, request: Request) -> Any:
+    """What can be bought."""
+    return [_shown(name, found) for name, found in views_of(request).of(PRODUCT).items() if found.active]
+
+
+def _shown(name: str, found: Product) -> ProductAnswer:
+    return ProductAnswer(
+        product=name, version=found.version, coins=found.coins, bonus_coins=found.bonus_coins, apple_id=found.apple_id,
+        name=found.name, active=found.active,
+    )  # fmt: skip
+
+
+@router.post(
+    "/v1/payments/intents", status_code=201, response_model=IntentAnswer, responses=responses(400, 401, 403, 404, 409, 422, 503)
+)
+async def open_intent(body: IntentBody, caller: Acting, key: IdempotencyKey, request: Request) -> Any:
+    """Say what you are about to buy, before the store is asked: its coins are yours whatever the product becomes meanwhile."""
+    intent = request_id(caller.user, f"intent {key}")
+    command = OpenIntent(id=new_id(), at=now(), intent=intent, user=UserId(caller.user), product=body.product)
+    fact = await commands_of(request).ask(command, IntentOpened, IntentRepeated)
+    return IntentAnswer(
+        intent=intent, product=fact.product, version=fact.version, coins=fact.coins, bonus_coins=fact.bonus_coins,
+        apple_id=fact.apple_id,
+    )  # fmt: skip
+
+
+@router.post("/v1/payments/apple", response_model=PurchaseAnswer, responses=responses(400, 401, 403, 409, 422, 503))
+async def send_apple_transaction(body: AppleBody, caller: Acting, request: Request) -> Any:
+    """Bring a transaction of the App Store: its coins are credited once, whoever brings it first and however often."""
+    config = _config(request)
+    try:
+        command = await asyncio.to_thread(
+            app_store.read_transaction, config, body.signed_transaction, caller.user, new_id()
+        )  # fmt: skip
+    except ForgedError as error:
+        log.warning("a transaction that %s brought was not taken: %s", caller.user, error.code)
+        raise Problem(422, error.code, error.detail) from error
+    fact = await commands_of(request).ask(command, PurchaseCredited, PurchaseRepeated)
+    return PurchaseAnswer(purchase=fact.purchase, product=fact.product, coins=fact.coins)
+
+
+@router.post("/v1/webhooks/apple", responses=responses(400, 401, 409, 503), openapi_extra={"security": []})
+async def receive_apple_notification(request: Request) -> dict[str, str]:
+    """Apple's Server Notifications, version 2. Signed; a purchase is credited once, whether its phone or Apple comes first."""
+    config = _config(request)
+    found = read_json(await request.body())
+    signed = found.get("signedPayload") if isinstance(found, dict) else None
+    if not isinstance(signed, str):
+        raise Problem(400, "notice_unreadable", "the body has no signedPayload")
+    try:
+        command = await asyncio.to_thread(app_store.read_notification, config, signed, new_id())
+    except ForgedError as error:
+        log.warning("a notification of Apple's was not taken: %s", error.code)
+        raise Problem(401 if error.code == "signature_invalid" else 400, error.code, error.detail) from error
+    if isinstance(command, str):
+        log.warning("a notification of Apple's of the kind %.40r changes nothing here", command)
+        return {"status": "ignored"}
+    await commands_of(request).tell(command)
+    return {"status": "noted"}
+
+
+def _config(request: Request) -> Config:
+    config: Config = request.app.state.config
+    if missing := app_store.missing_settings(config):
+        raise Problem(409, "no_app_store", f"this platform sells nothing at the App Store: set {', '.join(missing)}")
+    return config
