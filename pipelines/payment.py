@@ -118,12 +118,10 @@ def _pinned(intent: Intent, message: ProductPinned) -> tuple[Intent | None, Sequ
         ]
         return None, refused
     pinned = replace(intent, **same_fields(message, Intent), asked=())
-    first, *others = asked
-    told: list[Message] = [IntentOpened(**reply(message, 0, to=first), intent=name, **same_fields(pinned, IntentOpened))]
-    told += [
-        IntentRepeated(**reply(message, number, to=to), intent=name, **same_fields(pinned, IntentRepeated))
-        for number, to in enumerate(others, 1)
-    ]
+    told: list[Message] = []
+    for number, to in enumerate(asked):
+        kind = IntentRepeated if number else IntentOpened
+        told.append(kind(**reply(message, number, to=to), intent=name, **same_fields(pinned, kind)))
     return pinned, told
 
 

@@ -238,7 +238,7 @@ def test_bought_by_phone_told_by_apple_and_claimed_by_another(
     assert eve.post("/v1/webhooks/apple", json=notice).json() == {"status": "noted"}
     stolen = eve.post("/v1/payments/apple", json=sent)
     assert (stolen.status_code, stolen.json()["code"]) == (409, "purchase_of_another")
-    assert bob.api.get("/v1/balance").json()["coins"]["balance_coins"] == 225
+    assert bob.api.get("/v1/balance").json()["balance_coins"] == 225
 
     later = app_store.sell(sold_as, intent["intent"])
     assert eve.post("/v1/webhooks/apple", json=app_store.notify("ONE_TIME_CHARGE", later)).json() == {"status": "noted"}
@@ -269,6 +269,6 @@ def test_what_apple_did_not_sign_for_us_credits_nothing(
     assert (answer.status_code, answer.json()["code"]) == (401, "signature_invalid")
     for broken in ({}, {"signedPayload": 5}):
         assert bob.post("/v1/webhooks/apple", json=broken).status_code == 400
-    assert bob.get("/v1/balance").json()["coins"]["balance_coins"] == 0
+    assert bob.get("/v1/balance").json()["balance_coins"] == 0
     unknown = bob.post("/v1/payments/intents", json={"product": "none"}, headers={"Idempotency-Key": "l"})
     assert (unknown.status_code, unknown.json()["code"]) == (404, "product_unknown")

@@ -293,6 +293,8 @@ CATALOGUE, PUBLIC, OWN = "a thing's name, by staff", "what its owner shows to ev
 TALK = "what was said to the caller, or by the caller"
 ANSWERED = {
     "GET /v1/admin/cohorts": CATALOGUE, "GET /v1/admin/tariffs": CATALOGUE, "PUT /v1/admin/tariffs/{tariff}": CATALOGUE,
+    "GET /v1/products": CATALOGUE, "GET /v1/admin/products/{product}": CATALOGUE,
+    "PUT /v1/admin/products/{product}": CATALOGUE,
     "GET /v1/gifts": CATALOGUE, "PUT /v1/admin/gifts/{item}": CATALOGUE,
     "GET /v1/gallery": PUBLIC, "GET /v1/profiles/{user}": PUBLIC, "GET /v1/clips": PUBLIC,
     "PUT /v1/profile": OWN, "PUT /v1/profile/private": OWN, "GET /v1/profile/private": OWN, "PUT /v1/clips/{clip}": OWN,
