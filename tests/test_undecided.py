@@ -94,6 +94,9 @@ def bodies(bob: str, sue: str, known: Callable[[str], Any]) -> dict[str, Any]:
         "put /v1/admin/outreach/{campaign}": {
             "cohort": "there-already", "notice": [{"language": "en", "title": "Welcome", "body": "Say hello."}],
         },
+        "post /v1/payments/intents": {"product": "undecided"},
+        "post /v1/payments/apple": {"signed_transaction": "e30.e30.c2ln"},
+        "put /v1/admin/products/{product}": {"coins": 100},
         "put /v1/admin/postbacks/rules": known("/v1/admin/postbacks/rules"),
         "put /v1/admin/settings": known("/v1/settings"),
         "put /v1/admin/tariffs/{tariff}": {"rule": {"kind": "clip", "country": "XU"}, "payer": {}, "earner": {}},
