@@ -168,7 +168,10 @@ async def send_apple_transaction(body: AppleBody, caller: Acting, request: Reque
 async def receive_apple_notification(request: Request) -> dict[str, str]:
     """Apple's Server Notifications, version 2. Signed; a purchase is credited once, whether its phone or Apple comes first."""
     config = _config(request)
-    found = read_json(await request.body())
+    try:
+        found = read_json(await request.body())
+    except ValueError as error:
+        raise Problem(400, "notice_unreadable", "the body is no JSON") from error
     signed = found.get("signedPayload") if isinstance(found, dict) else None
     if not isinstance(signed, str):
         raise Problem(400, "notice_unreadable", "the body has no signedPayload")
