@@ -3,6 +3,7 @@ App Store has sold: `POST /v1/payments/apple`, from the phone, and `POST /v1/web
 
 import asyncio
 import logging
+import time
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Request
@@ -12,6 +13,7 @@ from infra.config import Config
 from infra.vendors import app_store
 from infra.vendors.app_store import ForgedError
 from schemas.log.base import UserId, new_id, now
+from schemas.log.dead_letters import DeadCause, DeadLetter
 from schemas.payment import (
     MAX_PRODUCT_COINS,
     PRODUCT,
@@ -36,6 +38,9 @@ from serving.runtime.shape import read_json
 
 router = APIRouter(tags=["payments"])
 log = logging.getLogger("olo.serving")
+NOTIFICATIONS: Final = "webhooks.apple"
+# What the developer's console sends to try the address.
+TEST: Final = "TEST"
 
 REFUSED: Final[Refusals] = {
     PaymentRefusal.PRODUCT_UNKNOWN: (404, "there is no such product; see GET /v1/products"),
@@ -166,10 +171,11 @@ async def send_apple_transaction(body: AppleBody, caller: Acting, request: Reque
 
 @router.post("/v1/webhooks/apple", responses=responses(400, 401, 409, 503), openapi_extra={"security": []})
 async def receive_apple_notification(request: Request) -> dict[str, str]:
-    """Apple's Server Notifications, version 2. Signed; a purchase is credited once, whether its phone or Apple comes first."""
-    config = _config(request)
+    """Apple's Server Notifications, version 2. Signed; a purchase is credited once, whether its phone or Apple comes first.
+    What Apple has signed and nothing is decided of yet, such as a refund, is kept as a dead letter: it is not told again."""
+    config, body = _config(request), await request.body()
     try:
-        found = read_json(await request.body())
+        found = read_json(body)
     except ValueError as error:
         raise Problem(400, "notice_unreadable", "the body is no JSON") from error
     signed = found.get("signedPayload") if isinstance(found, dict) else None
@@ -179,12 +185,27 @@ async def receive_apple_notification(request: Request) -> dict[str, str]:
         command = await asyncio.to_thread(app_store.read_notification, config, signed, new_id())
     except ForgedError as error:
         log.warning("a notification of Apple's was not taken: %s", error.code)
-        raise Problem(401 if error.code == "signature_invalid" else 400, error.code, error.detail) from error
+        if error.code == "signature_invalid":
+            raise Problem(401, error.code, error.detail) from error
+        await _keep(request, body, f"{error.code}: {error.detail}")
+        raise Problem(400, error.code, error.detail) from error
     if isinstance(command, str):
-        log.warning("a notification of Apple's of the kind %.40r changes nothing here", command)
-        return {"status": "ignored"}
+        if command == TEST:
+            return {"status": "noted"}
+        await _keep(request, body, f"nothing is decided of a notification of the kind {command[:40]!r} yet")
+        return {"status": "kept"}
     await commands_of(request).tell(command)
     return {"status": "noted"}
+
+
+async def _keep(request: Request, body: bytes, error: str) -> None:
+    """Put a notification aside, for a person. Errors: Problem 503."""
+    offset = time.time_ns() // 1_000
+    letter = DeadLetter(
+        id=f"{NOTIFICATIONS}/0/{offset}", at=now(), cause=DeadCause.WEBHOOK_INVALID, error=error[:500], topic=NOTIFICATIONS,
+        partition=0, offset=offset, key=b"", value=body,
+    )  # fmt: skip
+    await commands_of(request).bury(letter)
 
 
 def _config(request: Request) -> Config:
