@@ -154,7 +154,7 @@ async def open_intent(body: IntentBody, caller: Acting, key: IdempotencyKey, req
     )  # fmt: skip
 
 
-@router.post("/v1/payments/apple", response_model=PurchaseAnswer, responses=responses(400, 401, 403, 409, 422, 503))
+@router.post("/v1/payments/apple", response_model=PurchaseAnswer, responses=responses(400, 401, 403, 404, 409, 422, 503))
 async def send_apple_transaction(body: AppleBody, caller: Acting, request: Request) -> Any:
     """Bring a transaction of the App Store: its coins are credited once, whoever brings it first and however often."""
     config = _config(request)
