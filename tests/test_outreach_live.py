@@ -4,6 +4,7 @@ from infra.clickhouse import connect
 from tests.conftest import Api, NewUser, Phone, Stack, eventually
 
 EN = {"language": "en"}
+MANY = 30
 
 
 def test_newcomers_are_told_and_written_to_by_who_is_online(stack: Stack, admin: Api, new_user: NewUser) -> None:
@@ -40,6 +41,35 @@ def test_newcomers_are_told_and_written_to_by_who_is_online(stack: Stack, admin:
         assert admin.delete(f"/v1/admin/outreach/{name}").status_code == 204
     gone = admin.delete("/v1/admin/outreach/out-news")
     assert (gone.status_code, gone.json()["code"]) == (404, "campaign_unknown")
+
+
+def test_growth_is_killed_in_the_middle_of_a_pace_and_everybody_is_told_once(
+    stack: Stack, admin: Api, new_user: NewUser
+) -> None:
+    people = [new_user().user for _ in range(MANY)]
+    rule = {"rule": "is", "field": "tag", "values": ["out-many"]}
+    assert admin.put("/v1/admin/cohorts/out-many", json={"rule": rule, "tag": "in-out-many"}).status_code == 200
+    assert admin.post("/v1/admin/groups/out-many", json={"users": people}).status_code == 204
+    eventually(lambda: admin.get("/v1/admin/cohorts/out-many/members").json()["count"] == MANY)
+    client = connect(stack.clickhouse)
+    notice = {
+        "cohort": "out-many",
+        "running": True,
+        "pace_per_s": MANY / 6,
+        "notice": [EN | {"title": "News", "body": "Look."}],
+    }
+    put = admin.put("/v1/admin/outreach/out-many", json=notice).json()
+    assert (put["people"], put["takes_s"]) == (MANY, 6.0)
+    asked = "SELECT count(), uniqExact(user) FROM outreach_steps FINAL WHERE campaign = 'out-many' AND step = 'CampaignTold'"
+    eventually(lambda: client.query(asked).result_rows[0][0] >= 3)
+    stack.kill("growth-0")
+    eventually(lambda: client.query(asked).result_rows[0][0] >= MANY, 60)
+    assert admin.put("/v1/admin/outreach/out-many", json=notice).status_code == 200
+    notified = """SELECT count(), uniqExact(user) FROM notification_steps FINAL
+        WHERE kind = 'notice' AND step = 'Notified' AND user IN {u:Array(String)}"""
+    eventually(lambda: client.query(notified, parameters={"u": people}).result_rows == [(MANY, MANY)])
+    assert client.query(asked).result_rows == [(MANY, MANY)]
+    assert admin.delete("/v1/admin/outreach/out-many").status_code == 204
 
 
 def test_what_cannot_be_a_campaign_is_refused_by_name(admin: Api) -> None:
