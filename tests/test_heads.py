@@ -111,3 +111,26 @@ def test_the_end_of_the_server_is_the_end_of_all_who_wait() -> None:
         assert kind.places._all == 0
 
     run(play)
+
+
+def test_half_a_head_of_who_says_no_more_ends_without_a_reset() -> None:
+    async def play(server: ListeningServer, address: tuple[str, int], kind: Bounded) -> None:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(HEAD[:20])
+        writer.write_eof()
+        assert await reader.read() == b""
+        writer.close()
+        assert kind.places._all == 0
+
+    run(play)
+
+
+@pytest.mark.parametrize("size", [LOOKED_AT_BYTES - 1, LOOKED_AT_BYTES, LOOKED_AT_BYTES + 1])
+def test_a_head_around_what_is_looked_at_is_answered(size: int) -> None:
+    async def play(server: ListeningServer, address: tuple[str, int], kind: Bounded) -> None:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(GET + b"X: " + b"a" * (size - len(GET) - 7) + b"\r\n\r\n")
+        assert (await reader.read()).startswith(b"HTTP/1.1 200")
+        writer.close()
+
+    run(play)

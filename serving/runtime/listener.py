@@ -126,6 +126,8 @@ class Listener:
 
     def _gone(self, one: Waiting) -> None:
         self._places.leave(one.name)
+        with suppress(OSError):  # unread bytes would make the end a reset
+            one.connection.recv(UNREAD_BYTES, socket.MSG_DONTWAIT)
         one.connection.close()
 
     def _serve(self) -> None:
