@@ -12,15 +12,11 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from schemas.balance import (
+from schemas.balance import AccountRefused, Credit, EntryKind, EntryRecorded, Refusal, Transfer, is_outside
+from schemas.log.base import REMEMBERED_FOR, Message, MessageId, TransferId, Wake, derive, later, reply, same_fields
+from schemas.transfer import (
     MAX_ASKED,
-    AccountRefused,
-    Credit,
-    EntryKind,
-    EntryRecorded,
     PlaceTransfer,
-    Refusal,
-    Transfer,
     TransferConflicted,
     TransferInbox,
     TransferOutcome,
@@ -28,9 +24,7 @@ from schemas.balance import (
     TransferSettled,
     TransferState,
     TransferStatus,
-    is_outside,
 )
-from schemas.log.base import REMEMBERED_FOR, Message, MessageId, TransferId, Wake, derive, later, reply, same_fields
 
 Decision = tuple[TransferState | None, Sequence[Message]]
 

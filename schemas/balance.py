@@ -7,20 +7,17 @@ ledger: it has no entity, no balance and no limit, so nothing that everybody pay
 from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, Final
 
 from msgspec import Meta
 
 from schemas.log.base import (
     MAX_COINS,
     AccountId,
-    By,
     Coins,
     Fact,
-    Fields,
     HoldId,
     Message,
-    MessageName,
     OptionalId,
     Ref,
     Refused,
@@ -30,7 +27,7 @@ from schemas.log.base import (
     UserId,
     Wake,
 )
-from schemas.log.entity import Entity, Flow, Hears, Shown
+from schemas.log.entity import Entity, Flow, Shown
 from schemas.log.personal import PLAIN
 from schemas.user import USER_ID
 
@@ -48,8 +45,6 @@ ReasonWord = Annotated[str, Meta(max_length=32), PLAIN]
 OptionalParty = Annotated[str, Meta(max_length=140), PLAIN]
 # A call holds one checkpoint ahead and a gift holds nothing: a few would do.
 MAX_HOLDS: Final = 64
-# Repeats of a transfer that wait while the first is decided (some 30 ms): more is a client gone wild.
-MAX_ASKED: Final = 16
 FORFEITED: Final = AccountId("@forfeited")
 Party = Annotated[AccountId, Meta(min_length=2, max_length=140, description="an account, or an outsider: @promotions"), PLAIN]
 
@@ -270,104 +265,6 @@ class Account(State):
         return min(hold.expires_at for hold in self.holds) if self.holds else None
 
 
-# --- transfers ---------------------------------------------------------------------------------------------------------------
-
-
-class TransferParties(Fields):
-    """Which transfer, and between whom."""
-
-    transfer: TransferName
-    payer: Party
-    payee: Party
-
-
-class PlaceTransfer(Message, TransferParties):
-    """Ask for a transfer, once: a second request with the same `transfer` gets the first one's outcome."""
-
-    coins: Coins
-    reason: Reason
-    ref: Ref = ""
-    by: By = ""
-
-
-TransferInbox = PlaceTransfer | EntryRecorded | AccountRefused | Wake
-
-
-class TransferStatus(StrEnum):
-    """How a transfer ended."""
-
-    COMPLETED = "completed"
-    REFUSED = "refused"
-
-
-class TransferOutcome(State):
-    """The one outcome of a transfer. When an account refused: which, why, and how many coins were short."""
-
-    status: TransferStatus
-    refusal: Refusal | None = None
-    account: OptionalParty = ""
-    shortfall_coins: int = 0
-
-
-class _OfTransfer(Fact, TransferParties):
-    coins: int
-    outcome: TransferOutcome
-    reason: Reason = Reason.TRANSFER
-    ref: Ref = ""
-
-    @property
-    def refused(self) -> StrEnum | None:
-        """Why an account refused the transfer; None where it did not."""
-        return self.outcome.refusal
-
-    @property
-    def account(self) -> str:
-        """The account that refused the transfer; empty where none did."""
-        return self.outcome.account
-
-    @property
-    def shortfall_coins(self) -> int:
-        """How many coins that account was short."""
-        return self.outcome.shortfall_coins
-
-
-class TransferSettled(_OfTransfer):
-    """The transfer ended; this is said once."""
-
-
-class TransferRepeated(_OfTransfer):
-    """The answer to one more request for a transfer: the outcome that it already had."""
-
-    changes_state: ClassVar[bool] = False
-
-
-class TransferConflicted(Refused):
-    """A request was not taken: its id belongs to a transfer of other contents, or too many repeats are waiting."""
-
-    transfer: TransferName
-    refusal: Refusal
-
-
-class TransferState(State):
-    """A transfer under way or done. `asked`: the requests that wait for the outcome. Forgotten at `forget_at`."""
-
-    payer: Party
-    payee: Party
-    coins: int
-    reason: Reason
-    forget_at: Time
-    ref: Ref = ""
-    by: By = ""
-    asked: Annotated[tuple[MessageName, ...], Meta(max_length=MAX_ASKED)] = ()
-    refused: TransferOutcome | None = None
-    outcome: TransferOutcome | None = None
-
-    @property
-    def wake_at(self) -> datetime | None:
-        """When it may be forgotten."""
-        return self.forget_at
-
-
 # --- the entities -----------------------------------------------------------------------------------------------------------
 
 
@@ -384,17 +281,4 @@ ACCOUNT: Final = Entity(
     commands=(OpenAccount, Credit, Transfer, Hold, Post, Void, Freeze, Unfreeze, CloseAccount),
     facts=(EntryRecorded, AccountRefused),
     shown=(Shown(EntryRecorded, (lambda entry: owner_of(entry.account),), "the phone shows the balance"),),
-)
-TRANSFER: Final = Entity(
-    "transfer",
-    key="transfer",
-    flow=Flow.MONEY,
-    state=TransferState,
-    commands=(PlaceTransfer,),
-    facts=(TransferSettled, TransferRepeated, TransferConflicted),
-    hears=(
-        Hears(EntryRecorded, "transfer", "a transfer follows its legs"),
-        Hears(AccountRefused, "transfer", "a transfer hears why not"),
-    ),
-    raw="the ledger's entries carry the transfer's id",
 )

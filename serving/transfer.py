@@ -9,17 +9,9 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, Field
 
-from schemas.balance import (
-    ACCOUNT_ID_PATTERN,
-    PARTY_PATTERN,
-    TRANSFER,
-    PlaceTransfer,
-    Reason,
-    Refusal,
-    TransferRepeated,
-    TransferSettled,
-)
+from schemas.balance import ACCOUNT_ID_PATTERN, PARTY_PATTERN, Reason, Refusal
 from schemas.log.base import MAX_COINS, MAX_REF_LENGTH, AccountId, TransferId, new_id, now
+from schemas.transfer import TRANSFER, PlaceTransfer, TransferRepeated, TransferSettled
 from serving.body import RequestBody
 from serving.runtime.auth import Admin, Caller, SignedIn
 from serving.runtime.commands import commands_of, request_id, views_of

@@ -17,11 +17,12 @@ from pipelines.runtime.core import Output
 from pipelines.runtime.simulator import EPOCH, Log, Step, search, tell
 from pipelines.video_call import decide_call
 from pipelines.video_pool import NAMESPACE
-from schemas.balance import PlaceTransfer, Reason
+from schemas.balance import Reason
 from schemas.billing import BOOK, CallKind, EndBill, PublishTariff, Rule, StartBill
 from schemas.billing_rating import Checkpoint, Side
 from schemas.gift import PutGiftItem, SendGift
 from schemas.log.base import AccountId, TransferId, UserId, Wake
+from schemas.transfer import PlaceTransfer
 from schemas.user import OpenSession, Role, SignUp
 from schemas.video import AcceptCall, CallConnected, CallEnded, CallInbox, DeclineCall, HangUp, PlaceCall
 from schemas.video_clip import OfferClip, PlayClip

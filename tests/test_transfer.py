@@ -6,22 +6,9 @@ from functools import partial
 import pytest
 
 from pipelines.transfer import decide_transfer
-from schemas.balance import (
-    MAX_ASKED,
-    AccountRefused,
-    Credit,
-    EntryKind,
-    EntryRecorded,
-    PlaceTransfer,
-    Reason,
-    Refusal,
-    Transfer,
-    TransferConflicted,
-    TransferRepeated,
-    TransferSettled,
-    TransferStatus,
-)
+from schemas.balance import AccountRefused, Credit, EntryKind, EntryRecorded, Reason, Refusal, Transfer
 from schemas.log.base import REMEMBERED_FOR, AccountId, Message, TransferId, Wake
+from schemas.transfer import MAX_ASKED, PlaceTransfer, TransferConflicted, TransferRepeated, TransferSettled, TransferStatus
 from tests.decisions import all_decisions, decisions_of
 
 decide = decisions_of(decide_transfer)

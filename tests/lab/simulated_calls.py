@@ -17,7 +17,7 @@ from pipelines.flows.deciders import deciders
 from pipelines.runtime.core import Output
 from pipelines.runtime.simulator import EPOCH, Log, Setup, Step
 from pipelines.video_pool import NAMESPACE
-from schemas.balance import Account, PlaceTransfer, Reason, owner_of
+from schemas.balance import Account, Reason, owner_of
 from schemas.billing import BOOK, CallKind, PublishTariff, Rule
 from schemas.billing_rating import Checkpoint, Side
 from schemas.blocklist import BlockReason, BlockRule, BlockUser, Consequence, Review, UnblockUser
@@ -30,6 +30,7 @@ from schemas.log.personal import blank
 from schemas.log.positions import of_entity
 from schemas.log.topics import ENTITIES
 from schemas.profile import PutProfile
+from schemas.transfer import PlaceTransfer
 from schemas.user import USER, Ban, Beat, CloseSession, EraseUser, OpenSession, Role, SignUp, Unban, mark_of
 from schemas.video import AcceptCall, BeatCall, DeclineCall, HangUp, OpenRoom, PlaceCall
 from schemas.video_clip import OfferClip, PlayClip

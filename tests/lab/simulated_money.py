@@ -14,11 +14,12 @@ from datetime import timedelta
 from pipelines.flows.deciders import decider_of, deciders
 from pipelines.runtime.core import Output
 from pipelines.runtime.simulator import EPOCH, Log, Setup, schedule_of, search, tell
-from schemas.balance import Freeze, Hold, PlaceTransfer, Post, Reason, Unfreeze, Void
+from schemas.balance import Freeze, Hold, Post, Reason, Unfreeze, Void
 from schemas.log import topics
 from schemas.log.base import AccountId, HoldId, Message, TransferId, UserId
 from schemas.log.codec import encode
 from schemas.log.entity import DEFAULT_PARTITIONS, Flow, partition_of
+from schemas.transfer import PlaceTransfer
 from schemas.user import USER, Role, SignUp
 from tests.lab.proofs.auditor import Audit, Read, Row
 

@@ -26,12 +26,13 @@ from infra import tokens
 from pipelines.flows.deciders import deciders
 from pipelines.runtime.core import Output
 from pipelines.runtime.simulator import EPOCH, Log, Simulation
-from schemas.balance import PlaceTransfer, Reason
+from schemas.balance import Reason
 from schemas.chat import CHAT, CHAT_MESSAGE, CHAT_PAGE, KEPT, PAGE_ITEMS, Chat, ChatItem, ChatPage, page_key
 from schemas.chat_message import ChatMessage, SendMessage
 from schemas.log.base import AccountId, Message, TransferId, UserId, now
 from schemas.log.entity import DEFAULT_PARTITIONS, Flow
 from schemas.pair import pair_of
+from schemas.transfer import PlaceTransfer
 from schemas.user import Role, SignUp
 from serving.chat import list_items
 from serving.runtime.feed import Hub
