@@ -6,9 +6,12 @@ Laws, tested by `tests/test_balance.py` and, independently, by the auditor of `t
 - 0 <= held <= balance, always; held is the sum of the standing holds;
 - coins leave one account only to enter another, or to or from outside: debits to accounts equal credits from accounts once
   the log is quiet. A credit leg that the payee refuses comes back to the payer as a `return` entry, which nothing refuses;
-- a closed account is frozen for good, and what is free in it goes to `@forfeited`;
-- every command is answered by exactly one entry or one refusal, whose `cause` it is (opening an open account,
-  closing a closed one, a stale wake: by none).
+- a closed account is frozen for good, and what is free in it goes to `@forfeited`; what it owes is a loss;
+- what is taken back and cannot be paid is owed: no balance is ever negative, and who owes something has nothing free, since
+  whatever comes in or is freed pays the debt first;
+- lots never add up to more than the balance, and coins whose time is over lapse as soon as they are free;
+- every command is answered by one entry or one refusal, whose `cause` it is (opening an open account, closing a closed one,
+  a stale wake: by none); entries that follow from it (a freeze, a lapse, a repayment) come behind it, with the same cause.
 Refusals, in order of precedence: see `schemas.balance.Refusal`.
 """
 
@@ -16,40 +19,49 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from schemas.balance import (
+    EXPIRED,
     FORFEITED,
     MAX_HOLDS,
+    WRITTEN_OFF,
     Account,
     AccountInbox,
     AccountRefused,
+    Clawback,
     CloseAccount,
     Credit,
     EntryKind,
     EntryRecorded,
     Freeze,
     Hold,
+    LotsRead,
     OpenAccount,
     Post,
+    ReadLots,
     Reason,
     Refusal,
     StandingHold,
     Transfer,
     Unfreeze,
     Void,
+    WriteOff,
     is_outside,
 )
-from schemas.log.base import MAX_BALANCE_COINS, MAX_COINS, AccountId, Message, Wake, in_calendar
+from schemas.balance_lots import Lot, spent, taken, with_lots
+from schemas.log.base import MAX_BALANCE_COINS, MAX_COINS, AccountId, Message, Wake, in_calendar, reply, same_fields
 
 Decision = tuple[Account | None, Sequence[Message]]
 # Opening and closing an account and waking it are never refused.
-Refusable = Credit | Transfer | Hold | Post | Void | Freeze | Unfreeze
+Refusable = Credit | Transfer | Hold | Post | Void | Freeze | Unfreeze | Clawback | WriteOff
 
 
 def decide_account(account: Account | None, message: AccountInbox) -> Decision:
     """Decide one message of an account's inbox: the new state (the same object: unchanged) and what to tell."""
     after, told = _decide(account, message)
-    if after is None or not after.closed or after is account:
+    if after is None or (after is account and not isinstance(message, Wake)):
         return after, told
-    return after, (*told, *_forfeits(account, after, message))
+    if after.closed:
+        return after, (*told, *_forfeits(account, after, message)) if after is not account else told
+    return _settle(after, message, told) if after.lots or after.debt_coins else (after, told)
 
 
 def _decide(account: Account | None, message: AccountInbox) -> Decision:
@@ -60,6 +72,8 @@ def _decide(account: Account | None, message: AccountInbox) -> Decision:
             return _open(account, message)
         case CloseAccount():
             return _shut(account, message)
+        case ReadLots():
+            return account, (_read_lots(account, message),)
     refusal = refusal_of(account, message)
     if account is None or refusal is not None:
         return account, _refuse(account, message, refusal or Refusal.ACCOUNT_UNKNOWN)
@@ -76,6 +90,8 @@ def _decide(account: Account | None, message: AccountInbox) -> Decision:
             return _void(account, message)
         case Freeze() | Unfreeze():
             return _freeze(account, message)
+        case Clawback() | WriteOff():
+            return _owe(account, message)
 
 
 def refusal_of(account: Account | None, message: Refusable) -> Refusal | None:
@@ -88,9 +104,7 @@ def refusal_of(account: Account | None, message: Refusable) -> Refusal | None:
             return Refusal.BALANCE_LIMIT if over and not message.returned else None
         case Transfer() if account.closed and message.to == FORFEITED:
             return Refusal.INSUFFICIENT_COINS if message.coins > account.available_coins else None
-        case Unfreeze() if account.closed:
-            return Refusal.ACCOUNT_FROZEN
-        case Transfer() | Hold() if account.frozen:
+        case Transfer() | Hold() | Unfreeze() if account.closed or (account.frozen and not isinstance(message, Unfreeze)):
             return Refusal.ACCOUNT_FROZEN
         case Transfer() | Hold() if message.to == message.account:
             return Refusal.SAME_ACCOUNT
@@ -106,6 +120,8 @@ def refusal_of(account: Account | None, message: Refusable) -> Refusal | None:
             return Refusal.TOO_MANY_HOLDS
         case Transfer() | Hold() if message.coins > account.available_coins:
             return Refusal.INSUFFICIENT_COINS
+        case WriteOff() if message.debt_coins != account.debt_coins or message.coins > account.debt_coins:
+            return Refusal.DEBT_CHANGED
     return None
 
 
@@ -129,7 +145,9 @@ def _enter(
     holds: tuple[StandingHold, ...] | None = None,
     frozen: bool | None = None,
     closed: bool | None = None,
-    ordinal: int = 0,
+    ordinal: int | str = 0,
+    debt_change_coins: int = 0,
+    lots: tuple[Lot, ...] | None = None,
 ) -> tuple[Account, EntryRecorded]:
     """The next entry of the account `name` and the state after it: the only place where an account changes.
 
@@ -142,6 +160,8 @@ def _enter(
         account.frozen if frozen is None else frozen,
         account.holds if holds is None else holds,
         account.closed if closed is None else closed,
+        account.debt_coins + debt_change_coins,
+        (spent(account.lots, -coins) if coins < 0 and account.lots else account.lots) if lots is None else lots,
     )
     entry = EntryRecorded(
         id=f"{message.id}/{ordinal}",
@@ -154,6 +174,8 @@ def _enter(
         held_coins=after.held_coins,
         coins=coins,
         held_change_coins=held_change_coins,
+        debt_coins=after.debt_coins,
+        debt_change_coins=debt_change_coins,
         **why,
     )
     return after, entry
@@ -169,7 +191,7 @@ def _open(account: Account | None, message: OpenAccount) -> Decision:
 def _shut(account: Account | None, message: CloseAccount) -> Decision:
     if account is None or account.closed:
         return account, ()
-    after, entry = _enter(account, message, message.account, EntryKind.CLOSE, {}, frozen=True, closed=True)
+    after, entry = _enter(account, message, message.account, EntryKind.CLOSE, {}, frozen=True, closed=True, lots=())
     return after, (entry,)
 
 
@@ -189,7 +211,8 @@ def _forfeits(before: Account | None, after: Account, message: AccountInbox) -> 
 def _credit(account: Account, message: Credit) -> Decision:
     kind = EntryKind.RETURN if message.returned else EntryKind.CREDIT
     why = _why_moved(message, message.counterparty)
-    after, entry = _enter(account, message, message.account, kind, why, coins=message.coins)
+    lots = with_lots(account.lots, message.lots) if message.lots and not account.closed else None
+    after, entry = _enter(account, message, message.account, kind, why, coins=message.coins, lots=lots)
     return after, (entry,)
 
 
@@ -266,9 +289,68 @@ def _why_held(hold: StandingHold) -> dict[str, str]:
 
 def _freeze(account: Account, message: Freeze | Unfreeze) -> Decision:
     freezes = isinstance(message, Freeze)
-    kind, why = EntryKind.FREEZE if freezes else EntryKind.UNFREEZE, {"reason": message.reason, "ref": message.ref}
+    kind = EntryKind.FREEZE if freezes else EntryKind.UNFREEZE
+    why = {"reason": message.reason, "ref": message.ref, "transfer": message.transfer}
     after, entry = _enter(account, message, message.account, kind, why, frozen=freezes)
     return after, (entry,)
+
+
+# --- debts and lots ---------------------------------------------------------------------------------------------------------
+
+
+def _owe(account: Account, message: Clawback | WriteOff) -> Decision:
+    """A debt grows by what cannot be taken back, or shrinks by what is forgiven."""
+    return _claw_back(account, message) if isinstance(message, Clawback) else _write_off(account, message)
+
+
+def _claw_back(account: Account, message: Clawback) -> Decision:
+    """From a closed account nothing is taken: what is free in it is on its way out already."""
+    there = 0 if account.closed else min(message.coins, account.available_coins)
+    why = {"counterparty": message.counterparty, "reason": message.reason, "ref": message.ref}
+    after, entry = _enter(
+        account, message, message.account, EntryKind.CLAWBACK, why, coins=-there, debt_change_coins=message.coins - there,
+        lots=taken(account.lots, there, message.lots),
+    )  # fmt: skip
+    limit = message.freeze_above_coins
+    if limit is None or after.debt_coins <= limit or after.frozen:
+        return after, (entry,)
+    why = {"reason": Reason.DEBT, "ref": message.ref}
+    after, frozen = _enter(after, message, message.account, EntryKind.FREEZE, why, frozen=True, ordinal="freeze")
+    return after, (entry, frozen)
+
+
+def _write_off(account: Account, message: WriteOff) -> Decision:
+    why = {"counterparty": WRITTEN_OFF, "reason": message.reason, "ref": message.ref, "transfer": message.transfer}
+    after, entry = _enter(account, message, message.account, EntryKind.WRITE_OFF, why, debt_change_coins=-message.coins)
+    return after, (entry,)
+
+
+def _settle(account: Account, message: AccountInbox, told: Sequence[Message]) -> Decision:
+    """What is free and whose time is over lapses; what is free then pays the debt."""
+    name = AccountId(message.key if isinstance(message, Wake) else message.account)
+    entries, now = list[Message](), max(account.at, message.at)
+    while account.lots and (free := account.available_coins):
+        lot = account.lots[0]
+        if lot.expires_at is None or lot.expires_at > now:
+            break
+        why = {"counterparty": EXPIRED, "reason": Reason.EXPIRY, "ref": lot.lot}
+        account, entry = _enter(
+            account, message, name, EntryKind.LAPSE, why, coins=-min(free, lot.coins), ordinal=f"lapse/{len(entries)}"
+        )
+        entries.append(entry)
+    if pays := min(account.debt_coins, account.available_coins):
+        why = {"reason": Reason.DEBT}
+        account, entry = _enter(
+            account, message, name, EntryKind.REPAY, why, coins=-pays, debt_change_coins=-pays, ordinal="repay"
+        )
+        entries.append(entry)
+    return (account, (*told, *entries)) if entries else (account, told)
+
+
+def _read_lots(account: Account | None, message: ReadLots) -> LotsRead:
+    lots = account.lots if account is not None else ()
+    found = tuple(lot for lot in lots if lot.lot in message.lots) if message.lots else lots
+    return LotsRead(**reply(message), **same_fields(message, LotsRead) | {"lots": found})
 
 
 def _refuse(account: Account | None, message: Refusable, refusal: Refusal) -> tuple[Message, ...]:
@@ -302,5 +384,9 @@ def _asked(message: Refusable) -> dict[str, Any]:
             return {"coins": message.coins, "hold": message.hold}
         case Void():
             return {"hold": message.hold}
+        case Clawback():
+            return {"coins": message.coins, "counterparty": message.counterparty}
+        case WriteOff():
+            return {"coins": message.coins, "transfer": message.transfer}
         case Freeze() | Unfreeze():
-            return {}
+            return {"transfer": message.transfer}

@@ -13,6 +13,7 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from schemas.balance import AccountRefused, Credit, EntryKind, EntryRecorded, Refusal, Transfer, is_outside
+from schemas.balance_lots import Lot
 from schemas.log.base import REMEMBERED_FOR, Message, MessageId, TransferId, Wake, derive, later, reply, same_fields
 from schemas.transfer import (
     MAX_ASKED,
@@ -53,14 +54,16 @@ def _begin(message: PlaceTransfer) -> Decision:
     if not is_outside(payer):
         return state, (Transfer(**derive(message, "debit"), account=payer, to=payee, **same_fields(message, Transfer)),)
     if not is_outside(payee):
-        return state, (Credit(**derive(message, "credit"), account=payee, counterparty=payer, **same_fields(message, Credit)),)
+        lots = (Lot(message.transfer, message.coins, message.expires_at),) if message.expires_at else ()
+        fields = same_fields(message, Credit)
+        return state, (Credit(**derive(message, "credit"), account=payee, counterparty=payer, lots=lots, **fields),)
     outcome = TransferOutcome(TransferStatus.REFUSED, Refusal.ACCOUNT_UNKNOWN, payee)
     return _settle(state, message.transfer, message, outcome)
 
 
 def _again(state: TransferState, message: PlaceTransfer) -> Decision:
-    asked = (message.payer, message.payee, message.coins, message.reason, message.ref)
-    if asked != (state.payer, state.payee, state.coins, state.reason, state.ref):
+    asked = (message.payer, message.payee, message.coins, message.reason, message.ref, message.expires_at)
+    if asked != (state.payer, state.payee, state.coins, state.reason, state.ref, state.expires_at):
         return state, (_conflict(message, Refusal.IDEMPOTENCY_KEY_REUSED),)
     if state.outcome is not None:
         return state, (_answer(TransferRepeated, state, message.transfer, message.id, message.at),)

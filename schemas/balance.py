@@ -7,10 +7,11 @@ ledger: it has no entity, no balance and no limit, so nothing that everybody pay
 from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta
 
+from schemas.balance_lots import LotName, Lots
 from schemas.log.base import (
     MAX_COINS,
     AccountId,
@@ -46,6 +47,9 @@ OptionalParty = Annotated[str, Meta(max_length=140), PLAIN]
 # A call holds one checkpoint ahead and a gift holds nothing: a few would do.
 MAX_HOLDS: Final = 64
 FORFEITED: Final = AccountId("@forfeited")
+# Where coins go that were not spent in their time, and who bears a debt that was written off.
+EXPIRED: Final = AccountId("@expired")
+WRITTEN_OFF: Final = AccountId("@written_off")
 Party = Annotated[AccountId, Meta(min_length=2, max_length=140, description="an account, or an outsider: @promotions"), PLAIN]
 
 
@@ -82,10 +86,13 @@ class Reason(StrEnum):
     ADJUSTMENT = "adjustment"
     PENALTY = "penalty"
     FORFEIT = "forfeit"
+    DEBT = "debt"
+    EXPIRY = "expiry"
 
 
 class EntryKind(StrEnum):
-    """What an entry did to the account: `coins` is the change of the balance, `held_change_coins` of what is held."""
+    """What an entry did to the account: `coins` is the change of the balance, `held_change_coins` of what is held,
+    `debt_change_coins` of what is owed. Only a lapse, a clawback, a repayment and a write-off have to do with lots or debts."""
 
     OPEN = "open"
     CREDIT = "credit"
@@ -98,6 +105,10 @@ class EntryKind(StrEnum):
     FREEZE = "freeze"
     UNFREEZE = "unfreeze"
     CLOSE = "close"
+    CLAWBACK = "clawback"
+    REPAY = "repay"
+    WRITE_OFF = "write_off"
+    LAPSE = "lapse"
 
 
 class Refusal(StrEnum):
@@ -113,6 +124,7 @@ class Refusal(StrEnum):
     HOLD_EXCEEDED = "hold_exceeded"
     TOO_MANY_HOLDS = "too_many_holds"
     INSUFFICIENT_COINS = "insufficient_coins"
+    DEBT_CHANGED = "debt_changed"
     IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
     IN_PROGRESS = "in_progress"
 
@@ -129,7 +141,8 @@ class OpenAccount(_ToAccount):
 
 
 class Credit(_ToAccount):
-    """Put coins in: from outside, or as the second leg of a transfer. `returned`: coins that came back to their payer."""
+    """Put coins in: from outside, or as the second leg of a transfer. `returned`: coins that came back to their payer.
+    `lots`: those of the coins that come under a name of their own, at most all of them."""
 
     counterparty: Party
     coins: Coins
@@ -137,6 +150,7 @@ class Credit(_ToAccount):
     ref: Ref = ""
     transfer: OptionalId = ""
     returned: bool = False
+    lots: Lots = ()
 
 
 class Transfer(_ToAccount):
@@ -180,6 +194,27 @@ class Void(_ToAccount):
 class _Adjustment(_ToAccount):
     reason: Reason = Reason.ADJUSTMENT
     ref: Ref = ""
+    transfer: OptionalId = ""
+
+
+class Clawback(_ToAccount):
+    """Take back what `counterparty`, an outsider, once paid in: what is free, of the named lots first; the rest is owed.
+    A debt above `freeze_above_coins` freezes the account. It is never refused to whom has an account."""
+
+    counterparty: Party
+    coins: Coins
+    reason: Reason
+    ref: Ref = ""
+    lots: Annotated[tuple[LotName, ...], Meta(max_length=2)] = ()
+    freeze_above_coins: Annotated[int, Meta(ge=0)] | None = None
+
+
+class ReadLots(_ToAccount):
+    """Somebody asks what is left of some lots, or of all (none is named): for an adjustment's request, or for a purchase."""
+
+    request: OptionalId = ""
+    purchase: Ref = ""
+    lots: Annotated[tuple[LotName, ...], Meta(max_length=2)] = ()
 
 
 class Freeze(_Adjustment):
@@ -190,18 +225,40 @@ class Unfreeze(_Adjustment):
     """End a freeze."""
 
 
+class WriteOff(_Adjustment):
+    """Somebody of the staff forgives a part of a debt, or all of it. `debt_coins`: what was owed when they looked."""
+
+    coins: Coins
+    debt_coins: int
+
+
 class CloseAccount(_ToAccount):
     """Its owner was erased: what is free goes to FORFEITED, now and whenever anything becomes free. Closed: nothing happens."""
 
 
-AccountInbox = OpenAccount | Credit | Transfer | Hold | Post | Void | Freeze | Unfreeze | CloseAccount | Wake
+AccountInbox = (
+    OpenAccount
+    | Credit
+    | Transfer
+    | Hold
+    | Post
+    | Void
+    | Clawback
+    | WriteOff
+    | ReadLots
+    | Freeze
+    | Unfreeze
+    | CloseAccount
+    | Wake
+)
 
 
 # --- what an account tells ---------------------------------------------------------------------------------------------------
 
 
 class EntryRecorded(Fact):
-    """One line of the account's book. `seq` counts from 1 without a gap; balance and held are those after the entry."""
+    """One line of the account's book. `seq` counts from 1 without a gap; balance, held and debt are those after the entry.
+    `transfer`: the transfer or the adjustment that it is of."""
 
     account: Account_
     seq: int
@@ -215,6 +272,18 @@ class EntryRecorded(Fact):
     ref: Ref = ""
     hold: OptionalHold = ""
     transfer: OptionalId = ""
+    debt_coins: int = 0
+    debt_change_coins: Moved = 0
+
+
+class LotsRead(Fact):
+    """What is left of some lots. One that is missing was spent or taken back, has expired, or lost its name among too many."""
+
+    account: Account_
+    request: OptionalId = ""
+    purchase: Ref = ""
+    lots: Lots = ()
+    changes_state: ClassVar[bool] = False
 
 
 class AccountRefused(Refused):
@@ -244,7 +313,8 @@ class StandingHold(State):
 
 
 class Account(State):
-    """An account: `seq` of its last entry, `at` that entry's time. Available coins: balance less held. `closed`: for good."""
+    """An account: `seq` of its last entry, `at` that entry's time. Available coins: balance less held. `closed`: for good.
+    Who owes something (`debt_coins`) has nothing available."""
 
     seq: int
     at: Time
@@ -253,6 +323,8 @@ class Account(State):
     frozen: bool = False
     holds: Annotated[tuple[StandingHold, ...], Meta(max_length=MAX_HOLDS)] = ()
     closed: bool = False
+    debt_coins: int = 0
+    lots: Lots = ()
 
     @property
     def available_coins(self) -> int:
@@ -261,8 +333,28 @@ class Account(State):
 
     @property
     def wake_at(self) -> datetime | None:
-        """When the first hold expires."""
-        return min(hold.expires_at for hold in self.holds) if self.holds else None
+        """When the first hold expires, or the first coins that are free."""
+        first = self.lots[0].expires_at if self.lots and self.available_coins else None
+        if not self.holds:
+            return first
+        hold = min(hold.expires_at for hold in self.holds)
+        return hold if first is None else min(hold, first)
+
+
+# What staff does to an account, and not with its coins.
+ADJUSTING: Final = (EntryKind.FREEZE, EntryKind.UNFREEZE, EntryKind.WRITE_OFF)
+ADJUSTERS: Final = (Freeze.__name__, Unfreeze.__name__, WriteOff.__name__)
+
+
+def of_transfer(fact: EntryRecorded | AccountRefused) -> str:
+    """The key of a ledger's fact that belongs to a transfer."""
+    return "" if of_adjustment(fact) else fact.transfer
+
+
+def of_adjustment(fact: EntryRecorded | AccountRefused) -> str:
+    """The key of a ledger's fact that belongs to an adjustment."""
+    of_staff = fact.kind in ADJUSTING if isinstance(fact, EntryRecorded) else fact.command in ADJUSTERS
+    return fact.transfer if of_staff else ""
 
 
 # --- the entities -----------------------------------------------------------------------------------------------------------
@@ -278,7 +370,10 @@ ACCOUNT: Final = Entity(
     key="account",
     flow=Flow.MONEY,
     state=Account,
-    commands=(OpenAccount, Credit, Transfer, Hold, Post, Void, Freeze, Unfreeze, CloseAccount),
-    facts=(EntryRecorded, AccountRefused),
+    commands=(
+        *(OpenAccount, Credit, Transfer, Hold, Post, Void, Freeze, Unfreeze, CloseAccount),
+        *(Clawback, WriteOff, ReadLots),
+    ),
+    facts=(EntryRecorded, AccountRefused, LotsRead),
     shown=(Shown(EntryRecorded, (lambda entry: owner_of(entry.account),), "the phone shows the balance"),),
 )

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta
 
-from schemas.balance import AccountRefused, EntryRecorded, OptionalParty, Party, Reason, Refusal, TransferName
+from schemas.balance import AccountRefused, EntryRecorded, OptionalParty, Party, Reason, Refusal, TransferName, of_transfer
 from schemas.log.base import By, Coins, Fact, Fields, Message, MessageName, Ref, Refused, State, Time, Wake
 from schemas.log.entity import Entity, Flow, Hears
 
@@ -23,12 +23,14 @@ class TransferParties(Fields):
 
 
 class PlaceTransfer(Message, TransferParties):
-    """Ask for a transfer, once: a second request with the same `transfer` gets the first one's outcome."""
+    """Ask for a transfer, once: a second request with the same `transfer` gets the first one's outcome.
+    `expires_at`: until when coins that come from outside can be spent; without it they never expire."""
 
     coins: Coins
     reason: Reason
     ref: Ref = ""
     by: By = ""
+    expires_at: Time | None = None
 
 
 TransferInbox = PlaceTransfer | EntryRecorded | AccountRefused | Wake
@@ -100,6 +102,7 @@ class TransferState(State):
     ref: Ref = ""
     by: By = ""
     asked: Annotated[tuple[MessageName, ...], Meta(max_length=MAX_ASKED)] = ()
+    expires_at: Time | None = None
     refused: TransferOutcome | None = None
     outcome: TransferOutcome | None = None
 
@@ -117,8 +120,8 @@ TRANSFER: Final = Entity(
     commands=(PlaceTransfer,),
     facts=(TransferSettled, TransferRepeated, TransferConflicted),
     hears=(
-        Hears(EntryRecorded, "transfer", "a transfer follows its legs"),
-        Hears(AccountRefused, "transfer", "a transfer hears why not"),
+        Hears(EntryRecorded, of_transfer, "a transfer follows its legs"),
+        Hears(AccountRefused, of_transfer, "a transfer hears why not"),
     ),
     raw="the ledger's entries carry the transfer's id",
 )

@@ -22,7 +22,8 @@ from serving.runtime.warehouse import rows_of
 router = APIRouter(tags=["balance"])
 
 COLUMNS: Final = (
-    "seq, kind, at, coins, held_change_coins, balance_coins, held_coins, counterparty, reason, ref, hold, transfer, id, cause"
+    "seq, kind, at, coins, held_change_coins, balance_coins, held_coins, counterparty, reason, ref, hold, transfer, id, cause,"
+    " debt_coins, debt_change_coins"
 )
 AT: Final = f"""SELECT {COLUMNS} FROM balance_entries FINAL
 WHERE account = {{account:String}} AND at <= fromUnixTimestamp64Micro({{at:Int64}}, 'UTC') ORDER BY seq DESC LIMIT 1"""
@@ -44,19 +45,21 @@ Of = Annotated[
 
 
 class BalanceAnswer(BaseModel):
-    """An account: `seq` and `as_of` are those of its last entry; `cursor`: where the feed goes on (live answers only)."""
+    """An account: `seq` and `as_of` are those of its last entry; `cursor`: where the feed goes on (live answers only).
+    `debt_coins`: what is owed for refunds of coins that were spent; whatever comes in pays it first."""
 
     account: str
     balance_coins: int
     held_coins: int
     available_coins: int
+    debt_coins: int = 0
     seq: int
     as_of: datetime
     cursor: str | None = None
 
 
 class BalanceEntry(BaseModel):
-    """One line of the book; `coins` is the change of the balance."""
+    """One line of the book; `coins` is the change of the balance, `debt_change_coins` of what is owed."""
 
     seq: int
     kind: str
@@ -72,6 +75,8 @@ class BalanceEntry(BaseModel):
     transfer: str
     id: str
     cause: str
+    debt_coins: int
+    debt_change_coins: int
 
 
 class EntriesAnswer(BaseModel):
@@ -99,6 +104,7 @@ async def read_balance(
         balance_coins=known.balance_coins,
         held_coins=known.held_coins,
         available_coins=known.balance_coins - known.held_coins,
+        debt_coins=known.debt_coins,
         seq=known.seq,
         as_of=known.at,
         cursor=views.hub.cursor(account.rpartition("/")[0]),
@@ -136,6 +142,7 @@ async def _balance_at(request: Request, account: str, at: datetime) -> BalanceAn
         balance_coins=row["balance_coins"],
         held_coins=row["held_coins"],
         available_coins=row["balance_coins"] - row["held_coins"],
+        debt_coins=row["debt_coins"],
         seq=row["seq"],
         as_of=row["at"],
     )

@@ -70,6 +70,7 @@ ROWS: Final[Mapping[str, tuple[str, str]]] = {
     "private_reads": ("by", "user = {user:String}"),
     "profiles": ("", "user = {user:String}"),
     "purchases": ("", "user = {user:String}"),
+    "refunds": ("", "user = {user:String}"),
     "push_outcomes": ("", "user = {user:String}"),
     "pushes": ("", "user = {user:String}"),
     "sightings": ("", "user = {user:String}"),
@@ -79,6 +80,7 @@ ROWS: Final[Mapping[str, tuple[str, str]]] = {
 _BOOKS: Final = "rules and catalogues are nobody's"
 LEFT_OUT: Final[Mapping[str, str]] = {
     "account": "what is on an account stands under `balances`, how it came there in the table balance_entries",
+    "adjustment": "the entries that came of it stand in the table balance_entries",
     "transfer": "the entries that came of it stand in the table balance_entries",
     "bill": "receipts stand in the table bills",
     "bill_steps": "which entry of balance_entries is for which call is told there, by ref",
@@ -90,7 +92,7 @@ LEFT_OUT: Final[Mapping[str, str]] = {
     "follower_page": "whom others like is theirs; GET /v1/followers/users shows those who like you",
     "pool": "who waits for roulette stands under `line`",
     "outbox": "what vendors were told stands in postback_attempts and push_outcomes, by which names under `attribution`",
-    "purchase": "what you bought stands in the table purchases",
+    "purchase": "what you bought stands in the tables purchases and refunds",
     "intent": "what you were about to buy is kept for half a year, for the store may still tell of it; see the table purchases",
     "chat": "who wrote whom, and when, stands in the table chat_items, the texts under GET /v1/chats/{user}",
     "chat_message": "each message is under GET /v1/chats/{user}/messages/{message}; it may hold words of the other",

@@ -12,9 +12,10 @@ from pydantic import BaseModel, Field
 from infra.config import Config
 from infra.vendors import app_store
 from infra.vendors.app_store import ForgedError
-from schemas.log.base import UserId, new_id, now
+from schemas.log.base import MAX_BALANCE_COINS, UserId, new_id, now
 from schemas.log.dead_letters import DeadCause, DeadLetter
 from schemas.payment import (
+    MAX_BONUS_DAYS,
     MAX_PRODUCT_COINS,
     PRODUCT,
     IntentOpened,
@@ -23,10 +24,9 @@ from schemas.payment import (
     PaymentRefusal,
     Product,
     ProductPut,
-    PurchaseCredited,
-    PurchaseRepeated,
     PutProduct,
 )
+from schemas.purchase import PurchaseCredited, PurchaseRepeated
 from serving.body import RequestBody
 from serving.runtime.auth import Admin
 from serving.runtime.commands import commands_of, request_id, views_of
@@ -39,8 +39,6 @@ from serving.runtime.shape import read_json
 router = APIRouter(tags=["payments"])
 log = logging.getLogger("olo.serving")
 NOTIFICATIONS: Final = "webhooks.apple"
-# What the developer's console sends to try the address.
-TEST: Final = "TEST"
 
 REFUSED: Final[Refusals] = {
     PaymentRefusal.PRODUCT_UNKNOWN: (404, "there is no such product; see GET /v1/products"),
@@ -52,6 +50,7 @@ REFUSED: Final[Refusals] = {
     ),
     PaymentRefusal.PRODUCT_DIFFERS: (409, "the transaction is for another product than its intent; nothing was credited"),
     PaymentRefusal.PURCHASE_OF_ANOTHER: (409, "this transaction is another user's"),
+    PaymentRefusal.TRANSACTION_REVOKED: (422, "the store has taken this transaction back; its coins are not credited"),
     PaymentRefusal.ACCOUNT_REFUSES: (409, "the account could not take the coins; send the transaction again later"),
     PaymentRefusal.PURCHASE_IN_PROGRESS: (409, "the same is being decided for others; send it again when it is", 1),
 }  # fmt: skip
@@ -63,11 +62,15 @@ Signed = Annotated[
 
 
 class ProductBody(RequestBody):
-    """What a product gives, and its id at the App Store."""
+    """What a product gives, and its ids at the stores. `bonus_days`: how long the bonus can be spent, 0 for good; a debt above
+    `freeze_above_debt_coins` that a refund leaves freezes the buyer's account, and null freezes nobody."""
 
     coins: Annotated[int, Field(strict=True, gt=0, le=MAX_PRODUCT_COINS, examples=[100])]
     bonus_coins: Annotated[int, Field(strict=True, ge=0, le=MAX_PRODUCT_COINS)] = 0
+    bonus_days: Annotated[int, Field(strict=True, ge=0, le=MAX_BONUS_DAYS)] = 0
+    freeze_above_debt_coins: Annotated[int, Field(strict=True, ge=0, le=MAX_BALANCE_COINS)] | None = None
     apple_id: StoreProduct = ""
+    google_id: StoreProduct = ""
     name: Word = ""
     active: bool = True
 
@@ -93,7 +96,9 @@ class IntentAnswer(BaseModel):
     version: int
     coins: int
     bonus_coins: int
+    bonus_days: int
     apple_id: str
+    google_id: str
 
 
 class AppleBody(RequestBody):
@@ -135,7 +140,8 @@ async def list_products(_: Looking, request: Request) -> Any:
 
 def _shown(name: str, found: Product) -> ProductAnswer:
     return ProductAnswer(
-        product=name, version=found.version, coins=found.coins, bonus_coins=found.bonus_coins, apple_id=found.apple_id,
+        product=name, version=found.version, coins=found.coins, bonus_coins=found.bonus_coins, bonus_days=found.bonus_days,
+        freeze_above_debt_coins=found.freeze_above_debt_coins, apple_id=found.apple_id, google_id=found.google_id,
         name=found.name, active=found.active,
     )  # fmt: skip
 
@@ -150,7 +156,7 @@ async def open_intent(body: IntentBody, caller: Acting, key: IdempotencyKey, req
     fact = await commands_of(request).ask(command, IntentOpened, IntentRepeated)
     return IntentAnswer(
         intent=intent, product=fact.product, version=fact.version, coins=fact.coins, bonus_coins=fact.bonus_coins,
-        apple_id=fact.apple_id,
+        bonus_days=fact.bonus_days, apple_id=fact.apple_id, google_id=fact.google_id,
     )  # fmt: skip
 
 
@@ -171,8 +177,8 @@ async def send_apple_transaction(body: AppleBody, caller: Acting, request: Reque
 
 @router.post("/v1/webhooks/apple", responses=responses(400, 401, 409, 503), openapi_extra={"security": []})
 async def receive_apple_notification(request: Request) -> dict[str, str]:
-    """Apple's Server Notifications, version 2. Signed; a purchase is credited once, whether its phone or Apple comes first.
-    What Apple has signed and nothing is decided of yet, such as a refund, is kept as a dead letter: it is not told again."""
+    """Apple's Server Notifications, version 2. Signed; a purchase is credited once, whether its phone or Apple comes first, and
+    a refund, or its reversal, moves the coins. What nothing is decided of is kept as a dead letter: it is not told again."""
     config, body = _config(request), await request.body()
     try:
         found = read_json(body)
@@ -190,7 +196,7 @@ async def receive_apple_notification(request: Request) -> dict[str, str]:
         await _keep(request, body, f"{error.code}: {error.detail}")
         raise Problem(400, error.code, error.detail) from error
     if isinstance(command, str):
-        if command == TEST:
+        if command in app_store.NOTED:
             return {"status": "noted"}
         await _keep(request, body, f"nothing is decided of a notification of the kind {command[:40]!r} yet")
         return {"status": "kept"}

@@ -4,6 +4,7 @@ A command's answer is its outcome: 201 done, 402 not enough coins, 404 an accoun
 decided yet (look at `Location`). The same Idempotency-Key gives the same transfer id, and with it the same answer.
 """
 
+from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Path, Request, Response
@@ -15,7 +16,7 @@ from schemas.transfer import TRANSFER, PlaceTransfer, TransferRepeated, Transfer
 from serving.body import RequestBody
 from serving.runtime.auth import Admin, Caller, SignedIn
 from serving.runtime.commands import commands_of, request_id, views_of
-from serving.runtime.fields import IdempotencyKey
+from serving.runtime.fields import LATEST, IdempotencyKey, Moment
 from serving.runtime.later import Later, accepted
 from serving.runtime.problems import Problem, responses
 from serving.runtime.refusals import Refusals
@@ -42,12 +43,13 @@ Party = Annotated[str, Field(pattern=PARTY_PATTERN, examples=["bob/earnings", "@
 
 class GrantBody(RequestBody):
     """Coins as a present, from @promotions; or, `reason: purchase`, coins that were paid for elsewhere, from @store: whoever
-    counts purchases counts them."""
+    counts purchases counts them. `expires_at`: what is not spent until then lapses."""
 
     account: OwnAccount
     coins: Coins
     ref: Ref = ""
     reason: Literal["grant", "purchase"] = "grant"
+    expires_at: Moment | None = None
 
 
 class TransferBody(RequestBody):
@@ -80,7 +82,10 @@ async def grant_coins(body: GrantBody, caller: Admin, key: IdempotencyKey, reque
     """Give coins to an account."""
     reason = Reason(body.reason)
     payer = STORE if reason is Reason.PURCHASE else PROMOTIONS
-    return await _place(request, response, caller, key, (payer, body.account, body.coins, reason, body.ref))
+    if body.expires_at is not None and not now() < body.expires_at < LATEST:
+        raise Problem(422, "expires_in_past", "expires_at has to be a time to come; leave it out for coins that never expire")
+    what = (payer, body.account, body.coins, reason, body.ref)
+    return await _place(request, response, caller, key, what, expires_at=body.expires_at)
 
 
 @router.post(
@@ -112,7 +117,13 @@ async def read_transfer(transfer: Annotated[str, Path(max_length=64)], caller: S
 
 
 async def _place(
-    request: Request, response: Response, caller: Caller, key: str, what: tuple[str, str, int, Reason, str]
+    request: Request,
+    response: Response,
+    caller: Caller,
+    key: str,
+    what: tuple[str, str, int, Reason, str],
+    *,
+    expires_at: datetime | None = None,
 ) -> TransferAnswer:
     payer, payee, coins, reason, ref = what
     command = PlaceTransfer(
@@ -125,6 +136,7 @@ async def _place(
         reason=reason,
         ref=ref,
         by=caller.user,
+        expires_at=expires_at,
     )
     answer = TransferAnswer(
         transfer=command.transfer, status="pending", payer=payer, payee=payee, coins=coins, reason=reason, ref=ref

@@ -12,7 +12,7 @@ import pytest
 
 from infra.config import Config, load
 from infra.vendors.app_store import ForgedError, missing_settings, read_notification, read_transaction
-from schemas.payment import ClaimPurchase, Store
+from schemas.purchase import WHOLE, ClaimPurchase, Store
 from tests.lab.city.app_store import AppStore
 
 INTENT = str(uuid.uuid4())
@@ -38,6 +38,7 @@ def test_a_transaction_is_read_as_it_is(store: AppStore) -> None:
     assert claim == ClaimPurchase(
         id="m", at=claim.at, purchase="apple_sandbox:77", user="bob", store=Store.APPLE_SANDBOX, intent=INTENT,
         store_product="p1", purchased_at=claim.purchased_at, quantity=3, price_milliunits=4_990, currency="EUR",
+        signed_at=claim.purchased_at,
     )  # fmt: skip
 
 
@@ -52,7 +53,7 @@ def test_no_token_is_no_intent_and_no_price_is_none(store: AppStore) -> None:
         ({"bundleId": "com.example.other"}, "transaction_of_another_app"),
         ({"environment": "Production"}, "transaction_of_another_environment"),
         ({"type": "Auto-Renewable Subscription"}, "transaction_unsuitable"),
-        ({"revocationDate": 1}, "transaction_revoked"),
+        ({"revocationDate": 1, "revocationPercentage": 100_001}, "transaction_unreadable"),
         ({"purchaseDate": HOUR_AHEAD}, "transaction_time_impossible"),
         ({"purchaseDate": None}, "transaction_time_impossible"),
         ({"purchaseDate": "soon"}, "transaction_unreadable"),
@@ -103,10 +104,14 @@ def test_a_notification_of_a_purchase_claims_it_and_others_only_tell_their_kind(
     claim = read_notification(config, store.notify("ONE_TIME_CHARGE", sold)["signedPayload"], "m")
     assert isinstance(claim, ClaimPurchase)
     assert (claim.user, claim.intent) == ("", INTENT)
-    assert read_notification(config, store.notify("REFUND", sold)["signedPayload"], "m") == "REFUND"
+    assert read_notification(config, store.notify("CONSUMPTION_REQUEST", sold)["signedPayload"], "m") == "CONSUMPTION_REQUEST"
+    back = read_notification(config, store.notify("REFUND", store.sell("p1", INTENT, revocationDate=1))["signedPayload"], "m")
+    assert isinstance(back, ClaimPurchase)
+    assert back.revoked_parts == WHOLE
     for signed in (
         another.notify("ONE_TIME_CHARGE", sold)["signedPayload"],
         store.notify("ONE_TIME_CHARGE", another.sell("p1", INTENT))["signedPayload"],
+        store.notify("REFUND", sold)["signedPayload"],
     ):
         with pytest.raises(ForgedError):
             read_notification(config, signed, "m")

@@ -1,12 +1,14 @@
 """The ledger: a row a refusal, and the laws over random histories, against the naive ledger."""
 
 import json
+import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from pipelines.balance import decide_account
 from schemas.balance import (
@@ -14,20 +16,26 @@ from schemas.balance import (
     Account,
     AccountInbox,
     AccountRefused,
+    Clawback,
+    CloseAccount,
     Credit,
     EntryKind,
     EntryRecorded,
     Freeze,
     Hold,
+    LotsRead,
     OpenAccount,
     Post,
+    ReadLots,
     Reason,
     Refusal,
     StandingHold,
     Transfer,
     Unfreeze,
     Void,
+    WriteOff,
 )
+from schemas.balance_lots import MAX_LOTS, Lot, with_lots
 from schemas.log.base import MAX_BALANCE_COINS, AccountId, HoldId, Wake
 from schemas.log.codec import encode
 from tests.decisions import decisions_of
@@ -57,6 +65,13 @@ def hold(coins: int, name: HoldId = NEW, expires_at: datetime = SOON, to: Accoun
     return Hold(id="m", at=T, account=ANN, hold=name, to=to, coins=coins, reason=Reason.CALL, expires_at=expires_at)
 
 
+def clawback(coins: int, *lots: str, freeze_above_coins: int | None = None) -> Clawback:
+    return Clawback(
+        id="m", at=T, account=ANN, counterparty=AccountId("@apple"), coins=coins, reason=Reason.REFUND, lots=lots,
+        freeze_above_coins=freeze_above_coins,
+    )  # fmt: skip
+
+
 REFUSALS = [
     (Refusal.ACCOUNT_UNKNOWN, None, credit(), 0),
     (Refusal.ACCOUNT_UNKNOWN, None, transfer(1), 0),
@@ -73,6 +88,8 @@ REFUSALS = [
     (Refusal.TOO_MANY_HOLDS, FULL, hold(1), 0),
     (Refusal.INSUFFICIENT_COINS, RICH, transfer(71), 1),
     (Refusal.INSUFFICIENT_COINS, RICH, hold(100), 30),
+    (Refusal.ACCOUNT_UNKNOWN, None, clawback(1), 0),
+    (Refusal.DEBT_CHANGED, Account(1, T, debt_coins=4), WriteOff(id="m", at=T, account=ANN, coins=3, debt_coins=5), 0),
 ]
 
 
@@ -138,6 +155,55 @@ def test_a_stale_wake_is_ignored_and_a_late_one_expires_all_that_is_due() -> Non
     assert (after.held_coins, after.holds, after.wake_at) == (0, (), None)
 
 
+def test_what_was_spent_before_its_refund_is_owed_and_the_next_coins_pay_it_first() -> None:
+    after, (entry,) = decide(RICH, clawback(100))
+    assert (entry.kind, entry.coins, entry.debt_change_coins) == (EntryKind.CLAWBACK, -70, 30)
+    assert (after.balance_coins, after.held_coins, after.debt_coins, after.available_coins) == (30, 30, 30, 0)
+    paid, (came, repaid) = decide(after, credit(50))
+    assert (came.kind, came.coins, repaid.kind, repaid.coins, repaid.debt_change_coins) == ("credit", 50, "repay", -30, -30)
+    assert (paid.balance_coins, paid.debt_coins, paid.available_coins) == (50, 0, 20)
+    freed, (void, part) = decide(after, Void(id="m", at=T, account=ANN, hold=H))
+    assert (void.kind, part.coins, freed.balance_coins, freed.debt_coins) == (EntryKind.VOID, -30, 0, 0)
+
+
+def test_a_debt_above_the_limit_freezes_and_what_is_forgiven_is_borne_by_us() -> None:
+    after, entries = decide(Account(1, T), clawback(10, freeze_above_coins=9))
+    assert ([entry.kind for entry in entries], after.frozen) == ([EntryKind.CLAWBACK, EntryKind.FREEZE], True)
+    assert not decide(Account(1, T), clawback(10, freeze_above_coins=10))[0].frozen
+    forgiven, (entry,) = decide(after, WriteOff(id="m", at=T, account=ANN, coins=10, debt_coins=10))
+    assert (forgiven.debt_coins, entry.counterparty, entry.coins) == (0, "@written_off", 0)
+
+
+def test_lots_are_spent_in_the_order_in_which_they_expire_and_a_refund_takes_its_own_first() -> None:
+    lots = (Lot("p", 40), Lot("p/bonus", 10, SOON), Lot("q", 20))
+    account = Account(1, T, 100, lots=with_lots((), lots))
+    assert [lot.lot for lot in account.lots] == ["p/bonus", "p", "q"]
+    assert account.wake_at == SOON
+    spent, _ = decide(account, transfer(15))
+    assert spent.lots == (Lot("p", 35), Lot("q", 20))
+    refunded, (entry,) = decide(spent, clawback(30, "q", "q/bonus"))
+    assert (entry.coins, refunded.lots) == (-30, (Lot("p", 25),))
+    assert decide(refunded, transfer(55))[0].lots == ()
+
+
+def test_coins_lapse_when_their_time_is_over_and_held_ones_when_they_are_freed() -> None:
+    account = Account(1, T, 50, 45, False, (StandingHold(H, BOB, 45, Reason.CALL, SOON + timedelta(hours=1)),))
+    account = replace(account, lots=(Lot("b", 20, SOON),))
+    lapsed, (entry,) = decide(account, Wake(id="w", at=SOON, key=ANN))
+    assert (entry.kind, entry.coins, entry.ref, lapsed.lots[0].coins) == (EntryKind.LAPSE, -5, "b", 15)
+    assert lapsed.wake_at == SOON + timedelta(hours=1)
+    freed, (void, lapse) = decide(lapsed, Void(id="m", at=SOON, account=ANN, hold=H))
+    assert (void.kind, lapse.coins, freed.balance_coins, freed.lots, freed.wake_at) == (EntryKind.VOID, -15, 30, (), None)
+
+
+def test_more_lots_than_are_kept_lose_a_name_and_no_coin() -> None:
+    account = Account(1, T)
+    for number in range(MAX_LOTS + 1):
+        named_one = credit(1, lots=(Lot(f"p{number}", 1),))
+        account, _ = decide(account, named_one)
+    assert (account.balance_coins, len(account.lots), account.lots[-1].lot) == (MAX_LOTS + 1, MAX_LOTS, f"p{MAX_LOTS - 1}")
+
+
 def test_time_never_goes_back() -> None:
     account = Account(1, SOON, 10)
     after, (entry,) = decide(account, credit())
@@ -150,8 +216,20 @@ parties = st.sampled_from(["bob/coins", ANN, "@shop"])
 times = st.integers(0, 300).map(lambda s: T + timedelta(seconds=s))
 common = {"id": st.uuids().map(str), "at": times}
 own = {**common, "account": st.just(ANN)}
+names = st.sampled_from(["p1", "p2", "p3"])
+
+
+def named(at: datetime, coins: int, more: int, name: str, expires_at: datetime | None) -> Credit:
+    """A purchase: a part of its coins is a lot of its own."""
+    return Credit(
+        id=str(uuid.uuid4()), at=at, account=ANN, counterparty=AccountId("@apple"), coins=coins + more, reason=Reason.PURCHASE,
+        lots=(Lot(name, coins, expires_at),),
+    )  # fmt: skip
+
+
 messages = st.one_of(
     st.builds(OpenAccount, **own),
+    st.builds(named, times, coins, coins, names, st.none() | times),
     st.builds(Credit, **own, counterparty=st.sampled_from(["@p", "eve/coins"]), coins=coins, reason=st.just(Reason.GRANT)),
     st.builds(Transfer, **own, to=parties, coins=coins, reason=st.just(Reason.GIFT)),
     st.builds(Hold, **own, hold=holds, to=parties, coins=coins, reason=st.just(Reason.CALL), expires_at=times),
@@ -159,6 +237,18 @@ messages = st.one_of(
     st.builds(Void, **own, hold=holds),
     st.builds(Freeze, **own),
     st.builds(Unfreeze, **own),
+    st.builds(CloseAccount, **own),
+    st.builds(
+        Clawback,
+        **own,
+        counterparty=st.just("@apple"),
+        coins=coins,
+        reason=st.just(Reason.REFUND),
+        lots=st.lists(names, max_size=2).map(tuple),
+        freeze_above_coins=st.sampled_from((None, 0, 50)),
+    ),
+    st.builds(WriteOff, **own, coins=coins, debt_coins=st.integers(0, 9)),
+    st.builds(ReadLots, **own, purchase=st.just("p"), lots=st.lists(names, max_size=2).map(tuple)),
     st.builds(Wake, **common, key=st.just(ANN)),
 )
 
@@ -166,11 +256,11 @@ messages = st.one_of(
 @given(st.lists(messages, max_size=60))
 def test_any_history_keeps_the_laws_and_equals_the_naive_ledger(history: list[AccountInbox]) -> None:
     account: Any = None
-    naive, out = NaiveLedger(), 0
+    naive, out, owed = NaiveLedger(), 0, 0
     for message in history:
         before = account
         account, told = decide(account, message)
-        facts = [fact for fact in told if isinstance(fact, EntryRecorded | AccountRefused)]
+        facts = [fact for fact in told if isinstance(fact, EntryRecorded | AccountRefused | LotsRead)]
         due = naive.apply(json.loads(encode(message)))
         assert len(facts) == len(due)
         for fact, expected in zip(facts, due, strict=True):
@@ -179,12 +269,17 @@ def test_any_history_keeps_the_laws_and_equals_the_naive_ledger(history: list[Ac
         for fact in told:
             if isinstance(fact, EntryRecorded):
                 out += fact.coins
+                owed += fact.debt_change_coins
         if account is not None:
             assert 0 <= account.held_coins <= account.balance_coins == out
             assert account.held_coins == sum(hold.coins for hold in account.holds)
+            assert account.debt_coins == owed >= 0
+            assert not account.debt_coins or account.closed or not account.available_coins
+            assert sum(lot.coins for lot in account.lots) <= account.balance_coins
             assert before is None or account.at >= before.at
         legs = sum(fact.coins for fact in told if isinstance(fact, Credit))
-        debits = [f for f in facts if isinstance(f, EntryRecorded) and f.coins < 0 and not f.counterparty.startswith("@")]
+        entries = [fact for fact in facts if isinstance(fact, EntryRecorded)]
+        debits = [f for f in entries if f.kind in (EntryKind.DEBIT, EntryKind.POST) and not f.counterparty.startswith("@")]
         refused = [f for f in told if isinstance(f, AccountRefused) and f.command == "Credit" and "@" not in f.counterparty]
         assert legs == -sum(f.coins for f in debits) + sum(
             f.coins for f in refused if not (isinstance(message, Credit) and message.returned)

@@ -37,7 +37,8 @@ GATES: Final = {
 RANK: Final = {"streamer": 0, "acting": 1, "admin": 2, "looking": 3, "own": 4}
 # What a banned person, or a stranger, may do all the same: read what is theirs. (The feed, too, which is no route.)
 OWN: Final = {
-    "GET /v1/balance", "GET /v1/balance/entries", "GET /v1/blocks", "GET /v1/calls/{call}", "GET /v1/calls/{call}/receipt",
+    "GET /v1/balance", "GET /v1/balance/entries", "GET /v1/balance/lots",
+    "GET /v1/blocks", "GET /v1/calls/{call}", "GET /v1/calls/{call}/receipt",
     "GET /v1/chats", "GET /v1/chats/{user}", "GET /v1/chats/{user}/messages/{message}",
     "GET /v1/favorites", "GET /v1/followers", "GET /v1/followers/users", "GET /v1/gifts/{gift}",
     "GET /v1/notifications", "GET /v1/users/me/notification-preferences",
@@ -165,7 +166,7 @@ def test_who_is_banned_reads_what_is_theirs_whatever_their_role(role: Role, rout
     path = path.replace("{call}", "c1").replace("{role}", "user").replace("{user}", "bob")
     path = "/".join("x" if part.startswith("{") else part for part in path.split("/"))
     sent = len(BANNED_FRONT.commands.taken)
-    of_bob = {"user": "bob"} if path in ("/v1/balance", "/v1/balance/entries") else {}
+    of_bob = {"user": "bob"} if path in ("/v1/balance", "/v1/balance/entries", "/v1/balance/lots") else {}
     headers = bearer(f"bad-{role}", role) | {"Idempotency-Key": "k"}
     answer = BANNED_FRONT.ask(method, path, params=of_bob | {"reason": "x"}, headers=headers)
     assert len(BANNED_FRONT.commands.taken) == sent

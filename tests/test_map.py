@@ -34,10 +34,8 @@ WITH_ENTITIES = [domain for domain in DOMAINS if entities_of(domain)]
 
 
 # Commands that nobody sends, and why they are there.
-UNSENT = {
-    "Freeze": "an account's decider knows freezes, which simulations send; staff have no route for them yet",
-    "Unfreeze": "likewise",
-}
+# Commands that nobody makes, and why.
+UNSENT: dict[str, str] = {}
 
 
 @cache

@@ -1,23 +1,18 @@
-"""Payments: each refusal by name; one credit a transaction, to its intent's user, in any order of claims; and by HTTP, as a
-phone, Apple and another user do it."""
+"""Payments: products and intents, each refusal by name; and by HTTP, as a phone, Apple and another user do it."""
 
+import time
 import uuid
 from datetime import UTC, datetime
-from functools import partial
+from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from pipelines import payment as domain
-from schemas.balance import AccountRefused, Credit, EntryKind, EntryRecorded, Reason, Refusal
-from schemas.log.base import AccountId, Message, Wake
+from schemas.log.base import Wake
 from schemas.payment import (
     MAX_ASKED,
-    ClaimPurchase,
     IntentInbox,
     IntentOpened,
-    IntentRead,
     IntentRefused,
     IntentRepeated,
     OpenIntent,
@@ -25,15 +20,8 @@ from schemas.payment import (
     PinProduct,
     ProductInbox,
     ProductPinned,
-    PurchaseCredited,
-    PurchaseInbox,
-    PurchaseRefused,
-    PurchaseRepeated,
     PutProduct,
     ReadIntent,
-    Store,
-    of_purchase,
-    store_account,
 )
 from tests.conftest import Api, NewUser, Phones, Stack, eventually
 from tests.decisions import all_decisions, decisions_of, last_decision
@@ -42,7 +30,6 @@ from tests.people import BOB, EVE
 
 decide_product = decisions_of(domain.decide_product)
 decide_intent = decisions_of(domain.decide_intent)
-decide_purchase = decisions_of(domain.decide_purchase)
 T = datetime(2030, 1, 1, tzinfo=UTC)
 PUT = PutProduct(id="p", at=T, product="c100", coins=100, bonus_coins=10, apple_id="coins.100")
 OFF = PutProduct(id="q", at=T, product="c100", coins=100, active=False)
@@ -51,37 +38,11 @@ PINNED = ProductPinned(
     id="a", at=T, cause="o/pin", product="c100", intent="i", version=2, coins=100, bonus_coins=10, apple_id="coins.100"
 )
 NOT_SOLD = ProductPinned(id="a", at=T, cause="o/pin", product="c100", intent="i", refusal=PaymentRefusal.PRODUCT_INACTIVE)
-READ = IntentRead(
-    id="r", at=T, cause="m/intent", intent="i", purchase="apple:7", user=BOB, product="c100", version=2, coins=100,
-    bonus_coins=10, apple_id="coins.100",
-)  # fmt: skip
-NO_INTENT = IntentRead(id="r", at=T, cause="m/intent", intent="i", purchase="apple:7", refusal=PaymentRefusal.INTENT_UNKNOWN)
-WAKE = Wake(id="w", at=T, key="apple:7")
+WAKE = Wake(id="w", at=T, key="i")
 
 
 def open_(user: str = "bob", product: str = "c100", id_: str = "o") -> OpenIntent:
     return OpenIntent(id=id_, at=T, intent="i", user=BOB if user == "bob" else EVE, product=product)
-
-
-def claim(user: str = "bob", id_: str = "m", quantity: int = 1, product: str = "coins.100", intent: str = "i") -> ClaimPurchase:
-    return ClaimPurchase(
-        id=id_, at=T, purchase="apple:7", user=user, store=Store.APPLE, intent=intent, store_product=product, purchased_at=T,
-        quantity=quantity, price_milliunits=4_990, currency="EUR",
-    )  # fmt: skip
-
-
-def entry(kind: EntryKind = EntryKind.CREDIT) -> EntryRecorded:
-    return EntryRecorded(
-        id="e", at=T, cause="r/credit", account=AccountId("bob/coins"), seq=9, kind=kind, balance_coins=110, held_coins=0,
-        coins=110, counterparty="@apple", reason="purchase", ref="apple:7",
-    )  # fmt: skip
-
-
-FULL = AccountRefused(
-    id="e", at=T, cause="r/credit", account=AccountId("bob/coins"), command="Credit", refusal=Refusal.BALANCE_LIMIT,
-    counterparty="@apple", reason="purchase", ref="apple:7",
-)  # fmt: skip
-after = partial(last_decision, decide_purchase)
 
 
 def test_a_product_is_pinned_as_it_is_and_its_version_counts_changes() -> None:
@@ -135,83 +96,6 @@ def test_an_intent_that_is_not_there_or_not_pinned_is_unknown() -> None:
     assert decide_intent(None, PINNED) == (None, ())
 
 
-@pytest.mark.parametrize(
-    ("messages", "refusal"),
-    [
-        ((claim(quantity=0),), PaymentRefusal.QUANTITY_IMPOSSIBLE),
-        ((claim(quantity=11),), PaymentRefusal.QUANTITY_IMPOSSIBLE),
-        ((claim(intent=""),), PaymentRefusal.INTENT_UNKNOWN),
-        ((claim(), NO_INTENT), PaymentRefusal.INTENT_UNKNOWN),
-        ((claim(product="coins.900"), READ), PaymentRefusal.PRODUCT_DIFFERS),
-        ((claim(), READ, entry(), claim("eve", "m2")), PaymentRefusal.PURCHASE_OF_ANOTHER),
-        ((claim(), READ, FULL), PaymentRefusal.ACCOUNT_REFUSES),
-        ((*(claim(id_=f"m{n}") for n in range(MAX_ASKED + 1)),), PaymentRefusal.PURCHASE_IN_PROGRESS),
-    ],
-)
-def test_purchases_refused(messages: tuple[PurchaseInbox, ...], refusal: PaymentRefusal) -> None:
-    state, told = after(*messages)
-    assert [(type(fact), fact.refusal) for fact in told] == [(PurchaseRefused, refusal)]
-    kept = refusal in (PaymentRefusal.PURCHASE_OF_ANOTHER, PaymentRefusal.PURCHASE_IN_PROGRESS)
-    assert (state is not None) == kept
-
-
-def test_another_users_claim_credits_whose_it_is_and_is_refused() -> None:
-    state, told = after(claim("eve"), claim("bob", "m2"), claim("", "m3"), READ, entry())
-    assert [(type(one), one.cause) for one in told] == [
-        (PurchaseCredited, "m2"), (PurchaseRefused, "m"), (PurchaseRepeated, "m3"),
-    ]  # fmt: skip
-    assert (state.user, state.coins, told[0].user, told[0].coins, told[0].version) == ("bob", 110, "bob", 110, 2)
-
-
-def test_what_no_one_waits_for_changes_nothing() -> None:
-    state, _ = after(claim(), READ)
-    assert decide_purchase(state, READ) == (state, ())
-    assert decide_purchase(state, WAKE) == (state, ())
-    assert decide_purchase(state, entry(EntryKind.RETURN)) == (state, ())
-    assert decide_purchase(None, READ) == (None, ())
-
-
-def test_coins_of_others_are_none_of_a_purchases() -> None:
-    assert of_purchase()(entry()) == "apple:7"
-    granted = EntryRecorded(
-        id="e", at=T, cause="c", account=AccountId("bob/coins"), seq=9, kind=EntryKind.CREDIT, balance_coins=1, held_coins=0,
-        counterparty="@store", reason="purchase", ref="apple:7",
-    )  # fmt: skip
-    assert of_purchase()(granted) == ""
-
-
-@given(
-    st.lists(st.tuples(st.sampled_from(("bob", "eve", "")), st.integers(1, 30), st.integers(0, 4)), max_size=40),
-    st.sampled_from((1, 3, 10)),
-)
-def test_one_credit_a_transaction_and_one_answer_a_claim(steps: list[tuple[str, int, int]], quantity: int) -> None:
-    state, asked, told = None, set(), list[Message]()
-    waiting: list[PurchaseInbox] = []
-    for user, number, answered in steps:
-        message: PurchaseInbox = claim(user, f"m{number}{user}", quantity)
-        for turn in range(answered + 1):
-            state, more = decide_purchase(state, message)
-            told += more
-            asked |= {message.id} if isinstance(message, ClaimPurchase) else set()
-            waiting += [READ for one in more if isinstance(one, ReadIntent)]
-            waiting += [entry() for one in more if isinstance(one, Credit)]
-            if turn == answered or not waiting:
-                break
-            message = waiting.pop(0)
-    while waiting:
-        state, more = decide_purchase(state, waiting.pop(0))
-        told += more
-        waiting += [entry() for one in more if isinstance(one, Credit)]
-    credited = [one for one in told if isinstance(one, Credit)]
-    assert len(credited) == bool(steps)
-    assert {(one.account, one.coins, one.counterparty, one.reason) for one in credited} <= {
-        ("bob/coins", 110 * quantity, store_account(Store.APPLE), Reason.PURCHASE)
-    }
-    assert sum(isinstance(one, PurchaseCredited) for one in told) == len(credited)
-    answers = {one.cause for one in told if isinstance(one, PurchaseCredited | PurchaseRepeated | PurchaseRefused)}
-    assert asked <= answers
-
-
 def test_bought_by_phone_told_by_apple_and_claimed_by_another(
     stack: Stack, admin: Api, phones: Phones, new_user: NewUser, app_store: AppStore
 ) -> None:
@@ -223,7 +107,7 @@ def test_bought_by_phone_told_by_apple_and_claimed_by_another(
     assert admin.put(f"/v1/admin/products/{product}", json=body).json()["version"] == 1
     assert product in [one["product"] for one in bob.api.get("/v1/products").json()]
     intent = bob.api.post("/v1/payments/intents", json={"product": product}, headers={"Idempotency-Key": "k"}).json()
-    assert intent == {"intent": intent["intent"], "product": product, "version": 1} | body
+    assert intent == {"intent": intent["intent"], "product": product, "version": 1, "bonus_days": 0, "google_id": ""} | body
     assert admin.put(f"/v1/admin/products/{product}", json=body | {"coins": 1}).json()["version"] == 2
     again = bob.api.post("/v1/payments/intents", json={"product": product}, headers={"Idempotency-Key": "k"})
     assert (again.status_code, again.json()) == (201, intent)
@@ -244,8 +128,54 @@ def test_bought_by_phone_told_by_apple_and_claimed_by_another(
     assert eve.post("/v1/webhooks/apple", json=app_store.notify("ONE_TIME_CHARGE", later)).json() == {"status": "noted"}
     assert bob.wait_for("PurchaseCredited", 2)["coins"] == 110
     assert bob.api.post("/v1/payments/apple", json={"signed_transaction": later}).json()["coins"] == 110
-    assert eve.post("/v1/webhooks/apple", json=app_store.notify("REFUND", later)).json() == {"status": "kept"}
+    assert eve.post("/v1/webhooks/apple", json=app_store.notify("CONSUMPTION_REQUEST", later)).json() == {"status": "kept"}
     eventually(lambda: "webhooks.apple" in stack.olo("dead-letters", "list").stdout)
+
+
+def test_a_refund_behind_spending_is_owed_and_the_next_purchase_pays_it_first(
+    admin: Api, phones: Phones, new_user: NewUser, app_store: AppStore
+) -> None:
+    bob, _ = phones(coins=0)
+    product = f"coins-{uuid.uuid4().hex[:8]}"
+    body = {"coins": 100, "bonus_coins": 10, "bonus_days": 7, "apple_id": f"app.{product}", "freeze_above_debt_coins": 500}
+    admin.put(f"/v1/admin/products/{product}", json=body)
+
+    def bought(key: str, transaction: str) -> dict[str, Any]:
+        intent = bob.api.post("/v1/payments/intents", json={"product": product}, headers={"Idempotency-Key": key}).json()
+        sale = {"transactionId": transaction, "appAccountToken": intent["intent"], "productId": f"app.{product}"}
+        answer = bob.api.post("/v1/payments/apple", json={"signed_transaction": app_store.sell(f"app.{product}", None, **sale)})
+        assert (answer.status_code, answer.json()["coins"]) == (200, 110), answer.text
+        return sale
+
+    def notify(kind: str, sale: dict[str, Any], **changes: Any) -> None:
+        signed = app_store.sell(f"app.{product}", None, **sale, **changes)
+        assert bob.api.post("/v1/webhooks/apple", json=app_store.notify(kind, signed)).json() == {"status": "noted"}
+
+    def balance() -> tuple[int, int]:
+        told = bob.api.get("/v1/balance").json()
+        return told["balance_coins"], told["debt_coins"]
+
+    transaction = str(uuid.uuid4().int % 10**12)
+    sale = bought("a", transaction)
+    shown = bob.api.get("/v1/balance/lots")
+    assert shown.status_code == 200, shown.text
+    lots = shown.json()["lots"]
+    assert [(lot["coins"], lot["lot"].endswith("/bonus")) for lot in lots] == [(10, True), (100, False)]
+    spend = {"payer": f"{bob.user}/coins", "payee": "@shop", "coins": 80}
+    assert admin.post("/v1/admin/transfers", json=spend, headers={"Idempotency-Key": transaction}).status_code == 201
+
+    at_ms = int(time.time() * 1_000)
+    notify("REFUND", sale, revocationDate=at_ms, signedDate=at_ms + 1_000)
+    assert (bob.wait_for("PurchaseRefunded")["owed_coins"], balance()) == (80, (0, 80))
+    notify("ONE_TIME_CHARGE", sale, signedDate=at_ms)  # late, and told again
+    again = bob.api.post("/v1/payments/apple", json={"signed_transaction": app_store.sell("", None, **sale, signedDate=at_ms)})
+    assert (again.status_code, again.json()["code"], balance()) == (422, "transaction_revoked", (0, 80))
+    bought("b", f"{transaction}1")
+    assert balance() == (30, 0)
+    notify("REFUND_REVERSED", sale, signedDate=at_ms + 2_000)
+    assert (bob.wait_for("PurchaseRestored")["net_coins"], balance()) == (110, (140, 0))
+    notify("REFUND", sale, revocationDate=at_ms, revocationPercentage=50_000, signedDate=at_ms + 3_000)
+    assert (bob.wait_for("PurchaseRefunded", 2)["net_coins"], balance()) == (55, (85, 0))
 
 
 def test_what_apple_did_not_sign_for_us_credits_nothing(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from infra.config import Config
 from schemas.log.base import EPOCH, moment_of, now
-from schemas.payment import ClaimPurchase, Store, purchase_name
+from schemas.purchase import WHOLE, ClaimPurchase, Store, purchase_name
 
 if TYPE_CHECKING:
     from appstoreserverlibrary.signed_data_verifier import SignedDataVerifier
@@ -22,8 +22,11 @@ AHEAD: Final = timedelta(minutes=10)
 TRANSACTION_PATTERN: Final = re.compile(r"[0-9A-Za-z]{1,64}")
 MAX_MILLIUNITS: Final = 2**53
 CONSUMABLE: Final = "Consumable"
-# The one notification that is a purchase.
-PURCHASE: Final = "ONE_TIME_CHARGE"
+# Notifications of a transaction that was bought, taken back, or given back.
+TAKEN_BACK: Final = ("REFUND", "REVOKE")
+OF_PURCHASES: Final = ("ONE_TIME_CHARGE", *TAKEN_BACK, "REFUND_REVERSED")
+# What the developer's console sends to try the address, and what changes nothing.
+NOTED: Final = ("TEST", "REFUND_DECLINED")
 # By the names of Apple's library's statuses.
 CODES: Final = {
     "INVALID_APP_IDENTIFIER": ("transaction_of_another_app", "it is signed for another bundle or app"),
@@ -52,17 +55,20 @@ def read_transaction(config: Config, signed: str, user: str, claim: str) -> Clai
 
 
 def read_notification(config: Config, signed: str, claim: str) -> ClaimPurchase | str:
-    """The claim that a notification makes, or the kind of a notification that makes none. Errors: ForgedError."""
+    """The claim that a notification makes, or the kind of a notification that makes none. Errors: ForgedError.
+
+    What was taken back is told by the transaction itself; a notification whose transaction does not say so is unreadable."""
     found = _verified(config, "verify_and_decode_notification", signed)
     kind = found.rawNotificationType or ""
-    if kind != PURCHASE or found.data is None or not found.data.signedTransactionInfo:
+    if kind not in OF_PURCHASES or found.data is None or not found.data.signedTransactionInfo:
         return str(kind)
-    return read_transaction(config, found.data.signedTransactionInfo, "", claim)
+    told = read_transaction(config, found.data.signedTransactionInfo, "", claim)
+    if kind in TAKEN_BACK and not told.revoked_parts:
+        raise ForgedError("transaction_unreadable", "the notification says that it was taken back, the transaction does not")
+    return told
 
 
 def _claim(config: Config, found: Any, user: str, claim: str) -> ClaimPurchase:
-    if found.revocationDate is not None:
-        raise ForgedError("transaction_revoked", "Apple has taken this transaction back")
     if found.rawType != CONSUMABLE:
         raise ForgedError("transaction_unsuitable", "coins are consumables; this transaction is for something else")
     purchased_at = moment_of((found.purchaseDate or 0) / 1_000)
@@ -80,8 +86,15 @@ def _claim(config: Config, found: Any, user: str, claim: str) -> ClaimPurchase:
         purchased_at=purchased_at,
         quantity=_number(found.quantity, 1, MAX_MILLIUNITS),
         price_milliunits=_number(found.price, 0, MAX_MILLIUNITS),
+        signed_at=moment_of(_number(found.signedDate, 0, MAX_MILLIUNITS) / 1_000),
+        revoked_parts=_revoked(found),
         currency=_checked(found.currency or "XXX", re.compile("[A-Z]{3}")),
     )
+
+
+def _revoked(found: Any) -> int:
+    """How much of it was taken back; where Apple does not say how much, all of it."""
+    return 0 if found.revocationDate is None else _number(found.revocationPercentage, WHOLE, WHOLE)
 
 
 def _checked(text: Any, pattern: re.Pattern[str]) -> str:

@@ -17,6 +17,8 @@ CREATE TABLE IF NOT EXISTS balance_entries
     transfer          String,
     id                String,
     cause             String,
+    debt_coins        Int64,
+    debt_change_coins Int64,
     partition         UInt16,
     offset            UInt64
 )

@@ -40,6 +40,7 @@ class Balance(msgspec.Struct, gc=False):
     balance_coins: int
     held_coins: int
     at: Time
+    debt_coins: int = 0
 
 
 decode_balance: Final[Callable[[bytes], Balance]] = msgspec.json.Decoder(Balance).decode
@@ -65,7 +66,7 @@ def entry_of(value: bytes) -> tuple[str, Balance] | None:
     if not value.startswith(ENTRY):
         return None
     entry: Any = _decode_entry(value)
-    return entry.account, Balance(entry.seq, entry.balance_coins, entry.held_coins, entry.at)
+    return entry.account, Balance(entry.seq, entry.balance_coins, entry.held_coins, entry.at, entry.debt_coins)
 
 
 class Batch:
@@ -93,7 +94,7 @@ class Batch:
         elif topic == ACCOUNT.changelog:
             if value is not None and of_entity(key):
                 state: Any = _decode_account(value)
-                self._enter(key, Balance(state.seq, state.balance_coins, state.held_coins, state.at))
+                self._enter(key, Balance(state.seq, state.balance_coins, state.held_coins, state.at, state.debt_coins))
         elif of_entity(key):
             self._tables.setdefault(topic, {})[key] = value
 

@@ -9,12 +9,12 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from pipelines.flows.deciders import decider_of, deciders
 from pipelines.runtime.core import Output
 from pipelines.runtime.simulator import EPOCH, Log, Setup, schedule_of, search, tell
-from schemas.balance import Freeze, Hold, Post, Reason, Unfreeze, Void
+from schemas.balance import Clawback, Freeze, Hold, Post, Reason, Unfreeze, Void, WriteOff
 from schemas.log import topics
 from schemas.log.base import AccountId, HoldId, Message, TransferId, UserId
 from schemas.log.codec import encode
@@ -46,7 +46,8 @@ def workload(chance: random.Random) -> Iterator[Output]:
     for n in range(SENDS):
         at += timedelta(seconds=chance.expovariate(1.0))
         payer, payee = (AccountId(f"{chance.choice(people)}/{chance.choice(('coins', 'earnings'))}") for _ in range(2))
-        kind = chance.choices(("grant", "transfer", "again", "hold", "end", "freeze"), (30, 35, 8, 12, 12, 3))[0]
+        kinds = ("grant", "transfer", "again", "hold", "end", "freeze", "bought", "refunded", "forgiven")
+        kind = chance.choices(kinds, (24, 32, 8, 12, 12, 3, 8, 5, 1))[0]
         coins = chance.randrange(1, 120)
         if kind == "again" and placed:
             yield output_of(_again(chance, chance.choice(placed), f"m{n}"))
@@ -71,6 +72,8 @@ def workload(chance: random.Random) -> Iterator[Output]:
                 yield output_of(Post(id=f"m{n}", at=at, account=account, hold=hold, coins=coins))
             else:
                 yield output_of(Void(id=f"m{n}", at=at, account=account, hold=hold))
+        elif kind in ("bought", "refunded", "forgiven"):
+            yield output_of(_of_a_purchase(chance, kind, payer, at, n))
         elif kind == "freeze":
             yield output_of((Freeze if chance.random() < 0.4 else Unfreeze)(id=f"m{n}", at=at, account=payer))
         else:
@@ -94,6 +97,23 @@ def _again(chance: random.Random, request: PlaceTransfer, message: str) -> Place
     return PlaceTransfer(
         id=message, at=request.at, transfer=request.transfer, payer=request.payer, payee=request.payee, coins=coins,
         reason=request.reason,
+    )  # fmt: skip
+
+
+def _of_a_purchase(chance: random.Random, kind: str, account: AccountId, at: datetime, n: int) -> Message:
+    """Coins that expire; a refund of some, of these first or of others; or what is owed is forgiven."""
+    coins, name, store = chance.randrange(2, 120), str(uuid.UUID(int=chance.randrange(n + 1))), AccountId("@apple")
+    if kind == "forgiven":
+        return WriteOff(id=f"m{n}", at=at, account=account, coins=coins // 9 + 1, debt_coins=coins)
+    if kind == "refunded":
+        limit = chance.choice((None, 40))
+        return Clawback(
+            id=f"m{n}", at=at, account=account, counterparty=store, coins=coins, reason=Reason.REFUND, lots=(name,),
+            freeze_above_coins=limit,
+        )  # fmt: skip
+    return PlaceTransfer(
+        id=f"m{n}", at=at, transfer=TransferId(str(uuid.UUID(int=n))), payer=store, payee=account, coins=coins,
+        reason=Reason.PURCHASE, expires_at=at + timedelta(seconds=chance.choice((1, 30, 300))),
     )  # fmt: skip
 
 

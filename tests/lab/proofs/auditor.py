@@ -51,7 +51,7 @@ class Audit:
     def _books(self) -> None:
         """Each account's entries by themselves: seq, sums, times, bounds."""
         for account, entries in self.entries.items():
-            balance = held = seq = 0
+            balance = held = seq = debt = 0
             last = datetime.min.replace(tzinfo=UTC)
             for entry in entries:
                 balance += entry.get("coins", 0)
@@ -61,6 +61,9 @@ class Audit:
                     self._break(f"{account}: seq {entry['seq']} follows {seq}")
                 if (entry["balance_coins"], entry["held_coins"]) != (balance, held):
                     self._break(f"{account} seq {entry['seq']}: says {entry['balance_coins']}, the fold says {balance}")
+                debt += entry.get("debt_change_coins", 0)
+                if debt < 0 or entry.get("debt_coins", 0) != debt:
+                    self._break(f"{account} seq {entry['seq']}: owes {entry.get('debt_coins', 0)}, the fold says {debt}")
                 if not 0 <= held <= balance:
                     self._break(f"{account} seq {entry['seq']}: held {held} of {balance}")
                 if at < last:
@@ -97,10 +100,21 @@ class Audit:
                 self._break(f"{account}: the changelog says {said}, the last entry {last}")
             if sum(hold["coins"] for hold in state.get("holds", [])) != last["held_coins"]:
                 self._break(f"{account}: standing holds differ from what is held")
+            self._lots_and_debt(account, state, last)
             if state.get("closed") and last["balance_coins"] != last["held_coins"]:
                 self._break(f"{account} is closed, and has coins that are free: {last}")
         if states:
             self._break(f"the changelog knows accounts without entries: {sorted(states)[:3]}")
+
+    def _lots_and_debt(self, account: str, state: Json, last: Json) -> None:
+        lots = sum(lot["coins"] for lot in state.get("lots", []))
+        if lots > last["balance_coins"]:
+            self._break(f"{account}: {lots} coins in lots, {last['balance_coins']} on the account")
+        debt = state.get("debt_coins", 0)
+        if debt != last.get("debt_coins", 0):
+            self._break(f"{account}: the changelog says {debt} are owed, the last entry {last}")
+        if debt and not state.get("closed") and last["balance_coins"] != last["held_coins"]:
+            self._break(f"{account} owes {debt}, and has coins that are free: {last}")
 
     def _conservation(self) -> None:
         ids = Counter((row.value or {})["id"] for row in self.inbox if (row.value or {})["type"] in ("Credit", "Transfer"))
@@ -110,16 +124,16 @@ class Audit:
         within = outside = 0
         for entries in self.entries.values():
             for entry in entries:
-                coins = entry.get("coins", 0)
+                coins = entry.get("coins", 0) - entry.get("debt_change_coins", 0)
                 if entry.get("counterparty", "@").startswith("@"):
                     outside += coins
                 else:
                     within += coins
-        held = sum(entries[-1]["balance_coins"] for entries in self.entries.values())
+        held = sum(entries[-1]["balance_coins"] - entries[-1].get("debt_coins", 0) for entries in self.entries.values())
         if within:
             self._break(f"coins between accounts do not cancel out: {within}")
         if held != outside:
-            self._break(f"{held} coins are on accounts, {outside} came from outside")
+            self._break(f"{held} coins are on accounts, less what is owed, and {outside} came from outside")
         self.counts["coins"] = held
 
     def _transfers(self, asked: list[Row], told: list[Row]) -> None:

@@ -1,4 +1,4 @@
-"""A second, naive ledger: dicts, one `if` after another, no sharing with `pipelines.balance`.
+"""A second, naive ledger: dicts, one `if` after another, no sharing with `pipelines.balance`. Lots are sorted anew at each use.
 
 It folds the records of `account.inbox` in the log's order and says which entries and refusals must have come out.
 """
@@ -14,6 +14,23 @@ def _time(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
+def _sorted(lots: list[Json]) -> list[Json]:
+    return sorted(lots, key=lambda lot: _time(lot.get("expires_at", "9999-12-31T00:00:00Z")))
+
+
+def _left(lots: list[Json], coins: int) -> list[Json]:
+    """The lots behind spending so many coins, those first that expire first."""
+    for lot in _sorted(lots):
+        off = min(coins, lot["coins"])
+        lot["coins"] -= off
+        coins -= off
+    return [lot for lot in _sorted(lots) if lot["coins"]]
+
+
+def _shown(lot: Json) -> Json:
+    return {name: lot[name] for name in ("lot", "coins", "expires_at") if name in lot}
+
+
 class NaiveLedger:
     """All accounts; `apply` one inbox message, get the facts it must lead to (as dicts of the fields that matter)."""
 
@@ -21,6 +38,13 @@ class NaiveLedger:
         self.accounts: dict[str, Json] = {}
 
     def apply(self, message: Json) -> list[Json]:
+        facts = self._facts(message)
+        if any("kind" in fact for fact in facts):
+            account = self.accounts[facts[0]["account"]]
+            account["at"] = max(account.get("at", _time(message["at"])), _time(message["at"]))
+        return facts
+
+    def _facts(self, message: Json) -> list[Json]:
         if message["type"] == "Wake":
             return self._wake(message)
         name = message["account"]
@@ -29,18 +53,27 @@ class NaiveLedger:
             if account is not None:
                 return []
             account = self.accounts[name] = {"seq": 0, "balance": 0, "held": 0, "frozen": False, "holds": {}}
-            account["closed"] = False
+            account |= {"closed": False, "debt": 0, "lots": []}
             return [self._entry(name, "open")]
         if message["type"] == "CloseAccount":
             if account is None or account["closed"]:
                 return []
             account["closed"] = account["frozen"] = True
+            account["lots"] = []
             return [self._entry(name, "close")]
+        if message["type"] == "ReadLots":
+            lots = account["lots"] if account else []
+            return [{"account": name, "lots": [_shown(lot) for lot in lots if lot["lot"] in message.get("lots", [lot["lot"]])]}]
         why = self._refusal(account, message)
         if why is not None:
             return [{"account": name, "refusal": why[0], "shortfall_coins": why[1]}]
         assert account is not None
-        return [getattr(self, "_" + message["type"].lower())(name, account, message)]
+        entries = [getattr(self, "_" + message["type"].lower())(name, account, message)]
+        limit = message.get("freeze_above_coins")
+        if message["type"] == "Clawback" and limit is not None and account["debt"] > limit and not account["frozen"]:
+            account["frozen"] = True
+            entries.append(self._entry(name, "freeze"))
+        return entries + self._afterwards(name, message)
 
     def _refusal(self, account: Json | None, message: Json) -> tuple[str, int] | None:
         kind, coins = message["type"], message.get("coins", 0)
@@ -69,18 +102,26 @@ class NaiveLedger:
         free = account["balance"] - account["held"]
         if kind in ("Transfer", "Hold") and coins > free:
             return "insufficient_coins", coins - free
+        if kind == "WriteOff" and (coins > account["debt"] or message["debt_coins"] != account["debt"]):
+            return "debt_changed", 0
         return None
 
-    def _entry(self, name: str, kind: str, coins: int = 0, held: int = 0, **more: str) -> Json:
+    def _entry(self, name: str, kind: str, coins: int = 0, held: int = 0, debt: int = 0, **more: str) -> Json:
         account = self.accounts[name]
+        account["debt"] += debt
         account["seq"] += 1
         account["balance"] += coins
         account["held"] += held
         now = {"seq": account["seq"], "balance_coins": account["balance"], "held_coins": account["held"]}
+        now |= {"debt_coins": account["debt"], "debt_change_coins": debt}
+        account["lots"] = _left(account["lots"], -coins if coins < 0 else 0)
         return {"account": name, "kind": kind, "coins": coins, "held_change_coins": held, **now, **more}
 
     def _credit(self, name: str, _: Json, message: Json) -> Json:
         kind = "return" if message.get("returned") else "credit"
+        if not self.accounts[name]["closed"]:
+            new = [dict(lot) for lot in message.get("lots", [])]
+            self.accounts[name]["lots"] = _sorted(self.accounts[name]["lots"] + new)[:32]
         return self._entry(name, kind, message["coins"], counterparty=message["counterparty"])
 
     def _transfer(self, name: str, _: Json, message: Json) -> Json:
@@ -108,7 +149,42 @@ class NaiveLedger:
         account["frozen"] = False
         return self._entry(name, "unfreeze")
 
+    def _clawback(self, name: str, account: Json, message: Json) -> Json:
+        free = 0 if account["closed"] else account["balance"] - account["held"]
+        there = min(free, message["coins"])
+        rest = there
+        for lot in account["lots"]:
+            if lot["lot"] in message.get("lots", []):
+                off = min(rest, lot["coins"])
+                lot["coins"] -= off
+                rest -= off
+        account["lots"] = _left(account["lots"], rest)
+        kept, account["lots"] = account["lots"], []
+        entry = self._entry(name, "clawback", -there, debt=message["coins"] - there, counterparty=message["counterparty"])
+        account["lots"] = kept
+        return entry
+
+    def _writeoff(self, name: str, _: Json, message: Json) -> Json:
+        return self._entry(name, "write_off", debt=-message["coins"], counterparty="@written_off")
+
+    def _afterwards(self, name: str, message: Json) -> list[Json]:
+        """Coins whose time is over lapse as soon as they are free; then what is free pays the debt."""
+        account, entries = self.accounts[name], list[Json]()
+        now = max(account["at"], _time(message["at"]))
+        if account["closed"]:
+            return []
+        for lot in _sorted(account["lots"]):
+            free = account["balance"] - account["held"]
+            if free and "expires_at" in lot and _time(lot["expires_at"]) <= now:
+                entries.append(self._entry(name, "lapse", -min(free, lot["coins"]), counterparty="@expired", ref=lot["lot"]))
+        if pays := min(account["debt"], account["balance"] - account["held"]):
+            entries.append(self._entry(name, "repay", -pays, debt=-pays))
+        return entries
+
     def _wake(self, message: Json) -> list[Json]:
-        holds = self.accounts.get(message["key"], {"holds": {}})["holds"]
+        if message["key"] not in self.accounts:
+            return []
+        holds = self.accounts[message["key"]]["holds"]
         ended = [hold for hold, held in holds.items() if _time(held["expires_at"]) <= _time(message["at"])]
-        return [self._end(message["key"], "expire", hold) for hold in ended]
+        entries = [self._end(message["key"], "expire", hold) for hold in ended]
+        return entries + self._afterwards(message["key"], message)

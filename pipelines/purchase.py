@@ -1,0 +1,190 @@
+"""A purchase, keyed by store and transaction: it asks the intent that the store has signed into the transaction whose it is,
+and drives that user's account to what the store's latest word says: a credit from the store's outside party, or a clawback.
+
+State: what the store signed, what the intent pinned, what is credited (`schemas.purchase.Purchase`).
+Laws: words of the store in any order, any number of times, lead to the same coins, those of the word that was signed last (of
+two signed at once, the one that takes back more); they are those of the pinned version times the quantity, and nobody but the
+intent's user gets them, whoever brought the transaction; no more is taken back than was credited; the ledger is asked for one
+movement at a time; every claim by a phone gets one answer.
+Refusals: `schemas.payment.PaymentRefusal`, in order of precedence.
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from msgspec.structs import replace
+
+from schemas.balance import AccountRefused, Clawback, Credit, EntryKind, EntryRecorded, Reason, coins_account
+from schemas.balance_lots import Lot
+from schemas.log.base import Message, UserId, Wake, derive, later, reply, same_fields
+from schemas.payment import MAX_ASKED, IntentRead, PaymentRefusal, ReadIntent
+from schemas.purchase import (
+    MAX_QUANTITY,
+    Asked,
+    ClaimPurchase,
+    Purchase,
+    PurchaseCredited,
+    PurchaseInbox,
+    PurchaseRefunded,
+    PurchaseRefused,
+    PurchaseRepeated,
+    PurchaseRestored,
+    store_account,
+)
+
+RETRY: timedelta = timedelta(hours=1)
+
+Decision = tuple[Purchase | None, Sequence[Message]]
+
+
+def decide_purchase(purchase: Purchase | None, message: PurchaseInbox) -> Decision:
+    """Decide one message of a purchase's inbox."""
+    match message:
+        case ClaimPurchase():
+            return _begin(message) if purchase is None else _again(purchase, message)
+        case _ if purchase is None:
+            return None, ()
+        case Wake():
+            due = purchase.retry_at is not None and purchase.is_due(message.at)
+            return _drive(replace(purchase, retry_at=None), message, message.key) if due else (purchase, ())
+        case IntentRead():
+            return (purchase, ()) if purchase.user else _told(purchase, message)
+        case EntryRecorded():
+            return _moved(purchase, message)
+        case AccountRefused():
+            return _refused_by_account(purchase, message)
+
+
+def _begin(message: ClaimPurchase) -> Decision:
+    asked = Asked(message.id, message.user)
+    if not 1 <= message.quantity <= MAX_QUANTITY:
+        return None, (_refused(message, message.purchase, asked, PaymentRefusal.QUANTITY_IMPOSSIBLE),)
+    if not message.intent:
+        return None, (_refused(message, message.purchase, asked, PaymentRefusal.INTENT_UNKNOWN),)
+    begun = Purchase(**same_fields(message, Purchase) | {"user": ""}, asked=(asked,))
+    return begun, (ReadIntent(**derive(message, "intent"), intent=message.intent, purchase=message.purchase),)
+
+
+def _again(purchase: Purchase, message: ClaimPurchase) -> Decision:
+    """One more word of the store's, or the same again."""
+    heard, asked = _hear(purchase, message), Asked(message.id, message.user)
+    if any(one.id == message.id for one in heard.asked):
+        return heard, ()
+    if len(heard.asked) >= MAX_ASKED:
+        return heard, (_refused(message, message.purchase, asked, PaymentRefusal.PURCHASE_IN_PROGRESS),)
+    waiting = replace(heard, asked=(*heard.asked, asked))
+    return _drive(waiting, message, message.purchase) if waiting.user else (waiting, ())
+
+
+def _hear(purchase: Purchase, word: ClaimPurchase) -> Purchase:
+    if (word.signed_at, word.revoked_parts) <= (purchase.signed_at, purchase.revoked_parts):
+        return purchase
+    return replace(purchase, signed_at=word.signed_at, revoked_parts=word.revoked_parts)
+
+
+def _told(purchase: Purchase, read: IntentRead) -> Decision:
+    """The intent says whose it is and what it gives."""
+    if read.refusal is not None:
+        return None, _refuse_all(purchase, read, read.purchase, read.refusal)
+    if purchase.store_product != read.apple_id:
+        return None, _refuse_all(purchase, read, read.purchase, PaymentRefusal.PRODUCT_DIFFERS)
+    bonus_coins = read.bonus_coins * purchase.quantity
+    fields = same_fields(read, Purchase) | {"coins": read.coins * purchase.quantity + bonus_coins, "bonus_coins": bonus_coins}
+    known = replace(purchase, **fields)
+    after, told = _drive(known, read, read.purchase)
+    if known.due_coins or after is None:
+        return after, told
+    fields = same_fields(known, PurchaseRefunded) | {"coins": 0, "net_coins": 0}
+    return after, (*told, PurchaseRefunded(**reply(read, "refund"), purchase=read.purchase, **fields))
+
+
+def _drive(purchase: Purchase, message: Message, name: str) -> Decision:
+    """Ask the ledger for what is missing to what the store's latest word says; when nothing is, answer all who wait."""
+    if purchase.moving_coins:
+        return purchase, ()
+    missing = purchase.due_coins - purchase.net_coins
+    if not missing:
+        answers = [_answer(purchase, name, message, one, f"purchase/{n}") for n, one in enumerate(purchase.asked)]
+        return replace(purchase, asked=()), answers
+    account, store = coins_account(purchase.user), store_account(purchase.store)
+    moving, lots = replace(purchase, moving_coins=missing), (name, f"{name}/bonus")
+    if missing < 0:
+        back = Clawback(
+            **derive(message, "clawback"), account=account, counterparty=store, coins=-missing, reason=Reason.REFUND, ref=name,
+            lots=lots, freeze_above_coins=purchase.freeze_above_debt_coins,
+        )  # fmt: skip
+        return moving, (back,)
+    reason = Reason.REFUND if purchase.credited else Reason.PURCHASE
+    credit = Credit(
+        **derive(message, "credit"), account=account, counterparty=store, coins=missing, reason=reason, ref=name,
+        lots=_lots(purchase, name, message, missing),
+    )  # fmt: skip
+    return moving, (credit,)
+
+
+def _lots(purchase: Purchase, name: str, message: Message, coins: int) -> tuple[Lot, ...]:
+    """What is credited keeps the purchase's name; the bonus may expire. What comes back behind a refund does not."""
+    bonus = min(purchase.bonus_coins, coins) if purchase.bonus_days and not purchase.credited else 0
+    lots = (Lot(name, coins - bonus),) if coins > bonus else ()
+    if not bonus:
+        return lots
+    return *lots, Lot(f"{name}/bonus", bonus, later(message.at, timedelta(days=purchase.bonus_days)))
+
+
+def _moved(purchase: Purchase, entry: EntryRecorded) -> Decision:
+    """The ledger did what it was asked for."""
+    moved = purchase.moving_coins
+    if entry.kind is not (EntryKind.CREDIT if moved > 0 else EntryKind.CLAWBACK) or not moved:
+        return purchase, ()
+    net = purchase.net_coins + moved
+    after = replace(purchase, credited=True, returned_coins=purchase.coins - net, moving_coins=0)
+    fields = same_fields(after, PurchaseRefunded) | {"purchase": entry.ref, "coins": abs(moved), "net_coins": net}
+    if moved < 0:
+        fact: Message = PurchaseRefunded(**reply(entry, "refund"), owed_coins=entry.debt_change_coins, **fields)
+    elif purchase.credited:
+        fact = PurchaseRestored(**reply(entry, "restored"), **fields)
+    else:
+        after, fact = _credited(after, entry, moved)
+    driven, told = _drive(after, entry, entry.ref)
+    return driven, (fact, *told)
+
+
+def _credited(purchase: Purchase, entry: EntryRecorded, coins: int) -> tuple[Purchase, PurchaseCredited]:
+    """The first claim that may hear so is told that the coins were credited, later ones that they had been."""
+    first = next((one for one in purchase.asked if _may(purchase, one)), None)
+    fields = same_fields(purchase, PurchaseCredited) | {"coins": coins}
+    fact = PurchaseCredited(**reply(entry, "credited", to=first.id if first else ""), purchase=entry.ref, **fields)
+    return replace(purchase, asked=tuple(one for one in purchase.asked if one is not first)), fact
+
+
+def _may(purchase: Purchase, asked: Asked) -> bool:
+    return asked.user in ("", purchase.user)
+
+
+def _answer(purchase: Purchase, name: str, message: Message, asked: Asked, ordinal: str) -> Message:
+    """What is said to one more claim when all is as the store says."""
+    if not _may(purchase, asked):
+        return _refused(message, name, asked, PaymentRefusal.PURCHASE_OF_ANOTHER, ordinal)
+    if not purchase.net_coins:
+        return _refused(message, name, asked, PaymentRefusal.TRANSACTION_REVOKED, ordinal)
+    return PurchaseRepeated(
+        **reply(message, ordinal, to=asked.id), purchase=name, user=UserId(purchase.user), product=purchase.product,
+        coins=purchase.net_coins,
+    )  # fmt: skip
+
+
+def _refused_by_account(purchase: Purchase, message: AccountRefused) -> Decision:
+    """The account cannot take the coins now: who asked hears so, and it is asked again later."""
+    if not purchase.moving_coins:
+        return purchase, ()
+    refused = _refuse_all(purchase, message, message.ref, PaymentRefusal.ACCOUNT_REFUSES)
+    return replace(purchase, asked=(), moving_coins=0, retry_at=later(message.at, RETRY)), refused
+
+
+def _refuse_all(purchase: Purchase, message: Message, name: str, refusal: PaymentRefusal) -> list[Message]:
+    asked = enumerate(purchase.asked)
+    return [_refused(message, name, one, refusal, f"purchase/{number}") for number, one in asked]
+
+
+def _refused(message: Message, name: str, asked: Asked, refusal: PaymentRefusal, ordinal: str = "0") -> PurchaseRefused:
+    return PurchaseRefused(**reply(message, ordinal, to=asked.id), purchase=name, user=asked.user, refusal=refusal)

@@ -1,0 +1,205 @@
+"""A purchase: one transaction of a store, which is credited once, and taken back as far as the store takes it back.
+
+A store tells the same transaction again and again, signed anew each time: bought, taken back in part or in full, given back.
+Each word carries the time at which it was signed, and the latest word counts, in whatever order words are heard. The purchase
+drives the buyer's account to what that word says, a credit or a clawback at a time.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, ClassVar, Final
+
+from msgspec import Meta
+
+from schemas.balance import AccountRefused, EntryRecorded, Reason
+from schemas.log.base import (
+    EPOCH,
+    AccountId,
+    Fact,
+    Fields,
+    Id,
+    Message,
+    MessageName,
+    OptionalId,
+    Refused,
+    State,
+    Time,
+    Wake,
+)
+from schemas.log.entity import Entity, Flow, Hears, Shown
+from schemas.log.personal import PLAIN
+from schemas.payment import MAX_ASKED, Claimant, IntentRead, OfferFields, PaymentRefusal, PurchaseName, StoreProduct
+from schemas.user import User_
+
+# Apple sells at most ten at once.
+MAX_QUANTITY: Final = 10
+# All of a transaction, in the parts in which Apple tells how much of it was taken back.
+WHOLE: Final = 100_000
+
+Currency = Annotated[str, Meta(max_length=3), PLAIN]
+Revoked = Annotated[int, Meta(ge=0, le=WHOLE, description="how much the store has taken back, in parts of 100,000")]
+
+
+class Store(StrEnum):
+    """Who sold it. A sandbox's money is no money: its coins come from a party of their own."""
+
+    APPLE = "apple"
+    APPLE_SANDBOX = "apple_sandbox"
+
+
+def store_account(store: Store) -> AccountId:
+    """The outside party from which a store's coins come; no route lets anybody else pay from it."""
+    return AccountId(f"@{store}")
+
+
+STORE_ACCOUNTS: Final = frozenset(map(store_account, Store))
+
+
+def purchase_name(store: Store, transaction: str) -> str:
+    """The key of a store's transaction."""
+    return f"{store}:{transaction}"
+
+
+class TransactionFields(Fields):
+    """What the store has signed. `price_milliunits`: thousandths of the currency's unit, as the store tells it."""
+
+    store: Store
+    intent: OptionalId
+    store_product: StoreProduct
+    purchased_at: Time
+    quantity: int
+    price_milliunits: int = 0
+    currency: Currency = ""
+
+
+class WordFields(Fields):
+    """The store's latest word, by the time at which it was signed."""
+
+    signed_at: Time = EPOCH
+    revoked_parts: Revoked = 0
+
+
+class ClaimPurchase(Message, TransactionFields, WordFields):
+    """A store's signed transaction, brought by a phone or by the store itself; whoever comes first, coins once."""
+
+    purchase: PurchaseName
+    user: Claimant = ""
+
+
+class PurchaseCredited(Fact, TransactionFields):
+    """Paid for, and credited: this is said once. `coins`: fewer than were bought where a refund was heard of first."""
+
+    purchase: PurchaseName
+    user: User_
+    product: Id
+    version: int
+    coins: int
+
+
+class PurchaseRepeated(Fact):
+    """The same transaction again: it was credited before, and `coins` of it still are."""
+
+    purchase: PurchaseName
+    user: User_
+    product: Id
+    coins: int
+    changes_state: ClassVar[bool] = False
+
+
+class ChangeFields(Fields):
+    """Whose purchase changed, by how many `coins`, and how many of its coins are credited now."""
+
+    purchase: PurchaseName
+    store: Store
+    user: User_
+    product: Id
+    coins: int
+    net_coins: int
+    revoked_parts: Revoked = 0
+
+
+class PurchaseRefunded(Fact, ChangeFields):
+    """The store has taken it back, in part or in full, and so have we; `owed_coins` were spent before, and are owed now."""
+
+    owed_coins: int = 0
+
+
+class PurchaseRestored(Fact, ChangeFields):
+    """The store has reversed a refund, and the coins are back."""
+
+
+class PurchaseRefused(Refused):
+    """Nothing was credited to this claim. The same transaction may be claimed again."""
+
+    purchase: PurchaseName
+    user: Claimant
+    refusal: PaymentRefusal
+    changes_state: ClassVar[bool] = True
+
+
+class Asked(State):
+    """A claim that waits: its message's id, and whose it is."""
+
+    id: MessageName
+    user: Claimant
+
+
+class Purchase(State, TransactionFields, WordFields, OfferFields):
+    """A transaction under way or credited; it is kept for good, since a store may tell of it again at any time.
+
+    `coins`: all that was bought, with the bonus; `returned_coins`: those of them that are not credited, once anything was;
+    `moving_coins`: what the ledger was asked to credit, or, below zero, to take back. `retry_at`: the account refused."""
+
+    asked: Annotated[tuple[Asked, ...], Meta(max_length=MAX_ASKED)] = ()
+    user: Claimant = ""
+    product: OptionalId = ""
+    version: int = 0
+    credited: bool = False
+    returned_coins: int = 0
+    moving_coins: int = 0
+    retry_at: Time | None = None
+
+    @property
+    def net_coins(self) -> int:
+        """What is credited of it."""
+        return self.coins - self.returned_coins if self.credited else 0
+
+    @property
+    def due_coins(self) -> int:
+        """What should be credited of it, by the store's latest word."""
+        return self.coins - self.coins * self.revoked_parts // WHOLE
+
+    @property
+    def wake_at(self) -> datetime | None:
+        """When the account is asked again."""
+        return self.retry_at
+
+
+PurchaseInbox = ClaimPurchase | IntentRead | EntryRecorded | AccountRefused | Wake
+
+
+def of_purchase() -> Callable[[EntryRecorded | AccountRefused], str]:
+    """The key of a ledger's fact that belongs to a purchase: coins from a store, or back to it, carry its key as `ref`."""
+    reasons = (Reason.PURCHASE, Reason.REFUND)
+    return lambda fact: fact.ref if fact.reason in reasons and fact.counterparty in STORE_ACCOUNTS else ""
+
+
+PURCHASE: Final = Entity(
+    "purchase",
+    key="purchase",
+    flow=Flow.LIVE,
+    state=Purchase,
+    commands=(ClaimPurchase,),
+    facts=(PurchaseCredited, PurchaseRepeated, PurchaseRefunded, PurchaseRestored, PurchaseRefused),
+    hears=(
+        Hears(IntentRead, "purchase", "a purchase knows whose it is and what it gives"),
+        Hears(EntryRecorded, of_purchase(), "a purchase follows its coins"),
+        Hears(AccountRefused, of_purchase(), "a purchase hears why not"),
+    ),
+    shown=(
+        Shown(PurchaseCredited, ("user",), "the phone finishes the transaction"),
+        Shown(PurchaseRefunded, ("user",), "the phone says where the coins went"),
+        Shown(PurchaseRestored, ("user",), "the phone says where the coins came from"),
+    ),
+)
