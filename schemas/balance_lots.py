@@ -48,11 +48,12 @@ def _expires_before(lot: Lot, other: Lot) -> bool:
 
 
 def spent(lots: tuple[Lot, ...], coins: int) -> tuple[Lot, ...]:
-    """The lots behind spending `coins`; what they do not cover was of no lot."""
+    """The lots behind spending `coins`; what they do not cover was of no lot. It is written out: each debit comes by here."""
     for number, lot in enumerate(lots):
-        if coins < lot.coins:
-            return (replace(lot, coins=lot.coins - coins), *lots[number + 1 :]) if coins else lots[number:]
-        coins -= lot.coins
+        left = lot.coins - coins
+        if left > 0:
+            return (Lot(lot.lot, left, lot.expires_at), *lots[number + 1 :]) if coins else lots[number:]
+        coins = -left
     return ()
 
 

@@ -17,6 +17,7 @@ from tests.lab.bench import (
     growth,
     latency,
     ledger,
+    lots,
     outreach,
     restore,
     scale,
@@ -27,6 +28,7 @@ from tests.lab.bench import (
 
 ALL = {
     "ledger": ledger.main,
+    "lots": lots.main,
     "states": states.main,
     "latency": latency.main,
     "store": store.main,

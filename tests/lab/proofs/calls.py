@@ -40,7 +40,7 @@ class CallAudit:
         for fact in self._facts("account.events"):
             if fact["type"] == "EntryRecorded":
                 self.entries[fact.get("ref", "")].append(fact)
-            elif fact["command"] == "Hold":
+            elif fact.get("command") == "Hold":
                 self.short.add(fact.get("ref", ""))
         self._calls()
         self._lines()
