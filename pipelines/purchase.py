@@ -137,7 +137,7 @@ def _moved(purchase: Purchase, entry: EntryRecorded) -> Decision:
     if entry.kind is not (EntryKind.CREDIT if moved > 0 else EntryKind.CLAWBACK) or not moved:
         return purchase, ()
     net = purchase.net_coins + moved
-    after = replace(purchase, credited=True, returned_coins=purchase.coins - net, moving_coins=0)
+    after = replace(purchase, credited=True, returned_coins=purchase.coins - net, moving_coins=0, retry_at=None)
     fields = same_fields(after, PurchaseRefunded) | {"purchase": entry.ref, "coins": abs(moved), "net_coins": net}
     if moved < 0:
         fact: Message = PurchaseRefunded(**reply(entry, "refund"), owed_coins=entry.debt_change_coins, **fields)

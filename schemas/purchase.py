@@ -98,13 +98,12 @@ class PurchaseCredited(Fact, TransactionFields):
 
 
 class PurchaseRepeated(Fact):
-    """The same transaction again: it was credited before, and `coins` of it still are."""
+    """The same transaction again, or a newer word that moves nothing: `coins` of it are credited."""
 
     purchase: PurchaseName
     user: User_
     product: Id
     coins: int
-    changes_state: ClassVar[bool] = False
 
 
 class ChangeFields(Fields):

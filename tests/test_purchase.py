@@ -189,3 +189,8 @@ def test_words_in_any_order_lead_to_what_the_last_one_says(
         one.cause for one in told if isinstance(one, PurchaseCredited | PurchaseRepeated | PurchaseRefused)
     ]  # fmt: skip
     assert sorted(cause for cause in answers if cause in ids) == sorted(ids)
+
+
+def test_a_part_that_is_taken_back_is_rounded_in_the_buyers_favour() -> None:
+    state, _ = after(claim("", revoked=33_333), READ)
+    assert state.due_coins == 110 - 36

@@ -30,6 +30,7 @@ from tests.lab import (
     simulated_growth,
     simulated_money,
     simulated_notifications,
+    simulated_payments,
     simulated_timetable,
 )
 from tests.test_parking_simulated import Broken
@@ -68,7 +69,8 @@ def differences(log: Log, deciders: Iterable[Decider], partitions: int, slice_: 
 SETUPS = [
     module.SETUP
     for module in (
-        simulated_money, simulated_calls, simulated_growth, simulated_chats, simulated_notifications, simulated_timetable,
+        simulated_money, simulated_calls, simulated_growth, simulated_chats, simulated_notifications, simulated_payments,
+        simulated_timetable,
     )
 ]  # fmt: skip
 

@@ -1,0 +1,172 @@
+"""Payments in the simulator: products that change, intents, transactions that phones and stores bring again and again, refunds,
+partial ones and reversals in every order, coins that are spent, held, freed and forgiven meanwhile, with crashes, lost commits
+and repeats.
+
+Laws: those of money (`tests.lab.proofs.auditor`), and: of each purchase exactly so much is credited as the store's last word
+says, to its intent's user, as its account's book and its own facts tell alike (unless an account refuses, which is asked again
+later); a purchase is credited for the first time at most once; nothing waits for ever, and every claim is answered.
+
+`python -m tests.lab.simulated_payments 2000` plays so many seeds and prints the counts.
+"""
+
+import random
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+
+from pipelines.flows.deciders import decider_of, deciders
+from pipelines.runtime.core import Output
+from pipelines.runtime.simulator import EPOCH, Log, Setup
+from schemas.adjustment import Act, PlaceAdjustment
+from schemas.balance import Hold, Reason, Void, coins_account
+from schemas.log.base import AccountId, HoldId, Message, TransferId, UserId
+from schemas.log.entity import DEFAULT_PARTITIONS, Flow
+from schemas.payment import INTENT, PRODUCT, OpenIntent, PaymentRefusal, PutProduct
+from schemas.purchase import PURCHASE, WHOLE, ClaimPurchase, Store, purchase_name, store_account
+from schemas.transfer import PlaceTransfer
+from schemas.user import USER, Role, SignUp
+from tests.lab.proofs.auditor import Audit, Read
+from tests.lab.proofs.ledger import Json
+from tests.lab.simulated_money import output_of, reader_of, report
+
+DECIDERS = (
+    decider_of(USER), *deciders(Flow.MONEY), decider_of(PRODUCT), decider_of(INTENT), decider_of(PURCHASE),
+)  # fmt: skip
+USERS = tuple(map(UserId, ("ann", "bob", "cat")))
+PURCHASES = 5
+SENDS = 70
+# Claims that were refused for these reasons leave nothing behind.
+FORGOTTEN = (PaymentRefusal.INTENT_UNKNOWN, PaymentRefusal.PRODUCT_DIFFERS, PaymentRefusal.QUANTITY_IMPOSSIBLE)
+
+
+def workload(chance: random.Random) -> Iterator[Output]:
+    """Who signs up, what is sold, what is about to be bought; then stores, phones and spending in any order."""
+    at = EPOCH
+    for n, user in enumerate(USERS):
+        yield output_of(SignUp(id=f"s{n}", at=at, user=user, role=Role.USER))
+    yield output_of(_product("p0", at, 50))
+    for n in range(PURCHASES):
+        yield output_of(OpenIntent(id=f"i{n}", at=at, intent=f"i{n}", user=USERS[n % len(USERS)], product="c"))
+    makers: tuple[tuple[int, Callable[[str, datetime], Message]], ...] = (
+        (50, lambda name, at: _claim(chance, name, at)),
+        (14, lambda name, at: _spend(chance, name, at)),
+        (8, lambda name, at: _hold(chance, name, at)),
+        (8, lambda name, at: Void(id=name, at=at, account=_account(chance), hold=HoldId(chance.choice("abc")))),
+        (6, lambda name, at: _forgive(chance, name, at)),
+        (4, lambda name, at: _product(name, at, chance.randrange(1, 90))),
+    )
+    for n in range(SENDS):
+        at += timedelta(seconds=chance.expovariate(0.1))
+        make = chance.choices([make for _, make in makers], [weight for weight, _ in makers])[0]
+        yield output_of(make(f"m{n}", at))
+
+
+def _account(chance: random.Random) -> AccountId:
+    return coins_account(chance.choice(USERS))
+
+
+def _product(name: str, at: datetime, coins: int) -> PutProduct:
+    return PutProduct(
+        id=name, at=at, product="c", coins=coins, bonus_coins=coins // 3, bonus_days=1, apple_id="a", freeze_above_debt_coins=40
+    )
+
+
+def _claim(chance: random.Random, name: str, at: datetime) -> ClaimPurchase:
+    """A word of the store's on one of few transactions: signed at one of few times, so that some are signed at once."""
+    number = chance.randrange(PURCHASES)
+    signed = chance.randrange(6)
+    return ClaimPurchase(
+        id=name, at=at, purchase=purchase_name(Store.APPLE, str(number)), user=chance.choice(("", "", *USERS)),
+        store=Store.APPLE, intent=f"i{number}" if chance.random() < 0.95 else "other", purchased_at=EPOCH,
+        store_product="a" if chance.random() < 0.95 else "b", quantity=1 + number % 3,
+        signed_at=EPOCH + timedelta(seconds=signed), revoked_parts=chance.choice((0, 0, 0, 33_333, 50_000, WHOLE)),
+    )  # fmt: skip
+
+
+def _spend(chance: random.Random, name: str, at: datetime) -> PlaceTransfer:
+    return PlaceTransfer(
+        id=name, at=at, transfer=TransferId(name), payer=_account(chance), coins=chance.randrange(1, 60),
+        reason=Reason.TRANSFER, payee=chance.choice((AccountId("@shop"), _account(chance))),
+    )  # fmt: skip
+
+
+def _hold(chance: random.Random, name: str, at: datetime) -> Hold:
+    return Hold(
+        id=name, at=at, account=_account(chance), hold=HoldId(chance.choice("abc")), to=AccountId("@calls"),
+        coins=chance.randrange(1, 60), reason=Reason.CALL, expires_at=at + timedelta(seconds=chance.choice((20, 90_000))),
+    )  # fmt: skip
+
+
+def _forgive(chance: random.Random, name: str, at: datetime) -> PlaceAdjustment:
+    debt = chance.randrange(1, 80)
+    return PlaceAdjustment(
+        id=name, at=at, adjustment=TransferId(name), account=_account(chance), act=chance.choice(tuple(Act)),
+        coins=chance.randrange(1, debt + 1), debt_coins=debt,
+    )  # fmt: skip
+
+
+def laws(log: Log) -> list[str]:
+    """What is broken: in the ledger, and of purchases."""
+    read = reader_of(log)
+    dead = [f"{len(list(read('dead_letters')))} dead letters"] if any(read("dead_letters")) else []
+    return [*Audit(read).broken, *_of_purchases(read), *dead]
+
+
+def _of_purchases(read: Read) -> Iterator[str]:
+    told: dict[str, list[Json]] = defaultdict(list)
+    for row in read("purchase.events"):
+        told[row.key].append(row.value or {})
+    booked = _booked(read)
+    states = {row.key: row.value for row in read("purchase.state")}
+    claims: dict[str, dict[str, Json]] = defaultdict(dict)
+    for row in read("purchase.inbox"):
+        if row.value and row.value["type"] == "ClaimPurchase":
+            claims[row.key][row.value["id"]] = row.value
+    for name, words in claims.items():
+        yield from _answered(name, words, told[name])
+        state = states.get(name)
+        if state is None:
+            if booked[name]:
+                yield f"{name} is forgotten, and its coins are credited: {dict(booked[name])}"
+            continue
+        if state.get("moving_coins") or state.get("asked"):
+            yield f"{name} waits for ever: {state}"
+        refused = {fact["cause"] for fact in told[name] if fact.get("refusal") in FORGOTTEN}
+        heard = [word for id_, word in words.items() if id_ not in refused]
+        revoked = max((word.get("signed_at", ""), word.get("revoked_parts", 0)) for word in heard)[1]
+        due = state["coins"] - state["coins"] * revoked // WHOLE
+        net = sum(fact.get("coins", 0) * SIGNS.get(fact["type"], 0) for fact in told[name])
+        if state.get("retry_at"):
+            due = net
+        if dict(booked[name]) != ({coins_account(state["user"]): due} if due else {}):
+            yield f"{name}: {due} coins are {state['user']}'s, and booked are {dict(booked[name])}"
+        if net != due:
+            yield f"{name}: its facts add up to {net}, where {due} are due"
+
+
+SIGNS = {"PurchaseCredited": 1, "PurchaseRestored": 1, "PurchaseRefunded": -1}
+
+
+def _booked(read: Read) -> dict[str, dict[str, int]]:
+    """By purchase and account: what came from the store, less what went back to it or is owed."""
+    booked: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for row in read("account.events"):
+        entry = row.value or {}
+        if entry["type"] == "EntryRecorded" and entry.get("counterparty") == store_account(Store.APPLE):
+            booked[entry["ref"]][entry["account"]] += entry.get("coins", 0) - entry.get("debt_change_coins", 0)
+    return defaultdict(dict, {name: {who: coins for who, coins in of.items() if coins} for name, of in booked.items()})
+
+
+def _answered(name: str, words: dict[str, Json], facts: list[Json]) -> Iterator[str]:
+    if sum(fact["type"] == "PurchaseCredited" for fact in facts) > 1:
+        yield f"{name} was credited for the first time more than once"
+    answered = {fact["cause"] for fact in facts}
+    if missing := words.keys() - answered:
+        yield f"{name}: nobody answered {sorted(missing)}"
+
+
+SETUP = Setup(DECIDERS, workload, laws, partitions=DEFAULT_PARTITIONS)
+
+if __name__ == "__main__":
+    sys.exit(report(SETUP, int(sys.argv[1]) if len(sys.argv) > 1 else 2_000))
