@@ -63,12 +63,14 @@ MAX_CASE_BANS: Final = 40
 
 
 class Role(StrEnum):
-    """A token's role (a Firebase custom claim)."""
+    """What somebody is: as the token says (a Firebase custom claim); of staff see `schemas.mission_control_roles`."""
 
     USER = "user"
     STREAMER = "streamer"
     AGENCY = "agency"
     SUPPORT = "support"
+    FINANCE = "finance"
+    AUDITOR = "auditor"
     ADMIN = "admin"
 
 

@@ -32,12 +32,13 @@ from schemas.log.base import UserId, new_id, now
 from schemas.log.dead_letters import DeadCause, DeadLetter
 from schemas.postback import Consent
 from serving.body import RequestBody
-from serving.runtime.auth import Admin, SignedIn
+from serving.runtime.auth import SignedIn
 from serving.runtime.commands import commands_of, request_id, views_of
 from serving.runtime.fields import UserInPath
 from serving.runtime.gate import unless_erased
 from serving.runtime.problems import Problem, responses, unavailable
 from serving.runtime.shape import read_json
+from serving.runtime.staff import GrowthLook, PeopleLook
 
 router = APIRouter(tags=["attribution"])
 
@@ -179,7 +180,7 @@ ROWS: Final[dict[int | str, dict[str, Any]]] = {
     "/v1/admin/attribution/export", responses={**ROWS, **responses(401, 403, 422, 503)}, response_class=StreamingResponse
 )
 async def export_attribution(
-    _: Admin,
+    _: GrowthLook,
     request: Request,
     begin: Annotated[date, Query(alias="from")],
     end: Annotated[date, Query(alias="to")],
@@ -199,7 +200,7 @@ async def export_attribution(
 
 
 @router.get("/v1/admin/attribution/{user}", response_model=AttributionAnswer, responses=responses(401, 403, 404, 422, 503))
-async def read_attribution(user: UserInPath, _: Admin, request: Request) -> Any:
+async def read_attribution(user: UserInPath, _: PeopleLook, request: Request) -> Any:
     """Which campaign brought a user."""
     known: Attribution | None = views_of(request).of(ATTRIBUTION).get(user)
     if known is None:

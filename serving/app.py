@@ -15,6 +15,7 @@ from typing import Any, Final
 from clickhouse_connect.driver.client import Client
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
 
 from infra.clickhouse import connect
@@ -23,14 +24,16 @@ from serving.parts import parts
 from serving.runtime import later, pages, problems
 from serving.runtime.auth import Authenticator, may_watch
 from serving.runtime.commands import Commands, producer, views_of
-from serving.runtime.document import document_of, operation_id
+from serving.runtime.document import document_of
 from serving.runtime.door import Door
 from serving.runtime.feed import Hub
+from serving.runtime.operations import operation_id
 from serving.runtime.origins import open_to
 from serving.runtime.presence import Presence
 from serving.runtime.problems import unavailable
 from serving.runtime.reach import Reach
 from serving.runtime.refusals import RefusalTables
+from serving.runtime.staff import Audited, gates_of
 from serving.runtime.stream import FeedEndpoint
 from serving.runtime.tail import Tail
 from serving.runtime.views import Views
@@ -71,6 +74,13 @@ def build(config: Config) -> tuple[FastAPI, Any, Hub]:
     app.state.authenticator = Authenticator(config)
     app.state.clickhouse = _clickhouse(config)
     app.state.refusals = RefusalTables(part.refused for part in parts())
+    app.state.gates = {
+        operation_id(route): gate
+        for part in parts()
+        for route in part.router.routes
+        if isinstance(route, APIRoute)
+        for gate in gates_of(route.dependant)
+    }
     problems.install(app)
     later.install(app)
     for part in parts():
@@ -156,6 +166,7 @@ def _add_metrics(app: FastAPI, config: Config) -> None:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
     app.add_middleware(_Measured)
+    app.add_middleware(Audited)
 
 
 class _Measured:

@@ -12,11 +12,13 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 
 from schemas.balance import Refusal
+from schemas.mission_control_roles import Permission
 from schemas.user import USER_ID_PATTERN
 from serving.runtime.auth import Caller, SignedIn
 from serving.runtime.commands import views_of
 from serving.runtime.fields import EARLIEST, LATEST, Moment
 from serving.runtime.problems import Problem, responses
+from serving.runtime.staff import look_as_staff
 from serving.runtime.warehouse import rows_of
 
 router = APIRouter(tags=["balance"])
@@ -39,9 +41,7 @@ class Book(StrEnum):
 
 
 InBook = Annotated[Book, Query(description="what was bought or granted, or what was earned")]
-Of = Annotated[
-    str | None, Query(pattern=USER_ID_PATTERN, description="another user's account: for the roles support and admin")
-]
+Of = Annotated[str | None, Query(pattern=USER_ID_PATTERN, description="another user's account: for staff")]
 
 
 class BalanceAnswer(BaseModel):
@@ -92,7 +92,7 @@ async def read_balance(
     caller: SignedIn, request: Request, book: InBook = Book.COINS, user: Of = None, at: Moment | None = None
 ) -> Any:
     """The balance now, or as it was `at` a time."""
-    account = _account(caller, book, user)
+    account = await _account(request, caller, book, user)
     if at is not None:
         return await _balance_at(request, account, at)
     views = views_of(request)
@@ -122,7 +122,7 @@ async def list_balance_entries(
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> Any:
     """The account's entries, newest first."""
-    account = _account(caller, book, user)
+    account = await _account(request, caller, book, user)
     rows = await rows_of(request, PAGE, {"account": account, "before": before or 2**62, "limit": limit})
     if not rows and views_of(request).balance(account) is None:
         raise _unknown(account)
@@ -148,9 +148,10 @@ async def _balance_at(request: Request, account: str, at: datetime) -> BalanceAn
     )
 
 
-def _account(caller: Caller, book: str, user: str | None) -> str:
-    if user is not None and user != caller.user and not caller.is_staff:
-        raise Problem(403, "forbidden", "another user's account takes the role support or admin")
+async def _account(request: Request, caller: Caller, book: str, user: str | None) -> str:
+    others = user is not None and user != caller.user
+    if others and not await look_as_staff(request, caller, Permission.MONEY_LOOK):
+        raise Problem(403, "forbidden", f"another user's account takes the permission {Permission.MONEY_LOOK}")
     return f"{user or caller.user}/{book}"
 
 

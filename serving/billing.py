@@ -25,12 +25,13 @@ from schemas.billing_rating import MAX_CALL_S, MAX_CHECKPOINTS, MAX_STEP_COINS, 
 from schemas.log.base import new_id, now
 from schemas.user import Role
 from serving.body import RequestBody
-from serving.runtime.auth import Admin, SignedIn
+from serving.runtime.auth import SignedIn
 from serving.runtime.commands import commands_of, views_of
 from serving.runtime.fields import IdInPath, KeptMoment, Word
 from serving.runtime.lookups import call_of
 from serving.runtime.problems import Problem, responses
 from serving.runtime.refusals import Refusals
+from serving.runtime.staff import MoneyChange, MoneyLook
 
 router = APIRouter(tags=["billing"])
 
@@ -170,7 +171,7 @@ TARIFF_PROBLEMS: Final = responses(400, 401, 403, 409, 422, 503)
 async def publish_tariff(
     tariff: Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")],
     body: TariffBody,
-    caller: Admin,
+    caller: MoneyChange,
     request: Request,
 ) -> Any:
     """Publish a new version. Calls that run keep theirs; calls that begin from `effective_from` on have the new one."""
@@ -192,7 +193,7 @@ async def publish_tariff(
 
 
 @router.get("/v1/admin/tariffs", response_model=list[TariffAnswer], responses=responses(401, 403, 503))
-async def list_tariffs(_: Admin, request: Request) -> Any:
+async def list_tariffs(_: MoneyLook, request: Request) -> Any:
     """The versions in force and scheduled."""
     book = views_of(request).of(TARIFFS).get(BOOK)
     versions = [tariff for versions in book.versions.values() for tariff in versions] if book else SHIPPED
@@ -204,7 +205,7 @@ def _shown(tariff: Tariff) -> TariffAnswer:
 
 
 @router.post("/v1/admin/tariffs/preview", response_model=TariffPreviewAnswer, responses=responses(400, 401, 403, 422))
-async def preview_tariff(body: TariffPreviewBody, _: Admin) -> Any:
+async def preview_tariff(body: TariffPreviewBody, _: MoneyLook) -> Any:
     """What a tariff would cost and pay, by length, before it is published."""
     payer, earner = body.payer.side(), body.earner.side()
     problems = [*problems_of(payer, "payer"), *problems_of(earner, "earner")]
@@ -229,7 +230,7 @@ def _times(side: Side, up_to_s: int) -> list[int]:
 @router.get("/v1/calls/{call}/receipt", response_model=ReceiptAnswer, responses=responses(401, 403, 404, 422, 503))
 async def read_receipt(call: IdInPath, caller: SignedIn, request: Request) -> Any:
     """Both sides of a call's bill, to those who were in it, until a day after its end."""
-    call_of(request, call, caller)
+    await call_of(request, call, caller)
     bill = views_of(request).of(BILL).get(call)
     if bill is None:
         raise Problem(404, "no_bill", "the call has no bill: it never came to ring")

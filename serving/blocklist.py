@@ -31,12 +31,13 @@ from schemas.blocklist import (
 from schemas.log.base import UserId, new_id, now
 from schemas.user import Role
 from serving.body import RequestBody
-from serving.runtime.auth import Admin, SignedIn
+from serving.runtime.auth import SignedIn
 from serving.runtime.commands import commands_of, views_of
 from serving.runtime.fields import UserInPath
 from serving.runtime.gate import Acting
 from serving.runtime.problems import Problem, responses
 from serving.runtime.refusals import USER_ERASED, Refusals
+from serving.runtime.staff import ReportsChange, ReportsLook, RulesChange, RulesLook
 from serving.runtime.views import Views
 from serving.view_store.indexes import OPEN_CASES
 
@@ -137,13 +138,13 @@ def _rules(views: Views) -> tuple[BlockRule, ...]:
 
 
 @router.get("/v1/admin/block-rules", response_model=BlockRulesBody, responses=responses(401, 403, 503))
-async def read_block_rules(_: Admin, request: Request) -> Any:
+async def read_block_rules(_: RulesLook, request: Request) -> Any:
     """The rules in force."""
     return BlockRulesBody(rules=[BlockRuleBody(**msgspec.structs.asdict(rule)) for rule in _rules(views_of(request))])
 
 
 @router.put("/v1/admin/block-rules", response_model=BlockRulesBody, responses=responses(400, 401, 403, 422, 503))
-async def publish_block_rules(body: BlockRulesBody, caller: Admin, request: Request) -> Any:
+async def publish_block_rules(body: BlockRulesBody, caller: RulesChange, request: Request) -> Any:
     """Replace all rules; blocks that were counted before count on."""
     problems = [_wrong(rule) for rule in body.rules if _wrong(rule)]
     if len({rule.rule for rule in body.rules}) < len(body.rules):
@@ -165,7 +166,7 @@ def _wrong(rule: BlockRuleBody) -> str:
 
 
 @router.get("/v1/admin/reviews", response_model=list[CaseAnswer], responses=responses(401, 403, 503))
-async def list_reviews(_: Admin, request: Request) -> Any:
+async def list_reviews(_: ReportsLook, request: Request) -> Any:
     """What followed from blocks and waits for a person, oldest first."""
     views = views_of(request)
     records = ((user, views.of(RECORD).get(user)) for user in views.rows(OPEN_CASES, ""))
@@ -184,7 +185,7 @@ async def review_case(
     user: UserInPath,
     case: Annotated[str, Path(alias="case_id", min_length=1, max_length=128)],
     body: ReviewBody,
-    caller: Admin,
+    caller: ReportsChange,
     request: Request,
 ) -> None:
     """Uphold a consequence, or take it back."""

@@ -27,13 +27,13 @@ from schemas.chat_report import (
 from schemas.chat_witness import MAX_WITNESSED, REPORT_EVERY, ReportRefusal
 from schemas.log.base import UserId, new_id, now
 from serving.body import Name, RequestBody
-from serving.runtime.auth import Admin, Caller
 from serving.runtime.commands import commands_of, request_id, views_of
 from serving.runtime.fields import EARLIEST, LATEST, IdempotencyKey, IdInPath, KeptMoment, UserInPath
-from serving.runtime.gate import Acting, Looking
+from serving.runtime.gate import Acting
 from serving.runtime.later import NotDecided
 from serving.runtime.problems import Problem, responses
 from serving.runtime.refusals import Refusals, refusal_of
+from serving.runtime.staff import ReportsChange, ReportsLook
 from serving.runtime.warehouse import rows_of
 from serving.view_store.indexes import OPEN_REPORTS
 
@@ -162,9 +162,8 @@ async def send_report(user: UserInPath, body: ReportBody, caller: Acting, key: I
 
 
 @router.get("/v1/admin/chats/reports", response_model=list[OpenReportAnswer], responses=responses(401, 403, 404, 422, 503))
-async def list_chat_reports(caller: Looking, request: Request, limit: Annotated[int, Query(ge=1, le=1_000)] = 100) -> Any:
-    """The reports that wait for a person, the oldest first, for the roles support and admin."""
-    _check_staff(caller)
+async def list_chat_reports(_: ReportsLook, request: Request, limit: Annotated[int, Query(ge=1, le=1_000)] = 100) -> Any:
+    """The reports that wait for a person, the oldest first."""
     views = views_of(request)
     found = [(report, views.of(CHAT_REPORT).get(report)) for report in views.rows(OPEN_REPORTS, "")]
     oldest = sorted(((report, known) for report, known in found if known), key=lambda one: one[1].at)[:limit]
@@ -175,14 +174,13 @@ async def list_chat_reports(caller: Looking, request: Request, limit: Annotated[
     "/v1/admin/chats/reports/decided", response_model=DecidedReportsAnswer, responses=responses(401, 403, 404, 422, 503)
 )
 async def list_decided_chat_reports(
-    caller: Looking,
+    _: ReportsLook,
     request: Request,
     before: Annotated[KeptMoment | None, Query(description="only reports that were decided earlier")] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> Any:
-    """What became of reports, for the roles support and admin, from the warehouse, which follows within seconds. Those of one
+    """What became of reports, from the warehouse, which follows within seconds. Those of one
     moment are on one page."""
-    _check_staff(caller)
     until_us = round((before or LATEST).timestamp() * 1_000_000)
     rows = await rows_of(request, DECIDED, {"before": until_us, "limit": limit})
     reports = [DecidedReportAnswer(**row | {"until": row["until"] if row["until"] > EARLIEST else None}) for row in rows]
@@ -193,10 +191,9 @@ async def list_decided_chat_reports(
     "/v1/admin/chats/reports/{report}/read", response_model=ReportedAnswer, responses=responses(400, 401, 403, 404, 422, 503)
 )
 async def open_chat_report(
-    report: IdInPath, body: ReportReadBody, caller: Looking, request: Request, response: Response
+    report: IdInPath, body: ReportReadBody, caller: ReportsLook, request: Request, response: Response
 ) -> Any:
-    """Read a report with its evidence, for the roles support and admin: that you read it, and why, is kept."""
-    _check_staff(caller)
+    """Read a report with its evidence: that you read it, and why, is kept."""
     command = ReadReport(id=new_id(), at=now(), report=report, by=UserId(caller.user), why=body.reason)
     await commands_of(request).ask(command, ReportRead)
     views = views_of(request)
@@ -209,17 +206,12 @@ async def open_chat_report(
 
 
 @router.post("/v1/admin/chats/reports/{report}/review", status_code=204, responses=responses(400, 401, 403, 404, 409, 422, 503))
-async def review_chat_report(report: IdInPath, body: ReportReviewBody, caller: Admin, request: Request) -> None:
+async def review_chat_report(report: IdInPath, body: ReportReviewBody, caller: ReportsChange, request: Request) -> None:
     """Dismiss a report, or warn or ban the one who was reported, who is told neither who did nor who reported."""
     command = DecideReport(
         id=new_id(), at=now(), report=report, outcome=body.outcome, by=caller.user, why=body.reason, until=body.until
     )  # fmt: skip
     await commands_of(request).ask(command, ReportDecided)
-
-
-def _check_staff(caller: Caller) -> None:
-    if not caller.is_staff:
-        raise Problem(403, "forbidden", f"this takes the role support or admin, the token has {caller.role}")
 
 
 def _told(report: str, known: ChatReport) -> dict[str, Any]:

@@ -22,9 +22,9 @@ from schemas.chat_rules import (
 from schemas.log.base import new_id, now
 from serving.body import RequestBody
 from serving.chat_words import book_of
-from serving.runtime.auth import Admin
 from serving.runtime.commands import commands_of, views_of
 from serving.runtime.problems import Problem, responses
+from serving.runtime.staff import RulesChange, RulesLook
 
 router = APIRouter(tags=["chats"])
 
@@ -57,13 +57,13 @@ class ChatRulesAnswer(ChatRulesBody):
 
 
 @router.get("/v1/admin/chats/rules", response_model=ChatRulesAnswer, responses=responses(401, 403, 503))
-async def read_chat_rules(_: Admin, request: Request) -> Any:
+async def read_chat_rules(_: RulesLook, request: Request) -> Any:
     """The rules in force."""
     return _told(book_of(views_of(request)))
 
 
 @router.put("/v1/admin/chats/rules", response_model=ChatRulesAnswer, responses=responses(400, 401, 403, 422, 503))
-async def put_chat_rules(body: ChatRulesBody, caller: Admin, request: Request) -> Any:
+async def put_chat_rules(body: ChatRulesBody, caller: RulesChange, request: Request) -> Any:
     """Replace all rules; they hold for what is written and edited from now on."""
     problems = [wrong for rule in body.rules if (wrong := _wrong(rule))]
     if len({rule.rule for rule in body.rules}) < len(body.rules):

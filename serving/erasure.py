@@ -9,11 +9,12 @@ from fastapi import APIRouter, Query, Request
 
 from schemas.log.base import UserId, new_id, now
 from schemas.user import USER, EraseUser, ErasureRepeated, User, UserErased, UserRefusal
-from serving.runtime.auth import Admin, SignedIn
+from serving.runtime.auth import SignedIn
 from serving.runtime.commands import commands_of, views_of
 from serving.runtime.fields import UserInPath
 from serving.runtime.problems import responses
 from serving.runtime.refusals import USER_ERASED, Refusals
+from serving.runtime.staff import PeopleErase
 
 router = APIRouter(tags=["erasure"])
 
@@ -30,7 +31,7 @@ async def erase_me(caller: SignedIn, request: Request) -> None:
 
 
 @router.delete("/v1/admin/users/{user}", status_code=204, responses=responses(401, 403, 404, 422, 503))
-async def erase_user(user: UserInPath, reason: Why, caller: Admin, request: Request) -> None:
+async def erase_user(user: UserInPath, reason: Why, caller: PeopleErase, request: Request) -> None:
     """Erase somebody who has asked for it: that you did, and why, is kept."""
     await _erase(request, user, caller.user, reason)
 

@@ -47,6 +47,7 @@ OWN: Final = (
 FOUND: Final = (INSTALL, CLIP)
 # Which rows of a table are the user's; columns that are about others, or were never shown, are left out.
 ROWS: Final[Mapping[str, tuple[str, str]]] = {
+    "audit": ("act, staff, why, asked, commands", "has(subjects, {user:String})"),
     "attributions": ("", "user = {user:String}"),
     "balance_entries": ("", "account IN {accounts:Array(String)}"),
     "bills": ("tags", "payer = {user:String} OR earner = {user:String}"),
@@ -92,6 +93,7 @@ LEFT_OUT: Final[Mapping[str, str]] = {
     "follower_page": "whom others like is theirs; GET /v1/followers/users shows those who like you",
     "pool": "who waits for roulette stands under `line`",
     "outbox": "what vendors were told stands in postback_attempts and push_outcomes, by which names under `attribution`",
+    "staff_act": "what staff did to you stands in the table audit",
     "purchase": "what you bought stands in the tables purchases and refunds",
     "intent": "what you were about to buy is kept for half a year, for the store may still tell of it; see the table purchases",
     "chat": "who wrote whom, and when, stands in the table chat_items, the texts under GET /v1/chats/{user}",

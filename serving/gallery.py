@@ -33,11 +33,12 @@ from schemas.user import Role
 from serving.body import RequestBody
 from serving.gallery_room import Room, Rooms, Watcher, room_of
 from serving.gallery_shelf import Position
-from serving.runtime.auth import Admin, Caller
+from serving.runtime.auth import Caller
 from serving.runtime.commands import commands_of, views_of
 from serving.runtime.fields import Word
 from serving.runtime.gate import Looking
 from serving.runtime.problems import Problem, responses
+from serving.runtime.staff import RulesChange, RulesLook
 
 router = APIRouter(tags=["gallery"])
 
@@ -181,7 +182,7 @@ async def _changes(room: Room, watcher: Watcher, lifetime_s: float) -> AsyncIter
 
 
 @router.get("/v1/admin/gallery", response_model=dict[str, GalleryRulesBody], responses=responses(401, 403, 503))
-async def read_gallery_rules(_: Admin, request: Request) -> Any:
+async def read_gallery_rules(_: RulesLook, request: Request) -> Any:
     """What each role sees."""
     put = views_of(request).of(GALLERY_RULES)
     found = {role: put.get(role, SHIPPED_RULES.get(role)) for role in Role}
@@ -189,7 +190,7 @@ async def read_gallery_rules(_: Admin, request: Request) -> Any:
 
 
 @router.put("/v1/admin/gallery/{role}", response_model=GalleryRulesBody, responses=responses(400, 401, 403, 422, 503))
-async def put_gallery_rules(role: Role, body: GalleryRulesBody, caller: Admin, request: Request) -> Any:
+async def put_gallery_rules(role: Role, body: GalleryRulesBody, caller: RulesChange, request: Request) -> Any:
     """Whom a role sees from now on, in which order, lifted by what."""
     for boost in body.boosts:
         if (boost.kind is BoostKind.TAG) != bool(boost.tag):

@@ -19,15 +19,17 @@ from schemas.gift import (
     SendGift,
 )
 from schemas.log.base import MAX_COINS, UserId, new_id, now
+from schemas.mission_control_roles import Permission
 from schemas.user import USER_ID_PATTERN
 from serving.body import RequestBody
-from serving.runtime.auth import Admin, SignedIn
+from serving.runtime.auth import SignedIn
 from serving.runtime.commands import commands_of, request_id, views_of
 from serving.runtime.fields import IdempotencyKey, IdInPath, ItemId, OptionalWebUrl, Word
 from serving.runtime.gate import Acting, Looking
 from serving.runtime.later import Later, NotDecided, accepted
 from serving.runtime.problems import Problem, responses
 from serving.runtime.refusals import Refusals
+from serving.runtime.staff import MoneyChange, look_as_staff
 
 router = APIRouter(tags=["gifts"])
 
@@ -83,7 +85,7 @@ class GiftAnswer(BaseModel):
 
 
 @router.put("/v1/admin/gifts/{item}", response_model=GiftItemAnswer, responses=responses(400, 401, 403, 422, 503))
-async def put_gift_item(item: IdInPath, body: GiftItemBody, caller: Admin, request: Request) -> Any:
+async def put_gift_item(item: IdInPath, body: GiftItemBody, caller: MoneyChange, request: Request) -> Any:
     """Put a thing into the catalogue, or change it; `active` false takes it out."""
     command = PutGiftItem(id=new_id(), at=now(), item=item, by=caller.user, **body.model_dump())
     await commands_of(request).ask(command, GiftItemPut)
@@ -125,11 +127,12 @@ async def send_gift(body: GiftBody, caller: Acting, key: IdempotencyKey, request
 
 @router.get("/v1/gifts/{gift}", response_model=GiftAnswer, responses=responses(401, 403, 404, 422, 503))
 async def read_gift(gift: IdInPath, caller: SignedIn, request: Request) -> Any:
-    """What became of a gift, for a day after it was given: for both sides, support and admins."""
+    """What became of a gift, for a day after it was given: for both sides, and staff."""
     state: Gift | None = views_of(request).of(GIFT).get(gift)
-    if state is None or not (caller.is_staff or caller.user in (state.sender, state.receiver)):
+    own = state is not None and caller.user in (state.sender, state.receiver)
+    if state is None or not (own or await look_as_staff(request, caller, Permission.MONEY_LOOK, state.sender, state.receiver)):
         raise Problem(404, "gift_not_found", f"no gift {gift} was given to you or by you, or it was more than a day ago")
     status = "sent" if state.sent else "pending" if state.refusal is None else "refused"
     coins = {"price_coins": state.price_coins, "share_coins": state.share_coins} if state.sent else {}
-    refusal = state.refusal if caller.is_staff or state.refusal is None else SENDER_IS_TOLD.get(state.refusal, state.refusal)
+    refusal = state.refusal if not own or state.refusal is None else SENDER_IS_TOLD.get(state.refusal, state.refusal)
     return GiftAnswer(id=gift, to=state.receiver, gift=state.item, status=status, refusal=refusal, **coins)

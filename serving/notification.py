@@ -39,12 +39,13 @@ from schemas.push import push_id
 from schemas.user import UserRefusal
 from serving.body import RequestBody
 from serving.notice_words import NoticeTextBody
-from serving.runtime.auth import Admin, SignedIn
+from serving.runtime.auth import SignedIn
 from serving.runtime.commands import commands_of, request_id, views_of
 from serving.runtime.fields import IdempotencyKey, IdInPath, Moment, UserInPath
 from serving.runtime.gate import Acting, unless_erased
 from serving.runtime.problems import Problem, responses
 from serving.runtime.refusals import USER_ERASED, Refusals, refusal_of
+from serving.runtime.staff import PeopleChange, PeopleLook
 from serving.runtime.views import Views
 
 router = APIRouter(tags=["notifications"])
@@ -255,7 +256,7 @@ def _answer(found: Notifications, one: Occurrence, locale: str) -> NotificationA
     "/v1/admin/notifications/{user}", status_code=201, response_model=NoticeAnswer,
     responses=responses(400, 401, 403, 404, 422, 503),
 )  # fmt: skip
-async def send_notice(user: UserInPath, body: NoticeBody, caller: Admin, key: IdempotencyKey, request: Request) -> Any:
+async def send_notice(user: UserInPath, body: NoticeBody, caller: PeopleChange, key: IdempotencyKey, request: Request) -> Any:
     """Tell a user something, once under this key. The phone that was registered last gives the language."""
     if unless_erased(request, user) is None:
         raise refusal_of(request, UserRefusal.USER_UNKNOWN, user=user)
@@ -269,7 +270,7 @@ async def send_notice(user: UserInPath, body: NoticeBody, caller: Admin, key: Id
 @router.get(
     "/v1/admin/notifications/{user}/{notification}", response_model=TimelineAnswer, responses=responses(401, 403, 404, 422, 503)
 )
-async def read_notification(user: UserInPath, notification: IdInPath, _: Admin, request: Request) -> Any:
+async def read_notification(user: UserInPath, notification: IdInPath, _: PeopleLook, request: Request) -> Any:
     """What became of a user's notification, step by step: why there was a push, or why not."""
     views = views_of(request)
     found = _of(views, user)

@@ -32,11 +32,11 @@ from schemas.panel import COHORTS, CohortBook, CohortRefusal, Rule
 from schemas.panel_sql import members_sql
 from serving.body import RequestBody
 from serving.notice_words import NoticeTextBody
-from serving.runtime.auth import Admin
 from serving.runtime.commands import commands_of, views_of
 from serving.runtime.fields import IdInPath, ItemId
 from serving.runtime.problems import Problem, responses, unavailable
 from serving.runtime.refusals import Refusals, refusal_of
+from serving.runtime.staff import GrowthChange, GrowthLook
 from serving.view_store.indexes import COHORT_MEMBERS
 
 router = APIRouter(tags=["outreach"])
@@ -94,7 +94,7 @@ class CampaignAnswer(BaseModel):
 @router.put(
     "/v1/admin/outreach/{campaign}", response_model=CampaignAnswer, responses=responses(400, 401, 403, 404, 409, 422, 503)
 )
-async def put_campaign(campaign: IdInPath, body: CampaignBody, caller: Admin, request: Request) -> Any:
+async def put_campaign(campaign: IdInPath, body: CampaignBody, caller: GrowthChange, request: Request) -> Any:
     """Save a campaign, start it (`running`), pause it, or go on with it. A person is told a campaign's notice once, whatever
     becomes of it; openings are for who enters the cohort from now on."""
     if len(campaign) > 64:
@@ -142,7 +142,7 @@ def _answer(one: Campaign, people: int) -> CampaignAnswer:
 
 
 @router.get("/v1/admin/outreach", response_model=list[CampaignAnswer], responses=responses(401, 403, 503))
-async def list_campaigns(_: Admin, request: Request) -> Any:
+async def list_campaigns(_: GrowthLook, request: Request) -> Any:
     """All campaigns. What came of them: the view `outreach_conversion` in ClickHouse."""
     views = views_of(request)
     book: CampaignBook = views.of(OUTREACH).get(BOOK) or CampaignBook()
@@ -150,7 +150,7 @@ async def list_campaigns(_: Admin, request: Request) -> Any:
 
 
 @router.delete("/v1/admin/outreach/{campaign}", status_code=204, responses=responses(401, 403, 404, 422, 503))
-async def remove_campaign(campaign: IdInPath, caller: Admin, request: Request) -> None:
+async def remove_campaign(campaign: IdInPath, caller: GrowthChange, request: Request) -> None:
     """End a campaign: nobody is told any more."""
     command = RemoveCampaign(id=new_id(), at=now(), book=BOOK, campaign=campaign, by=caller.user)
     await commands_of(request).ask(command, CampaignRemoved)

@@ -36,11 +36,11 @@ from schemas.panel_counters import RuleError
 from schemas.panel_sql import members_sql
 from schemas.user import USER, USER_ID_PATTERN
 from serving.body import RequestBody
-from serving.runtime.auth import Admin
 from serving.runtime.commands import commands_of, views_of
 from serving.runtime.fields import IdInPath, ItemId, UserInPath, Word
 from serving.runtime.problems import Problem, responses, unavailable
 from serving.runtime.refusals import Refusals, refusal_of
+from serving.runtime.staff import GrowthChange, GrowthLook, PeopleChange, PeopleLook
 from serving.view_store.indexes import COHORT_MEMBERS, EVERYBODY, MEMBER_VERSIONS
 
 router = APIRouter(tags=["cohorts"])
@@ -143,14 +143,14 @@ async def _preview(rule: Rule, request: Request) -> CohortPreviewAnswer:
 
 
 @router.post("/v1/admin/cohorts/preview", response_model=CohortPreviewAnswer, responses=responses(400, 401, 403, 422, 503))
-async def preview_cohort(body: CohortPreviewBody, _: Admin, request: Request) -> Any:
+async def preview_cohort(body: CohortPreviewBody, _: GrowthLook, request: Request) -> Any:
     """How many members a rule would have, from history."""
     views_of(request)
     return await _preview(_rule(body.rule), request)
 
 
 @router.put("/v1/admin/cohorts/{cohort}", response_model=CohortPreviewAnswer, responses=responses(400, 401, 403, 409, 422, 503))
-async def put_cohort(cohort: IdInPath, body: CohortBody, caller: Admin, request: Request) -> Any:
+async def put_cohort(cohort: IdInPath, body: CohortBody, caller: GrowthChange, request: Request) -> Any:
     """Save a cohort; the answer says how many members it will have. It is filled at once."""
     commands = commands_of(request)
     rule = _rule(body.rule)
@@ -163,14 +163,14 @@ async def put_cohort(cohort: IdInPath, body: CohortBody, caller: Admin, request:
 
 
 @router.delete("/v1/admin/cohorts/{cohort}", status_code=204, responses=responses(401, 403, 404, 409, 422, 503))
-async def remove_cohort(cohort: IdInPath, caller: Admin, request: Request) -> None:
+async def remove_cohort(cohort: IdInPath, caller: GrowthChange, request: Request) -> None:
     """Remove a cohort: everybody leaves it."""
     command = RemoveCohort(id=new_id(), at=now(), book=BOOK, cohort=cohort, by=caller.user)
     await commands_of(request).ask(command, CohortRemoved)
 
 
 @router.get("/v1/admin/cohorts", response_model=list[CohortAnswer], responses=responses(401, 403, 503))
-async def list_cohorts(_: Admin, request: Request) -> Any:
+async def list_cohorts(_: GrowthLook, request: Request) -> Any:
     """All cohorts, how many members each has, and how far a new one is filled."""
     views = views_of(request)
     book: CohortBook = views.of(COHORTS).get(BOOK) or CohortBook()
@@ -188,7 +188,7 @@ async def list_cohorts(_: Admin, request: Request) -> Any:
     "/v1/admin/cohorts/{cohort}/members", response_model=CohortMembersAnswer, responses=responses(401, 403, 404, 422, 503)
 )
 async def list_cohort_members(
-    cohort: IdInPath, _: Admin, request: Request, limit: Annotated[int, Query(ge=1, le=MEMBERS_SHOWN)] = 100
+    cohort: IdInPath, _: GrowthLook, request: Request, limit: Annotated[int, Query(ge=1, le=MEMBERS_SHOWN)] = 100
 ) -> Any:
     """Who is in a cohort now."""
     views = views_of(request)
@@ -199,7 +199,7 @@ async def list_cohort_members(
 
 
 @router.get("/v1/admin/tags/{user}", response_model=TagsAnswer, responses=responses(401, 403, 404, 422, 503))
-async def read_tags(user: UserInPath, _: Admin, request: Request) -> Any:
+async def read_tags(user: UserInPath, _: PeopleLook, request: Request) -> Any:
     """A user's tags."""
     return _tags(request, user)
 
@@ -212,7 +212,7 @@ def _tags(request: Request, user: str) -> TagsAnswer:
 
 
 @router.put("/v1/admin/tags/{user}/{tag}", status_code=204, responses=responses(401, 403, 404, 409, 422, 503))
-async def put_tag(user: UserInPath, tag: IdInPath, caller: Admin, request: Request) -> None:
+async def put_tag(user: UserInPath, tag: IdInPath, caller: PeopleChange, request: Request) -> None:
     """Give a user a tag."""
     _known(request, [user])
     command = PutTag(id=new_id(), at=now(), user=UserId(user), tag=tag, by=caller.user)
@@ -220,7 +220,7 @@ async def put_tag(user: UserInPath, tag: IdInPath, caller: Admin, request: Reque
 
 
 @router.delete("/v1/admin/tags/{user}/{tag}", status_code=204, responses=responses(401, 403, 404, 409, 422, 503))
-async def remove_tag(user: UserInPath, tag: IdInPath, caller: Admin, request: Request) -> None:
+async def remove_tag(user: UserInPath, tag: IdInPath, caller: PeopleChange, request: Request) -> None:
     """Take a tag away."""
     command = RemoveTag(id=new_id(), at=now(), user=UserId(user), tag=tag, by=caller.user)
     await commands_of(request).ask(command, TagChanged)
@@ -234,7 +234,7 @@ def _known(request: Request, users: list[str]) -> None:
 
 
 @router.post("/v1/admin/groups/{group}", status_code=204, responses=responses(400, 401, 403, 404, 409, 422, 503))
-async def add_to_group(group: IdInPath, body: GroupBody, caller: Admin, request: Request) -> None:
+async def add_to_group(group: IdInPath, body: GroupBody, caller: GrowthChange, request: Request) -> None:
     """Put users into a group by hand: each gets the group's name as a tag. An error is about one of them, and the others may be
     in the group already; the same request again is about those who are not."""
     _known(request, body.users)

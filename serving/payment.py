@@ -28,13 +28,13 @@ from schemas.payment import (
 )
 from schemas.purchase import PurchaseCredited, PurchaseRepeated
 from serving.body import RequestBody
-from serving.runtime.auth import Admin
 from serving.runtime.commands import commands_of, request_id, views_of
 from serving.runtime.fields import IdempotencyKey, IdInPath, ItemId, Word
 from serving.runtime.gate import Acting, Looking
 from serving.runtime.problems import Problem, responses
 from serving.runtime.refusals import Refusals, refusal_of
 from serving.runtime.shape import read_json
+from serving.runtime.staff import MoneyChange, MoneyLook
 
 router = APIRouter(tags=["payments"])
 log = logging.getLogger("olo.serving")
@@ -116,7 +116,7 @@ class PurchaseAnswer(BaseModel):
 
 
 @router.put("/v1/admin/products/{product}", response_model=ProductAnswer, responses=responses(400, 401, 403, 422, 503))
-async def put_product(product: IdInPath, body: ProductBody, caller: Admin, request: Request) -> Any:
+async def put_product(product: IdInPath, body: ProductBody, caller: MoneyChange, request: Request) -> Any:
     """Put a product on sale, or change it: who has an intent gets what it was. `active` false takes it out."""
     command = PutProduct(id=new_id(), at=now(), product=product, by=caller.user, **body.model_dump())
     fact = await commands_of(request).ask(command, ProductPut)
@@ -124,7 +124,7 @@ async def put_product(product: IdInPath, body: ProductBody, caller: Admin, reque
 
 
 @router.get("/v1/admin/products/{product}", response_model=ProductAnswer, responses=responses(401, 403, 404, 422, 503))
-async def read_product(product: IdInPath, _: Admin, request: Request) -> Any:
+async def read_product(product: IdInPath, _: MoneyLook, request: Request) -> Any:
     """A product, sold or not."""
     found: Product | None = views_of(request).of(PRODUCT).get(product)
     if found is None:

@@ -28,10 +28,10 @@ from schemas.postback import (
     check_rules,
 )
 from serving.body import RequestBody
-from serving.runtime.auth import Admin
 from serving.runtime.commands import commands_of, views_of
 from serving.runtime.fields import Word
 from serving.runtime.problems import Problem, responses
+from serving.runtime.staff import RulesChange, RulesLook
 
 router = APIRouter(tags=["postbacks"])
 
@@ -68,14 +68,14 @@ class PostbackRulesAnswer(PostbackRulesBody):
 
 
 @router.get("/v1/admin/postbacks/rules", response_model=PostbackRulesAnswer, responses=responses(401, 403, 503))
-async def read_postback_rules(_: Admin, request: Request) -> Any:
+async def read_postback_rules(_: RulesLook, request: Request) -> Any:
     """What is told to whom."""
     book: PostbackBook = views_of(request).of(POSTBACK_RULES).get(BOOK) or PostbackBook()
     return _answer(book.version, book.rules)
 
 
 @router.put("/v1/admin/postbacks/rules", response_model=PostbackRulesAnswer, responses=responses(400, 401, 403, 409, 422, 503))
-async def put_postback_rules(body: PostbackRulesBody, caller: Admin, request: Request) -> Any:
+async def put_postback_rules(body: PostbackRulesBody, caller: RulesChange, request: Request) -> Any:
     """Replace all rules; they hold for what happens from now on."""
     try:
         wanted = tuple(_rule(rule) for rule in body.rules)

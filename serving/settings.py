@@ -25,10 +25,10 @@ from schemas.settings import (
     version_number,
 )
 from serving.body import RequestBody
-from serving.runtime.auth import Admin
 from serving.runtime.commands import commands_of, views_of
 from serving.runtime.fields import OptionalWebUrl
 from serving.runtime.problems import Problem, responses
+from serving.runtime.staff import RulesChange
 from serving.runtime.views import Views
 
 router = APIRouter(tags=["settings"])
@@ -71,7 +71,7 @@ async def read_settings(request: Request) -> Any:
 
 
 @router.put("/v1/admin/settings", response_model=SettingsAnswer, responses=responses(400, 401, 403, 422, 503))
-async def put_settings(body: SettingsBody, caller: Admin, request: Request) -> Any:
+async def put_settings(body: SettingsBody, caller: RulesChange, request: Request) -> Any:
     """Replace the settings; apps feel it with their next request."""
     wrong = [
         f"{name}: the recommended version {one.recommended_version} is below the lowest one {one.lowest_version}"

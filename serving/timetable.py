@@ -37,11 +37,11 @@ from schemas.timetable import (
 )
 from schemas.timetable_plan import MAX_CRON, MAX_EVERY_S, CatchUp, Plan, PlanWanted, Schedule
 from serving.body import RequestBody
-from serving.runtime.auth import Admin
 from serving.runtime.commands import commands_of, views_of
 from serving.runtime.fields import IdInPath, Moment
 from serving.runtime.problems import Problem, responses
 from serving.runtime.refusals import Refusals, refusal_of
+from serving.runtime.staff import JobsChange, JobsLook
 
 router = APIRouter(tags=["timetable"])
 
@@ -172,14 +172,14 @@ async def _checked(job: str, body: ScheduledJobBody) -> tuple[Definition, Plan, 
 
 
 @router.post("/v1/admin/jobs/preview", response_model=JobPreviewAnswer, responses=responses(400, 401, 403, 422, 503))
-async def preview_job(body: ScheduledJobBody, _: Admin, request: Request) -> Any:
+async def preview_job(body: ScheduledJobBody, _: JobsLook, request: Request) -> Any:
     """The next ten fires of a job that is not saved, by the code that plans them."""
     views_of(request)
     return (await _checked("preview", body))[2]
 
 
 @router.put("/v1/admin/jobs/{job}", response_model=SavedJobAnswer, responses=responses(400, 401, 403, 422, 503))
-async def put_job(job: IdInPath, body: ScheduledJobBody, caller: Admin, request: Request) -> Any:
+async def put_job(job: IdInPath, body: ScheduledJobBody, caller: JobsChange, request: Request) -> Any:
     """Save a job: a new version, beside which no older one fires any more."""
     asking = commands_of(request)
     definition, plan, found = await _checked(job, body)
@@ -189,40 +189,40 @@ async def put_job(job: IdInPath, body: ScheduledJobBody, caller: Admin, request:
 
 
 @router.delete("/v1/admin/jobs/{job}", status_code=204, responses=responses(401, 403, 404, 422, 503))
-async def remove_job(job: IdInPath, caller: Admin, request: Request) -> None:
+async def remove_job(job: IdInPath, caller: JobsChange, request: Request) -> None:
     """Take a job off the timetable. A chore of it that runs goes on to its end."""
     command = TakeJobOffTimetable(id=new_id(), at=now(), job=job, by=caller.user)
     await commands_of(request).ask(command, JobOffTimetable)
 
 
 @router.post("/v1/admin/jobs/{job}/pause", status_code=204, responses=responses(401, 403, 404, 422, 503))
-async def pause_job(job: IdInPath, caller: Admin, request: Request) -> None:
+async def pause_job(job: IdInPath, caller: JobsChange, request: Request) -> None:
     """Pause a job: it fires nothing, but for what staff runs."""
     await commands_of(request).ask(PauseJob(id=new_id(), at=now(), job=job, by=caller.user), JobPaused)
 
 
 @router.post("/v1/admin/jobs/{job}/resume", status_code=204, responses=responses(401, 403, 404, 422, 503))
-async def resume_job(job: IdInPath, caller: Admin, request: Request) -> None:
+async def resume_job(job: IdInPath, caller: JobsChange, request: Request) -> None:
     """Resume a job: what was due meanwhile is not caught up."""
     await commands_of(request).ask(ResumeJob(id=new_id(), at=now(), job=job, by=caller.user), JobResumed)
 
 
 @router.post("/v1/admin/jobs/{job}/run", response_model=JobRunAnswer, responses=responses(401, 403, 404, 422, 503))
-async def run_job(job: IdInPath, caller: Admin, request: Request) -> Any:
+async def run_job(job: IdInPath, caller: JobsChange, request: Request) -> Any:
     """Fire a job now, once; also one that is paused."""
     fact = await commands_of(request).ask(RunJob(id=new_id(), at=now(), job=job, by=caller.user), FireOrdered)
     return JobRunAnswer(fire=fire_id(job, fact.version, fact.instant))
 
 
 @router.get("/v1/admin/jobs", response_model=list[ScheduledJobAnswer], responses=responses(401, 403, 503))
-async def list_jobs(_: Admin, request: Request) -> Any:
+async def list_jobs(_: JobsLook, request: Request) -> Any:
     """All jobs."""
     found = views_of(request).of(TIMETABLE)
     return [await _shown(name, state) for name, state in sorted(found.items()) if state.definition is not None]
 
 
 @router.get("/v1/admin/jobs/{job}", response_model=ScheduledJobAnswer, responses=responses(401, 403, 404, 422, 503))
-async def read_job(job: IdInPath, _: Admin, request: Request) -> Any:
+async def read_job(job: IdInPath, _: JobsLook, request: Request) -> Any:
     """A job, its next ten fires and its last ones."""
     found = views_of(request).of(TIMETABLE).get(job)
     if found is None or found.definition is None:

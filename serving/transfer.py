@@ -12,14 +12,16 @@ from pydantic import BaseModel, Field
 
 from schemas.balance import ACCOUNT_ID_PATTERN, PARTY_PATTERN, Reason, Refusal
 from schemas.log.base import MAX_COINS, MAX_REF_LENGTH, AccountId, TransferId, new_id, now
+from schemas.mission_control_roles import Permission
 from schemas.transfer import TRANSFER, PlaceTransfer, TransferRepeated, TransferSettled
 from serving.body import RequestBody
-from serving.runtime.auth import Admin, Caller, SignedIn
+from serving.runtime.auth import Caller, SignedIn
 from serving.runtime.commands import commands_of, request_id, views_of
 from serving.runtime.fields import LATEST, IdempotencyKey, Moment
 from serving.runtime.later import Later, accepted
 from serving.runtime.problems import Problem, responses
 from serving.runtime.refusals import Refusals
+from serving.runtime.staff import MoneyChange, look_as_staff
 
 router = APIRouter(tags=["transfers"])
 
@@ -78,7 +80,7 @@ class TransferAnswer(BaseModel):
     "/v1/admin/grants", status_code=201, response_model=TransferAnswer,
     responses={**accepted(TransferAnswer), **responses(400, 401, 403, 404, 409, 422, 503)},
 )  # fmt: skip
-async def grant_coins(body: GrantBody, caller: Admin, key: IdempotencyKey, request: Request, response: Response) -> Any:
+async def grant_coins(body: GrantBody, caller: MoneyChange, key: IdempotencyKey, request: Request, response: Response) -> Any:
     """Give coins to an account."""
     reason = Reason(body.reason)
     payer = STORE if reason is Reason.PURCHASE else PROMOTIONS
@@ -92,16 +94,19 @@ async def grant_coins(body: GrantBody, caller: Admin, key: IdempotencyKey, reque
     "/v1/admin/transfers", status_code=201, response_model=TransferAnswer,
     responses={**accepted(TransferAnswer), **responses(400, 401, 402, 403, 404, 409, 422, 503)},
 )  # fmt: skip
-async def transfer_coins(body: TransferBody, caller: Admin, key: IdempotencyKey, request: Request, response: Response) -> Any:
+async def transfer_coins(
+    body: TransferBody, caller: MoneyChange, key: IdempotencyKey, request: Request, response: Response
+) -> Any:
     """Move coins between accounts."""
     return await _place(request, response, caller, key, (body.payer, body.payee, body.coins, Reason.TRANSFER, body.ref))
 
 
 @router.get("/v1/transfers/{transfer}", response_model=TransferAnswer, responses=responses(401, 403, 404, 422, 503))
 async def read_transfer(transfer: Annotated[str, Path(max_length=64)], caller: SignedIn, request: Request) -> Any:
-    """A transfer's state, for a day after it began: for its caller, support and admins."""
+    """A transfer's state, for a day after it began: for its caller, and staff."""
     state = views_of(request).of(TRANSFER).get(transfer)
-    if state is None or not (caller.is_staff or state.by == caller.user):
+    own = state is not None and state.by == caller.user
+    if state is None or not (own or await look_as_staff(request, caller, Permission.MONEY_LOOK)):
         raise Problem(404, "transfer_unknown", f"there is no transfer {transfer!r}, or it is older than a day")
     outcome = state.outcome
     return TransferAnswer(

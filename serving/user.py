@@ -34,7 +34,7 @@ from schemas.user import (
     mark_of,
 )
 from serving.body import Name, RequestBody
-from serving.runtime.auth import Admin, SignedIn
+from serving.runtime.auth import SignedIn
 from serving.runtime.commands import commands_of, request_id, views_of
 from serving.runtime.devices import Device
 from serving.runtime.fields import KeptMoment, OptionalIdempotencyKey, UserInPath, Word
@@ -43,6 +43,7 @@ from serving.runtime.later import Later, Pending, accepted
 from serving.runtime.presence import call_beats
 from serving.runtime.problems import responses
 from serving.runtime.refusals import Refusals, refusal_of
+from serving.runtime.staff import PeopleChange
 from serving.runtime.views import Views
 
 router = APIRouter(tags=["users"])
@@ -184,14 +185,14 @@ async def close_session(session: SessionId, caller: Acting, request: Request) ->
 
 
 @router.put("/v1/admin/bans/{user}", status_code=204, responses=responses(400, 401, 403, 404, 422, 503))
-async def ban_user(user: UserInPath, body: BanBody, caller: Admin, request: Request) -> None:
+async def ban_user(user: UserInPath, body: BanBody, caller: PeopleChange, request: Request) -> None:
     """Ban a user: sessions close, a call ends, nothing new begins. A ban never shortens one that stands: end that one first."""
     command = Ban(id=new_id(), at=now(), user=UserId(user), reason=body.reason, by=caller.user, until=body.until)
     await commands_of(request).ask(command, UserBanned, urgent=True)
 
 
 @router.delete("/v1/admin/bans/{user}", status_code=204, responses=responses(401, 403, 404, 422, 503))
-async def unban_user(user: UserInPath, caller: Admin, request: Request) -> None:
+async def unban_user(user: UserInPath, caller: PeopleChange, request: Request) -> None:
     """End every ban of a user, those that followed from blocks, too."""
     await commands_of(request).ask(Unban(id=new_id(), at=now(), user=UserId(user), by=caller.user), UserUnbanned)
 

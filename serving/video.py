@@ -184,16 +184,17 @@ async def hang_up_call(call: IdInPath, caller: Acting, request: Request) -> Any:
 
 @router.get("/v1/calls/{call}", response_model=CallAnswer, responses=responses(401, 403, 404, 422, 503))
 async def read_call(call: IdInPath, caller: SignedIn, request: Request) -> Any:
-    """A call of yours, until a day after its end."""
-    known = call_of(request, call, caller)
-    return _with_film(_shown(call, known, caller), caller, request)
+    """A call of yours, or as staff any, until a day after its end."""
+    known = await call_of(request, call, caller)
+    staff = caller.user not in (known.caller, known.callee)
+    return _with_film(_shown(call, known, caller, staff=staff), caller, request)
 
 
-def _shown(name: str, call: Call, caller: Caller) -> CallAnswer:
+def _shown(name: str, call: Call, caller: Caller, *, staff: bool = False) -> CallAnswer:
     """A call as it stands. Only staff sees a reason or a refusal that is about the other side."""
     tariff, version = (call.tariff.tariff, call.tariff.version) if call.tariff else (None, None)
     shown = asdict(call) | {"tariff": tariff, "version": version}
-    if not caller.is_staff:
+    if not staff:
         refusal = call.refusal and CALLER_IS_TOLD.get(call.refusal, call.refusal)
         shown |= {"reason": call.told_to(caller.user), "refusal": refusal}
     return CallAnswer(call=name, **shown)

@@ -56,7 +56,7 @@ async def issue_call_credentials(call: IdInPath, caller: Acting, device: Device,
     config: Config = request.app.state.config
     if config.video_provider is VideoProvider.NONE:
         raise Problem(409, "no_video_provider", "this platform has no video provider; OLO_VIDEO_PROVIDER sets one")
-    known = call_of(request, call, caller)
+    known = await call_of(request, call, caller)
     if caller.user not in (known.caller, known.callee):
         raise refusal_of(request, CallRefusal.NOT_IN_CALL)
     provider = await _room(call, known, UserId(caller.user), device, request)

@@ -14,6 +14,7 @@ from infra.config import EMULATOR_VARIABLE, Config
 from schemas.log.base import Fact, Message
 from schemas.log.codec import encode
 from schemas.log.topics import routes
+from schemas.mission_control import AnswerAct, NoteAct
 from schemas.user import USER, Role, User
 from serving.app import build
 from serving.runtime.later import Later, NotDecided
@@ -34,6 +35,11 @@ class WrittenCommands:
 
     def __init__(self) -> None:
         self.taken: list[Message] = []
+
+    @property
+    def asked(self) -> list[Message]:
+        """What it took but the audit's acts of staff."""
+        return [one for one in self.taken if not isinstance(one, NoteAct | AnswerAct)]
 
     async def ask(self, command: Message, *_: type[Fact], later: Later | None = None, **__: str) -> Fact:
         await self.tell(command)

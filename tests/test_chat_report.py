@@ -207,6 +207,7 @@ def test_a_rule_files_a_report_that_its_one_piece_of_evidence_completes() -> Non
 
 ROOT = bearer("root", "admin")
 HELP = bearer("help", "support")
+AUDITOR = bearer("audrey", "auditor")
 
 
 def test_who_reports_is_taken_and_rules_are_not_people() -> None:
@@ -215,7 +216,7 @@ def test_who_reports_is_taken_and_rules_are_not_people() -> None:
         "POST", "/v1/chats/sue/report", headers=bearer() | {"Idempotency-Key": "k"}, json={"reason": "spam", "seqs": [3]}
     )  # fmt: skip
     assert code(said) == (503, "not_decided")
-    (command,) = front.commands.taken
+    (command,) = front.commands.asked
     assert isinstance(command, ReportChat)
     assert (command.user, command.peer, command.reason, command.seqs) == ("bob", "sue", "spam", (3,))
     for body in ({"reason": "rule"}, {"reason": "spam", "seqs": [0]}, {"reason": "spam", "seqs": [1] * 51}, {}):
@@ -244,10 +245,10 @@ def test_staff_lists_what_waits_and_nobody_else_does() -> None:
     refused = [
         front.ask("GET", "/v1/admin/chats/reports", headers=bearer()),
         front.ask("POST", f"{path}/read", headers=bearer("sue", "streamer"), json={"reason": "curious"}),
-        front.ask("POST", f"{path}/review", headers=HELP, json={"reason": "curious", "outcome": "dismissed"}),
+        front.ask("POST", f"{path}/review", headers=AUDITOR, json={"reason": "curious", "outcome": "dismissed"}),
     ]
     assert [code(one) for one in refused] == [(403, "forbidden")] * 3
     assert front.ask("POST", f"{path}/read", headers=HELP, json={"reason": ""}).status_code == 422
     answer = front.ask("POST", f"{path}/read", headers=HELP, json={"reason": "a complaint"})
     assert code(answer) == (503, "not_decided"), "nothing is shown before the reading is a fact"
-    assert [type(one) for one in front.commands.taken] == [ReadReport]
+    assert [type(one) for one in front.commands.asked] == [ReadReport]

@@ -221,7 +221,7 @@ def test_the_rules_in_force_stand_in_what_is_written() -> None:
     said = {"headers": bearer() | {"Idempotency-Key": "k"}, "json": {"text": "how rude, 0176 12345678"}}
     front.ask("POST", "/v1/chats/sue/messages", **said)
     front.ask("PUT", "/v1/chats/sue/messages/m", **said)
-    put, sent, edited = front.commands.taken
+    put, sent, edited = front.commands.asked
     assert isinstance(put, PutChatRules)
     assert put.rules == SHIPPED
     assert isinstance(sent, SendMessage)

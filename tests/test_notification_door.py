@@ -30,7 +30,7 @@ def test_preferences_that_cannot_be_are_refused_by_name(body: dict[str, Any], an
     found = front.ask("PUT", PREFERENCES, headers=bearer(), json=body)
     assert code(found) == answer
     if answer[0] == 503:
-        (command,) = front.commands.taken
+        (command,) = front.commands.asked
         assert isinstance(command, PutNotificationPreferences)
         assert command.quiet is not None
         assert (command.silent, command.quiet.begins, len(command.quiet.offsets) > 4) == (

@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from starlette.datastructures import Headers
 
 from infra.config import EMULATOR_VARIABLE, Config, Environment, is_loopback
+from schemas.mission_control_roles import Permission, permissions_of
 from schemas.user import USER, Role, User, is_user_id
 from serving.runtime.commands import views_of
 from serving.runtime.problems import Problem, unavailable
@@ -33,8 +34,8 @@ USER_ID_TAKEN: Final = (
 
 
 class Caller(BaseModel, frozen=True):
-    """The verified caller. `expires_at`: Unix seconds; `sign_in`: when the phone signed in, the same in each renewed token;
-    `banned`: said of staff only, which then is none."""
+    """The verified caller. `role`: as the token claims; `expires_at`: Unix seconds; `sign_in`: when the phone signed in, the
+    same in each renewed token; `banned`: said of staff only, banned or erased, which then is none."""
 
     user: str
     role: Role
@@ -43,9 +44,19 @@ class Caller(BaseModel, frozen=True):
     banned: bool = False
 
     @property
+    def roles(self) -> frozenset[Role]:
+        """The roles that count."""
+        return frozenset({self.role})
+
+    @property
+    def permissions(self) -> frozenset[Permission]:
+        """What the caller may do as staff."""
+        return permissions_of(() if self.banned else self.roles)
+
+    @property
     def is_staff(self) -> bool:
-        """Whether what belongs to others may be seen."""
-        return self.role in (Role.ADMIN, Role.SUPPORT) and not self.banned
+        """Whether the caller may do anything as staff."""
+        return bool(self.permissions)
 
 
 class Authenticator:
@@ -125,18 +136,8 @@ async def _caller(request: Request) -> Caller:
     if not caller.is_staff:
         return caller
     known: User | None = views_of(request).of(USER).get(caller.user)
-    return caller.model_copy(update={"banned": True}) if known is not None and known.banned else caller
+    gone = known is not None and (known.banned or known.erased_at is not None)
+    return caller.model_copy(update={"banned": True}) if gone else caller
 
 
 SignedIn = Annotated[Caller, Depends(_caller)]
-
-
-async def _admin(caller: SignedIn) -> Caller:
-    if caller.role is not Role.ADMIN:
-        raise Problem(403, "forbidden", f"this takes the role admin, the token has {caller.role}")
-    if caller.banned:
-        raise Problem(403, "banned", "you are banned")
-    return caller
-
-
-Admin = Annotated[Caller, Depends(_admin)]

@@ -18,6 +18,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from functools import cache, partial
 from operator import attrgetter
 from typing import Final, TypeVar, overload
@@ -55,6 +56,8 @@ DEAD: Final = Route(DEAD_LETTERS.name, attrgetter("id"), DEAD_LETTERS.partitions
 UNDECIDED = Gauge("olo_commands_undecided", "Commands in the log that this process still awaits the decision of", ["inbox"])
 REFUSING = Gauge("olo_commands_refusing", "1: a command was refused early within the last 5 s", ["inbox"])
 REFUSED = Counter("olo_commands_refused", "Commands refused early, since decisions of their inbox are late", ["inbox"])
+# Where the request that is being answered wants to know the ids of what it sent; None: it does not.
+SENT: Final[ContextVar[list[str] | None]] = ContextVar("SENT", default=None)
 NAMESPACE: Final = uuid.UUID("6c0f5f5e-9d3a-5b0e-8d0e-4f1f0c6f0a01")
 
 A = TypeVar("A", bound=Fact)
@@ -215,6 +218,8 @@ class Commands:
         def delivered(error: KafkaError | None) -> None:
             self._loop.call_soon_threadsafe(_settle, taken, error)
 
+        if (sent := SENT.get()) is not None:
+            sent.append(command.id)
         (route,) = (DEAD,) if isinstance(command, DeadLetter) else self._routes[type(command)]
         key = route.key(command).encode()
         try:

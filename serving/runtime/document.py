@@ -12,10 +12,11 @@ from typing import Any, Final
 import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from fastapi.routing import APIRoute
 
 from schemas.log.topics import FEED
+from schemas.mission_control import MAX_WHY
 from serving.runtime.problems import ProblemBody, responses
+from serving.runtime.staff import REASON, May
 
 Json = dict[str, Any]
 VERSION: Final = "3.0.3"
@@ -45,6 +46,7 @@ TAGS: Final = {
     "profiles": "Profiles, public and private",
     "rooms": "Credentials of a call's picture and sound",
     "settings": "Global settings of the app",
+    "staff": "What staff may do, and what it did",
     "timetable": "Jobs by the clock",
     "transfers": "Grants and transfers of coins",
     "users": "Users, sessions and bans",
@@ -64,12 +66,6 @@ class FeedGap(msgspec.Struct):
     code: str
 
 
-def operation_id(route: APIRoute) -> str:
-    """The function's name in camel case: `sign_up` is `signUp`."""
-    first, *others = route.name.split("_")
-    return first + "".join(word.capitalize() for word in others)
-
-
 def document_of(app: FastAPI) -> Json:
     """The whole document. Errors: ValueError, where two different schemas have one name."""
     document = get_openapi(
@@ -77,6 +73,10 @@ def document_of(app: FastAPI) -> Json:
         tags=[{"name": name, "description": what} for name, what in TAGS.items()], servers=[{"url": "/"}],
     )  # fmt: skip
     document["paths"]["/v1/feed"] = _feed()
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            if gate := app.state.gates.get(operation["operationId"]):
+                _of_staff(operation, gate)
     schemas = document["components"]["schemas"]
     for name, schema in _event_schemas().items():
         if name in schemas and sorted(schemas[name].get("enum", ())) != sorted(schema.get("enum", (name,))):
@@ -87,6 +87,18 @@ def document_of(app: FastAPI) -> Json:
     document["components"]["securitySchemes"] = {"Bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
     document["security"] = [{"Bearer": []}]
     return as_3_0(document)  # type: ignore[no-any-return]
+
+
+def _of_staff(operation: Json, gate: May) -> None:
+    """What all of staff's operations have: a permission, a place for the reason, and what their gate answers."""
+    operation["x-permission"] = gate.permission
+    reason = {"type": "string", "maxLength": MAX_WHY}
+    operation["parameters"] = [
+        *operation.get("parameters", ()),
+        {"name": REASON, "in": "header", "required": False, "description": "why; it is kept with your name", "schema": reason},
+    ]
+    problems = {str(status): problem for status, problem in responses(401, 403, 422, 503).items()}
+    operation["responses"] = dict(sorted((problems | operation["responses"]).items()))
 
 
 def _event_schemas() -> dict[str, Json]:

@@ -5,7 +5,7 @@ A route says by its caller's type who is let in; `tests/test_gate.py` holds ever
 - `Looking`: likewise, but nobody who is banned or was erased. It is for reading what others offer.
 - `Acting`: who has signed up and is not banned. It is for all that changes something.
 - `ActingStreamer`: likewise, and is a streamer, by the sign-up and by the token.
-- `Admin` (from `auth`): whoever has an admin's token, signed up or not, and is not banned. Staff that is banned is no staff.
+- Those of `staff`, such as `MoneyChange`: whoever has a role that gives the permission, signed up or not, and is not banned.
 
 The gate looks at this process's views, which may lag behind by some milliseconds. Where coins or other people are concerned the
 deciders ask again (a line is asked before each call, gift and play of a clip), and theirs is the last word.

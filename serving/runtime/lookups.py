@@ -5,12 +5,14 @@ from fastapi import Request
 from schemas.billing import BOOK, MAX_CALL_TAGS, TARIFFS, Tariff, Traits
 from schemas.billing_choice import SHIPPED_BOOK, choose
 from schemas.log.base import now
+from schemas.mission_control_roles import Permission
 from schemas.panel import MEMBER
 from schemas.user import USER, Role
 from schemas.video import CALL, Call, CallRefusal
 from serving.runtime.auth import Caller
 from serving.runtime.commands import views_of
 from serving.runtime.refusals import refusal_of
+from serving.runtime.staff import look_as_staff
 from serving.runtime.views import Views
 
 
@@ -40,9 +42,10 @@ def tariff_of(views: Views, traits: Traits) -> Tariff | None:
     return choose(views.of(TARIFFS).get(BOOK) or SHIPPED_BOOK, traits, now())
 
 
-def call_of(request: Request, call: str, caller: Caller) -> Call:
-    """A call that the caller may see. Errors: Problem 404."""
+async def call_of(request: Request, call: str, caller: Caller) -> Call:
+    """A call that the caller was in, or may see as staff. Errors: Problem 404."""
     state: Call | None = views_of(request).of(CALL).get(call)
-    if state is None or not (caller.is_staff or caller.user in (state.caller, state.callee)):
+    sides = (state.caller, state.callee) if state else ()
+    if state is None or not (caller.user in sides or await look_as_staff(request, caller, Permission.MONEY_LOOK, *sides)):
         raise refusal_of(request, CallRefusal.CALL_UNKNOWN)
     return state

@@ -1,0 +1,198 @@
+"""Staff: which permission a route takes, and the audit of every request of staff's.
+
+A route's caller is of a type below, such as `MoneyChange`: it lets in whoever has a role that gives the permission, and the
+API's document shows the permission as `x-permission`. The audit's law is that nothing is done of which it does not know: the
+gate notes the act, and goes on when the log has it, in front of the permission, so that what was denied to staff is there, too;
+`Audited` notes what was answered, behind the answer. A request of somebody who is no staff is no act.
+
+A reason is staff's own words, in the header `X-Reason`, or in the query's or the body's `reason`. Gates with `reasoned` ask for
+one. Where a person reads what is theirs and staff may look as well, the route asks `look_as_staff`.
+
+Errors: Problem 403 `forbidden`, 403 `banned`, 422 `reason_missing`, 422 `reason_invalid`, 503 `log_unreachable`.
+"""
+
+import json
+import re
+from collections.abc import Iterator, MutableMapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Final
+
+from fastapi import Depends, Request
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+from starlette.datastructures import Headers
+
+from schemas.log.base import UserId, new_id, now
+from schemas.mission_control import MAX_COMMANDS, MAX_WHY, AnswerAct, NoteAct
+from schemas.mission_control_roles import Permission
+from schemas.user import Role
+from serving.runtime.asked import Asked
+from serving.runtime.auth import Caller, SignedIn
+from serving.runtime.commands import SENT, commands_of
+from serving.runtime.operations import operation_id
+from serving.runtime.problems import MEDIA_TYPE, Problem
+
+ACT: Final = "act"
+REASON: Final = "X-Reason"
+SHORTEST_REASON: Final = 3
+# Of a problem's body so much is read for its code.
+PROBLEM_BYTES: Final = 16_384
+
+
+@dataclass
+class Act:
+    """An act under way: its id, and the ids of the commands that were sent in it."""
+
+    act: str
+    commands: list[str] = field(default_factory=list)
+
+
+class May:
+    """A gate: lets in whoever has the permission. `reasoned`: and says why."""
+
+    def __init__(self, permission: Permission, *, reasoned: bool = False) -> None:
+        self.permission = permission
+        self.reasoned = reasoned
+
+    async def __call__(self, caller: SignedIn, request: Request) -> Caller:
+        """The caller, whose act is noted."""
+        if caller.banned:
+            raise Problem(403, "banned", "you are banned")
+        if not caller.is_staff:
+            raise self._forbidden(caller)
+        why = await begin_act(request, caller, self.permission)
+        if self.permission not in caller.permissions:
+            raise self._forbidden(caller)
+        if self.reasoned and len(why) < SHORTEST_REASON:
+            raise Problem(422, "reason_missing", f"say why, in the header {REASON}; it is kept with your name")
+        return caller
+
+    def _forbidden(self, caller: Caller) -> Problem:
+        roles = ", ".join(sorted(caller.roles)) or "none"
+        return Problem(403, "forbidden", f"this takes the permission {self.permission}; your roles: {roles}")
+
+
+PeopleLook = Annotated[Caller, Depends(May(Permission.PEOPLE_LOOK))]
+PeopleChange = Annotated[Caller, Depends(May(Permission.PEOPLE_CHANGE))]
+PeopleErase = Annotated[Caller, Depends(May(Permission.PEOPLE_ERASE))]
+PrivateLook = Annotated[Caller, Depends(May(Permission.PRIVATE_LOOK))]
+ReportsLook = Annotated[Caller, Depends(May(Permission.REPORTS_LOOK))]
+ReportsChange = Annotated[Caller, Depends(May(Permission.REPORTS_CHANGE))]
+MoneyLook = Annotated[Caller, Depends(May(Permission.MONEY_LOOK))]
+MoneyChange = Annotated[Caller, Depends(May(Permission.MONEY_CHANGE))]
+GrowthLook = Annotated[Caller, Depends(May(Permission.GROWTH_LOOK))]
+GrowthChange = Annotated[Caller, Depends(May(Permission.GROWTH_CHANGE))]
+RulesLook = Annotated[Caller, Depends(May(Permission.RULES_LOOK))]
+RulesChange = Annotated[Caller, Depends(May(Permission.RULES_CHANGE))]
+JobsLook = Annotated[Caller, Depends(May(Permission.JOBS_LOOK))]
+JobsChange = Annotated[Caller, Depends(May(Permission.JOBS_CHANGE))]
+AuditLook = Annotated[Caller, Depends(May(Permission.AUDIT_LOOK))]
+
+
+async def look_as_staff(request: Request, caller: Caller, permission: Permission, *subjects: str) -> bool:
+    """Whether the caller may see what is not theirs, but these users'. If so, that they look is noted."""
+    if permission not in caller.permissions:
+        return False
+    await begin_act(request, caller, permission, *subjects)
+    return True
+
+
+async def begin_act(request: Request, caller: Caller, permission: Permission, *subjects: str) -> str:
+    """Note what is about to be done, and give the reason that staff says. Errors: Problem 422, 503."""
+    route: APIRoute = request.scope["route"]
+    body, problem = await request.body(), None
+    asked = Asked(request.path_params, request.query_params, body, _model_of(route))
+    try:
+        why = _why(request, body)
+    except Problem as found:
+        why, problem = "", found
+    act = Act(new_id())
+    note = NoteAct(
+        id=new_id(), at=now(), act=act.act, staff=UserId(caller.user), roles=roles_of(caller), operation=operation_id(route),
+        permission=permission, subjects=tuple(map(UserId, dict.fromkeys((*subjects, *asked.subjects)))), thing=asked.thing,
+        why=why, asked=asked.text,
+    )  # fmt: skip
+    await commands_of(request).tell(note)
+    setattr(request.state, ACT, act)
+    SENT.set(act.commands)
+    if problem:
+        raise problem
+    return why
+
+
+def roles_of(caller: Caller) -> tuple[Role, ...]:
+    """The caller's roles, in the order of the enumeration."""
+    return tuple(role for role in Role if role in caller.roles)
+
+
+def _model_of(route: APIRoute) -> type[BaseModel] | None:
+    found: Any = route.body_field.field_info.annotation if route.body_field else None
+    return found if isinstance(found, type) and issubclass(found, BaseModel) else None
+
+
+def _why(request: Request, body: bytes) -> str:
+    """The reason that staff says: of the header, the query or the body. Errors: Problem 422."""
+    found = request.headers.get(REASON)
+    if found is not None:
+        with suppress(UnicodeError):
+            found = found.encode("latin-1").decode()  # a client that sends UTF-8 means UTF-8
+        found = found.strip()
+        if len(found) > MAX_WHY or re.search(r"[\x00-\x1f]", found):
+            raise Problem(422, "reason_invalid", f"{REASON} has at most {MAX_WHY} characters, and no control characters")
+        return found
+    found = request.query_params.get("reason") or ""
+    if not found and body:
+        try:
+            told = json.loads(body)
+        except (ValueError, RecursionError):
+            return ""
+        found = told.get("reason") if isinstance(told, dict) else ""
+    return re.sub(r"[\x00-\x1f\ud800-\udfff]", " ", found)[:MAX_WHY] if isinstance(found, str) else ""
+
+
+def gates_of(dependant: Dependant) -> Iterator[May]:
+    """The staff's gates of a route."""
+    for one in dependant.dependencies:
+        if isinstance(one.call, May):
+            yield one.call
+        yield from gates_of(one)
+
+
+class Audited:
+    """The ASGI application around the routes: notes what was answered to staff, behind the answer."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        status, problem = 500, bytearray()
+
+        async def seen(message: MutableMapping[str, Any]) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                if Headers(raw=message["headers"]).get("content-type") == MEDIA_TYPE:
+                    problem.extend(b" ")
+            elif problem and len(problem) < PROBLEM_BYTES:
+                problem.extend(message.get("body", b""))
+            await send(message)
+
+        try:
+            await self._app(scope, receive, seen if scope["type"] == "http" else send)
+        finally:
+            act: Act | None = scope.get("state", {}).get(ACT)
+            if act is not None:
+                commands = tuple(act.commands[:MAX_COMMANDS])
+                answer = AnswerAct(
+                    id=new_id(), at=now(), act=act.act, status=status, code=_code_of(problem), commands=commands
+                )  # fmt: skip
+                await scope["app"].state.commands.note(answer)
+
+
+def _code_of(problem: bytearray) -> str:
+    try:
+        return str(json.loads(problem)["code"])[:64] if problem else ""
+    except (ValueError, KeyError):
+        return ""
