@@ -1,14 +1,21 @@
-"""Who of the staff may do what: permissions, and the roles that give them.
+"""Who of the staff may do what: permissions, the roles that give them, and the book of who has which.
 
-A route of staff names one permission (`serving/runtime/staff.py`), and lets in whoever has a role that gives it. What looks and
-what changes are two permissions, so that an auditor may see whatever staff sees.
+The book is one entity, `staff`: what it says of a person is final, whatever a token claims; only where it says nothing the
+token is believed, which is how a platform gets its first admin. Who gives or takes a role for the first time is written down,
+too. A route of staff names one permission (`serving/runtime/staff.py`), and lets in whoever has a role that gives it. What
+looks and what changes are two permissions, so that an auditor may see whatever staff sees.
 """
 
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, ClassVar, Final
 
-from schemas.user import Role
+from msgspec import Meta
+
+from schemas.log.base import BookName, Fact, Message, Refused, State, Wake
+from schemas.log.entity import Entity, Flow, Hears
+from schemas.mission_control import Why
+from schemas.user import ListedUser, OptionalUser, Role, User_, UserErased, UserInList
 
 
 class Permission(StrEnum):
@@ -73,9 +80,107 @@ PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = {
     Role.ADMIN: frozenset(Permission),
 }  # fmt: skip
 # Whoever has one of these is staff.
-STAFF: Final = frozenset(role for role, permissions in PERMISSIONS.items() if permissions)
+STAFF_ROLES: Final = frozenset(role for role, permissions in PERMISSIONS.items() if permissions)
+# What people are given; users and streamers have signed up as that.
+GIVEN: Final = frozenset({Role.AGENCY, *STAFF_ROLES})
+BOOK: Final = "staff"
+# Who ever had a role stays in the book: a token that still claims it is not believed.
+MAX_STAFF: Final = 300
 
 
 def permissions_of(roles: Iterable[Role]) -> frozenset[Permission]:
     """All that somebody with these roles may do."""
     return frozenset[Permission]().union(*(PERMISSIONS[role] for role in roles))
+
+
+def in_order(roles: Iterable[Role]) -> tuple[Role, ...]:
+    """The roles in the order of the enumeration, each once."""
+    found = set(roles)
+    return tuple(role for role in Role if role in found)
+
+
+class RoleRefusal(StrEnum):
+    """Why a role was neither given nor taken, in order of precedence."""
+
+    ROLE_NOT_GIVEN = "role_not_given"
+    NOT_PERMITTED = "not_permitted"
+    OWN_ROLE = "own_role"
+    ROLE_ABOVE_OWN = "role_above_own"
+    STAFF_FULL = "staff_full"
+    LAST_ADMIN = "last_admin"
+
+
+Roles = Annotated[tuple[Role, ...], Meta(max_length=len(Role))]
+
+
+class RoleFields(BookName):
+    """Whose role, which one, who says so, and why."""
+
+    user: ListedUser
+    role: Role
+    by: ListedUser
+    why: Why = ""
+
+
+class _ChangeRole(Message, RoleFields):
+    claimed: Roles = ()
+    signed_up: Role = Role.USER
+
+
+class GiveRole(_ChangeRole):
+    """`user` has this role from now on. `claimed`: the roles that the token of `by` claims, which count as long as the book
+    says nothing of `by`; `signed_up`: what the user's token is to claim without roles."""
+
+
+class TakeRole(_ChangeRole):
+    """`user` has this role no more; of somebody of whom the book says nothing yet, whatever a token claims ends with it."""
+
+
+class RolesChanged(Fact, BookName):
+    """`user` has these `roles`, and no others, whatever a token claims. `role` was given or taken; None: they were believed so
+    far since the token of somebody who gives roles claimed them, and are written down. `version` counts a book's changes."""
+
+    user: User_
+    roles: Roles
+    version: int
+    given: bool = False
+    role: Role | None = None
+    by: OptionalUser = ""
+    why: Why = ""
+    signed_up: Role = Role.USER
+
+
+class RoleUnchanged(Fact, BookName):
+    """There is nothing to give or to take."""
+
+    changes_state: ClassVar[bool] = False
+    user: User_
+    role: Role
+
+
+class RoleRefused(Refused, BookName):
+    """Nothing was changed."""
+
+    user: User_
+    role: Role
+    refusal: RoleRefusal
+
+
+class StaffBook(State):
+    """Of whom the log has said something, and which roles they have: none, where the last one was taken."""
+
+    people: Annotated[dict[UserInList, Roles], Meta(max_length=MAX_STAFF)] = {}
+    version: int = 0
+
+
+StaffInbox = GiveRole | TakeRole | UserErased | Wake
+
+STAFF: Final = Entity(
+    "staff",
+    key="book",
+    flow=Flow.LIVE,
+    state=StaffBook,
+    commands=(GiveRole, TakeRole),
+    facts=(RolesChanged, RoleUnchanged, RoleRefused),
+    hears=(Hears(UserErased, lambda _: BOOK, "who was erased has no role any more, and is not the last admin"),),
+)

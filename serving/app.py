@@ -33,7 +33,7 @@ from serving.runtime.presence import Presence
 from serving.runtime.problems import unavailable
 from serving.runtime.reach import Reach
 from serving.runtime.refusals import RefusalTables
-from serving.runtime.staff import Audited, gates_of
+from serving.runtime.staff import Audited, gates_of, word_of
 from serving.runtime.stream import FeedEndpoint
 from serving.runtime.tail import Tail
 from serving.runtime.views import Views
@@ -71,7 +71,7 @@ def build(config: Config) -> tuple[FastAPI, Any, Hub]:
     app = _Application(title="Olo", version="1", lifespan=lifespan, redoc_url=None, generate_unique_id_function=operation_id)
     app.state.config = config
     app.state.views = views
-    app.state.authenticator = Authenticator(config)
+    app.state.authenticator = Authenticator(config, partial(word_of, views))
     app.state.clickhouse = _clickhouse(config)
     app.state.refusals = RefusalTables(part.refused for part in parts())
     app.state.gates = {

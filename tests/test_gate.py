@@ -45,6 +45,7 @@ OWN: Final = {
     "GET /v1/favorites", "GET /v1/followers", "GET /v1/followers/users", "GET /v1/gifts/{gift}",
     "GET /v1/notifications", "GET /v1/users/me/notification-preferences",
     "GET /v1/profile/private", "GET /v1/transfers/{transfer}", "GET /v1/users/me", "GET /v1/users/me/export",
+    "GET /v1/users/me/roles",
 }  # fmt: skip
 OTHERS: Final = {
     "POST /v1/users": "a stranger signs up; who is banned has signed up before, and is told so",

@@ -95,6 +95,7 @@ LEFT_OUT = {
     "pushes": {"touch"},
     "attributions": {"touch"},
     "postback_attempts": {"kind", "expires_at", "postback", "next_at", "plan", "wanted", "push"},
+    "role_changes": {"book", "signed_up"},
     "push_outcomes": {"effect", "token", "dead_at"},
 }
 

@@ -178,7 +178,7 @@ def scene(phones: Phones, admin: Api, stack: Stack, new_user: NewUser, app_store
 
 
 def send(api: Api, method: str, path: str, body: Any) -> httpx.Response:
-    headers = {"Idempotency-Key": f"{method}:{path}", "X-AppsFlyer-Token": "push-token"}
+    headers = {"Idempotency-Key": f"{method}:{path}", "X-AppsFlyer-Token": "push-token", "X-Reason": "ticket"}
     return api.request(method, path, json=body, headers=headers)
 
 

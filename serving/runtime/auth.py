@@ -8,7 +8,7 @@ import asyncio
 import hmac
 import os
 import time
-from collections.abc import MutableMapping
+from collections.abc import Callable, Collection, MutableMapping
 from typing import Annotated, Any, Final
 
 import firebase_admin
@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from starlette.datastructures import Headers
 
 from infra.config import EMULATOR_VARIABLE, Config, Environment, is_loopback
-from schemas.mission_control_roles import Permission, permissions_of
+from schemas.mission_control_roles import GIVEN, Permission, permissions_of
 from schemas.user import USER, Role, User, is_user_id
 from serving.runtime.commands import views_of
 from serving.runtime.problems import Problem, unavailable
@@ -35,18 +35,21 @@ USER_ID_TAKEN: Final = (
 
 class Caller(BaseModel, frozen=True):
     """The verified caller. `role`: as the token claims; `expires_at`: Unix seconds; `sign_in`: when the phone signed in, the
-    same in each renewed token; `banned`: said of staff only, banned or erased, which then is none."""
+    same in each renewed token; `banned`: said of staff only, banned or erased, which then is none; `word`: the roles that the
+    log gives the caller, None: it says nothing, and the token is believed."""
 
     user: str
     role: Role
     expires_at: float
     sign_in: str = ""
     banned: bool = False
+    word: frozenset[Role] | None = None
 
     @property
     def roles(self) -> frozenset[Role]:
-        """The roles that count."""
-        return frozenset({self.role})
+        """The roles that count: what the token says of users and streamers, and of staff what the log says."""
+        claimed = frozenset({self.role})
+        return claimed if self.word is None else (claimed - GIVEN) | self.word
 
     @property
     def permissions(self) -> frozenset[Permission]:
@@ -60,9 +63,10 @@ class Caller(BaseModel, frozen=True):
 
 
 class Authenticator:
-    """Verifies tokens for one Firebase project."""
+    """Verifies tokens for one Firebase project. `word`: the roles that the log gives a user, None: it says nothing."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, word: Callable[[str], Collection[Role] | None] = lambda _: None) -> None:
+        self._word = word
         self._emulated = bool(os.environ.get(EMULATOR_VARIABLE))
         # Verifying takes Google's public keys only, no account of our own.
         credential = google.auth.credentials.AnonymousCredentials()
@@ -70,6 +74,11 @@ class Authenticator:
 
     async def caller(self, header: str | None) -> Caller:
         """The caller that an Authorization header stands for. Errors: Problem 401, 403, 503."""
+        caller = await self._claimed(header)
+        word = self._word(caller.user)
+        return caller if word is None else caller.model_copy(update={"word": frozenset(word)})
+
+    async def _claimed(self, header: str | None) -> Caller:
         if not header or not header.lower().startswith(BEARER):
             raise _unauthorized("token_missing", "send a Firebase ID token: 'Authorization: Bearer <token>'")
         token = header[len(BEARER) :].strip()

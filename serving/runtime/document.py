@@ -92,11 +92,11 @@ def document_of(app: FastAPI) -> Json:
 def _of_staff(operation: Json, gate: May) -> None:
     """What all of staff's operations have: a permission, a place for the reason, and what their gate answers."""
     operation["x-permission"] = gate.permission
-    reason = {"type": "string", "maxLength": MAX_WHY}
-    operation["parameters"] = [
-        *operation.get("parameters", ()),
-        {"name": REASON, "in": "header", "required": False, "description": "why; it is kept with your name", "schema": reason},
-    ]
+    reason = {
+        "name": REASON, "in": "header", "required": gate.reasoned, "description": "why; it is kept with your name",
+        "schema": {"type": "string", "maxLength": MAX_WHY},
+    }  # fmt: skip
+    operation["parameters"] = [*operation.get("parameters", ()), reason]
     problems = {str(status): problem for status, problem in responses(401, 403, 422, 503).items()}
     operation["responses"] = dict(sorted((problems | operation["responses"]).items()))
 

@@ -26,13 +26,14 @@ from starlette.datastructures import Headers
 
 from schemas.log.base import UserId, new_id, now
 from schemas.mission_control import MAX_COMMANDS, MAX_WHY, AnswerAct, NoteAct
-from schemas.mission_control_roles import Permission
+from schemas.mission_control_roles import BOOK, STAFF, Permission, StaffBook, in_order
 from schemas.user import Role
 from serving.runtime.asked import Asked
 from serving.runtime.auth import Caller, SignedIn
 from serving.runtime.commands import SENT, commands_of
 from serving.runtime.operations import operation_id
 from serving.runtime.problems import MEDIA_TYPE, Problem
+from serving.runtime.views import Views
 
 ACT: Final = "act"
 REASON: Final = "X-Reason"
@@ -43,9 +44,10 @@ PROBLEM_BYTES: Final = 16_384
 
 @dataclass
 class Act:
-    """An act under way: its id, and the ids of the commands that were sent in it."""
+    """An act under way: its id, the reason that staff says, and the ids of the commands that were sent in it."""
 
     act: str
+    why: str
     commands: list[str] = field(default_factory=list)
 
 
@@ -88,6 +90,8 @@ RulesLook = Annotated[Caller, Depends(May(Permission.RULES_LOOK))]
 RulesChange = Annotated[Caller, Depends(May(Permission.RULES_CHANGE))]
 JobsLook = Annotated[Caller, Depends(May(Permission.JOBS_LOOK))]
 JobsChange = Annotated[Caller, Depends(May(Permission.JOBS_CHANGE))]
+RolesLook = Annotated[Caller, Depends(May(Permission.ROLES_LOOK))]
+RolesChange = Annotated[Caller, Depends(May(Permission.ROLES_CHANGE, reasoned=True))]
 AuditLook = Annotated[Caller, Depends(May(Permission.AUDIT_LOOK))]
 
 
@@ -108,7 +112,7 @@ async def begin_act(request: Request, caller: Caller, permission: Permission, *s
         why = _why(request, body)
     except Problem as found:
         why, problem = "", found
-    act = Act(new_id())
+    act = Act(new_id(), why)
     note = NoteAct(
         id=new_id(), at=now(), act=act.act, staff=UserId(caller.user), roles=roles_of(caller), operation=operation_id(route),
         permission=permission, subjects=tuple(map(UserId, dict.fromkeys((*subjects, *asked.subjects)))), thing=asked.thing,
@@ -122,9 +126,21 @@ async def begin_act(request: Request, caller: Caller, permission: Permission, *s
     return why
 
 
+def reason_of(request: Request) -> str:
+    """The reason that staff says, of the act under way."""
+    act: Act = getattr(request.state, ACT)
+    return act.why
+
+
+def word_of(views: Views, user: str) -> tuple[Role, ...] | None:
+    """The roles that the log gives a user; None: it says nothing, or is not read yet."""
+    book: StaffBook | None = views.of(STAFF).get(BOOK) if views.ready else None
+    return book.people.get(user) if book else None
+
+
 def roles_of(caller: Caller) -> tuple[Role, ...]:
     """The caller's roles, in the order of the enumeration."""
-    return tuple(role for role in Role if role in caller.roles)
+    return in_order(caller.roles)
 
 
 def _model_of(route: APIRoute) -> type[BaseModel] | None:

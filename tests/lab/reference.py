@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any, Final
 
 import typer
+from fastapi.routing import APIRoute
 from prometheus_client import REGISTRY
 
 import serving
@@ -21,8 +22,11 @@ from schemas.log.entity import DAY_S
 from schemas.log.personal import Personal, personal_of
 from schemas.log.sizes import AIM, LARGEST, sizes_of
 from schemas.log.topics import DOMAINS, ENTITIES, SUBSCRIPTIONS, entities_of, topics
+from schemas.mission_control_roles import MEANING, PERMISSIONS, Permission
 from schemas.tables import PROJECTIONS, TABLES, VIEWS, ddl, view
+from schemas.user import Role
 from serving.parts import parts
+from serving.runtime.staff import gates_of
 from tests.sources import ROOT, files, nodes_of
 
 FOLDER: Final = ROOT / "docs" / "reference"
@@ -185,10 +189,27 @@ def _commands(command: Any, path: str) -> Iterator[tuple[str, Any]]:
         yield from _commands(inner[name], f"{path} {name}".strip())
 
 
+def permissions_page() -> str:
+    """Which role may do what, and which operation of the API's document takes which permission."""
+    roles = [role for role in Role if PERMISSIONS[role]]
+    rows = ((f"`{one}`", MEANING[one], *("yes" if one in PERMISSIONS[role] else "" for role in roles)) for one in Permission)
+    gates = sorted(
+        (f"`{method} {route.path}`", f"`{gate.permission}`", "asked for" if gate.reasoned else "")
+        for part in parts()
+        for route in part.router.routes
+        if isinstance(route, APIRoute)
+        for gate in gates_of(route.dependant)
+        for method in route.methods or ()
+    )
+    matrix = table(("permission", "for", *roles), rows)
+    return f"# Permissions\n\n{NOTE}\n\n{matrix}\n\n{table(('route', 'permission', 'reason in the header'), gates)}\n"
+
+
 PAGES: Final = {
     "topics.md": topics_page, "states.md": states_page, "tables.md": tables_page, "personal.md": personal_page,
     "metrics.md": metrics_page,
     "settings.md": settings_page, "errors.md": errors_page, "commands.md": commands_page,
+    "permissions.md": permissions_page,
 }  # fmt: skip
 
 
