@@ -11,11 +11,12 @@ from schemas.adjustment import Act, AdjustmentRepeated, AdjustmentSettled, AskLo
 from schemas.balance import Refusal, coins_account
 from schemas.log.base import MAX_COINS, MAX_REF_LENGTH, TransferId, new_id, now
 from serving.body import RequestBody
-from serving.runtime.auth import Admin, Caller, SignedIn
+from serving.runtime.auth import Caller, SignedIn
 from serving.runtime.commands import commands_of, request_id, views_of
 from serving.runtime.fields import IdempotencyKey, UserInPath
 from serving.runtime.problems import responses
 from serving.runtime.refusals import Refusals, refusal_of
+from serving.runtime.staff import MoneyChange, MoneyLook
 
 router = APIRouter(tags=["balance"])
 ANSWERS: Final = responses(400, 401, 403, 404, 409, 422, 503)
@@ -67,19 +68,25 @@ class LotsAnswer(BaseModel):
 
 
 @router.post("/v1/admin/accounts/{user}/freeze", response_model=AdjustmentAnswer, responses=ANSWERS)
-async def freeze_account(user: UserInPath, body: BecauseBody, caller: Admin, key: IdempotencyKey, request: Request) -> Any:
+async def freeze_account(
+    user: UserInPath, body: BecauseBody, caller: MoneyChange, key: IdempotencyKey, request: Request
+) -> Any:
     """Let nothing go out of a user's coins any more; what comes in, and the holds that stand, go on."""
     return await _place(request, caller, key, user, Act.FREEZE, ref=body.ref)
 
 
 @router.post("/v1/admin/accounts/{user}/unfreeze", response_model=AdjustmentAnswer, responses=ANSWERS)
-async def unfreeze_account(user: UserInPath, body: BecauseBody, caller: Admin, key: IdempotencyKey, request: Request) -> Any:
+async def unfreeze_account(
+    user: UserInPath, body: BecauseBody, caller: MoneyChange, key: IdempotencyKey, request: Request
+) -> Any:
     """End a freeze, whoever or whatever debt began it."""
     return await _place(request, caller, key, user, Act.UNFREEZE, ref=body.ref)
 
 
 @router.post("/v1/admin/accounts/{user}/write-off", response_model=AdjustmentAnswer, responses=ANSWERS)
-async def write_off_debt(user: UserInPath, body: WriteOffBody, caller: Admin, key: IdempotencyKey, request: Request) -> Any:
+async def write_off_debt(
+    user: UserInPath, body: WriteOffBody, caller: MoneyChange, key: IdempotencyKey, request: Request
+) -> Any:
     """Forgive what a user owes for refunds, or a part of it."""
     return await _place(
         request, caller, key, user, Act.WRITE_OFF, ref=body.ref, coins=body.coins, debt_coins=body.debt_coins
@@ -105,7 +112,7 @@ async def list_balance_lots(caller: SignedIn, request: Request) -> Any:
 
 
 @router.get("/v1/admin/accounts/{user}/lots", response_model=LotsAnswer, responses=responses(401, 403, 404, 422, 503))
-async def list_account_lots(user: UserInPath, _: Admin, request: Request) -> Any:
+async def list_account_lots(user: UserInPath, _: MoneyLook, request: Request) -> Any:
     """Likewise, of any user."""
     return await _lots(request, user)
 

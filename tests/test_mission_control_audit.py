@@ -86,6 +86,7 @@ def test_a_reason_comes_by_the_header_the_query_or_the_body() -> None:
     rows: list[tuple[tuple[str, str], dict[str, Any], str]] = [
         (ban, {"json": {"reason": "rude"}}, "rude"),
         (ban, {"json": {"reason": "rude"}, "reason": "Beschwerde über Bob"}, "Beschwerde über Bob"),
+        (("POST", "/v1/admin/grants"), {"json": {"account": "bob/coins", "coins": 5, "ref": "ticket 4711"}}, "ticket 4711"),
         (("DELETE", "/v1/admin/users/bob"), {"params": {"reason": "a letter"}}, "a letter"),
         (ban, {"content": b"{"}, ""),
         (ban, {"content": b"[]"}, ""),

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from pipelines.mission_control_roles import decide_staff
 from schemas.log.base import UserId, Wake
+from schemas.log.templates import sendable
+from schemas.mission_control import STAFF_ACT
 from schemas.mission_control_roles import (
     BOOK,
     GIVEN,
@@ -163,6 +165,10 @@ def test_the_logs_word_counts_and_only_without_it_the_tokens() -> None:
     ):
         own = front.ask("GET", "/v1/users/me/roles", headers=bearer(user, claim)).json()
         assert (own["roles"], own["final"], bool(own["permissions"])) == (roles, final, final)
+
+
+def test_no_job_gives_roles_or_writes_what_staff_did() -> None:
+    assert not {command.__name__ for entity in (STAFF, STAFF_ACT) for command in entity.commands} & sendable().keys()
 
 
 def test_a_reason_is_asked_for() -> None:

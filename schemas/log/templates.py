@@ -16,8 +16,8 @@ from schemas.log.codec import encode
 from schemas.log.personal import personal_of
 from schemas.log.topics import ENTITIES
 
-# A job that commanded jobs could fire without an end.
-APART: Final = frozenset({"timetable"})
+# A job that commanded jobs could fire without an end; roles are people's to give, and nobody writes what staff did but serving.
+APART: Final = frozenset({"timetable", "staff", "staff_act"})
 
 
 class TemplateError(ValueError):

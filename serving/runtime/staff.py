@@ -5,8 +5,9 @@ API's document shows the permission as `x-permission`. The audit's law is that n
 gate notes the act, and goes on when the log has it, in front of the permission, so that what was denied to staff is there, too;
 `Audited` notes what was answered, behind the answer. A request of somebody who is no staff is no act.
 
-A reason is staff's own words, in the header `X-Reason`, or in the query's or the body's `reason`. Gates with `reasoned` ask for
-one. Where a person reads what is theirs and staff may look as well, the route asks `look_as_staff`.
+A reason is staff's own words, in the header `X-Reason`, or in the query's or the body's `reason` (where coins are moved, the
+body's `ref`). Gates with `reasoned` ask for one in the header. Where a person reads what is theirs and staff may look as well,
+the route asks `look_as_staff`.
 
 Errors: Problem 403 `forbidden`, 403 `banned`, 422 `reason_missing`, 422 `reason_invalid`, 503 `log_unreachable`.
 """
@@ -164,7 +165,8 @@ def _why(request: Request, body: bytes) -> str:
             told = json.loads(body)
         except (ValueError, RecursionError):
             return ""
-        found = told.get("reason") if isinstance(told, dict) else ""
+        # Coins have a reason of their own, and say in `ref` what they are moved for.
+        found = (told.get("ref") or told.get("reason")) if isinstance(told, dict) else ""
     return re.sub(r"[\x00-\x1f\ud800-\udfff]", " ", found)[:MAX_WHY] if isinstance(found, str) else ""
 
 
