@@ -3,7 +3,8 @@
 State: what is to be done, attempts, the next one's time (`schemas.outbox.Effect`).
 Laws: an effect that was owed twice is done once; attempts are numbered without a gap, and at most one is due at a time; a
 report on another attempt than the one that is due is a repeat, and ignored; each effect ends accepted, refused or expired; a
-vendor's Retry-After is never undercut. A finished effect is remembered for a day (a postback for a week, as long as any vendor
+vendor's Retry-After is never undercut. Of somebody's claims the newest ones are told last.
+A finished effect is remembered for a day (a postback for a week, as long as any vendor
 knows its deduplication id), one that needs a person for a month. A push asks another provider only where none of its attempts
 may have been taken; its contents are forgotten with its end, and nobody sends it late. What tells of a user who was erased is
 given up, and its contents are forgotten at once: a broadcast names the user to every partition, and the host wakes each such
@@ -19,6 +20,7 @@ from msgspec.structs import replace
 
 from schemas.erased import with_erased
 from schemas.log.base import REMEMBERED_FOR, Fact, Message, Wake, later, reply, same_fields
+from schemas.mission_control_roles import RolesChanged, strongest
 from schemas.outbox import (
     ACCOUNT_EXPIRES,
     FIRST_RETRY,
@@ -26,6 +28,7 @@ from schemas.outbox import (
     ROOM_EXPIRES,
     SIGN_IN,
     AttemptOutcome,
+    Claims,
     Effect,
     EffectAccepted,
     EffectDue,
@@ -42,6 +45,7 @@ from schemas.outbox import (
     close_room_id,
     delete_account_id,
     erased_effects,
+    set_claims_id,
 )
 from schemas.push import (
     ANY_PROVIDER,
@@ -82,6 +86,8 @@ def decide_outbox(effect: Effect | None, message: OutboxInbox, common: Effect | 
     match message:
         case OweEffect() | CallEnded() | UserErased():
             return _owe(effect, message)
+        case RolesChanged():
+            return _claim(effect, message)
         case Wake():
             return _wake(effect, message)
     if effect is None:
@@ -113,6 +119,26 @@ def _owe(effect: Effect | None, message: OweEffect | CallEnded | UserErased) -> 
     return _due(owed, name, message)
 
 
+def _claim(effect: Effect | None, message: RolesChanged) -> Decision:
+    """The newest roles count. While an attempt with older ones is under way nothing is due: that could be the last to come."""
+    claims = Claims(
+        strongest(message.roles) or message.signed_up, message.version, message.roles,
+        None if message.given or message.role is None else message.at,
+    )  # fmt: skip
+    if effect is None or effect.claims is None:
+        owed = Effect(
+            kind=EffectKind.SET_CLAIMS, provider=SIGN_IN, subject=message.user, status=EffectStatus.DUE, claims=claims,
+            expires_at=later(message.at, ACCOUNT_EXPIRES),
+        )  # fmt: skip
+        return _due(owed, set_claims_id(message.user), message)
+    if claims.version <= effect.claims.version:
+        return effect, ()
+    after = replace(effect, claims=claims, expires_at=later(message.at, ACCOUNT_EXPIRES))
+    if effect.status is EffectStatus.DUE:
+        return after, ()
+    return _due(replace(after, attempt=effect.attempt + 1), set_claims_id(message.user), message)
+
+
 def _fields(effect: Effect, name: str) -> dict[str, Any]:
     """What every fact of an effect says."""
     return {
@@ -121,10 +147,11 @@ def _fields(effect: Effect, name: str) -> dict[str, Any]:
 
 
 def _due(effect: Effect, name: str, message: Message, ordinal: int = 0) -> Decision:
-    after = replace(effect, status=EffectStatus.DUE, next_at=None, forget_at=None)
+    told = effect.claims.version if effect.claims else 0
+    after = replace(effect, status=EffectStatus.DUE, next_at=None, forget_at=None, told=told)
     due = EffectDue(
         **reply(message, ordinal), **_fields(after, name), expires_at=after.expires_at, postback=after.postback,
-        wanted=after.wanted, push=after.push,
+        wanted=after.wanted, push=after.push, claims=after.claims,
     )  # fmt: skip
     return after, (due,)
 
@@ -133,6 +160,8 @@ def _report(effect: Effect, message: ReportAttempt) -> Decision:
     if effect.status is not EffectStatus.DUE or message.attempt != effect.attempt:
         return effect, ()
     doubtful = effect.doubtful or message.doubtful
+    if effect.claims is not None and effect.claims.version != effect.told:
+        return _due(replace(effect, attempt=effect.attempt + 1), message.effect, message)
     tried = replace(effect, http_status=message.status, detail=message.detail, doubtful=doubtful)
     match message.outcome:
         case AttemptOutcome.ACCEPTED:

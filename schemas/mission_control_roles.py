@@ -99,6 +99,11 @@ def in_order(roles: Iterable[Role]) -> tuple[Role, ...]:
     return tuple(role for role in Role if role in found)
 
 
+def strongest(roles: Iterable[Role]) -> Role | None:
+    """The role that stands last in the enumeration, which is the one that may most; None: there is none."""
+    return max(roles, key=list(Role).index, default=None)
+
+
 class RoleRefusal(StrEnum):
     """Why a role was neither given nor taken, in order of precedence."""
 

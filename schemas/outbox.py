@@ -9,16 +9,17 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Final
 
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 from schemas.erased import ErasedUsers
 from schemas.log.base import EPOCH, By, Fact, Fields, Id, Key, Message, State, Time, Wake
 from schemas.log.entity import Entity, Flow, Hears
 from schemas.log.personal import WORDS
+from schemas.mission_control_roles import Roles, RolesChanged
 from schemas.postback import Postback
 from schemas.push import Push, PushAccepted, PushFailure, PushRefused, PushTokenDead, WithdrawPush
 from schemas.timetable_plan import Plan, PlanWanted
-from schemas.user import Code, User_, UserErased
+from schemas.user import Code, Role, User_, UserErased
 from schemas.video import CallEnded
 
 # Half a second, then twice as long each time, up to ten minutes.
@@ -40,6 +41,8 @@ class EffectKind(StrEnum):
     PLAN = "plan"
     # Of an erased user, where users sign in.
     DELETE_ACCOUNT = "delete_account"
+    # Of somebody whose roles have changed, likewise.
+    SET_CLAIMS = "set_claims"
     # To a phone: see `schemas.push`.
     PUSH = "push"
 
@@ -78,6 +81,20 @@ def close_room_id(call: str) -> str:
 def delete_account_id(user: str) -> str:
     """The effect that deletes a user's account where users sign in."""
     return f"delete_account/{user}"
+
+
+def set_claims_id(user: str) -> str:
+    """The effect that tells where users sign in which roles somebody has."""
+    return f"set_claims/{user}"
+
+
+class Claims(Struct, frozen=True, omit_defaults=True):
+    """What a user's tokens are to claim. `version` is the book's; `since`: tokens of an earlier sign-in are not renewed."""
+
+    role: Role
+    version: int
+    roles: Roles = ()
+    since: Time | None = None
 
 
 class EffectName(Fields):
@@ -143,6 +160,7 @@ class EffectDue(_OfEffect):
     postback: Postback | None = None
     wanted: PlanWanted | None = None
     push: Push | None = None
+    claims: Claims | None = None
 
 
 class EffectAccepted(_OfEffect):
@@ -175,8 +193,8 @@ class EffectExpired(_GivenUp):
 
 class Effect(State, EffectFields):
     """An effect: what, where it stands, how many attempts were due so far, and why the last one failed. `doubtful`: one of them
-    may have been taken all the same; `withdrawn`: its owner does not want it any more. The state under a broadcast key has only
-    `erased`: users of whom nobody is told any more."""
+    may have been taken all the same; `withdrawn`: its owner does not want it any more; `told`: the version of `claims` that is
+    or was with `dispatch`. The state under a broadcast key has only `erased`: users of whom nobody is told any more."""
 
     expires_at: Time
     status: EffectStatus
@@ -191,6 +209,8 @@ class Effect(State, EffectFields):
     push: Push | None = None
     doubtful: bool = False
     withdrawn: bool = False
+    claims: Claims | None = None
+    told: int = 0
 
     @property
     def wake_at(self) -> datetime | None:
@@ -211,7 +231,9 @@ def erased_effects(users: ErasedUsers) -> Effect:
     )  # fmt: skip
 
 
-OutboxInbox = OweEffect | ReportAttempt | RedriveEffect | WithdrawPush | ForgetEffects | CallEnded | UserErased | Wake
+OutboxInbox = (
+    OweEffect | ReportAttempt | RedriveEffect | WithdrawPush | ForgetEffects | CallEnded | UserErased | RolesChanged | Wake
+)
 
 OUTBOX: Final = Entity(
     "outbox",
@@ -233,6 +255,7 @@ OUTBOX: Final = Entity(
             lambda erased: delete_account_id(erased.user),
             "the account where the user signs in leads to an address or a number",
         ),
+        Hears(RolesChanged, lambda changed: set_claims_id(changed.user), "tokens are to claim what the log says"),
     ),
     broadcast=True,
 )  # fmt: skip

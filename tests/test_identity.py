@@ -10,14 +10,18 @@ from urllib.parse import parse_qs
 import httpx
 import jwt
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from infra.config import DEMO_PROJECT, Config, load
 from infra.vendors import identity
 from infra.vendors.answers import Attempt
 from pipelines.outbox import decide_outbox
-from schemas.log.base import UserId
-from schemas.outbox import SIGN_IN, AttemptOutcome, EffectDue, EffectKind
-from schemas.user import UserErased
+from schemas.log.base import UserId, Wake
+from schemas.mission_control_roles import BOOK, RolesChanged
+from schemas.outbox import SIGN_IN, AttemptOutcome, EffectDue, EffectKind, ReportAttempt
+from schemas.user import Role, UserErased
 from tests.decisions import decisions_of
 from tests.lab.city.push_vendors import PROJECT, Keys
 
@@ -43,6 +47,7 @@ class Toolkit:
     def __init__(self, *answers: tuple[int, Any]) -> None:
         self.answers = list(answers)
         self.deleted: list[str] = []
+        self.updated: list[dict[str, str]] = []
         self.bearers: list[str] = []
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
@@ -52,10 +57,13 @@ class Toolkit:
             return httpx.Response(
                 200, json={"access_token": f"t{len(self.bearers)}", "expires_in": 3600, "token_type": "Bearer"}
             )
-        assert (request.method, request.url.path) == ("POST", f"/v1/projects/{PROJECT}/accounts:delete")
+        assert request.method == "POST"
+        assert request.url.path in (f"/v1/projects/{PROJECT}/accounts:delete", f"/v1/projects/{PROJECT}/accounts:update")
         self.bearers.append(request.headers["authorization"])
         status, body = self.answers.pop(0)
-        if status == 200:
+        if request.url.path.endswith("update"):
+            self.updated.append(json.loads(request.content))
+        elif status == 200:
             self.deleted.append(json.loads(request.content)["localId"])
         return httpx.Response(status, content=body if isinstance(body, bytes) else json.dumps(body).encode())
 
@@ -123,3 +131,57 @@ def test_an_erasure_owes_it_once() -> None:
     )
     assert due.expires_at == T + timedelta(days=30)
     assert not decide(effect, erased)[1]
+
+
+def changed(version: int, *roles: Role, given: bool = True) -> RolesChanged:
+    return RolesChanged(
+        id=f"c{version}", at=T, cause="x", book=BOOK, user=UserId("ann"), roles=roles, version=version, given=given,
+        role=Role.SUPPORT, by=UserId("root"), signed_up=Role.STREAMER,
+    )  # fmt: skip
+
+
+def report(due: EffectDue, outcome: AttemptOutcome) -> ReportAttempt:
+    return ReportAttempt(id="r", at=T, effect=due.effect, attempt=due.attempt, outcome=outcome)
+
+
+def test_claims_are_those_that_the_log_gave(attempt: Try, settings: Config) -> None:
+    decide = decisions_of(decide_outbox)
+    _, (given,) = decide(None, changed(1, Role.SUPPORT, Role.FINANCE))
+    _, (taken,) = decide(None, changed(2, given=False))
+    toolkit = Toolkit((200, {"kind": "identitytoolkit#SetAccountInfoResponse"}), error(400, "USER_NOT_FOUND"))
+    assert [attempt(due, toolkit, settings).outcome for due in (given, taken)] == [ACCEPTED, ACCEPTED]
+    one, other = toolkit.updated
+    assert (one["localId"], one.get("validSince")) == ("ann", None)
+    assert json.loads(one["customAttributes"]) == {"role": "finance", "roles": ["support", "finance"]}
+    assert json.loads(other["customAttributes"]) == {"role": "streamer", "roles": []}
+    assert int(other["validSince"]) == int(T.timestamp())
+    assert attempt(replace(given, claims=None), toolkit, settings).outcome is REFUSED
+
+
+STEPS = st.lists(st.sampled_from(("change", "repeat", "accepted", "failed", "refused", "wake")), max_size=30)
+
+
+@given(STEPS)
+def test_the_newest_claims_are_told_last_and_one_at_a_time(steps: list[str]) -> None:
+    """Law: at most one attempt is with dispatch; when nothing is due or waiting, the last that was told are the newest."""
+    decide, effect, version = decisions_of(decide_outbox), None, 0
+    open_: list[EffectDue] = []
+    told = [0]
+    for step in [*steps, "accepted", "wake", "accepted", "accepted"]:
+        if step in ("change", "repeat"):
+            version += step == "change" or not version
+            effect, facts = decide(effect, changed(version, Role.SUPPORT))
+        elif step == "wake":
+            later = max(T, effect.wake_at) if effect and effect.wake_at and effect.next_at else T
+            effect, facts = decide(effect, Wake(id="w", at=later, key="set_claims/ann"))
+        elif open_:
+            due = open_.pop()
+            told.append(due.claims.version if due.claims else 0)
+            effect, facts = decide(effect, report(due, AttemptOutcome(step)))
+        else:
+            continue
+        open_ += [fact for fact in facts if isinstance(fact, EffectDue)]
+        assert len(open_) <= 1
+        assert told == sorted(told)
+    assert not open_
+    assert told[-1] == version

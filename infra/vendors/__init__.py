@@ -51,6 +51,7 @@ VENDOR_CALLS: Final[dict[tuple[str, str], VendorCall]] = {
     (EffectKind.PUSH, PushProvider.ONESIGNAL): VendorCall(onesignal.tell, onesignal.CALLS_PER_S),
     (EffectKind.PUSH, VOIP_PROVIDER): VendorCall(apns.tell, apns.CALLS_PER_S),
     (EffectKind.DELETE_ACCOUNT, SIGN_IN): VendorCall(identity.delete_account, identity.CALLS_PER_S),
+    (EffectKind.SET_CLAIMS, SIGN_IN): VendorCall(identity.set_claims, identity.CALLS_PER_S),
     (EffectKind.PLAN, "timetable"): VendorCall(_plan, UNSPARING_PER_S),
     **{(EffectKind.CHORE, name): VendorCall(chores.run, UNSPARING_PER_S) for name in chores.CHORES},
 }
