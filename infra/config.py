@@ -67,6 +67,7 @@ class Config(BaseSettings):
     growth_processes: int = Field(1, ge=1, le=64)
     serving_processes: int = Field(1, ge=1, le=64)
 
+    four_eyes_coins: int = Field(0, ge=0, description="staff moves more coins than this at once only as two; 0: no limit")
     head_bytes: int = Field(32_768, ge=1_024, le=1_048_576, description="of a request's line and headers, at most")
     body_bytes: int = Field(65_536, ge=1_024, le=16_777_216, description="of a request's body, at most")
     staff_body_bytes: int = Field(1_048_576, ge=1_024, le=16_777_216, description="of an admin's or a supporter's request")

@@ -26,6 +26,7 @@ from serving.runtime.auth import Authenticator, may_watch
 from serving.runtime.commands import Commands, producer, views_of
 from serving.runtime.document import document_of
 from serving.runtime.door import Door
+from serving.runtime.eyes import four_eyes
 from serving.runtime.feed import Hub
 from serving.runtime.operations import operation_id
 from serving.runtime.origins import open_to
@@ -53,12 +54,14 @@ def build(config: Config) -> tuple[FastAPI, Any, Hub]:
     hub = Hub(config.feed_mb * 1_000_000)
     views = Views(hub, config.views_mb * 250_000)
 
+    eyes = four_eyes(config.four_eyes_coins)
+
     @asynccontextmanager
     async def lifespan(app: _Application) -> AsyncIterator[None]:
         loop = asyncio.get_running_loop()
         app.state.tail = Tail(config, views, loop)
         app.state.reach = Reach(config, app.state.tail.read_to)
-        app.state.commands = Commands(partial(producer, config), views.outcomes, app.state.refusals)
+        app.state.commands = Commands(partial(producer, config), views.outcomes, app.state.refusals, eyes)
         presence = Presence(views, app.state.commands)
         timers = [asyncio.create_task(timer) for timer in (hub.ping(), presence.run(), app.written(DOCUMENT_S))]
         yield
@@ -69,7 +72,7 @@ def build(config: Config) -> tuple[FastAPI, Any, Hub]:
         await asyncio.to_thread(app.state.tail.stop)
 
     app = _Application(title="Olo", version="1", lifespan=lifespan, redoc_url=None, generate_unique_id_function=operation_id)
-    app.state.config = config
+    app.state.config, app.state.eyes = config, eyes
     app.state.views = views
     app.state.authenticator = Authenticator(config, partial(word_of, views))
     app.state.clickhouse = _clickhouse(config)

@@ -94,6 +94,8 @@ LEFT_OUT: Final[Mapping[str, str]] = {
     "follower_page": "whom others like is theirs; GET /v1/followers/users shows those who like you",
     "pool": "who waits for roulette stands under `line`",
     "outbox": "what vendors were told stands in postback_attempts and push_outcomes, by which names under `attribution`",
+    "approval": "what two of staff have done with your coins stands in the table balance_entries",
+    "approvals": "likewise; it names others of staff, too",
     "staff": "which roles you were given stands in the table role_changes",
     "staff_act": "what staff did to you stands in the table audit",
     "purchase": "what you bought stands in the tables purchases and refunds",

@@ -42,6 +42,7 @@ def _told(fact: Any) -> Any:
 # Columns that are not a field of that name: how the Struct tells them.
 TOLD: dict[str, dict[str, Callable[..., Any]]] = {
     "audit": {"step": lambda f: type(f).__name__, "acted_at": lambda f: getattr(f, "acted_at", f.at)},
+    "approvals": {"step": lambda f: type(f).__name__},
     "presence": {"until": lambda f: f.at, "since": lambda f: f.at - timedelta(seconds=f.online_s)},
     "refunds": {"kind": lambda f: type(f).__name__.removeprefix("Purchase").lower()},
     "favorites": {"liked": lambda f: type(f).__name__ == "FavoriteAdded"},

@@ -16,8 +16,9 @@ from schemas.log.codec import encode
 from schemas.log.personal import personal_of
 from schemas.log.topics import ENTITIES
 
-# A job that commanded jobs could fire without an end; roles are people's to give, and nobody writes what staff did but serving.
-APART: Final = frozenset({"timetable", "staff", "staff_act"})
+# A job that commanded jobs could fire without an end; roles and approvals are people's to give, and what staff did is
+# written by serving only.
+APART: Final = frozenset({"timetable", "staff", "staff_act", "approval"})
 
 
 class TemplateError(ValueError):

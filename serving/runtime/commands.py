@@ -36,6 +36,7 @@ from schemas.log.dead_letters import DeadLetter
 from schemas.log.entity import partition_of
 from schemas.log.topics import DEAD_LETTERS, ENTITIES, Route, routes
 from serving.runtime.admission import Asked
+from serving.runtime.eyes import Eyes
 from serving.runtime.later import Later, NotDecided
 from serving.runtime.outcomes import Outcomes
 from serving.runtime.problems import Problem, unavailable
@@ -77,9 +78,13 @@ def producer(config: Config) -> Producer:
 
 
 class Commands:
-    """What one serving process sends, and who waits for what. `new`: makes a producer. Made in the event loop."""
+    """What one serving process sends, and who waits for what. `new`: makes a producer; `eyes`: which of staff's commands take a
+    second person. Made in the event loop."""
 
-    def __init__(self, new: Callable[[], Producer], outcomes: Outcomes, refusals: RefusalTables) -> None:
+    def __init__(
+        self, new: Callable[[], Producer], outcomes: Outcomes, refusals: RefusalTables, eyes: Eyes = lambda _: None
+    ) -> None:
+        self._eyes = eyes
         self._sender = Sender(new)
         self._waiting = outcomes.waiting
         self._admission = outcomes.admission
@@ -139,7 +144,10 @@ class Commands:
         of the command that its decider sends on. `expected`: the types of fact that the route can tell of. `urgent`: it answers
         or ends what is in progress.
 
-        Errors: Problem for a refusal, and for a fact of another type; Problem 503; NotDecided, which answers with `later`."""
+        Errors: Problem for a refusal, for what takes a second person, and for a fact of another type; Problem 503; NotDecided,
+        which answers with `later`."""
+        if SENT.get() is not None and (problem := self._eyes(command)):
+            raise problem
         causes = [command.id, derived] if derived else [command.id]
         self._admit(command, causes, urgent=urgent)
         fact = await self._decision(command, causes, later)

@@ -16,6 +16,7 @@ from schemas.interaction import PAIR, Pair
 from schemas.log.base import unix_second
 from schemas.log.codec import state_decoder
 from schemas.log.entity import Entity
+from schemas.mission_control_approval import APPROVAL, Approval, ApprovalStatus
 from schemas.panel import MEMBER, Member
 from schemas.user import USER, User
 
@@ -67,6 +68,10 @@ def _reports(_: str, report: ChatReport) -> tuple[str, ...]:
     return ("",) if report.is_open else ()
 
 
+def _approvals(_: str, approval: Approval) -> tuple[str, ...]:
+    return ("",) if approval.status is ApprovalStatus.OPEN else ()
+
+
 def _cohorts(user: str, member: Member) -> tuple[str, ...]:
     return () if user.startswith("@") else tuple(member.cohorts)
 
@@ -85,12 +90,14 @@ PAIRS: Final = Index("pairs", PAIR, _close)
 CHATS: Final = Index("chats", CHAT, _chats)
 # The reports of chats that wait for a person.
 OPEN_REPORTS: Final = Index("open_reports", CHAT_REPORT, _reports)
+# What waits for a second person.
+OPEN_APPROVALS: Final = Index("open_approvals", APPROVAL, _approvals)
 # Who is in a cohort.
 COHORT_MEMBERS: Final = Index("cohort_members", MEMBER, _cohorts)
 # How many members there are, and how many were decided under a version of the book.
 MEMBER_VERSIONS: Final = Index("member_versions", MEMBER, _versions, listed=False)
 
-INDEXES: Final = (ONLINE, OPEN_CASES, PAIRS, CHATS, OPEN_REPORTS, COHORT_MEMBERS, MEMBER_VERSIONS)
+INDEXES: Final = (ONLINE, OPEN_CASES, PAIRS, CHATS, OPEN_REPORTS, OPEN_APPROVALS, COHORT_MEMBERS, MEMBER_VERSIONS)
 LISTED: Final = frozenset(index.name for index in INDEXES if index.listed)
 OVER: Final = {one.entity.changelog: [index for index in INDEXES if index.entity is one.entity] for one in INDEXES}
 _DECODERS: Final = {index.entity.changelog: state_decoder(index.entity.state) for index in INDEXES}
