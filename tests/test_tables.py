@@ -95,7 +95,7 @@ LEFT_OUT = {
     "phones": {"locale"},
     "pushes": {"touch"},
     "attributions": {"touch"},
-    "postback_attempts": {"kind", "expires_at", "postback", "next_at", "plan", "wanted", "push"},
+    "postback_attempts": {"kind", "expires_at", "postback", "next_at", "plan", "wanted", "push", "claims"},
     "role_changes": {"book", "signed_up"},
     "push_outcomes": {"effect", "token", "dead_at"},
 }

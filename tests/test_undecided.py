@@ -125,7 +125,7 @@ def example(document: dict[str, Any], write: dict[str, Any]) -> tuple[dict[str, 
         return None, ()
     name = write["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[-1]
     schema = document["components"]["schemas"][name]
-    shown = {name: field["examples"][0] for name, field in schema["properties"].items() if "examples" in field}
+    shown = {name: field["example"] for name, field in schema["properties"].items() if "example" in field}
     return shown, [name for name in schema.get("required", ()) if name not in shown]
 
 
