@@ -32,7 +32,7 @@ def test_a_preflight_is_answered_before_anybody_asks_who_sends_it(path: str, ori
     answer = FRONT.ask("OPTIONS", path, headers={"Origin": origin, **ASKED})
     assert (answer.status_code, allowed(answer)) == (200, origin)
     sent = answer.headers["access-control-allow-headers"].lower()
-    assert {"authorization", "content-type", "idempotency-key", "last-event-id"} <= set(sent.split(", "))
+    assert {"authorization", "content-type", "idempotency-key", "last-event-id", "x-reason"} <= set(sent.split(", "))
     assert {"GET", "POST", "PUT", "DELETE"} == set(answer.headers["access-control-allow-methods"].split(", "))
     assert "Origin" in answer.headers["vary"]
     assert "access-control-allow-credentials" not in answer.headers

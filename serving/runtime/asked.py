@@ -30,6 +30,8 @@ TIME: Final = re.compile(r"[0-9TZtz:.+ -]{1,40}")
 # Names of a query's or a path's own.
 PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_.:+-]{1,64}")
 DEPTH: Final = 12
+# A longer body is not looked into: that would hold up whoever else wants to be answered.
+MAX_BODY: Final = 16_384
 
 
 def hashed(text: str) -> str:
@@ -40,6 +42,10 @@ def hashed(text: str) -> str:
 def plain(text: str) -> str:
     """A word of a path or a query: itself if it has the form of an id, else its hash."""
     return text if PLAIN_NAME.fullmatch(text) and not is_contact(text) else hashed(text)
+
+
+def _bytes(body: bytes) -> Json:
+    return {"bytes": len(body), "sha256": sha256(body).hexdigest()}
 
 
 class Asked:
@@ -54,11 +60,13 @@ class Asked:
         kept: Json = {}
         if asked := {plain(name): plain(value) for name, value in query.items() if name not in ("user", "reason")}:
             kept["query"] = asked
-        if body:
+        if len(body) > MAX_BODY:
+            kept["body"] = _bytes(body)
+        elif body:
             kept["body"] = self._body(body, model)
         self.text = json.dumps(kept, separators=(",", ":")) if kept else ""
         if len(self.text) > MAX_ASKED:
-            self.text = json.dumps({"bytes": len(self.text), "sha256": sha256(self.text.encode()).hexdigest()})
+            self.text = json.dumps({"body": _bytes(body)})
         self.subjects = tuple(self._users)[:MAX_SUBJECTS]
 
     def _name(self, user: str) -> None:
@@ -68,21 +76,21 @@ class Asked:
     def _body(self, body: bytes, model: type[BaseModel] | None) -> Any:
         schema = schema_of(model) if model else {}
         try:
-            return self._kept(json.loads(body), [schema], schema.get("$defs", {}), DEPTH)
+            named = schema.get("$defs", {})
+            return self._kept(json.loads(body), _kinds([schema], named), named, DEPTH)
         except (ValueError, RecursionError):  # no JSON, which its route will say
-            return f"sha256:{sha256(body).hexdigest()}"
+            return _bytes(body)
 
-    def _kept(self, value: Any, schemas: list[Json], named: Json, depth: int) -> Any:
-        """The value, of which the schemas say what it may be."""
-        kinds = [kind for schema in schemas for kind in _kinds(schema, named, DEPTH)]
+    def _kept(self, value: Any, kinds: list[Json], named: Json, depth: int) -> Any:
+        """The value, of which the schemas `kinds` say what it may be."""
         match value:
             case str():
                 return self._text(value, [kind for kind in kinds if kind.get("type") == "string" or "enum" in kind])
             case list() if depth:
-                items = [kind["items"] for kind in kinds if "items" in kind]
+                items = _kinds([kind["items"] for kind in kinds if "items" in kind], named)
                 return [self._kept(one, items, named, depth - 1) for one in value]
             case dict() if depth:
-                return {_name_of(kinds, name): self._kept(one, _of_field(kinds, name), named, depth - 1)
+                return {_name_of(kinds, name): self._kept(one, _kinds(_of_field(kinds, name), named), named, depth - 1)
                         for name, one in value.items()}  # fmt: skip
         known = value is None or isinstance(value, int) or (isinstance(value, float) and isfinite(value))
         return value if known else hashed(json.dumps(value))
@@ -125,15 +133,19 @@ def _of_field(kinds: list[Json], name: str) -> list[Json]:
     return found
 
 
-def _kinds(schema: Json, named: Json, depth: int) -> Iterator[Json]:
-    """The schema, or those that it is a choice of."""
+def _kinds(schemas: list[Json], named: Json) -> list[Json]:
+    """The schemas, or those that they are a choice of."""
+    return [kind for schema in schemas for kind in _kinds_of(schema, named, DEPTH)]
+
+
+def _kinds_of(schema: Json, named: Json, depth: int) -> Iterator[Json]:
     if not depth:
         return
     if "$ref" in schema:
-        yield from _kinds(named.get(schema["$ref"].rpartition("/")[-1], {}), named, depth - 1)
+        yield from _kinds_of(named.get(schema["$ref"].rpartition("/")[-1], {}), named, depth - 1)
     choices = [one for way in ("anyOf", "oneOf", "allOf") for one in schema.get(way, ())]
     for one in choices:
-        yield from _kinds(one, named, depth - 1)
+        yield from _kinds_of(one, named, depth - 1)
     if not choices and "$ref" not in schema:
         yield schema
 

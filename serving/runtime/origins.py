@@ -10,7 +10,7 @@ from typing import Any, Final
 from starlette.middleware.cors import CORSMiddleware
 
 METHODS: Final = ("GET", "POST", "PUT", "DELETE")
-SENT: Final = ("Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "Olo-Device")
+SENT: Final = ("Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "Olo-Device", "X-Reason")
 READ: Final = ("Allow", "Content-Disposition", "Location", "Retry-After", "WWW-Authenticate")
 # How long a browser remembers a preflight's answer; Chromium's own limit.
 REMEMBERED_S: Final = 7200
