@@ -16,6 +16,7 @@ from schemas.log.entity import broadcast_keys, log_partitions
 from schemas.outreach import (
     MAX_BOOK_BYTES,
     MAX_CAMPAIGNS,
+    MAX_SPREAD_S,
     MAX_THERE,
     AskWriter,
     Campaign,
@@ -54,7 +55,7 @@ def decide_outreach(book: CampaignBook | None, message: OutreachInbox) -> tuple[
     version = state.version + 1
     fact: Message
     if isinstance(message, PutCampaign):
-        put = _paced(message, before)
+        put = _paced(message, before, version)
         after = CampaignBook(version, (*others, put))
         fact = CampaignPut(**reply(message), book=message.book, campaign=put, version=version, by=message.by)
     else:
@@ -67,14 +68,21 @@ def decide_outreach(book: CampaignBook | None, message: OutreachInbox) -> tuple[
     return after, (fact, *shares)
 
 
-def _paced(message: PutCampaign, before: Campaign | None) -> Campaign:
-    """The campaign with its pace: what is left of the people is told from now on, at the pace of now."""
+def _paced(message: PutCampaign, before: Campaign | None, version: int) -> Campaign:
+    """The campaign with its pace: what is left of the people is told from now on, at the pace of now. One of the other kind
+    under the same name is another campaign."""
     put = message.campaign
+    if before is not None and bool(before.notice) != bool(put.notice):
+        before = None
+    people: float = message.people
+    if before is not None and not people:
+        people = before.spread_s * before.pace_per_s
     return replace(
         put,
-        spread_s=message.people / put.pace_per_s,
+        spread_s=min(people / put.pace_per_s, MAX_SPREAD_S),
         done=before.done_at(message.at) if before is not None else 0.0,
         since=message.at if put.running else None,
+        begun=before.begun if before is not None else version,
     )
 
 

@@ -2,8 +2,9 @@
 
 State: `schemas.outreach.Recipient`. Laws: a campaign's notice is sent to a person once, and only while it runs and they are in
 its cohort; of a campaign's openings a person gets at most `each`, at most `per_day` within a day, none twice of the same
-writer, none but while it runs and they are in its cohort, and none behind a reply to one of them, a block of one of them, or a
-ban; a user who is online and in the cohort of a running campaign's writers is offered to it, and nobody else is.
+writer or of one who has written to them for another campaign, none but while it runs and they are in its cohort, and none
+behind a reply to one of them, a block of one of them, or a ban; a user who is online, not banned and in the cohort of a
+running campaign's writers is offered to it, and nobody else is.
 A notice's pace needs no list: each person has a place between 0 and 1 by the digest of both names, and is due when the
 campaign has come there.
 """
@@ -41,7 +42,7 @@ from schemas.outreach import (
     WithdrawWriter,
 )
 from schemas.panel import CohortEntered, CohortLeft
-from schemas.user import CameOnline, UserBanned, UserErased, UserSignedUp, WentOffline
+from schemas.user import CameOnline, UserBanned, UserErased, UserSignedUp, UserUnbanned, WentOffline
 
 Decision = tuple[Recipient | None, Sequence[Message]]
 
@@ -82,6 +83,11 @@ def language_of(locale: str) -> str:
     return language if language.isascii() and language.isalnum() and len(language) <= LANGUAGE_LETTERS else ""
 
 
+def is_opening(one: Campaign) -> bool:
+    """Whether streamers write; what has both is a notice, and what has neither is nothing."""
+    return bool(one.opening) and not one.notice
+
+
 def place_of(user: str, campaign: str) -> float:
     """A person's place in a campaign: evenly between 0 and 1."""
     return crc32(f"{campaign}\n{user}".encode()) / 2**32
@@ -99,9 +105,11 @@ class _Turn:
 
     def look(self) -> None:
         """What the message changes; then what is due, and what may be offered."""
-        self._hear()
         campaigns = {one.campaign: one for one in self.book.campaigns}
-        self.courses = {name: one for name, one in self.courses.items() if name in campaigns}
+        self.courses = {
+            name: one for name, one in self.courses.items() if name in campaigns and campaigns[name].begun == one.begun
+        }  # fmt: skip
+        self._hear()
         for one in self.book.campaigns:
             self._notice(one) if one.notice else self._opening(one)
         self._offer()
@@ -130,7 +138,10 @@ class _Turn:
             case UserBlocked(peer=peer):
                 self._end(OpeningsEnd.BLOCKED, peer)
             case UserBanned():
+                self.state = replace(self.state, banned=True)
                 self._end(OpeningsEnd.BANNED)
+            case UserUnbanned():
+                self.state = replace(self.state, banned=False)
             case TellWriter():
                 self._told(self.message)
 
@@ -142,17 +153,17 @@ class _Turn:
     # --- notices ------------------------------------------------------------------------------------------------------------
 
     def _notice(self, one: Campaign) -> None:
-        course = self.courses.get(one.campaign) or Course(one.campaign)
+        course = self.courses.get(one.campaign) or Course(one.campaign, begun=one.begun)
         if course.over or not one.running or one.cohort not in self.state.cohorts:
             return
         due_at = self._due(one)
         if due_at > self.at:
             self.courses[one.campaign] = replace(course, due_at=due_at)
             return
-        self.courses[one.campaign] = Course(one.campaign, over=True)
+        self.courses[one.campaign] = Course(one.campaign, over=True, begun=one.begun)
         notice = SendNotice(
-            **derive(self.message, f"notice/{one.campaign}"), user=self.user, notice=f"outreach/{one.campaign}",
-            texts=one.notice,
+            **derive(self.message, f"notice/{one.campaign}"), user=self.user, texts=one.notice,
+            notice=f"outreach/{one.campaign}/{one.begun}",
         )  # fmt: skip
         self.messages += [
             CampaignTold(**reply(self.message, f"told/{one.campaign}"), user=self.user, campaign=one.campaign), notice,
@@ -166,26 +177,28 @@ class _Turn:
     # --- openings -----------------------------------------------------------------------------------------------------------
 
     def _entered(self, cohort: str) -> None:
-        """Openings are for who enters, not for who was there before."""
+        """Openings are for who enters, not for who was there before. Who was out meanwhile is not found at once, either."""
         for one in self.book.campaigns:
-            if one.opening and one.running and one.cohort == cohort and one.campaign not in self.courses:
+            course = self.courses.get(one.campaign) or Course(one.campaign, begun=one.begun)
+            if is_opening(one) and one.running and one.cohort == cohort and not course.over and not self.state.banned:
                 due_at = later(self.at, timedelta(seconds=one.delay_s))
-                self.courses[one.campaign] = Course(one.campaign, due_at=due_at, until=later(due_at, ASK_FOR))
+                self.courses[one.campaign] = replace(course, due_at=max(due_at, course.due_at or due_at), until=None)
 
     def _opening(self, one: Campaign) -> None:
         course = self.courses.get(one.campaign)
         if course is None or (due_at := self._next(one, course)) is None or due_at > self.at:
             return
-        if course.until is not None and self.at >= course.until:
-            self._over(course, OpeningsEnd.NOBODY)
-            return
-        self.courses[one.campaign] = replace(course, asked=True)
+        self.courses[one.campaign] = replace(course, asked=True, until=course.until or later(self.at, ASK_FOR))
         self.messages.append(
             AskWriter(
                 **derive(self.message, f"ask/{one.campaign}/{len(course.peers)}"), campaign=one.campaign, user=self.user,
-                avoid=course.peers,
+                avoid=self._known(course),
             )
         )  # fmt: skip
+
+    def _known(self, course: Course) -> tuple[str, ...]:
+        """Whoever has written for any campaign, those of this one first."""
+        return tuple(dict.fromkeys(peer for one in (course, *self.courses.values()) for peer in one.peers))
 
     def _told(self, message: TellWriter) -> None:
         course = self.courses.get(message.campaign)
@@ -193,9 +206,12 @@ class _Turn:
         if course is None or one is None or not course.asked:
             return
         course = replace(course, asked=False)
-        wanted = one.opening and one.running and one.cohort in self.state.cohorts and not course.over
-        if not wanted or message.writer in course.peers or message.writer == self.user:
-            self.courses[message.campaign] = course
+        wanted = is_opening(one) and one.running and one.cohort in self.state.cohorts and not course.over
+        self.courses[message.campaign] = course
+        if not wanted or message.writer in self._known(course) or message.writer == self.user:
+            return
+        if not message.writer and course.until is not None and self.at >= course.until:
+            self._over(course, OpeningsEnd.NOBODY)
             return
         if not message.writer:
             self.courses[message.campaign] = replace(course, due_at=later(self.at, ASK_EVERY))
@@ -204,7 +220,7 @@ class _Turn:
 
     def _send(self, one: Campaign, course: Course, writer: UserId) -> None:
         """One opening, and when the next one comes."""
-        digest = digest_of(f"{one.campaign}\n{writer}\n{self.user}")
+        digest = digest_of(f"{one.campaign}\n{one.begun}\n{writer}\n{self.user}")
         name = f"outreach-{digest}"
         text = next((text for text in one.opening if text.language == self.state.language), one.opening[0]).text
         peers, sent = (*course.peers, writer), (*course.sent, self.at)
@@ -222,12 +238,12 @@ class _Turn:
         if len(sent) >= one.per_day:
             due_at = max(due_at, later(sent[-one.per_day], DAY))
         self.courses[one.campaign] = replace(
-            course, peers=peers, sent=sent, due_at=due_at, until=later(due_at, ASK_FOR), over=len(peers) >= one.each
+            course, peers=peers, sent=sent, due_at=due_at, until=None, over=len(peers) >= one.each
         )  # fmt: skip
 
     def _end(self, why: OpeningsEnd, peer: str = "") -> None:
         """Nobody writes any more: for the campaigns of this peer, or for all."""
-        openings = {one.campaign for one in self.book.campaigns if one.opening}
+        openings = {one.campaign for one in self.book.campaigns if is_opening(one)}
         for course in list(self.courses.values()):
             if course.campaign in openings and not course.over and (not peer or peer in course.peers):
                 self._over(course, why)
@@ -241,8 +257,8 @@ class _Turn:
 
     def _offer(self) -> None:
         """Who may write for a campaign is told to it, and who may not any more."""
-        mine = self.state.cohorts if self.state.online else ()
-        wanted = tuple(one.campaign for one in self.book.campaigns if one.opening and one.running and one.writers in mine)
+        mine = self.state.cohorts if self.state.online and not self.state.banned else ()
+        wanted = tuple(one.campaign for one in self.book.campaigns if is_opening(one) and one.running and one.writers in mine)
         for name in wanted:
             if name not in self.state.offered:
                 self.messages.append(OfferWriter(**derive(self.message, f"offer/{name}"), campaign=name, user=self.user))

@@ -30,6 +30,7 @@ from schemas.user import (
     UserFact,
     UserInList,
     UserSignedUp,
+    UserUnbanned,
     WentOffline,
 )
 
@@ -45,6 +46,10 @@ MAX_THERE: Final = 200
 ASK_EVERY: Final = timedelta(minutes=10)
 ASK_FOR: Final = timedelta(days=1)
 DAY: Final = timedelta(days=1)
+# A pace ends at the latest then, some three hundred years, which is a span of time to every machine.
+MAX_SPREAD_S: Final = 1e10
+# Whoever has written to a person for any campaign does not write for another one.
+MAX_AVOIDED: Final = MAX_CAMPAIGNS * MAX_OPENINGS
 
 Language = Annotated[str, Meta(max_length=16, extra={"max_bytes": 18}), PLAIN]
 # What staff writes for many alike is about nobody.
@@ -64,7 +69,8 @@ class Campaign(State):
     `notice`: its words by language; told to `pace_per_s` people a second, spread over `spread_s` from when it runs; `done`: the
     share of that which was over at `since`. `opening`: likewise words; `writers` is the cohort whose online members write,
     `each` so many to a person, the first `delay_s` behind the entering, each next one as much later, at most `per_day` within a
-    day."""
+    day. `begun`: the book's version in which it began, which tells it from one of the same name that was removed, or was of the
+    other kind."""
 
     campaign: Name
     cohort: Name
@@ -79,6 +85,7 @@ class Campaign(State):
     spread_s: float = 0.0
     done: float = 0.0
     since: Time | None = None
+    begun: Annotated[int, Meta(ge=0, le=2**53)] = 0
 
     def done_at(self, at: datetime) -> float:
         """Which share of the people a notice's pace has come to."""
@@ -110,7 +117,8 @@ class OpeningsEnd(StrEnum):
 
 
 class PutCampaign(Message, BookName):
-    """The campaign is this from now on. `people`: how many members its cohort has, by which a notice's pace is kept."""
+    """The campaign is this from now on. `people`: how many members its cohort has, by which a notice's pace is kept; 0: as many
+    as were said before."""
 
     campaign: Campaign
     people: Annotated[int, Meta(ge=0, le=2**53)] = 0
@@ -173,7 +181,7 @@ class WithdrawWriter(Message, _ForCampaign):
 class AskWriter(Message, _ForCampaign):
     """Who is to write to `user`? None of `avoid`. Answered by `TellWriter`."""
 
-    avoid: Annotated[tuple[UserInList, ...], Meta(max_length=MAX_OPENINGS)] = ()
+    avoid: Annotated[tuple[UserInList, ...], Meta(max_length=MAX_AVOIDED)] = ()
 
 
 class Writers(State):
@@ -221,8 +229,9 @@ class OpeningsEnded(UserFact):
 
 
 class Course(State):
-    """How far a campaign is with a person. `due_at`: what comes next is done then, if the campaign runs; `asked`: a writer is
-    looked for, `until` when; `peers` have written, at `sent`; `over`: nothing comes any more."""
+    """How far a campaign (the one that has `begun` then) is with a person. `due_at`: what comes next is done then, if the
+    campaign runs; `asked`: a writer is looked for; `until`: when that is given up, from the first time on that it was asked;
+    `peers` have written, at `sent`; `over`: nothing comes any more."""
 
     campaign: NameInList
     due_at: Time | None = None
@@ -231,13 +240,14 @@ class Course(State):
     peers: Annotated[tuple[UserInList, ...], Meta(max_length=MAX_OPENINGS)] = ()
     sent: Annotated[tuple[Time, ...], Meta(max_length=MAX_OPENINGS)] = ()
     over: bool = False
+    begun: Annotated[int, Meta(ge=0, le=2**53)] = 0
 
 
 class Recipient(State):
-    """A user as campaigns see one: cohorts, language, whether a phone is there; `offered`: the campaigns for which the user may
-    write; `courses`: how far each campaign is. `next_at`: when something of a running campaign is due. `version` is that of
-    the book under which the user was decided last. The state under a broadcast key has only `shared`. `erased_at`: the user
-    was erased then, and nothing else is known, for a day."""
+    """A user as campaigns see one: cohorts, language, whether a phone is there, or a ban; `offered`: the campaigns for which
+    the user may write; `courses`: how far each campaign is. `next_at`: when something of a running campaign is due. `version`
+    is that of the book under which the user was decided last. The state under a broadcast key has only `shared`. `erased_at`:
+    the user was erased then, and nothing else is known, for a day."""
 
     cohorts: Annotated[tuple[NameInList, ...], Meta(max_length=MAX_COHORTS)] = ()
     language: Language = ""
@@ -248,6 +258,7 @@ class Recipient(State):
     version: int = 0
     shared: CampaignBook | None = None
     erased_at: Time | None = None
+    banned: bool = False
 
     @property
     def wake_at(self) -> datetime | None:
@@ -265,7 +276,7 @@ OutreachInbox = PutCampaign | RemoveCampaign | Wake
 WritersInbox = OfferWriter | WithdrawWriter | AskWriter | Wake
 RecipientInbox = (
     ShareOutreach | TellWriter | CohortEntered | CohortLeft | UserSignedUp | CameOnline | WentOffline | ItemPosted | UserBlocked
-    | UserBanned | UserErased | Wake
+    | UserBanned | UserUnbanned | UserErased | Wake
 )  # fmt: skip
 
 OUTREACH: Final = Entity(
@@ -300,7 +311,8 @@ RECIPIENT: Final = Entity(
         Hears(WentOffline, "user", "who is offline writes for none"),
         Hears(ItemPosted, message_sender, "a reply ends a campaign's openings"),
         Hears(UserBlocked, "user", "a block ends a campaign's openings"),
-        Hears(UserBanned, "user", "a ban ends a campaign's openings"),
+        Hears(UserBanned, "user", "a ban ends a campaign's openings, and nobody writes to, or as, who is banned"),
+        Hears(UserUnbanned, "user", "who is not banned any more is like others"),
         Hears(UserErased, "user", "who is erased is written to by nobody"),
     ),
     broadcast=True,

@@ -183,7 +183,7 @@ def test_a_notice_is_told_once_when_the_pace_comes_there() -> None:
     )
     assert kinds(told) == ["CampaignTold", "SendNotice"]
     assert isinstance(told[1], SendNotice)
-    assert (told[1].notice, told[1].texts) == ("outreach/news", NOTICE)
+    assert (told[1].notice, told[1].texts) == ("outreach/news/0", NOTICE)
     assert state is not None
     assert state.next_at is None
 
@@ -266,7 +266,7 @@ def test_where_nobody_is_there_it_asks_again_for_a_day() -> None:
     while at <= 60 + ASK_FOR.total_seconds():
         messages += [wake(at), tell(at + 1, "")]
         at += ASK_EVERY.total_seconds() + 1
-    state, told = play(shared(OPENED), [*messages, wake(at)])
+    state, told = play(shared(OPENED), [*messages, wake(at), tell(at, "")])
     assert {type(one) for one in told} == {AskWriter, OpeningsEnded}
     assert told[-1].why is OpeningsEnd.NOBODY  # type: ignore[attr-defined]
     assert state is not None
