@@ -22,6 +22,7 @@ from schemas.outreach import (
     OfferWriter,
     OpeningsEnd,
     OpeningsEnded,
+    PutCampaign,
     Recipient,
     RemoveCampaign,
     ShareOutreach,
@@ -50,7 +51,7 @@ from tests.test_outreach import (
 DAY_S = 86_400
 
 
-def books(*messages: Message) -> list[Recipient]:
+def books(*messages: PutCampaign | RemoveCampaign) -> list[Recipient]:
     """The book behind each message, as partitions are told it."""
     book, found = None, []
     for message in messages:
