@@ -182,7 +182,8 @@ def _refuse(state: ChatMessage, message: Message, name: str, refusal: ChatRefusa
     after = replace(
         state, text="", picture_url="", asks=0, refusal=refusal, forget_at=later(message.at, REMEMBERED_FOR)
     )  # fmt: skip
-    return after, (replace(_refused(state, message, name, state.asked, refusal), rule=rule),)
+    refused = _refused(state, message, name, state.asked, refusal)
+    return after, (replace(refused, rule=rule, campaign=state.campaign),)
 
 
 def _refused(state: ChatMessage, message: Message, name: str, to: str, refusal: ChatRefusal) -> MessageRefused:

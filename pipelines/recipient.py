@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from schemas.blocklist import UserBlocked
 from schemas.chat import ItemPosted
-from schemas.chat_message import SendMessage
+from schemas.chat_message import ChatRefusal, MessageRefused, SendMessage
 from schemas.log.base import LAST, Message, UserId, Wake, derive, later, reply
 from schemas.notification import SendNotice
 from schemas.notification_state import digest_of
@@ -26,12 +26,14 @@ from schemas.outreach import (
     ASK_EVERY,
     ASK_FOR,
     DAY,
+    MAX_TRIED,
     AskWriter,
     Campaign,
     CampaignBook,
     CampaignTold,
     Course,
     OfferWriter,
+    OpeningRefused,
     OpeningsEnd,
     OpeningsEnded,
     OpeningSent,
@@ -83,6 +85,14 @@ def language_of(locale: str) -> str:
     return language if language.isascii() and language.isalnum() and len(language) <= LANGUAGE_LETTERS else ""
 
 
+def user_of(message: Any) -> UserId:
+    """Whose decision it is."""
+    match message:
+        case Wake(key=user) | MessageRefused(receiver=user):
+            return UserId(user)
+    return UserId(message.user)
+
+
 def is_opening(one: Campaign) -> bool:
     """Whether streamers write; what has both is a notice, and what has neither is nothing."""
     return bool(one.opening) and not one.notice
@@ -99,7 +109,7 @@ class _Turn:
     def __init__(self, state: Recipient, message: Any, book: CampaignBook) -> None:
         self.state, self.message, self.book = state, message, book
         self.at: datetime = message.at
-        self.user = UserId(message.key if isinstance(message, Wake) else message.user)
+        self.user = user_of(message)
         self.messages: list[Message] = []
         self.courses = {one.campaign: one for one in state.courses}
 
@@ -142,6 +152,8 @@ class _Turn:
                 self._end(OpeningsEnd.BANNED)
             case UserUnbanned():
                 self.state = replace(self.state, banned=False)
+            case MessageRefused():
+                self._refused(self.message)
             case TellWriter():
                 self._told(self.message)
 
@@ -227,26 +239,54 @@ class _Turn:
         self.messages += [
             OpeningSent(
                 **reply(self.message, f"sent/{one.campaign}"), user=self.user, campaign=one.campaign, peer=writer, message=name,
-                number=len(peers),
+                number=len(sent),
             ),
             SendMessage(
                 **derive(self.message, f"send/{one.campaign}"), message=name, sender=writer, receiver=self.user, text=text,
                 campaign=one.campaign,
             ),
         ]  # fmt: skip
-        due_at = later(self.at, timedelta(seconds=max(one.delay_s, 1)))
-        if len(sent) >= one.per_day:
-            due_at = max(due_at, later(sent[-one.per_day], DAY))
+        over = len(sent) >= one.each or len(peers) >= MAX_TRIED
         self.courses[one.campaign] = replace(
-            course, peers=peers, sent=sent, due_at=due_at, until=None, over=len(peers) >= one.each
+            course, peers=peers, sent=sent, due_at=self._next_at(one, sent), until=None, over=over
         )  # fmt: skip
+
+    def _next_at(self, one: Campaign, sent: Sequence[datetime]) -> datetime:
+        """When the next opening comes, behind those that were sent."""
+        due_at = later(self.at, timedelta(seconds=max(one.delay_s, 1)))
+        return max(due_at, later(sent[-one.per_day], DAY)) if len(sent) >= one.per_day else due_at
+
+    def _refused(self, message: MessageRefused) -> None:
+        """An opening was not sent: another streamer's takes its place, unless it is about the person, or they have ended."""
+        refused = OpeningRefused(
+            **reply(message, f"refused/{message.campaign}"), user=self.user, campaign=message.campaign, peer=message.sender,
+            message=message.message, why=message.refusal,
+        )  # fmt: skip
+        self.messages.append(refused)
+        course = self.courses.get(message.campaign)
+        one = next((one for one in self.book.campaigns if one.campaign == message.campaign and is_opening(one)), None)
+        if course is None or one is None or course.due_at is None or message.sender not in course.peers:
+            return
+        place = course.sent.index(message.at) if message.at in course.sent else 0
+        sent = course.sent[:place] + course.sent[place + 1 :]
+        course = replace(course, sent=sent, over=len(sent) >= one.each, due_at=self._next_at(one, sent))
+        if message.refusal is ChatRefusal.RECEIVER_BANNED:
+            self._over(course, OpeningsEnd.BANNED)
+        elif len(course.peers) >= MAX_TRIED and not course.over:
+            self._over(course, OpeningsEnd.NOBODY)
+        else:
+            self.courses[one.campaign] = course
 
     def _end(self, why: OpeningsEnd, peer: str = "") -> None:
         """Nobody writes any more: for the campaigns of this peer, or for all."""
         openings = {one.campaign for one in self.book.campaigns if is_opening(one)}
         for course in list(self.courses.values()):
-            if course.campaign in openings and not course.over and (not peer or peer in course.peers):
+            if course.campaign not in openings or (peer and peer not in course.peers):
+                continue
+            if not course.over:
                 self._over(course, why)
+            # Of the last one it may still come back that it was not sent; nobody else's takes its place then.
+            self.courses[course.campaign] = replace(self.courses[course.campaign], due_at=None)
 
     def _over(self, course: Course, why: OpeningsEnd) -> None:
         self.courses[course.campaign] = replace(course, over=True, asked=False, due_at=None, until=None)

@@ -106,12 +106,13 @@ class _OfMessage(Fact):
 
 
 class MessageRefused(_OfMessage, Refused):
-    """It was not sent, edited or deleted."""
+    """It was not sent, edited or deleted. `campaign`: it was outreach that was not sent, in the sender's name."""
 
     told_as = SENDER_IS_TOLD
     changes_state: ClassVar[bool] = True
     refusal: ChatRefusal
     rule: Code = ""
+    campaign: Code = ""
 
 
 class MessageRepeated(_OfMessage, Repeated):

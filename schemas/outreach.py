@@ -13,6 +13,7 @@ from msgspec import Meta, Struct
 
 from schemas.blocklist import UserBlocked
 from schemas.chat import ItemPosted, message_sender
+from schemas.chat_message import ChatRefusal, MessageRefused
 from schemas.erased import mark_ends
 from schemas.log.base import BookName, By, Fact, Fields, Id, Message, Refused, State, Time, Wake
 from schemas.log.entity import Entity, Flow, Hears
@@ -40,6 +41,8 @@ MAX_CAMPAIGNS: Final = 20
 MAX_BOOK_BYTES: Final = 64 * 1024
 MAX_LANGUAGES: Final = 8
 MAX_OPENINGS: Final = 5
+# So many streamers are tried for a person, where openings are refused.
+MAX_TRIED: Final = 2 * MAX_OPENINGS
 # Of the streamers that may write for a campaign now so many are remembered; they take turns.
 MAX_THERE: Final = 200
 # Where nobody is there to write, it is asked again so much later, and for so long.
@@ -49,7 +52,7 @@ DAY: Final = timedelta(days=1)
 # A pace ends at the latest then, some three hundred years, which is a span of time to every machine.
 MAX_SPREAD_S: Final = 1e10
 # Whoever has written to a person for any campaign does not write for another one.
-MAX_AVOIDED: Final = MAX_CAMPAIGNS * MAX_OPENINGS
+MAX_AVOIDED: Final = MAX_CAMPAIGNS * MAX_TRIED
 
 Language = Annotated[str, Meta(max_length=16, extra={"max_bytes": 18}), PLAIN]
 # What staff writes for many alike is about nobody.
@@ -213,12 +216,22 @@ class CampaignTold(UserFact):
 
 
 class OpeningSent(UserFact):
-    """`peer` has written to the user for the campaign, as the `number`th: the message has this id."""
+    """`peer` writes to the user for the campaign, as the `number`th: the message has this id. `OpeningRefused` where it is not
+    sent."""
 
     campaign: Name
     peer: User_
     message: Id
     number: int = 1
+
+
+class OpeningRefused(UserFact):
+    """The opening `message` of `peer` was not sent, and does not count: one has blocked the other, say, or is banned."""
+
+    campaign: Name
+    peer: User_
+    message: Id
+    why: ChatRefusal
 
 
 class OpeningsEnded(UserFact):
@@ -231,13 +244,13 @@ class OpeningsEnded(UserFact):
 class Course(State):
     """How far a campaign (the one that has `begun` then) is with a person. `due_at`: what comes next is done then, if the
     campaign runs; `asked`: a writer is looked for; `until`: when that is given up, from the first time on that it was asked;
-    `peers` have written, at `sent`; `over`: nothing comes any more."""
+    `peers` have written, or tried to; what was not refused, at `sent`; `over`: nothing comes any more."""
 
     campaign: NameInList
     due_at: Time | None = None
     asked: bool = False
     until: Time | None = None
-    peers: Annotated[tuple[UserInList, ...], Meta(max_length=MAX_OPENINGS)] = ()
+    peers: Annotated[tuple[UserInList, ...], Meta(max_length=MAX_TRIED)] = ()
     sent: Annotated[tuple[Time, ...], Meta(max_length=MAX_OPENINGS)] = ()
     over: bool = False
     begun: Annotated[int, Meta(ge=0, le=2**53)] = 0
@@ -272,11 +285,16 @@ class Recipient(State):
         return common.shared is not None and self.version != common.shared.version
 
 
+def _refused_receiver(refused: MessageRefused) -> str:
+    """To whom an opening was not sent; empty where it was no opening."""
+    return refused.receiver if refused.campaign else ""
+
+
 OutreachInbox = PutCampaign | RemoveCampaign | Wake
 WritersInbox = OfferWriter | WithdrawWriter | AskWriter | Wake
 RecipientInbox = (
     ShareOutreach | TellWriter | CohortEntered | CohortLeft | UserSignedUp | CameOnline | WentOffline | ItemPosted | UserBlocked
-    | UserBanned | UserUnbanned | UserErased | Wake
+    | MessageRefused | UserBanned | UserUnbanned | UserErased | Wake
 )  # fmt: skip
 
 OUTREACH: Final = Entity(
@@ -302,7 +320,7 @@ RECIPIENT: Final = Entity(
     flow=Flow.GROWTH,
     state=Recipient,
     commands=(ShareOutreach, TellWriter),
-    facts=(CampaignTold, OpeningSent, OpeningsEnded),
+    facts=(CampaignTold, OpeningSent, OpeningRefused, OpeningsEnded),
     hears=(
         Hears(CohortEntered, "user", "campaigns are for the members of a cohort"),
         Hears(CohortLeft, "user", "who leaves a cohort is not written to any more"),
@@ -310,6 +328,7 @@ RECIPIENT: Final = Entity(
         Hears(CameOnline, "user", "who is online may write for a campaign"),
         Hears(WentOffline, "user", "who is offline writes for none"),
         Hears(ItemPosted, message_sender, "a reply ends a campaign's openings"),
+        Hears(MessageRefused, _refused_receiver, "an opening that is not sent does not count"),
         Hears(UserBlocked, "user", "a block ends a campaign's openings"),
         Hears(UserBanned, "user", "a ban ends a campaign's openings, and nobody writes to, or as, who is banned"),
         Hears(UserUnbanned, "user", "who is not banned any more is like others"),

@@ -148,8 +148,12 @@ COUNTERPARTS: Final = {
         LEFT JOIN seen s ON s.who = e.who AND s.day = e.since + n::INT
         WHERE e.since + n::INT <= today() GROUP BY cohort, n""",
     "outreach_conversion": """
-        WITH s AS (SELECT (v ->> 'campaign') AS campaign, (v ->> 'user') AS who, (v ->> 'peer') AS peer, min(ts) AS since
-                FROM facts WHERE type = 'OpeningSent' GROUP BY ALL),
+        WITH not_sent AS (SELECT (v ->> 'message') AS message FROM facts WHERE type = 'OpeningRefused'),
+            steps_of AS (SELECT type, ts, v FROM facts WHERE type IN ('CampaignTold', 'OpeningRefused', 'OpeningsEnded')
+                UNION ALL SELECT f.type, f.ts, f.v FROM facts f ANTI JOIN not_sent n ON n.message = (f.v ->> 'message')
+                WHERE f.type = 'OpeningSent'),
+            s AS (SELECT (v ->> 'campaign') AS campaign, (v ->> 'user') AS who, (v ->> 'peer') AS peer, min(ts) AS since
+                FROM steps_of WHERE type = 'OpeningSent' GROUP BY ALL),
             items AS (SELECT ts, (v ->> 'user') AS who, (v ->> 'peer') AS peer, coalesce(v ->> 'kind', 'message') AS kind, v
                 FROM facts WHERE type = 'ItemPosted'),
             did AS (SELECT campaign, s.who AS who, bool_or(i.kind = 'message' AND (i.v ->> 'campaign') IS NULL) AS replied,
@@ -161,7 +165,7 @@ COUNTERPARTS: Final = {
                     count(DISTINCT v ->> 'user') FILTER (type = 'CampaignTold') AS told,
                     count(DISTINCT v ->> 'user') FILTER (type = 'OpeningSent') AS opened,
                     count(*) FILTER (type = 'OpeningSent') AS openings
-                FROM facts WHERE type IN ('CampaignTold', 'OpeningSent', 'OpeningsEnded') GROUP BY 1)
+                FROM steps_of GROUP BY 1)
         SELECT t.campaign, t.told, t.opened, t.openings, coalesce(sum(d.replied::INT), 0), coalesce(sum(d.called::INT), 0),
             coalesce(sum(d.gave::INT), 0)
         FROM steps t LEFT JOIN did d ON d.campaign = t.campaign GROUP BY 1, 2, 3, 4""",

@@ -18,6 +18,7 @@ from schemas.ads import Attribution, ClaimInstall, Install, PutTracking, RecordP
 from schemas.balance import EntryKind, EntryRecorded, Reason
 from schemas.billing import BillClosed, CallKind, Traits
 from schemas.chat import ChatRead, ItemKind, ItemPosted
+from schemas.chat_message import ChatRefusal
 from schemas.gift import GiftRefusal, GiftRefused, GiftSent
 from schemas.log.base import AccountId, Fact, Message, UserId, Wake
 from schemas.log.codec import encode
@@ -25,7 +26,7 @@ from schemas.log.entity import partition_of
 from schemas.log.topics import ENTITIES
 from schemas.notification import AckNotification, DropPhone, KeepPhone
 from schemas.outbox import AttemptOutcome, OweEffect, RedriveEffect, ReportAttempt
-from schemas.outreach import CampaignTold, OpeningsEnd, OpeningsEnded, OpeningSent
+from schemas.outreach import CampaignTold, OpeningRefused, OpeningsEnd, OpeningsEnded, OpeningSent
 from schemas.panel import CohortEntered, CohortLeft, TagChanged
 from schemas.postback import Consent, ConversionKind, PostbackBook, PostbackRule, Provider, Value
 from schemas.push import PushFailure
@@ -268,7 +269,10 @@ class History:
                 by, to = (UserId(user), peer) if chance.random() < 0.8 else (peer, UserId(user))
                 item = ItemPosted(**self._fact(then), **chat, user=by, peer=to, seq=seq, ref=self._name(), **written)
                 items.append(replace(item, campaign=campaign if chance.random() < 0.1 else ""))
-            self._log([sent, opened, *items])
+            refused = OpeningRefused(
+                **self._fact(at), **of_user, campaign=campaign, peer=peer, message=name, why=ChatRefusal.SENDER_BANNED
+            )
+            self._log([sent, *([refused] if chance.random() < 0.2 else [opened]), *items])
         if chance.random() < 0.3:
             self._log([OpeningsEnded(**self._fact(at), **of_user, campaign="greet", why=OpeningsEnd.REPLIED)])
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from schemas.chat_message import SendMessage
+from schemas.chat_message import ChatRefusal, MessageRefused, SendMessage
 from schemas.log.base import Message, UserId
 from schemas.log.codec import encode, state_decoder
 from schemas.notification import SendNotice
@@ -17,11 +17,13 @@ from schemas.outreach import (
     ASK_FOR,
     BOOK,
     MAX_SPREAD_S,
+    MAX_TRIED,
     AskWriter,
     CampaignBook,
     OfferWriter,
     OpeningsEnd,
     OpeningsEnded,
+    OpeningSent,
     PutCampaign,
     Recipient,
     RemoveCampaign,
@@ -32,6 +34,7 @@ from schemas.outreach import (
 from schemas.panel import CohortLeft
 from schemas.user import CameOnline, UserBanned, UserUnbanned
 from tests.test_outreach import (
+    ANN,
     NOTICE,
     OPENED,
     SUE,
@@ -43,6 +46,7 @@ from tests.test_outreach import (
     kinds,
     play,
     put,
+    reply_to,
     shared,
     tell,
     wake,
@@ -243,3 +247,58 @@ def test_a_clock_that_steps_back_takes_nothing_of_a_pace_back() -> None:
     assert state is not None
     assert state.next_at is not None
     assert after(1_000) <= state.next_at <= after(1_000) + timedelta(seconds=10)
+
+
+# --- openings that are not sent ---------------------------------------------------------------------------------------------
+
+
+def refused(at: float, sender: str, why: ChatRefusal = ChatRefusal.RECEIVER_BLOCKS) -> MessageRefused:
+    return MessageRefused(
+        id=f"m{at}", at=after(at), cause="c", message="outreach-x", sender=UserId(sender), receiver=ANN, refusal=why,
+        campaign="greet",
+    )  # fmt: skip
+
+
+def test_an_opening_that_is_not_sent_does_not_count_and_another_streamer_takes_its_place() -> None:
+    """She was banned, or went to erase herself, between the drawing and the message."""
+    one = replace(OPENED, each=1, per_day=1)
+    state, told = play(shared(one), [entered(0), wake(60), tell(61, "sue")])
+    assert kinds(told)[-2:] == ["OpeningSent", "SendMessage"]
+    state, told = play(shared(one), [refused(61, "sue", ChatRefusal.SENDER_BANNED), wake(200)], state)
+    assert kinds(told) == ["OpeningRefused", "AskWriter"]
+    assert isinstance(told[1], AskWriter)
+    assert told[1].avoid == ("sue",)
+    state, told = play(shared(one), [tell(201, "amy"), wake(90_000)], state)
+    assert [one.number for one in told if isinstance(one, OpeningSent)] == [1]
+    assert state is not None
+    assert state.next_at is None
+
+
+def test_where_it_is_about_the_person_or_all_refuse_it_ends() -> None:
+    state, _ = play(shared(OPENED), [entered(0), wake(60), tell(61, "sue")])
+    _, told = play(shared(OPENED), [refused(61, "sue", ChatRefusal.RECEIVER_BANNED), wake(200)], state)
+    assert kinds(told) == ["OpeningRefused", "OpeningsEnded"]
+    at, asked = 200.0, 1
+    for n in range(2 * MAX_TRIED):
+        state, told = play(
+            shared(OPENED), [refused(at - 139, f"u{n - 1}" if n else "sue"), wake(at), tell(at + 1, f"u{n}")], state
+        )
+        asked += len([one for one in told if isinstance(one, SendMessage)])
+        at += 140
+    assert asked == MAX_TRIED
+    assert state is not None
+    assert (len(state.courses[0].peers), state.courses[0].sent, state.next_at) == (MAX_TRIED, (), None)
+
+
+@pytest.mark.parametrize("before", [[], [entered(10)], [entered(0), wake(60), tell(61, "amy")]])
+def test_a_refusal_of_what_is_not_known_any_more_is_told_and_changes_nothing(before: list[Message]) -> None:
+    state, _ = play(shared(OPENED), before)
+    same, told = play(shared(OPENED), [refused(62, "sue")], state)
+    assert kinds(told) == ["OpeningRefused"]
+    assert (same.courses if same else ()) == (state.courses if state else ())
+
+
+def test_a_reply_that_crosses_a_refusal_stays_the_end() -> None:
+    state, _ = play(shared(OPENED), [entered(0), wake(60), tell(61, "sue"), wake(121), tell(122, "amy"), reply_to("sue", 123)])
+    _, told = play(shared(OPENED), [refused(122, "amy"), wake(90_000)], state)
+    assert kinds(told) == ["OpeningRefused"]

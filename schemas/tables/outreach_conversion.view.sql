@@ -1,7 +1,13 @@
 -- By campaign: how many people were told its notice, to how many streamers wrote, with how many messages; and how many of these
--- people replied to, called (and talked with) or gave a gift to one who had written, within seven days behind that.
+-- people replied to, called (and talked with) or gave a gift to one who had written, within seven days behind that. An opening that
+-- was refused is none.
 WITH
-    sent AS (SELECT campaign, user, peer, min(at) AS since FROM outreach_steps FINAL WHERE step = 'OpeningSent' GROUP BY ALL),
+    openings AS
+    (
+        SELECT campaign, user, peer, at FROM outreach_steps FINAL
+        WHERE step = 'OpeningSent' AND message NOT IN (SELECT message FROM outreach_steps FINAL WHERE step = 'OpeningRefused')
+    ),
+    sent AS (SELECT campaign, user, peer, min(at) AS since FROM openings GROUP BY ALL),
     deeds AS
     (
         SELECT user, peer, at, 1 AS replied, 0 AS called, 0 AS gave FROM chat_items FINAL WHERE kind = 'message' AND campaign = ''
@@ -20,7 +26,10 @@ WITH
         SELECT
             campaign, uniqExactIf(user, step = 'CampaignTold') AS told, uniqExactIf(user, step = 'OpeningSent') AS opened,
             countIf(step = 'OpeningSent') AS openings
-        FROM outreach_steps FINAL
+        FROM (
+            SELECT campaign, user, step FROM outreach_steps FINAL WHERE step != 'OpeningSent'
+            UNION ALL SELECT campaign, user, 'OpeningSent' AS step FROM openings
+        )
         GROUP BY campaign
     ),
     sums AS (SELECT campaign, sum(replied) AS replied, sum(called) AS called, sum(gave) AS gave FROM came GROUP BY campaign)

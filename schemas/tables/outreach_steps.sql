@@ -1,4 +1,5 @@
--- What became of campaigns, a row a step and person: told (a notice), sent (an opening: `peer` wrote `message`), ended (with why).
+-- What became of campaigns, a row a step and person: told (a notice), sent (an opening: `peer` writes
+-- `message`), refused (that opening was not sent, with why), ended (with why).
 -- ORDER BY: a campaign is looked at as a whole; the place in the log makes a step one row.
 CREATE TABLE IF NOT EXISTS outreach_steps
 (

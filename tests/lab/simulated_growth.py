@@ -25,6 +25,7 @@ from schemas.balance import EntryKind, EntryRecorded, Reason, coins_account
 from schemas.billing import CallKind
 from schemas.blocklist import BlockReason, UserBlocked
 from schemas.chat import ItemPosted
+from schemas.chat_message import ChatRefusal, MessageRefused
 from schemas.gift import GiftSent
 from schemas.interaction import RecordView
 from schemas.log import topics
@@ -35,12 +36,12 @@ from schemas.log.personal import blank
 from schemas.log.positions import POSITION, of_entity
 from schemas.notification_state import NoticeText
 from schemas.outbox import OUTBOX, EffectDue, ForgetEffects, OweEffect, delete_account_id
-from schemas.outreach import RECIPIENT, Campaign, OpeningsEnded, OpeningText, PutCampaign
+from schemas.outreach import RECIPIENT, Campaign, OpeningRefused, OpeningsEnded, OpeningText, PutCampaign
 from schemas.pair import pair_of
 from schemas.panel import Cohort, Count, Member, Moment, Not, PutCohort, PutTag, RemoveCohort, RemoveTag, Within
 from schemas.panel_counters import Counter
 from schemas.postback import BOOK, Consent, ConversionKind, PostbackRule, Provider, PutPostbackRules, Value
-from schemas.user import CameOnline, Role, UserErased, UserSignedUp, WentOffline
+from schemas.user import CameOnline, Role, UserBanned, UserErased, UserSignedUp, UserUnbanned, WentOffline
 from schemas.video import CallEnded, EndReason
 from tests.lab.simulated_money import report
 
@@ -117,6 +118,10 @@ def said(chance: random.Random, name: str, at: datetime, signed_up: set[str]) ->
         "tag": (3, lambda: chance.choice((PutTag, RemoveTag))(id=name, at=at, user=user, tag="vip", by="root")),
         "online": (6, lambda: CameOnline(id=name, at=at, cause="x", user=chance.choice((user, streamer)))),
         "offline": (3, lambda: WentOffline(id=name, at=at, cause="x", user=streamer, online_s=1.0)),
+        "ban": (2, lambda: UserBanned(id=name, at=at, cause="x", user=chance.choice((user, streamer)), reason="rude")),
+        "unban": (2, lambda: UserUnbanned(id=name, at=at, cause="x", user=chance.choice((user, streamer)))),
+        "not sent": (2, lambda: MessageRefused(id=name, at=at, cause="x", message=name, sender=streamer, receiver=user,
+                                               refusal=ChatRefusal.SENDER_BANNED, campaign="greet")),
         "campaign": (6, lambda: PutCampaign(id=name, at=at, book="outreach", campaign=_campaign(chance), people=3)),
         "reply": (3, lambda: ItemPosted(id=name, at=at, cause="x", pair=pair_of(user, streamer), user=user, peer=streamer,
                                         seq=2, ref=name) if user in signed_up else None),
@@ -139,7 +144,7 @@ def _outreach(log: Log, erased: set[str]) -> list[str]:
     broken: list[str] = []
     for _, _, _, value in log.read(RECIPIENT.events):
         fact: Any = decode(value or b"")
-        if fact.user in erased:
+        if fact.user in erased or isinstance(fact, OpeningRefused):
             continue
         told[(fact.campaign, fact.user, getattr(fact, "peer", ""), type(fact).__name__)] += 1
         if isinstance(fact, OpeningsEnded):
