@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from infra import cron
 from schemas.log.base import UserId, new_id, now
@@ -38,7 +38,7 @@ from schemas.outbox import OUTBOX, Effect
 from schemas.push import push_id
 from schemas.user import UserRefusal
 from serving.body import RequestBody
-from serving.notice_words import NoticeTextBody
+from serving.notice_words import NoticeTextBody, each_language_once
 from serving.runtime.auth import SignedIn
 from serving.runtime.commands import commands_of, request_id, views_of
 from serving.runtime.fields import IdempotencyKey, IdInPath, Moment, UserInPath
@@ -113,7 +113,7 @@ class NotificationPreferencesAnswer(BaseModel):
 class NoticeBody(RequestBody):
     """A notice; its first text is for all other languages."""
 
-    texts: Annotated[list[NoticeTextBody], Field(min_length=1, max_length=MAX_LANGUAGES)]
+    texts: Annotated[list[NoticeTextBody], Field(min_length=1, max_length=MAX_LANGUAGES), AfterValidator(each_language_once)]
 
 
 class NoticeAnswer(BaseModel):

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 
 from clickhouse_connect.driver.exceptions import Error
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from schemas.log.base import new_id, now
 from schemas.notification_state import NoticeText
@@ -31,7 +31,7 @@ from schemas.panel import BOOK as COHORT_BOOK
 from schemas.panel import COHORTS, CohortBook, CohortRefusal, Rule
 from schemas.panel_sql import members_sql
 from serving.body import RequestBody
-from serving.notice_words import NoticeTextBody
+from serving.notice_words import WORDS, NoticeTextBody, each_language_once
 from serving.runtime.commands import commands_of, views_of
 from serving.runtime.fields import IdInPath, ItemId
 from serving.runtime.problems import Problem, responses, unavailable
@@ -52,7 +52,7 @@ class OpeningTextBody(RequestBody):
     """What a streamer's first message says, in one language."""
 
     language: Annotated[str, Field(min_length=2, max_length=8, pattern=r"^[a-z]+$")]
-    text: Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00]*$")]
+    text: Annotated[str, Field(min_length=1, max_length=500, pattern=WORDS)]
 
 
 class OpeningBody(RequestBody):
@@ -61,7 +61,7 @@ class OpeningBody(RequestBody):
     for all other languages."""
 
     writers: ItemId
-    texts: Annotated[list[OpeningTextBody], Field(min_length=1, max_length=MAX_LANGUAGES)]
+    texts: Annotated[list[OpeningTextBody], Field(min_length=1, max_length=MAX_LANGUAGES), AfterValidator(each_language_once)]
     delay_s: Annotated[int, Field(strict=True, ge=0, le=7 * 86_400)] = 60
     each: Annotated[int, Field(strict=True, ge=1, le=MAX_OPENINGS)] = 3
     per_day: Annotated[int, Field(strict=True, ge=1, le=MAX_OPENINGS)] = 3
@@ -72,7 +72,10 @@ class CampaignBody(RequestBody):
 
     cohort: ItemId
     running: bool = False
-    notice: Annotated[list[NoticeTextBody] | None, Field(min_length=1, max_length=MAX_LANGUAGES)] = None
+    notice: (
+        Annotated[list[NoticeTextBody], Field(min_length=1, max_length=MAX_LANGUAGES), AfterValidator(each_language_once)]
+        | None
+    ) = None
     pace_per_s: Annotated[float, Field(gt=0, le=10_000)] = 10.0
     opening: OpeningBody | None = None
 
@@ -101,16 +104,28 @@ async def put_campaign(campaign: IdInPath, body: CampaignBody, caller: GrowthCha
         raise Problem(422, "invalid_request", "a campaign's name has at most 64 letters")
     if (body.notice is None) == (body.opening is None):
         raise Problem(422, "invalid_request", "a campaign has either a `notice` or an `opening`")
-    views = views_of(request)
-    cohorts: CohortBook = views.of(COHORTS).get(COHORT_BOOK) or CohortBook()
-    known = {one.cohort: one.rule for one in cohorts.cohorts}
-    if not {body.cohort, *([body.opening.writers] if body.opening else [])} <= known.keys():
-        raise refusal_of(request, CohortRefusal.COHORT_UNKNOWN)
-    people = max(views.count(COHORT_MEMBERS, body.cohort), await _fitting(known[body.cohort], request))
+    people = views_of(request).count(COHORT_MEMBERS, body.cohort)
+    if not _pauses(campaign, body, request):
+        people = max(people, await _fitting(_rule_of(body, request), request))
     put = Campaign(campaign, body.cohort, body.running, **_words(body))
     command = PutCampaign(id=new_id(), at=now(), book=BOOK, campaign=put, people=people, by=caller.user)
     fact = await commands_of(request).ask(command, CampaignPut)
     return _answer(fact.campaign, people)
+
+
+def _pauses(campaign: str, body: CampaignBody, request: Request) -> bool:
+    """Whether it only stops what runs, which needs neither ClickHouse nor a cohort that is still there."""
+    book: CampaignBook = views_of(request).of(OUTREACH).get(BOOK) or CampaignBook()
+    return not body.running and any(one.campaign == campaign and one.running for one in book.campaigns)
+
+
+def _rule_of(body: CampaignBody, request: Request) -> Rule:
+    """The rule of the campaign's cohort. Errors: Problem 404."""
+    cohorts: CohortBook = views_of(request).of(COHORTS).get(COHORT_BOOK) or CohortBook()
+    known = {one.cohort: one.rule for one in cohorts.cohorts}
+    if not {body.cohort, *([body.opening.writers] if body.opening else [])} <= known.keys():
+        raise refusal_of(request, CohortRefusal.COHORT_UNKNOWN)
+    return known[body.cohort]
 
 
 async def _fitting(rule: Rule, request: Request) -> int:
