@@ -62,14 +62,14 @@ def said(kind: str, **change: Any) -> dict[str, Any]:
 def test_what_cannot_be_a_campaign_is_422_and_nothing_is_written(door: Front, body: dict[str, Any]) -> None:
     answer = door.ask("PUT", NEWS, headers=ADMIN, json=body)
     assert code(answer) == (422, "invalid_request"), answer.text
-    assert door.commands.taken == []
+    assert door.commands.asked == []
 
 
 @pytest.mark.parametrize("text", ["héllo 🎉", "日本語", "\u202eoverride", "a" * 500, " x "])
 def test_any_words_that_say_something_are_taken_as_they_are(text: str) -> None:
     door = front()
     assert code(door.ask("PUT", NEWS, headers=ADMIN, json=said("opening", text=text))) == (503, "not_decided")
-    (command,) = door.commands.taken
+    (command,) = door.commands.asked
     assert isinstance(command, PutCampaign)
     assert (command.campaign.opening[0].text, command.people, command.by) == (text, 3, "root")
 
@@ -79,7 +79,7 @@ def test_a_name_that_is_none_is_refused(door: Front, name: str) -> None:
     for method in ("PUT", "DELETE"):
         answer = door.ask(method, f"/v1/admin/outreach/{name}", headers=ADMIN, json=NOTICE if method == "PUT" else None)
         assert answer.status_code in (404, 422), answer.text
-    assert door.commands.taken == []
+    assert door.commands.asked == []
 
 
 @pytest.mark.parametrize(("user", "role"), [("bob", "user"), ("sue", "streamer"), ("sam", "support")])
@@ -87,7 +87,7 @@ def test_only_an_admin_may(door: Front, user: str, role: str) -> None:
     for method, path, body in (("PUT", NEWS, NOTICE), ("DELETE", NEWS, None), ("GET", "/v1/admin/outreach", None)):
         assert door.ask(method, path, headers=bearer(user, role), json=body).status_code == 403
         assert door.ask(method, path, json=body).status_code == 401
-    assert door.commands.taken == []
+    assert door.commands.asked == []
 
 
 def test_a_pause_needs_neither_the_warehouse_nor_the_cohort_and_a_start_both() -> None:
@@ -97,9 +97,9 @@ def test_a_pause_needs_neither_the_warehouse_nor_the_cohort_and_a_start_both() -
     views.of(OUTREACH)[BOOK] = CampaignBook(1, (replace(TOLD, spread_s=10.0),))
     views.of(COHORTS)[COHORT_BOOK] = CohortBook(2, ())
     assert code(door.ask("PUT", NEWS, headers=ADMIN, json=NOTICE)) == (503, "not_decided")
-    (command,) = door.commands.taken
+    (command,) = door.commands.asked
     assert isinstance(command, PutCampaign)
     assert (command.people, command.campaign.running) == (0, False)
     assert code(door.ask("PUT", NEWS, headers=ADMIN, json=NOTICE | {"running": True})) == (404, "cohort_unknown")
     assert code(door.ask("DELETE", NEWS, headers=ADMIN)) == (503, "not_decided")
-    assert isinstance(door.commands.taken[-1], RemoveCampaign)
+    assert isinstance(door.commands.asked[-1], RemoveCampaign)
