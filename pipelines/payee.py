@@ -1,0 +1,131 @@
+"""A payee, keyed by user: what was earned on which day, and what of it a payout may draw.
+
+State: earnings that are not drawn by day, debits since the last draw, the destination (`schemas.payee.Payee`).
+Laws: what is drawn is at most what was earned at least `reserve_days` ago, less all that went out since; an entry is drawn once,
+unless its payout came to nothing; one payout at a time; a destination changes only between payouts.
+Refusals: `destination_unknown`, `payout_open`, `below_minimum`.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Any
+
+from msgspec.structs import replace
+
+from schemas.balance import EntryRecorded
+from schemas.log.base import Message, Wake, reply, same_fields
+from schemas.payee import (
+    MAX_DAYS,
+    DestinationPut,
+    DestinationRefused,
+    Draw,
+    EarnedDay,
+    Payee,
+    PayeeInbox,
+    PutDestination,
+    day_of,
+)
+from schemas.payout import DrawEarnings, EarningsDrawn, EndDraw, PayoutRefusal
+from schemas.user import UserErased
+
+Decision = tuple[Payee | None, Sequence[Message]]
+NOTHING = Payee()
+
+
+def decide_payee(payee: Payee | None, message: PayeeInbox) -> Decision:
+    """Decide one message of a payee's inbox."""
+    known = payee or NOTHING
+    match message:
+        case Wake():
+            return payee, ()
+        case EntryRecorded():
+            return _booked(known, message), ()
+        case PutDestination():
+            return _put(payee, known, message)
+        case DrawEarnings():
+            return _draw(payee, known, message)
+        case EndDraw():
+            return _ended(known, message), ()
+        case UserErased():
+            return (payee, ()) if payee is None else (replace(payee, holder="", iban="", destination=""), ())
+
+
+def _booked(payee: Payee, entry: EntryRecorded) -> Payee:
+    if entry.coins < 0:
+        return replace(payee, debits_coins=payee.debits_coins - entry.coins, debits_seq=entry.seq)
+    return replace(payee, days=_with(payee.days, EarnedDay(day_of(entry.at), entry.coins, entry.seq)))
+
+
+def _with(days: tuple[EarnedDay, ...], more: EarnedDay) -> tuple[EarnedDay, ...]:
+    """The days with more earned on one of them, the newest or an older one; of too many the oldest two become one."""
+    found = {day.day: day for day in days}
+    known = found.get(more.day, EarnedDay(more.day, 0, 0))
+    found[more.day] = EarnedDay(more.day, known.coins + more.coins, max(known.last_seq, more.last_seq))
+    after = sorted(found.values(), key=lambda day: day.day)
+    if len(after) <= MAX_DAYS:
+        return tuple(after)
+    first, second, *rest = after
+    return (EarnedDay(second.day, first.coins + second.coins, max(first.last_seq, second.last_seq)), *rest)
+
+
+def _put(payee: Payee | None, known: Payee, message: PutDestination) -> Decision:
+    mark = sha256(f"{message.iban}|{message.holder}".encode()).hexdigest()[:32]
+    if known.open is not None and mark != known.destination:
+        refusal = PayoutRefusal.PAYOUT_OPEN
+        return payee, (DestinationRefused(**reply(message), user=message.user, refusal=refusal),)
+    after = replace(known, holder=message.holder, iban=message.iban, destination=mark)
+    return after, (DestinationPut(**reply(message), user=message.user, destination=mark),)
+
+
+def _draw(payee: Payee | None, known: Payee, message: DrawEarnings) -> Decision:
+    old = [day for day in known.days if day.day < _youngest(message.at, message.reserve_days)]
+    coins = sum(day.coins for day in old) - known.debits_coins + known.returned_coins
+    refusal = _refusal_of(known, coins, message.minimum_coins)
+    if refusal is not None:
+        return payee, (_drawn(message, refusal=refusal),)
+    draw = Draw(
+        payout=message.payout, coins=coins, from_seq=known.drawn_seq + 1, to_seq=old[-1].last_seq if old else known.drawn_seq,
+        debits_coins=known.debits_coins, debits_from_seq=known.settled_seq + 1,
+        debits_to_seq=max(known.settled_seq, known.debits_seq), again_coins=known.returned_coins, destination=known.destination,
+    )  # fmt: skip
+    after = replace(
+        known, days=known.days[len(old) :], debits_coins=0, drawn_seq=draw.to_seq, settled_seq=draw.debits_to_seq,
+        returned_coins=0, open=draw,
+    )  # fmt: skip
+    return after, (_drawn(message, **same_fields(draw, EarningsDrawn)),)
+
+
+def _youngest(at: datetime, reserve_days: int) -> int:
+    """The first day that is in reserve: today's earnings always are, unless there is no reserve."""
+    return day_of(at - timedelta(days=reserve_days)) if reserve_days else day_of(at) + 1
+
+
+def _refusal_of(payee: Payee, coins: int, minimum_coins: int) -> PayoutRefusal | None:
+    if not payee.destination:
+        return PayoutRefusal.DESTINATION_UNKNOWN
+    if payee.open is not None:
+        return PayoutRefusal.PAYOUT_OPEN
+    return PayoutRefusal.BELOW_MINIMUM if coins < max(1, minimum_coins) else None
+
+
+def _drawn(message: DrawEarnings, **fields: Any) -> EarningsDrawn:
+    return EarningsDrawn(**reply(message), user=message.user, **{"payout": message.payout} | fields)
+
+
+def _ended(payee: Payee, message: EndDraw) -> Payee:
+    """What was paid is done with; what came to nothing can be drawn again, entry by entry, as it was."""
+    if message.returned_coins:
+        return replace(payee, returned_coins=payee.returned_coins + message.returned_coins)
+    draw = payee.open
+    if draw is None or draw.payout != message.payout:
+        return payee
+    if message.paid:
+        return replace(payee, open=None)
+    earned = draw.coins + draw.debits_coins - draw.again_coins
+    old = (EarnedDay(0, earned, draw.to_seq),) if draw.to_seq >= draw.from_seq else ()
+    return replace(
+        payee, open=None, days=(*old, *payee.days), debits_coins=payee.debits_coins + draw.debits_coins,
+        drawn_seq=draw.from_seq - 1, settled_seq=draw.debits_from_seq - 1,
+        returned_coins=payee.returned_coins + draw.again_coins,
+    )  # fmt: skip

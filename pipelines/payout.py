@@ -1,0 +1,309 @@
+"""Payouts: a payout, keyed by its request; the terms in force; a batch that goes to the bank.
+
+A payout pins the terms, draws what its payee may have, holds these coins, waits for a second person, goes to the bank in a
+batch, and is settled by the bank's word. State: `schemas.payout.Payout`.
+Laws: coins are held before anybody can approve; who asked never approves, nor who is paid; an approval binds what was seen (who
+is paid, what, to where, on which terms); what the bank has is neither sent again nor let go until its word is known; gross is
+what is paid plus the fee; every request gets one answer.
+Refusals: `schemas.payout.PayoutRefusal`, in order of precedence.
+"""
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from schemas.balance import (
+    AccountRefused,
+    Credit,
+    EntryKind,
+    EntryRecorded,
+    Hold,
+    Post,
+    Reason,
+    Void,
+    earnings_account,
+)
+from schemas.log.base import HoldId, Message, MessageId, Wake, derive, later, reply, same_fields
+from schemas.payout import (
+    HELD_FOR,
+    PAYOUTS,
+    TERMS,
+    ApprovePayout,
+    Batch,
+    BatchClosed,
+    BatchInbox,
+    BatchRefused,
+    BatchRepeated,
+    BeginBatch,
+    DrawEarnings,
+    EarningsDrawn,
+    EndDraw,
+    ExportPayout,
+    Payout,
+    PayoutInbox,
+    PayoutRefusal,
+    PayoutRefused,
+    PayoutRepeated,
+    PayoutStatus,
+    PayoutStepped,
+    PinTerms,
+    PutTerms,
+    RejectPayout,
+    RequestPayout,
+    SettlePayout,
+    Terms,
+    TermsInbox,
+    TermsPinned,
+    TermsPut,
+    seen_of,
+)
+
+Decision = tuple[Payout | None, Sequence[Message]]
+# From where a request leads to where, and the kind of entry with which the ledger makes it true.
+SETTLES = {
+    PayoutStatus.REJECTED: ((PayoutStatus.HELD, PayoutStatus.APPROVED), EntryKind.VOID),
+    PayoutStatus.PAID: ((PayoutStatus.EXPORTED,), EntryKind.POST),
+    PayoutStatus.FAILED: ((PayoutStatus.EXPORTED,), EntryKind.VOID),
+    PayoutStatus.RETURNED: ((PayoutStatus.PAID,), EntryKind.CREDIT),
+}
+
+
+def decide_payout_terms(terms: Terms | None, message: TermsInbox) -> tuple[Terms | None, Sequence[Message]]:
+    """Decide one message of the terms' inbox."""
+    match message:
+        case Wake():
+            return terms, ()
+        case PutTerms():
+            after = Terms(**same_fields(message, Terms), version=terms.version + 1 if terms else 1)
+            return after, (TermsPut(**reply(message), terms=message.terms, by=message.by, **same_fields(after, TermsPut)),)
+        case PinTerms():
+            told = same_fields(terms or Terms(), TermsPinned)
+            return terms, (TermsPinned(**reply(message), terms=message.terms, payout=message.payout, **told),)
+
+
+def decide_payout(payout: Payout | None, message: PayoutInbox) -> Decision:
+    """Decide one message of a payout's inbox."""
+    match message:
+        case RequestPayout():
+            return _request(payout, message)
+        case ApprovePayout() | RejectPayout() | ExportPayout() | SettlePayout():
+            return _act(payout, message)
+        case Wake():
+            return payout, ()
+        case _ if payout is None:
+            return None, ()
+        case TermsPinned():
+            return _pinned(payout, message) if payout.status is PayoutStatus.REQUESTED and not payout.version else (payout, ())
+        case EarningsDrawn():
+            return _drawn(payout, message) if payout.status is PayoutStatus.REQUESTED and not payout.coins else (payout, ())
+        case EntryRecorded():
+            return _entered(payout, message)
+        case AccountRefused():
+            return _not_taken(payout, message)
+
+
+# --- the request ------------------------------------------------------------------------------------------------------------
+
+
+def _request(payout: Payout | None, message: RequestPayout) -> Decision:
+    if payout is not None:
+        if payout.user != message.user:
+            return payout, (_refused(message, message.payout, PayoutRefusal.PAYOUT_DIFFERS),)
+        return payout, (PayoutRepeated(**reply(message), payout=message.payout, **same_fields(payout, PayoutRepeated)),)
+    begun = Payout(
+        user=message.user, status=PayoutStatus.REQUESTED, maker=message.by or message.user, asked=MessageId(message.id)
+    )  # fmt: skip
+    return begun, (PinTerms(**derive(message, "terms"), terms=TERMS, payout=message.payout),)
+
+
+def _pinned(payout: Payout, message: TermsPinned) -> Decision:
+    if not message.version:
+        return None, (_refused(message, message.payout, PayoutRefusal.TERMS_UNKNOWN, payout),)
+    draw = DrawEarnings(
+        **derive(message, "draw"), user=payout.user, payout=message.payout, reserve_days=message.reserve_days,
+        minimum_coins=max(message.minimum_coins, _least(message)),
+    )  # fmt: skip
+    names = ("version", "currency", "fee_cents", "cents_per_100_coins")
+    return replace(payout, **{name: getattr(message, name) for name in names}), (draw,)
+
+
+def _least(terms: TermsPinned) -> int:
+    """So many coins that a cent is left behind the fee."""
+    return -(-(terms.fee_cents + 1) * 100 // max(1, terms.cents_per_100_coins))
+
+
+def _drawn(payout: Payout, message: EarningsDrawn) -> Decision:
+    name = message.payout
+    if message.refusal is not None:
+        return None, (_refused(message, name, message.refusal, payout),)
+    amount = message.coins * payout.cents_per_100_coins // 100 - payout.fee_cents
+    drawn = {field: value for field, value in same_fields(message, Payout).items() if field != "user"}
+    known = replace(payout, **drawn, amount_cents=amount)
+    hold = Hold(
+        **derive(message, "hold"), account=earnings_account(payout.user), hold=HoldId(f"payout/{name}"), to=PAYOUTS,
+        coins=message.coins, reason=Reason.PAYOUT, expires_at=later(message.at, HELD_FOR), ref=name,
+    )  # fmt: skip
+    return replace(known, seen=seen_of(known)), (hold,)
+
+
+# --- what people do ---------------------------------------------------------------------------------------------------------
+
+Act = ApprovePayout | RejectPayout | ExportPayout | SettlePayout
+
+
+def _act(payout: Payout | None, message: Act) -> Decision:
+    refusal = _refusal_of(payout, message)
+    if payout is None or refusal is not None:
+        batch = message.batch if isinstance(message, ExportPayout) else ""
+        return payout, (_refused(message, message.payout, refusal or PayoutRefusal.PAYOUT_UNKNOWN, batch=batch),)
+    match message:
+        case ApprovePayout():
+            return _step(
+                replace(payout, status=PayoutStatus.APPROVED, approver=message.by), message, message.payout, message.by
+            )
+        case ExportPayout():
+            exported = replace(payout, status=PayoutStatus.EXPORTED, batch=message.batch)
+            return _step(exported, message, message.payout, message.by)
+        case RejectPayout() | SettlePayout():
+            return _settle(payout, message)
+
+
+def _refusal_of(payout: Payout | None, message: Act) -> PayoutRefusal | None:
+    if payout is None:
+        return PayoutRefusal.PAYOUT_UNKNOWN
+    if payout.settling is not None or payout.status not in _from(message):
+        return PayoutRefusal.PAYOUT_ELSEWHERE
+    if message.by == payout.user:
+        return PayoutRefusal.OWN_PAYOUT
+    if isinstance(message, ApprovePayout):
+        if message.by == payout.maker:
+            return PayoutRefusal.SAME_PERSON
+        return PayoutRefusal.SEEN_DIFFERS if message.seen != payout.seen else None
+    return None
+
+
+def _from(message: Act) -> tuple[PayoutStatus, ...]:
+    """Where a payout has to stand for what is asked."""
+    match message:
+        case ApprovePayout():
+            return (PayoutStatus.HELD,)
+        case ExportPayout():
+            return (PayoutStatus.APPROVED,)
+        case RejectPayout():
+            return SETTLES[PayoutStatus.REJECTED][0]
+        case SettlePayout():
+            return SETTLES[message.status][0] if message.status in SETTLES else ()
+
+
+def _settle(payout: Payout, message: RejectPayout | SettlePayout) -> Decision:
+    """Ask the ledger for what makes it true; the answer waits for its entry."""
+    to = PayoutStatus.REJECTED if isinstance(message, RejectPayout) else message.status
+    account, name = earnings_account(payout.user), message.payout
+    of_hold = {"account": account, "hold": HoldId(f"payout/{name}"), "reason": Reason.PAYOUT, "ref": name}
+    asked: Message
+    match SETTLES[to][1]:
+        case EntryKind.POST:
+            asked = Post(**derive(message, "post"), **of_hold, coins=payout.coins)  # type: ignore[arg-type]
+        case EntryKind.CREDIT:
+            asked = Credit(
+                **derive(message, "return"), account=account, counterparty=PAYOUTS, coins=payout.coins, reason=Reason.PAYOUT,
+                ref=name,
+            )  # fmt: skip
+        case _:
+            asked = Void(**derive(message, "void"), **of_hold)  # type: ignore[arg-type]
+    waits = replace(payout, settling=to, asked=MessageId(message.id), by=message.by, ref=message.ref)
+    return waits, (asked,)
+
+
+# --- what the ledger says ---------------------------------------------------------------------------------------------------
+
+
+def _entered(payout: Payout, entry: EntryRecorded) -> Decision:
+    name = entry.ref
+    if entry.kind is EntryKind.HOLD and payout.status is PayoutStatus.REQUESTED:
+        return _step(replace(payout, status=PayoutStatus.HELD, asked=None), entry, name, payout.maker, to=payout.asked or "")
+    if entry.kind is EntryKind.EXPIRE and payout.status is not PayoutStatus.PAID:
+        failed = replace(payout, status=PayoutStatus.FAILED, settling=None, asked=None)
+        after, told = _step(failed, entry, name, "", to=payout.asked or "")
+        return after, (*told, _ended(failed, entry, name))
+    if payout.settling is None or SETTLES[payout.settling][1] is not entry.kind:
+        return payout, ()
+    settled = replace(payout, status=payout.settling, settling=None, asked=None)
+    after, told = _step(settled, entry, name, payout.by, to=payout.asked or "")
+    return after, (*told, _ended(settled, entry, name))
+
+
+def _not_taken(payout: Payout, refused: AccountRefused) -> Decision:
+    """The coins are not there any more: what was drawn goes back. Later refusals change nothing: the hold tells its own end."""
+    name = refused.ref
+    if payout.status is PayoutStatus.REQUESTED:
+        told = _refused(refused, name, PayoutRefusal.ACCOUNT_REFUSES, payout)
+        return None, (told, _ended(payout, refused, name))
+    if payout.settling is None:
+        return payout, ()
+    told = _refused(refused, name, PayoutRefusal.ACCOUNT_REFUSES, payout)
+    return replace(payout, settling=None, asked=None), (told,)
+
+
+def _ended(payout: Payout, message: Message, name: str) -> EndDraw:
+    back = payout.coins if payout.status is PayoutStatus.RETURNED else 0
+    paid = payout.status is PayoutStatus.PAID
+    return EndDraw(**derive(message, "end"), user=payout.user, payout=name, paid=paid, returned_coins=back)
+
+
+def _step(payout: Payout, message: Message, name: str, by: str, *, to: str = "") -> Decision:
+    ref = message.ref if isinstance(message, RejectPayout | SettlePayout) else payout.ref
+    fields = same_fields(payout, PayoutStepped) | {"by": by, "ref": ref}
+    return payout, (PayoutStepped(**reply(message, "step", to=to), payout=name, **fields),)
+
+
+def _refused(
+    message: Message, name: str, refusal: PayoutRefusal, payout: Payout | None = None, batch: str = ""
+) -> PayoutRefused:
+    to = payout.asked or "" if payout is not None else ""
+    return PayoutRefused(**reply(message, "refused", to=to), payout=name, refusal=refusal, batch=batch)
+
+
+# --- batches ----------------------------------------------------------------------------------------------------------------
+
+
+def decide_payout_batch(batch: Batch | None, message: BatchInbox) -> tuple[Batch | None, Sequence[Message]]:
+    """Decide one message of a batch's inbox."""
+    match message:
+        case Wake():
+            return batch, ()
+        case BeginBatch():
+            return _begin(batch, message)
+        case PayoutStepped() | PayoutRefused():
+            return (batch, ()) if batch is None or message.payout not in batch.waiting else _heard(batch, message)
+
+
+def _begin(batch: Batch | None, message: BeginBatch) -> tuple[Batch | None, Sequence[Message]]:
+    if batch is not None:
+        if message.payouts != batch.named:
+            differs = PayoutRefusal.BATCH_DIFFERS
+            return batch, (BatchRefused(**reply(message), batch=message.batch, refusal=differs),)
+        return batch, (BatchRepeated(**reply(message), batch=message.batch),)
+    names = tuple(dict.fromkeys(message.payouts))
+    begun = Batch(at=message.at, asked=MessageId(message.id), named=message.payouts, waiting=names, by=message.by)
+    exports = [
+        ExportPayout(**derive(message, f"export/{n}"), payout=name, batch=message.batch, by=message.by)
+        for n, name in enumerate(names)
+    ]
+    return (begun, exports) if names else (replace(begun, asked=None), (_closed(begun, message, message.batch),))
+
+
+def _heard(batch: Batch, message: PayoutStepped | PayoutRefused) -> tuple[Batch | None, Sequence[Message]]:
+    waiting = tuple(name for name in batch.waiting if name != message.payout)
+    payouts = (*batch.payouts, message.payout) if isinstance(message, PayoutStepped) else batch.payouts
+    after = replace(batch, waiting=waiting, payouts=payouts)
+    if waiting:
+        return after, ()
+    return replace(after, asked=None), (_closed(after, message, message.batch, to=batch.asked or ""),)
+
+
+def _closed(batch: Batch, message: Message, name: str, *, to: str = "") -> BatchClosed:
+    left = tuple(one for one in dict.fromkeys(batch.named) if one not in batch.payouts)
+    return BatchClosed(
+        **reply(message, "closed", to=to), batch=name, payouts=batch.payouts, left=left, by=batch.by
+    )  # fmt: skip

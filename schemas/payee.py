@@ -1,0 +1,104 @@
+"""A payee: what of a streamer's earnings is not drawn yet, by the day on which it was earned, and where it is to be paid to.
+
+Debits (a penalty, coins that were moved away) are taken off what is old enough, so that no more is ever drawn than is there.
+"""
+
+from datetime import UTC, datetime
+from typing import Annotated, Final
+
+from msgspec import Meta
+
+from schemas.balance import EntryRecorded, Reason, owner_of
+from schemas.log.base import Id, Refused, State, Wake
+from schemas.log.entity import DAY_S, Entity, Flow, Hears
+from schemas.log.personal import CONTACT
+from schemas.payout import MAX_RESERVE_DAYS, DrawEarnings, DrawFields, EarningsDrawn, EndDraw, Mark, PayoutRefusal
+from schemas.user import User_, UserCommand, UserErased, UserFact
+
+# Days that are told apart: the reserve's, and one for all that is older.
+MAX_DAYS: Final = MAX_RESERVE_DAYS + 2
+
+Holder = Annotated[str, Meta(min_length=1, max_length=70), CONTACT]
+Iban = Annotated[str, Meta(min_length=5, max_length=34), CONTACT]
+OptionalHolder = Annotated[str, Meta(max_length=70), CONTACT]
+OptionalIban = Annotated[str, Meta(max_length=34), CONTACT]
+
+
+class PutDestination(UserCommand):
+    """Pay the user here from now on."""
+
+    holder: Holder
+    iban: Iban
+
+
+class DestinationPut(UserFact):
+    """The destination is known by its mark; itself it stands in the state only."""
+
+    destination: Mark
+
+
+class DestinationRefused(Refused):
+    """A payout is on its way to the old one."""
+
+    user: User_
+    refusal: PayoutRefusal
+
+
+class EarnedDay(State):
+    """What was credited on a day (days since 1970, UTC), and the seq of its last entry."""
+
+    day: int
+    coins: int
+    last_seq: int
+
+
+class Draw(State, DrawFields):
+    """What the payout that is under way has."""
+
+    payout: Id
+
+
+class Payee(State):
+    """`days`: in order, oldest first; `debits_coins`: what went out and was not taken off yet, up to entry `debits_seq`;
+    `drawn_seq` and `settled_seq`: up to where credits were drawn, and debits taken off; `returned_coins`: of payouts that came
+    back."""
+
+    days: Annotated[tuple[EarnedDay, ...], Meta(max_length=MAX_DAYS)] = ()
+    debits_coins: int = 0
+    debits_seq: int = 0
+    drawn_seq: int = 0
+    settled_seq: int = 0
+    returned_coins: int = 0
+    open: Draw | None = None
+    holder: OptionalHolder = ""
+    iban: OptionalIban = ""
+    destination: Mark = ""
+
+
+def day_of(at: datetime) -> int:
+    """Days since 1970, UTC."""
+    return int(at.astimezone(UTC).timestamp() // DAY_S)
+
+
+def of_earnings(entry: EntryRecorded) -> str:
+    """Whose earnings an entry changes; payouts are told by themselves."""
+    earned = entry.coins and entry.account.endswith("/earnings") and entry.reason != Reason.PAYOUT
+    return owner_of(entry.account) if earned else ""
+
+
+PayeeInbox = PutDestination | DrawEarnings | EndDraw | EntryRecorded | UserErased | Wake
+
+PAYEE: Final = Entity(
+    "payee",
+    key="user",
+    flow=Flow.GROWTH,
+    state=Payee,
+    commands=(PutDestination, DrawEarnings, EndDraw),
+    facts=(DestinationPut, DestinationRefused, EarningsDrawn),
+    hears=(
+        Hears(EntryRecorded, of_earnings, "what was earned can be paid"),
+        Hears(UserErased, "user", "where to pay is forgotten"),
+    ),
+    raw="payouts carry what was drawn; who is paid where is for nobody else",
+    private=True,
+)

@@ -1,0 +1,380 @@
+"""Payouts: what streamers earned, as money: `payout` (one request, from the draw to the bank's word), `payout_terms` (the rate,
+fee and reserve, by version), `payout_batch` (what goes to the bank in one file). Who is paid, and of what, is `schemas.payee`.
+
+A payout draws whole entries of an earnings account: those from one seq to another, so that each stands in at most one payout.
+The drawn coins are held until the bank's word is known; what is not known stays locked, and is never sent under another id.
+"""
+
+from datetime import timedelta
+from enum import StrEnum
+from hashlib import sha256
+from typing import Annotated, ClassVar, Final
+
+from msgspec import Meta
+
+from schemas.balance import AccountRefused, EntryRecorded, Reason
+from schemas.log.base import (
+    AccountId,
+    By,
+    Fact,
+    Fields,
+    Id,
+    Message,
+    MessageName,
+    OptionalId,
+    Ref,
+    Refused,
+    State,
+    Time,
+    Wake,
+)
+from schemas.log.entity import Entity, Flow, Hears, Shown
+from schemas.log.personal import PLAIN
+from schemas.user import User_
+
+PAYOUTS: Final = AccountId("@payouts")
+# The one version book of terms.
+TERMS: Final = "terms"
+# A held payout that nobody decides on is let go: a bank's word is known long before.
+HELD_FOR: Final = timedelta(days=400)
+MAX_RESERVE_DAYS: Final = 90
+MAX_CENTS: Final = 1_000_000_000_000
+MAX_BATCH: Final = 500
+
+Cents = Annotated[int, Meta(ge=0, le=MAX_CENTS)]
+Currency = Annotated[str, Meta(pattern=r"^[A-Z]{3}$", max_length=3), PLAIN]
+Mark = Annotated[str, Meta(max_length=64, description="a hash, by which what was seen is known again"), PLAIN]
+
+
+class PayoutStatus(StrEnum):
+    """Where a payout stands: `requested` (being drawn), `held` (a second person decides), `approved`, `exported` (the bank has
+    it, its outcome is unknown), then `paid`, and perhaps `returned`; or `rejected` or `failed`: the coins are free again."""
+
+    REQUESTED = "requested"
+    HELD = "held"
+    APPROVED = "approved"
+    EXPORTED = "exported"
+    PAID = "paid"
+    RETURNED = "returned"
+    REJECTED = "rejected"
+    FAILED = "failed"
+
+
+class PayoutRefusal(StrEnum):
+    """Why not, in order of precedence."""
+
+    TERMS_UNKNOWN = "terms_unknown"
+    DESTINATION_UNKNOWN = "destination_unknown"
+    PAYOUT_OPEN = "payout_open"
+    BELOW_MINIMUM = "below_minimum"
+    ACCOUNT_REFUSES = "account_refuses"
+    PAYOUT_UNKNOWN = "payout_unknown"
+    PAYOUT_DIFFERS = "payout_differs"
+    PAYOUT_ELSEWHERE = "payout_elsewhere"
+    OWN_PAYOUT = "own_payout"
+    SAME_PERSON = "same_person"
+    SEEN_DIFFERS = "seen_differs"
+    BATCH_DIFFERS = "batch_differs"
+
+
+class TermFields(Fields):
+    """What a coin is worth and what a payout costs: `cents_per_100_coins` of the currency; a fee a payout; earnings younger
+    than `reserve_days` are not paid yet."""
+
+    currency: Currency = "EUR"
+    cents_per_100_coins: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    fee_cents: Cents = 0
+    minimum_coins: Annotated[int, Meta(ge=1)] = 1
+    reserve_days: Annotated[int, Meta(ge=0, le=MAX_RESERVE_DAYS)] = 14
+
+
+class DrawFields(Fields):
+    """What was drawn, to which destination (its mark). `coins` are the credits of the account's entries from `from_seq` to
+    `to_seq`, less `debits_coins`, the debits from `debits_from_seq` to `debits_to_seq`, and `again_coins` of payouts that came
+    back."""
+
+    coins: int = 0
+    from_seq: int = 0
+    to_seq: int = 0
+    debits_coins: int = 0
+    debits_from_seq: int = 0
+    debits_to_seq: int = 0
+    again_coins: int = 0
+    destination: Mark = ""
+
+
+class PayoutFields(DrawFields):
+    """A payout as it stands. Gross is `amount_cents + fee_cents`; `seen`: the hash of all that an approval binds."""
+
+    user: User_
+    status: PayoutStatus
+    currency: Annotated[str, Meta(max_length=3), PLAIN] = ""
+    version: int = 0
+    cents_per_100_coins: int = 0
+    amount_cents: int = 0
+    fee_cents: int = 0
+    seen: Mark = ""
+    batch: OptionalId = ""
+
+
+# --- terms ------------------------------------------------------------------------------------------------------------------
+
+
+class PutTerms(Message, TermFields):
+    """These terms are in force from now on; payouts that were requested before keep theirs."""
+
+    terms: Id
+    by: By = ""
+
+
+class PinTerms(Message):
+    """A payout asks which terms are in force."""
+
+    terms: Id
+    payout: Id
+
+
+class TermsPut(Fact, TermFields):
+    """The terms in force; `version` counts from 1."""
+
+    terms: Id
+    version: int
+    by: By = ""
+
+
+class TermsPinned(Fact, TermFields):
+    """The terms in force; version 0: there are none."""
+
+    terms: Id
+    payout: Id
+    version: int = 0
+    changes_state: ClassVar[bool] = False
+
+
+class Terms(State, TermFields):
+    """The terms in force."""
+
+    version: int = 0
+
+
+# --- between a payout and its payee -----------------------------------------------------------------------------------------
+
+
+class DrawEarnings(Message):
+    """A payout asks for all that is old enough."""
+
+    user: User_
+    payout: Id
+    reserve_days: int
+    minimum_coins: int
+
+
+class EarningsDrawn(Fact, DrawFields):
+    """What the payout has, or why it has nothing."""
+
+    user: User_
+    payout: Id
+    refusal: PayoutRefusal | None = None
+
+
+class EndDraw(Message):
+    """The payout has ended: it was paid, or came to nothing, and all that it drew can be drawn again; or the bank has sent back
+    what it had paid (`returned_coins`)."""
+
+    user: User_
+    payout: Id
+    paid: bool = False
+    returned_coins: int = 0
+
+
+# --- payouts ----------------------------------------------------------------------------------------------------------------
+
+
+class _OfPayout(Message):
+    payout: Id
+    by: By = ""
+
+
+class RequestPayout(_OfPayout):
+    """Pay the user what is old enough; `by`: who asks, the user or one of the staff."""
+
+    user: User_
+
+
+class ApprovePayout(_OfPayout):
+    """A second person has seen it, and agrees to what has this hash."""
+
+    seen: Mark
+
+
+class RejectPayout(_OfPayout):
+    """A second person does not agree."""
+
+    ref: Ref = ""
+
+
+class ExportPayout(_OfPayout):
+    """A batch takes it to the bank."""
+
+    batch: Id
+
+
+class SettlePayout(_OfPayout):
+    """The bank's word: paid, or failed (it never left), or returned (it came back)."""
+
+    status: PayoutStatus
+    ref: Ref = ""
+
+
+class PayoutStepped(Fact, PayoutFields):
+    """A payout went on to a status: by whom, and why."""
+
+    payout: Id
+    by: By = ""
+    ref: Ref = ""
+
+
+class PayoutRepeated(Fact, PayoutFields):
+    """The answer to one more request for the same: how it stands."""
+
+    payout: Id
+    changes_state: ClassVar[bool] = False
+
+
+class PayoutRefused(Refused):
+    """A request was not taken."""
+
+    payout: Id
+    refusal: PayoutRefusal
+    batch: OptionalId = ""
+    changes_state: ClassVar[bool] = True
+
+
+class Payout(State, PayoutFields):
+    """A payout; it is kept for good. `maker`: who asked for it; `asked`: the message that waits for an answer; `settling`: what
+    the ledger was asked to make true, by whom and why."""
+
+    maker: By = ""
+    asked: MessageName | None = None
+    approver: By = ""
+    settling: PayoutStatus | None = None
+    ref: Ref = ""
+    by: By = ""
+
+
+def seen_of(payout: Payout) -> str:
+    """The hash of all that an approval binds: whom, what, to where, on which terms."""
+    parts = (
+        payout.user, payout.coins, payout.from_seq, payout.to_seq, payout.debits_to_seq, payout.again_coins, payout.destination,
+        payout.version, payout.amount_cents, payout.fee_cents, payout.currency,
+    )  # fmt: skip
+    return sha256("|".join(map(str, parts)).encode()).hexdigest()[:32]
+
+
+# --- batches ----------------------------------------------------------------------------------------------------------------
+
+BatchNames = Annotated[tuple[Id, ...], Meta(max_length=MAX_BATCH)]
+
+
+class BeginBatch(Message):
+    """Take these payouts to the bank in one file."""
+
+    batch: Id
+    payouts: BatchNames
+    by: By = ""
+
+
+class BatchClosed(Fact):
+    """Each payout was taken or not (`left`): the file has these, and never others."""
+
+    batch: Id
+    payouts: BatchNames = ()
+    left: BatchNames = ()
+    by: By = ""
+
+
+class BatchRepeated(Fact):
+    """The same request again, or one that still waits for its payouts."""
+
+    batch: Id
+    changes_state: ClassVar[bool] = False
+
+
+class BatchRefused(Refused):
+    """The batch's id belongs to other payouts."""
+
+    batch: Id
+    refusal: PayoutRefusal
+
+
+class Batch(State):
+    """A batch; it is kept for good. `waiting`: payouts that have not answered."""
+
+    at: Time
+    asked: MessageName | None = None
+    named: BatchNames = ()
+    waiting: BatchNames = ()
+    payouts: BatchNames = ()
+    by: By = ""
+
+
+# --- the entities -----------------------------------------------------------------------------------------------------------
+
+TermsInbox = PutTerms | PinTerms | Wake
+PayoutInbox = (
+    RequestPayout | ApprovePayout | RejectPayout | ExportPayout | SettlePayout | TermsPinned | EarningsDrawn | EntryRecorded
+    | AccountRefused | Wake
+)  # fmt: skip
+BatchInbox = BeginBatch | PayoutStepped | PayoutRefused | Wake
+
+
+def of_payout(fact: EntryRecorded | AccountRefused) -> str:
+    """The key of a ledger's fact that belongs to a payout: its hold and its return carry the payout's id as `ref`."""
+    return fact.ref if fact.reason == Reason.PAYOUT and fact.counterparty in (PAYOUTS, "") else ""
+
+
+def of_batch(fact: PayoutStepped | PayoutRefused) -> str:
+    """The batch that hears of its payouts."""
+    exported = isinstance(fact, PayoutRefused) or fact.status is PayoutStatus.EXPORTED
+    return fact.batch if exported else ""
+
+
+SHOWN_TO: Final = Shown(PayoutStepped, ("user",), "the streamer sees where a payout stands", hides=("by", "seen"))
+
+PAYOUT_TERMS: Final = Entity(
+    "payout_terms",
+    key="terms",
+    flow=Flow.GROWTH,
+    state=Terms,
+    commands=(PutTerms, PinTerms),
+    facts=(TermsPut, TermsPinned),
+    raw="each payout carries the version of its terms",
+)
+PAYOUT: Final = Entity(
+    "payout",
+    key="payout",
+    flow=Flow.GROWTH,
+    state=Payout,
+    commands=(RequestPayout, ApprovePayout, RejectPayout, ExportPayout, SettlePayout),
+    facts=(PayoutStepped, PayoutRepeated, PayoutRefused),
+    hears=(
+        Hears(TermsPinned, "payout", "a payout knows its terms"),
+        Hears(EarningsDrawn, "payout", "a payout knows what it has"),
+        Hears(EntryRecorded, of_payout, "a payout follows its coins"),
+        Hears(AccountRefused, of_payout, "a payout hears why not"),
+    ),
+    shown=(SHOWN_TO,),
+)
+PAYOUT_BATCH: Final = Entity(
+    "payout_batch",
+    key="batch",
+    flow=Flow.GROWTH,
+    state=Batch,
+    commands=(BeginBatch,),
+    facts=(BatchClosed, BatchRepeated, BatchRefused),
+    hears=(
+        Hears(PayoutStepped, of_batch, "a batch hears which payouts it took"),
+        Hears(PayoutRefused, of_batch, "a batch hears which payouts it did not take"),
+    ),
+    raw="the payouts carry the batch's id",
+)
