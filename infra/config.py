@@ -150,6 +150,8 @@ class Config(BaseSettings):
     bundle_ios: str = ""
     apple_environment: str = Field("production", pattern="^(production|sandbox)$", description="whose purchases are taken")
     apple_root_files: str = Field("", description="Apple's root certificates, files (DER) separated by commas")
+    payer_name: str = Field("", max_length=70, description="who pays payouts: the name of our bank account's holder")
+    payer_iban: str = Field("", description="our bank account, from which payouts are paid")
     apple_online_checks: bool = Field(True, description="ask Apple whether a certificate was revoked")
     app_id_android: str = Field("", description="the app's package name")
     appsflyer_push_token: str = Field("", repr=False, description="what AppsFlyer's pushes carry")

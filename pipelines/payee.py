@@ -1,8 +1,8 @@
 """A payee, keyed by user: what was earned on which day, and what of it a payout may draw.
 
 State: earnings that are not drawn by day, debits since the last draw, the destination (`schemas.payee.Payee`).
-Laws: what is drawn is at most what was earned at least `reserve_days` ago, less all that went out since; an entry is drawn once,
-unless its payout came to nothing; one payout at a time; a destination changes only between payouts.
+Laws: what is drawn is at most what was earned at least `reserve_days` ago, less all that went out since; an entry is drawn
+once, unless its payout came to nothing; one payout at a time; a destination changes only between payouts.
 Refusals: `destination_unknown`, `payout_open`, `below_minimum`.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from schemas.balance import EntryRecorded
-from schemas.log.base import Message, Wake, reply, same_fields
+from schemas.log.base import Message, Wake, later, reply, same_fields
 from schemas.payee import (
     MAX_DAYS,
     DestinationPut,
@@ -98,7 +98,7 @@ def _draw(payee: Payee | None, known: Payee, message: DrawEarnings) -> Decision:
 
 def _youngest(at: datetime, reserve_days: int) -> int:
     """The first day that is in reserve: today's earnings always are, unless there is no reserve."""
-    return day_of(at - timedelta(days=reserve_days)) if reserve_days else day_of(at) + 1
+    return day_of(later(at, -timedelta(days=reserve_days))) if reserve_days else day_of(at) + 1
 
 
 def _refusal_of(payee: Payee, coins: int, minimum_coins: int) -> PayoutRefusal | None:

@@ -3,13 +3,13 @@
 Debits (a penalty, coins that were moved away) are taken off what is old enough, so that no more is ever drawn than is there.
 """
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Final
 
 from msgspec import Meta
 
 from schemas.balance import EntryRecorded, Reason, owner_of
-from schemas.log.base import Id, Refused, State, Wake
+from schemas.log.base import OptionalId, Refused, State, Wake
 from schemas.log.entity import DAY_S, Entity, Flow, Hears
 from schemas.log.personal import CONTACT
 from schemas.payout import MAX_RESERVE_DAYS, DrawEarnings, DrawFields, EarningsDrawn, EndDraw, Mark, PayoutRefusal
@@ -18,10 +18,8 @@ from schemas.user import User_, UserCommand, UserErased, UserFact
 # Days that are told apart: the reserve's, and one for all that is older.
 MAX_DAYS: Final = MAX_RESERVE_DAYS + 2
 
-Holder = Annotated[str, Meta(min_length=1, max_length=70), CONTACT]
-Iban = Annotated[str, Meta(min_length=5, max_length=34), CONTACT]
-OptionalHolder = Annotated[str, Meta(max_length=70), CONTACT]
-OptionalIban = Annotated[str, Meta(max_length=34), CONTACT]
+Holder = Annotated[str, Meta(max_length=70), CONTACT]
+Iban = Annotated[str, Meta(max_length=34), CONTACT]
 
 
 class PutDestination(UserCommand):
@@ -55,7 +53,7 @@ class EarnedDay(State):
 class Draw(State, DrawFields):
     """What the payout that is under way has."""
 
-    payout: Id
+    payout: OptionalId = ""
 
 
 class Payee(State):
@@ -70,14 +68,14 @@ class Payee(State):
     settled_seq: int = 0
     returned_coins: int = 0
     open: Draw | None = None
-    holder: OptionalHolder = ""
-    iban: OptionalIban = ""
+    holder: Holder = ""
+    iban: Iban = ""
     destination: Mark = ""
 
 
 def day_of(at: datetime) -> int:
     """Days since 1970, UTC."""
-    return int(at.astimezone(UTC).timestamp() // DAY_S)
+    return int(at.timestamp() // DAY_S)
 
 
 def of_earnings(entry: EntryRecorded) -> str:

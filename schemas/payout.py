@@ -39,9 +39,10 @@ TERMS: Final = "terms"
 HELD_FOR: Final = timedelta(days=400)
 MAX_RESERVE_DAYS: Final = 90
 MAX_CENTS: Final = 1_000_000_000_000
-MAX_BATCH: Final = 500
+MAX_BATCH: Final = 200
 
 Cents = Annotated[int, Meta(ge=0, le=MAX_CENTS)]
+ReserveDays = Annotated[int, Meta(ge=0, le=MAX_RESERVE_DAYS)]
 Currency = Annotated[str, Meta(pattern=r"^[A-Z]{3}$", max_length=3), PLAIN]
 Mark = Annotated[str, Meta(max_length=64, description="a hash, by which what was seen is known again"), PLAIN]
 
@@ -85,7 +86,7 @@ class TermFields(Fields):
     cents_per_100_coins: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
     fee_cents: Cents = 0
     minimum_coins: Annotated[int, Meta(ge=1)] = 1
-    reserve_days: Annotated[int, Meta(ge=0, le=MAX_RESERVE_DAYS)] = 14
+    reserve_days: ReserveDays = 14
 
 
 class DrawFields(Fields):
@@ -103,7 +104,7 @@ class DrawFields(Fields):
     destination: Mark = ""
 
 
-class PayoutFields(DrawFields):
+class PayoutFields(Fields):
     """A payout as it stands. Gross is `amount_cents + fee_cents`; `seen`: the hash of all that an approval binds."""
 
     user: User_
@@ -165,7 +166,7 @@ class DrawEarnings(Message):
 
     user: User_
     payout: Id
-    reserve_days: int
+    reserve_days: ReserveDays
     minimum_coins: int
 
 
@@ -226,7 +227,7 @@ class SettlePayout(_OfPayout):
     ref: Ref = ""
 
 
-class PayoutStepped(Fact, PayoutFields):
+class PayoutStepped(Fact, PayoutFields, DrawFields):
     """A payout went on to a status: by whom, and why."""
 
     payout: Id
@@ -234,7 +235,7 @@ class PayoutStepped(Fact, PayoutFields):
     ref: Ref = ""
 
 
-class PayoutRepeated(Fact, PayoutFields):
+class PayoutRepeated(Fact, PayoutFields, DrawFields):
     """The answer to one more request for the same: how it stands."""
 
     payout: Id
@@ -250,7 +251,7 @@ class PayoutRefused(Refused):
     changes_state: ClassVar[bool] = True
 
 
-class Payout(State, PayoutFields):
+class Payout(State, PayoutFields, DrawFields):
     """A payout; it is kept for good. `maker`: who asked for it; `asked`: the message that waits for an answer; `settling`: what
     the ledger was asked to make true, by whom and why."""
 
@@ -273,7 +274,8 @@ def seen_of(payout: Payout) -> str:
 
 # --- batches ----------------------------------------------------------------------------------------------------------------
 
-BatchNames = Annotated[tuple[Id, ...], Meta(max_length=MAX_BATCH)]
+InBatch = Annotated[str, Meta(min_length=1, max_length=64), PLAIN]
+BatchNames = Annotated[tuple[InBatch, ...], Meta(max_length=MAX_BATCH)]
 
 
 class BeginBatch(Message):

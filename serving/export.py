@@ -25,6 +25,7 @@ from schemas.log.base import State, now
 from schemas.log.entity import Entity
 from schemas.notification import NOTIFICATION
 from schemas.panel import MEMBER
+from schemas.payee import PAYEE
 from schemas.profile import PRIVATE_PROFILE, PROFILE
 from schemas.user import USER, User, UserRefusal
 from schemas.video_clip import CLIP
@@ -41,7 +42,7 @@ router = APIRouter(tags=["erasure"])
 CHUNK: Final = 65_536
 # Whose states stand under the user's id.
 OWN: Final = (
-    USER, PROFILE, PRIVATE_PROFILE, FAVORITES, FOLLOWERS, BLOCKS, RECORD, LINE, MEMBER, RANK, ATTRIBUTION, NOTIFICATION,
+    USER, PROFILE, PAYEE, PRIVATE_PROFILE, FAVORITES, FOLLOWERS, BLOCKS, RECORD, LINE, MEMBER, RANK, ATTRIBUTION, NOTIFICATION,
 )  # fmt: skip
 # Whose stand under other keys, by which they are found.
 FOUND: Final = (INSTALL, CLIP)
@@ -71,6 +72,7 @@ ROWS: Final[Mapping[str, tuple[str, str]]] = {
     "private_reads": ("by", "user = {user:String}"),
     "profiles": ("", "user = {user:String}"),
     "purchases": ("", "user = {user:String}"),
+    "payout_steps": ("by", "user = {user:String}"),
     "refunds": ("", "user = {user:String}"),
     "push_outcomes": ("", "user = {user:String}"),
     "pushes": ("", "user = {user:String}"),
@@ -82,6 +84,9 @@ ROWS: Final[Mapping[str, tuple[str, str]]] = {
 _BOOKS: Final = "rules and catalogues are nobody's"
 LEFT_OUT: Final[Mapping[str, str]] = {
     "account": "what is on an account stands under `balances`, how it came there in the table balance_entries",
+    "payout": "your payouts stand in the table payout_steps",
+    "payout_terms": "what a coin is worth is no one's",
+    "payout_batch": "which payouts went to the bank together stands in the table payout_steps",
     "adjustment": "the entries that came of it stand in the table balance_entries",
     "transfer": "the entries that came of it stand in the table balance_entries",
     "bill": "receipts stand in the table bills",

@@ -28,8 +28,8 @@ VERBS = {
     "PUT": {"put", "publish", "add", "block", "ban", "offer"},
     "POST": {
         "sign", "open", "beat", "place", "accept", "decline", "hang", "play", "join", "send", "grant", "transfer", "preview",
-        "review", "add", "issue", "receive", "run", "pause", "resume", "acknowledge", "freeze",
-        "unfreeze", "write", "ask", "give", "reject",
+        "review", "add", "issue", "receive", "run", "pause", "resume", "acknowledge", "freeze", "unfreeze", "write", "ask",
+        "give", "reject", "request", "approve", "settle", "export",
     },
 }  # fmt: skip
 # Words of Dart, Kotlin, Swift, Python and TypeScript that no model can be called, in the parameters of paths, too.

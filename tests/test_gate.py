@@ -45,7 +45,7 @@ OWN: Final = {
     "GET /v1/favorites", "GET /v1/followers", "GET /v1/followers/users", "GET /v1/gifts/{gift}",
     "GET /v1/notifications", "GET /v1/users/me/notification-preferences",
     "GET /v1/profile/private", "GET /v1/transfers/{transfer}", "GET /v1/users/me", "GET /v1/users/me/export",
-    "GET /v1/users/me/roles",
+    "GET /v1/users/me/roles", "GET /v1/payouts", "GET /v1/payouts/{payout}", "GET /v1/payouts/destination",
 }  # fmt: skip
 OTHERS: Final = {
     "POST /v1/users": "a stranger signs up; who is banned has signed up before, and is told so",
@@ -59,9 +59,10 @@ PUBLIC: Final = {
     "POST /v1/webhooks/twilio": "likewise",
     "POST /v1/webhooks/apple": "what Apple has signed is known by its signature",
 }
+STREAMERS: Final = {"PUT /v1/clips/{clip}", "PUT /v1/payouts/destination", "POST /v1/payouts"}
 LOOKING: Final = {
     "GET /v1/clips", "GET /v1/gallery", "GET /v1/gallery/stream", "GET /v1/gifts",
-    "GET /v1/products", "GET /v1/profiles/{user}",
+    "GET /v1/payouts/terms", "GET /v1/products", "GET /v1/profiles/{user}",
 }  # fmt: skip
 
 
@@ -87,7 +88,7 @@ def test_every_route_says_who_is_let_in() -> None:
     assert {route for route, name in found.items() if name == "public"} == PUBLIC.keys()
     assert {route for route, name in found.items() if name == "own"} == OWN | OTHERS.keys()
     assert {route for route, name in found.items() if name == "looking"} == LOOKING
-    assert {route for route, name in found.items() if name == "streamer"} == {"PUT /v1/clips/{clip}"}
+    assert {route for route, name in found.items() if name == "streamer"} == STREAMERS
     staff = {route for route in found if "/admin/" in route}
     assert {route for route, name in found.items() if name == "staff"} == staff, "a route of staff's takes a permission"
 
@@ -115,6 +116,8 @@ def test_what_phones_must_not_see_of_a_fact_is_hidden_and_all_else_is_shown() ->
         ("Notified", "by"),
         ("ItemPosted", "quiet"),
         ("ItemPosted", "muted"),
+        ("PayoutStepped", "by"),
+        ("PayoutStepped", "seen"),
     }
     assert hidden == told | ended | chat | erased | {("UserWarned", "report")}
 

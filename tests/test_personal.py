@@ -174,7 +174,7 @@ def test_a_record_without_anything_personal_leaves_as_it_stands(line: str) -> No
 def test_what_moves_coins_has_nothing_personal_and_is_replayed_for_good() -> None:
     lossy = {entity.name for entity in ENTITIES if not keeps_all((*hears(entity), *entity.facts))}
     keeps_words = {"attribution", "chat_evidence", "chat_message", "clip", "install", "member", "notification"}
-    keeps_words |= {"outbox", "private_profile", "profile"}
+    keeps_words |= {"outbox", "payee", "private_profile", "profile"}
     assert lossy == {*keeps_words, "timetable", "user"}
     assert not any(entity.flow is Flow.MONEY for entity in ENTITIES if entity.name in lossy)
 
@@ -305,6 +305,7 @@ ANSWERED = {
     "POST /v1/clips/{clip}/plays": "the film that the caller pays for", "GET /v1/calls/{call}": "the caller's film",
     "POST /v1/calls": "empty but for films", "POST /v1/calls/{call}/accept": "empty but for films",
     "GET /v1/notifications": OWN, "GET /v1/admin/notifications/{user}/{notification}": "phones, by what stands for their names",
+    "GET /v1/payouts/destination": OWN, "PUT /v1/payouts/destination": OWN,
     "POST /v1/calls/{call}/decline": "empty but for films", "POST /v1/calls/{call}/hang-up": "empty but for films",
 }  # fmt: skip
 

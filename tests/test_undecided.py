@@ -43,6 +43,8 @@ ONCE_SUCCESS = [
     ("admin", "post", "/v1/admin/reviews/nobody/unknown", {"upheld": True}, 404, "review_unknown"),
 ]
 
+OF_STREAMERS = ("put /v1/clips/{clip}", "put /v1/payouts/destination", "post /v1/payouts")
+
 Request = tuple[Api, str, str, Any]
 # Who calls, each write's request by its operation, and the API's document.
 Scene = tuple[Phone, dict[str, Request], dict[str, Any]]
@@ -97,6 +99,13 @@ def bodies(bob: str, sue: str, known: Callable[[str], Any]) -> dict[str, Any]:
         "put /v1/admin/outreach/{campaign}": {
             "cohort": "there-already", "notice": [{"language": "en", "title": "Welcome", "body": "Say hello."}],
         },
+        "put /v1/admin/payouts/terms": {"cents_per_100_coins": 50},
+        "put /v1/payouts/destination": {"holder": "Sue", "iban": "DE89370400440532013000"},
+        "post /v1/admin/payouts": {"user": sue},
+        "post /v1/admin/payouts/batches": {"payouts": ["none"]},
+        "post /v1/admin/payouts/{payout}/approve": {"seen": "5f2d"},
+        "post /v1/admin/payouts/{payout}/reject": {"ref": "ticket"},
+        "post /v1/admin/payouts/{payout}/settle": {"status": "paid", "ref": "ticket"},
         "post /v1/payments/intents": {"product": "undecided"},
         "post /v1/payments/apple": {"signed_transaction": "e30.e30.c2ln"},
         "put /v1/admin/products/{product}": {"coins": 100},
@@ -166,7 +175,7 @@ def scene(phones: Phones, admin: Api, stack: Stack, new_user: NewUser, app_store
     requests = {}
     for operation, write in writes(document):
         method, path = operation.split()
-        api = admin if path.startswith("/v1/admin") else sue.api if operation == "put /v1/clips/{clip}" else bob.api
+        api = admin if path.startswith("/v1/admin") else sue.api if operation in OF_STREAMERS else bob.api
         filled = re.sub(r"\{(\w+)\}", lambda found: values.get(found[1], "undecided"), path)
         requests[operation] = (api, method, filled, given.get(operation) or example(document, write)[0])
     reading = f"/v1/admin/profiles/{sue.user}/private?reason=ticket"

@@ -42,6 +42,7 @@ TAGS: Final = {
     "notifications": "What a person is told, in the app and by pushes",
     "outreach": "Campaigns to the members of a cohort",
     "payments": "Products, and coins that were bought at a store",
+    "payouts": "What streamers earned, as money: requested, approved by a second person, paid by a bank",
     "postbacks": "What ad networks are told",
     "profiles": "Profiles, public and private",
     "rooms": "Credentials of a call's picture and sound",
