@@ -148,7 +148,8 @@ class ReceiptStepAnswer(BaseModel):
 
 
 class ReceiptAnswer(BaseModel):
-    """A call's receipt: what each side paid or earned, step by step. While the call runs: so far."""
+    """A call's receipt: what each side paid or earned, step by step. While the call runs: so far, as of `as_of`. `pays`,
+    `earns`: what the call's tariff takes of the payer and gives to the earner."""
 
     call: str
     kind: str
@@ -162,6 +163,9 @@ class ReceiptAnswer(BaseModel):
     paid_coins: int
     earned_coins: int
     steps: list[ReceiptStepAnswer]
+    as_of: datetime
+    pays: TariffSideBody
+    earns: TariffSideBody
 
 
 TARIFF_PROBLEMS: Final = responses(400, 401, 403, 409, 422, 503)
@@ -248,4 +252,7 @@ async def read_receipt(call: IdInPath, caller: SignedIn, request: Request) -> An
         paid_coins=sums[StepKind.PAID] - sums[StepKind.REFUNDED],
         earned_coins=sums[StepKind.EARNED] - sums[StepKind.RECLAIMED],
         steps=[ReceiptStepAnswer(**msgspec.structs.asdict(step)) for step in billed(call, bill)],
+        as_of=now(),
+        pays=msgspec.to_builtins(bill.tariff.payer),
+        earns=msgspec.to_builtins(bill.tariff.earner),
     )

@@ -47,6 +47,9 @@ STREAM_S: Final = 1_800.0
 RETRY_MS: Final = 1_000
 
 
+Explain = Annotated[bool, Query(description="say of each card why it stands where it stands")]
+
+
 class ReasonAnswer(BaseModel):
     """A part of a position: what, and by how many seconds it lifts (negative: sinks)."""
 
@@ -137,7 +140,7 @@ async def read_gallery(
     background: BackgroundTasks,
     cursor: Annotated[str, Query(max_length=512)] = "",
     limit: Annotated[int, Query(ge=1, le=PAGE_LIMIT)] = 20,
-    explain: Annotated[bool, Query(description="say of each card why it stands where it stands")] = False,
+    explain: Explain = False,
 ) -> Any:
     """Your gallery, a page of it: whom the rules of your role show, in your own order."""
     room = _room(request, caller)
@@ -157,14 +160,14 @@ async def read_gallery(
     response_class=EventSourceResponse,
     responses={
         200: {"description": "A stream", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
-        **responses(401, 403, 503),
+        **responses(401, 403, 422, 503),
     },
 )
-async def follow_gallery(caller: Looking, request: Request) -> EventSourceResponse:
+async def follow_gallery(caller: Looking, request: Request, *, explain: Explain = False) -> EventSourceResponse:
     """Changes of your gallery, live: `card` (came, or moved), `gone`, and `again` (the rules changed: read it anew)."""
     room = _room(request, caller)
     lifetime = min(STREAM_S, caller.expires_at - time.time())
-    return EventSourceResponse(_changes(room, room.open(caller.user), lifetime), ping=15)
+    return EventSourceResponse(_changes(room, room.open(caller.user, explain=explain), lifetime), ping=15)
 
 
 async def _changes(room: Room, watcher: Watcher, lifetime_s: float) -> AsyncIterator[ServerSentEvent]:

@@ -33,10 +33,12 @@ CHANGES = Metric("olo_gallery_changes", "Changes handed to gallery streams", ["r
 
 
 class Watcher:
-    """One open stream: whose, and what it has not sent yet (event, JSON)."""
+    """One open stream: whose, whether its cards say why they stand where they stand, and what it has not sent yet (event,
+    JSON)."""
 
-    def __init__(self, user: str) -> None:
+    def __init__(self, user: str, *, explain: bool = False) -> None:
         self.user = user
+        self.explain = explain
         self.changes: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
 
     def tell(self, event: str, data: str) -> None:
@@ -137,9 +139,9 @@ class Room:
             found["why"] = [reason._asdict() for reason in self.shelf.why(viewer, user, now_ms)]
         return found
 
-    def open(self, user: str) -> Watcher:
+    def open(self, user: str, *, explain: bool = False) -> Watcher:
         """A stream is open."""
-        watcher = Watcher(user)
+        watcher = Watcher(user, explain=explain)
         self._watchers[user].append(watcher)
         self._viewpoints.open(user)
         WATCHERS.labels(self.role).inc()
@@ -176,13 +178,13 @@ class Room:
             return
         looks = self.viewpoint(viewer)
         position = self.shelf.place(looks, user)
-        if position is None:
-            event, data = "gone", {"user": user}
-        else:
-            event, data = "card", self.card(looks, position)
-        text = msgspec.json.encode(data).decode()
+        event = "gone" if position is None else "card"
+        texts: dict[bool, str] = {}
+        for explain in {watcher.explain for watcher in watchers}:
+            data = {"user": user} if position is None else self.card(looks, position, explain=explain)
+            texts[explain] = msgspec.json.encode(data).decode()
         for watcher in watchers:
-            watcher.tell(event, text)
+            watcher.tell(event, texts[watcher.explain])
         CHANGES.labels(self.role).inc(len(watchers))
 
     def _candidate(self, user: str) -> Candidate | None:

@@ -27,6 +27,10 @@ from infra.vendors import apns
 from infra.vendors.answers import Attempt
 from schemas.outbox import EffectDue
 from tests.alone import keep_alone
+from tests.chromium import browser as browser
+from tests.chromium import context as context
+from tests.chromium import home as home
+from tests.chromium import wire as wire
 from tests.command_line import Done, olo
 from tests.lab.city.app_store import AppStore
 from tests.lab.city.books import Books

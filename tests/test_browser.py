@@ -1,101 +1,11 @@
-"""The pages in a real Chromium, on the running platform: a newcomer's way, the network cut and back, dark, small, by keyboard.
+"""The pages in a real Chromium, on the running platform: a newcomer's way, the network cut and back, small, by keyboard."""
 
-Without a Chromium on the PATH, or without built pages (the network was away), these tests are skipped, and say so.
-"""
-
-import shutil
-import uuid
-from collections.abc import Iterator
-from typing import Literal
-
-import httpx
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, Locator, Page, expect, sync_playwright
+from playwright.sync_api import BrowserContext, Locator, expect
 
-from infra import pages
-from infra.errors import UsageError
-from tests.conftest import Api, NewUser, Stack, eventually
+from tests.chromium import HOSTILE, looked_up, name, panel_of, signed_in, violations
+from tests.conftest import Api, NewUser, eventually
 from tests.wire import Wire
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-PATIENCE_MS = 60_000
-HOSTILE = ("<img src=x onerror=alert(1)>", "javascript:alert(1)", "{{7*7}}${7*7}", "<svg/onload=alert(1)>")
-
-expect.set_options(timeout=PATIENCE_MS)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip("there is no Chromium on the PATH; on Debian: apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def home(stack: Stack) -> str:
-    """The platform's address, when its pages are built."""
-    try:
-        pages.build()  # waits for the build that the platform has begun
-    except UsageError as error:
-        pytest.skip(f"the pages cannot be built: {error}")
-    eventually(lambda: httpx.get(f"{stack.http}/phone").status_code == 200)
-    return stack.http
-
-
-@pytest.fixture
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    """A browser's window in which no script may fail and nothing is refused by the page's own policy."""
-    told: list[str] = []
-    context = browser.new_context(locale="en-US", viewport={"width": 900, "height": 700})
-    context.set_default_timeout(PATIENCE_MS)
-
-    def note(message: ConsoleMessage) -> None:
-        if "Content Security Policy" in message.text:
-            told.append(message.text)
-
-    def surprise(dialog: Dialog) -> None:
-        told.append(dialog.message)
-        dialog.dismiss()
-
-    context.on("console", note)
-    context.on("weberror", lambda error: told.append(str(error.error)))
-    context.on("dialog", surprise)
-    yield context
-    context.close()
-    assert told == []
-
-
-def name() -> str:
-    return f"u-{uuid.uuid4().hex[:10]}"
-
-
-def signed_in(page: Page, home: str, user: str, number: int = 1) -> Locator:
-    """A phone of the page, signed in and live."""
-    if not page.url.startswith(f"{home}/phone"):
-        page.goto(f"{home}/phone?two")
-    phone = page.get_by_role("region", name=f"Phone {number}")
-    phone.get_by_role("textbox").fill(user)
-    phone.get_by_role("button", name="Sign in").click()
-    expect(phone.get_by_role("status")).to_have_text("live")
-    return phone
-
-
-def panel_of(context: BrowserContext, home: str, role: str = "admin") -> Page:
-    """The panel, signed in."""
-    panel = context.new_page()
-    panel.goto(f"{home}/panel")
-    panel.get_by_label("Role").select_option(role)
-    panel.get_by_role("button", name="Sign in").click()
-    return panel
-
-
-def looked_up(panel: Page, user: str) -> Locator:
-    panel.get_by_role("searchbox").fill(user)
-    panel.get_by_role("button", name="Show").click()
-    return panel.get_by_role("region", name="Person")
 
 
 def coins_of(phone: Locator) -> Locator:
@@ -119,14 +29,6 @@ def test_a_newcomers_way(context: BrowserContext, home: str, admin: Api) -> None
     person.get_by_role("button", name="Read anew").click()
     expect(person.get_by_role("row")).to_have_count(3)
     expect(person.get_by_role("row").nth(1)).to_contain_text("grant")
-
-
-@pytest.fixture
-def wire(home: str) -> Iterator[Wire]:
-    url = httpx.URL(home)
-    wire = Wire(url.host, url.port or 80)
-    yield wire
-    wire.close()
 
 
 def test_the_network_is_cut_and_back(context: BrowserContext, wire: Wire, admin: Api) -> None:
@@ -214,20 +116,10 @@ def test_no_request_leaves_the_machine_and_tokens_stay_in_memory(context: Browse
     assert page.evaluate("[localStorage.length, sessionStorage.length, document.cookie]") == [0, 0, ""]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_no_violation(
-    context: BrowserContext, home: str, new_user: NewUser, scheme: Literal["light", "dark"]
-) -> None:
-    axe = (pages.SOURCES / "node_modules" / "axe-core" / "axe.min.js").read_text()
-    page, panel = context.new_page(), context.new_page()
-    for one, path in ((page, "/phone?two"), (panel, "/panel")):
-        one.emulate_media(color_scheme=scheme)
-        one.goto(f"{home}{path}")
-    panel.get_by_role("button", name="Sign in").click()
-    person = looked_up(panel, new_user().user)
+def test_axe_finds_no_violation(context: BrowserContext, home: str, new_user: NewUser) -> None:
+    page = context.new_page()
+    person = looked_up(panel_of(context, home), new_user().user)
     expect(person.get_by_role("button", name="Grant")).to_be_enabled()
     signed_in(page, home, name())  # the second phone still asks who it is
-    for one in (page, panel):
-        one.evaluate(axe)
-        found = one.evaluate("axe.run().then(({ violations }) => violations.map(v => [v.id, v.nodes.map(n => n.html)]))")
-        assert found == []
+    assert violations(page) == []
+    assert violations(person.page) == []

@@ -113,9 +113,9 @@ def test_whole_numbers_have_room_for_coins() -> None:
 def test_what_the_feed_brings_has_schemas_by_name() -> None:
     feed = DOCUMENT["paths"]["/v1/feed"]["get"]
     assert feed["responses"]["200"]["content"]["text/event-stream"]["schema"] == {"type": "string"}
-    assert set(feed["x-events"]) == {*(type_.__name__ for type_ in FEED.messages), "ready", "gap"}
+    assert set(feed["x-events"]) == {*(type_.__name__ for type_ in FEED.messages), "ready", "gap", "Typing"}
     for event, schema in feed["x-events"].items():
-        assert event in ("ready", "gap") or SCHEMAS[schema]["properties"]["type"]["description"] == event
+        assert event in ("ready", "gap", "Typing") or SCHEMAS[schema]["properties"]["type"]["description"] == event
     assert DOCUMENT["paths"]["/v1/gallery/stream"]["get"]["responses"]["200"]["content"]["text/event-stream"]["schema"]
 
 

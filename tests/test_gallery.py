@@ -167,8 +167,8 @@ People = tuple[list[Phone], list[Phone]]
 class Stream:
     """An open gallery stream: its changes, with the time."""
 
-    def __init__(self, api: Api) -> None:
-        self.api = api
+    def __init__(self, api: Api, **how: Any) -> None:
+        self.api, self.how = api, how
         self.seen: list[tuple[float, str, dict[str, Any]]] = []
         threading.Thread(target=self._watch, daemon=True).start()
         eventually(lambda: self.of("ready"))
@@ -176,7 +176,7 @@ class Stream:
     def _watch(self) -> None:
         event = ""
         try:
-            with self.api.stream("GET", "/v1/gallery/stream", timeout=60) as answer:
+            with self.api.stream("GET", "/v1/gallery/stream", params=self.how, timeout=60) as answer:
                 for line in answer.iter_lines():
                     if line.startswith("event: "):
                         event = line[7:]
@@ -230,9 +230,10 @@ def test_pages_follow_each_other(people: People) -> None:
 
 def test_the_stream_tells_who_comes_is_called_goes_and_is_blocked(stack: Stack, people: People, new_user: NewUser) -> None:
     (bob, _), (sue, tia) = people
-    stream = Stream(bob.api)
+    stream, explained = Stream(bob.api), Stream(bob.api, explain=True)
     eva = Phone(new_user("streamer"))
-    eventually(lambda: stream.of("card", eva.user))
+    assert eventually(lambda: stream.of("card", eva.user))[0].get("why") is None
+    assert eventually(lambda: explained.of("card", eva.user))[0]["why"][0]["what"] == "online"
     assert bob.api.put(f"/v1/blocks/{tia.user}", json={"reason": "spam"}).status_code == 200
     eventually(lambda: stream.of("gone", tia.user))
     eventually(lambda: tia.user not in {card["user"] for card in cards(bob.api, {tia.user})})

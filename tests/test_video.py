@@ -77,6 +77,8 @@ def test_a_call_moves_coins_on_both_phones_and_its_receipt_adds_up(phones: Phone
         ("paid", 0, 9), ("paid", 2, 60), ("paid", 5, 60),
     ]  # fmt: skip
     assert receipt["closed"] is True
+    assert (receipt["pays"], receipt["earns"]) == (FAST["payer"], FAST["earner"]), "the version that the call ran under"
+    assert receipt["ended_at"] <= receipt["as_of"]
     assert bob.api.balance().json()["balance_coins"] == 1_000 - 129
     assert sue.api.balance(book="earnings").json()["balance_coins"] == 60
     again = bob.call(sue).json()["call"]

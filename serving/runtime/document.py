@@ -67,6 +67,12 @@ class FeedGap(msgspec.Struct):
     code: str
 
 
+class Typing(msgspec.Struct):
+    """The event `Typing`: `user` is writing to you now. It has no `id`, and nobody keeps it."""
+
+    user: str
+
+
 def document_of(app: FastAPI) -> Json:
     """The whole document. Errors: ValueError, where two different schemas have one name."""
     document = get_openapi(
@@ -105,7 +111,7 @@ def _of_staff(operation: Json, gate: May) -> None:
 def _event_schemas() -> dict[str, Json]:
     """What the feed brings, a schema for each name of an event. Its `type` is a text: an enumeration of one is a nuisance in
     Swift, and a union of all kinds one class with the fields of each in Dart and Kotlin; the event's name tells the kind."""
-    _, found = msgspec.json.schema_components([*FEED.messages, FeedReady, FeedGap], ref_template=IN_COMPONENTS)
+    _, found = msgspec.json.schema_components([*FEED.messages, FeedReady, FeedGap, Typing], ref_template=IN_COMPONENTS)
     for type_ in FEED.messages:
         found[type_.__name__]["properties"]["type"] = {"type": "string", "description": type_.__name__}
     return found
@@ -130,7 +136,11 @@ def _feed() -> Json:
                 {"name": "device", "in": "query", "required": False, "schema": device},
             ],
             "responses": {"200": {"description": "A stream without an end", "content": STREAM}, **problems},
-            "x-events": {**{type_.__name__: type_.__name__ for type_ in FEED.messages}, "ready": "FeedReady", "gap": "FeedGap"},
+            "x-events": {
+                **{type_.__name__: type_.__name__ for type_ in (*FEED.messages, Typing)},
+                "ready": "FeedReady",
+                "gap": "FeedGap",
+            },
         }
     }
 

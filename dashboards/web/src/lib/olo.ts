@@ -25,8 +25,9 @@ interface Answer<T> {
 const PATIENCE_MS = 60_000;
 const PAUSE_MS = 500;
 
-export function clientOf(token: string) {
-  return createClient<paths>({ headers: { Authorization: `Bearer ${token}` } });
+/** `device`: the phone's own name, where it is one. */
+export function clientOf(token: string, device = '') {
+  return createClient<paths>({ headers: { Authorization: `Bearer ${token}`, ...(device && { 'Olo-Device': device }) } });
 }
 
 /** A development token. It stays in memory: a page that is loaded anew asks who you are. */
@@ -51,14 +52,14 @@ export async function decided<T>(send: () => Promise<Answer<T>>, pauseMs = PAUSE
       throw error;
     });
     const open = !answer || [202, 429, 503].includes(answer.response.status);
-    if (!open || Date.now() > until) return settled(answer);
     const after = Number(answer?.response.headers.get('Retry-After') ?? 0) * 1000;
+    if (!open || Date.now() + after > until) return settled(answer);
     await new Promise((done) => setTimeout(done, Math.max(after, pauseMs)));
   }
 }
 
 function settled<T>(answer: Answer<T> | null): T {
-  if (answer?.response.ok && answer.data !== undefined) return answer.data;
+  if (answer?.response.ok && answer.response.status !== 202) return answer.data as T; // 204 has none
   const problem = (answer?.error ?? {}) as Partial<Schemas['ProblemBody']>;
   throw new Refused(problem.code ?? 'unreachable', problem.detail ?? 'the platform cannot be reached');
 }

@@ -1,4 +1,4 @@
-// One's own feed: events in order, each once; after a break it goes on behind the last one.
+// A stream of server-sent events: one's own feed, in order, each once, after a break behind the last one; or the gallery's.
 import { EventSourceParserStream } from 'eventsource-parser/stream';
 
 export interface FeedEvent {
@@ -10,7 +10,9 @@ export type Line = 'connecting' | 'live' | 'away';
 
 interface Options {
   token: string;
-  cursor: string;
+  cursor?: string;
+  path?: string;
+  device?: string;
   signal: AbortSignal;
   onLine: (line: Line) => void;
   fetch?: typeof fetch;
@@ -19,14 +21,15 @@ interface Options {
 
 /** EventSource cannot send a token, so this reads the stream of a `fetch`, and keeps the cursor itself. */
 export async function* follow(options: Options): AsyncGenerator<FeedEvent> {
-  let { cursor, retryMs = 1000 } = options;
+  let { cursor = '', retryMs = 1000 } = options;
   const onRetry = (ms: number) => void (retryMs = ms);
   const ask = options.fetch ?? fetch;
   while (!options.signal.aborted) {
     const headers: Record<string, string> = { Authorization: `Bearer ${options.token}` };
+    if (options.device) headers['Olo-Device'] = options.device;
     if (cursor) headers['Last-Event-ID'] = cursor;
     try {
-      const answer = await ask('/v1/feed', { headers, signal: options.signal });
+      const answer = await ask(options.path ?? '/v1/feed', { headers, signal: options.signal });
       if (answer.ok && answer.body) {
         const texts = answer.body.pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Uint8Array<ArrayBuffer>>);
         const reader = texts.pipeThrough(new EventSourceParserStream({ onRetry })).getReader();

@@ -1,0 +1,46 @@
+// One thing at a time, and what was refused of it.
+import { Refused } from '../olo';
+
+export class Doing {
+  busy = $state(false);
+  problem = $state.raw<Refused | null>(null);
+
+  /** Whether it was done. Errors of the API are kept; all others are thrown. */
+  async run(what: () => Promise<unknown>): Promise<boolean> {
+    this.busy = true;
+    this.problem = null;
+    try {
+      await what();
+      return true;
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      this.problem = error;
+      return false;
+    } finally {
+      this.busy = false;
+    }
+  }
+}
+
+/** What asks for `read`: it runs now; whoever asks meanwhile is answered by one run more, behind it. */
+export function once(read: () => Promise<void>): () => Promise<void> {
+  let running: Promise<void> | null = null;
+  let following: Promise<void> | null = null;
+  const run = async (): Promise<void> => {
+    try {
+      await read();
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error; // what is refused, or away, is read with the next news
+    } finally {
+      running = null;
+    }
+  };
+  return () => {
+    if (!running) return (running = run());
+    following ??= running.then(() => {
+      following = null;
+      return (running = run());
+    });
+    return following;
+  };
+}

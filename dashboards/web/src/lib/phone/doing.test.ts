@@ -1,0 +1,43 @@
+import { describe, expect, it } from 'vitest';
+import { Refused } from '../olo';
+import { Doing, once } from './doing.svelte';
+
+describe('reading anew', () => {
+  it('runs once more for all who ask meanwhile, and never two at a time', async () => {
+    const open: (() => void)[] = [];
+    let runs = 0;
+    const read = once(() => new Promise<void>((done) => (runs++, open.push(done))));
+    const first = read();
+    const asked = [read(), read(), read()];
+    expect(runs).toBe(1);
+    open[0]?.();
+    await first;
+    await new Promise((done) => setTimeout(done));
+    expect(runs).toBe(2);
+    open[1]?.();
+    await Promise.all(asked);
+    void read();
+    expect(runs).toBe(3);
+  });
+
+  it('goes on behind a refusal', async () => {
+    let runs = 0;
+    const read = once(async () => {
+      runs++;
+      throw new Refused('unreachable', 'away');
+    });
+    await read();
+    await read();
+    expect(runs).toBe(2);
+  });
+});
+
+describe('doing', () => {
+  it('keeps what was refused, until the next thing', async () => {
+    const doing = new Doing();
+    expect(await doing.run(async () => Promise.reject(new Refused('blocked', 'no')))).toBe(false);
+    expect(doing.problem?.code).toBe('blocked');
+    expect(await doing.run(async () => 1)).toBe(true);
+    expect(doing.problem).toBe(null);
+  });
+});

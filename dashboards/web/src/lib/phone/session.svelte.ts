@@ -1,0 +1,69 @@
+// A phone that somebody has signed in on: its feed, and the parts that are told by it.
+import { clientOf, decided, developmentToken, Refused, type Olo, type Role } from '../olo';
+import { Coins } from './coins.svelte';
+import { follow, type FeedEvent, type Line } from './feed';
+import { Gallery } from './gallery.svelte';
+import type { Part, Told } from './told';
+
+const KNOWN = 'already_signed_up';
+export const PAGES = ['home', 'people'] as const;
+export type Page = (typeof PAGES)[number];
+
+export class Session {
+  line = $state<Line>('connecting');
+  gap = $state(false);
+  page = $state<Page>('home');
+  readonly coins: Coins;
+  readonly gallery: Gallery;
+  private readonly parts: Part[];
+  private readonly stop = new AbortController();
+  private readonly olo: Olo;
+
+  private constructor(
+    readonly user: string,
+    private readonly token: string,
+    private readonly device: string
+  ) {
+    this.olo = clientOf(token, device);
+    this.coins = new Coins(this.olo);
+    this.gallery = new Gallery(this.olo, token);
+    this.parts = [this.coins];
+  }
+
+  /** Sign in, sign up where nobody has this name yet, and follow the feed from the balance on. */
+  static async of(user: string, role: Role): Promise<Session> {
+    const token = await developmentToken(user, role);
+    const found = new Session(user, token, `web-${crypto.randomUUID()}`);
+    await found.signUp();
+    for (const part of found.parts) await part.anew();
+    void found.watch();
+    return found;
+  }
+
+  leave() {
+    this.stop.abort();
+  }
+
+  private async signUp() {
+    const params = { header: { 'Idempotency-Key': crypto.randomUUID() } };
+    const body = { platform: 'web', locale: navigator.language };
+    await decided(() => this.olo.POST('/v1/users', { params, body })).catch((error: unknown) => {
+      if (!(error instanceof Refused && error.code === KNOWN)) throw error;
+    });
+  }
+
+  private async watch() {
+    const onLine = (line: Line) => void (this.line = line);
+    const { token, device } = this;
+    const cursor = this.coins.balance?.cursor ?? '';
+    for await (const event of follow({ token, device, cursor, signal: this.stop.signal, onLine })) await this.told(event);
+  }
+
+  private async told(event: FeedEvent) {
+    if (event.name === 'gap') {
+      this.gap = true;
+      for (const part of this.parts) await part.anew();
+    }
+    for (const part of this.parts) part.told(event as unknown as Told);
+  }
+}
