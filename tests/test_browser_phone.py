@@ -1,9 +1,13 @@
 """The phone in a real Chromium: whom it sees, its calls, chats and notices, and what a browser may not do."""
 
-from playwright.sync_api import BrowserContext, expect
+import uuid
 
+import pytest
+from playwright.sync_api import BrowserContext, Locator, Page, expect
+
+from infra.clickhouse import connect
 from tests.chromium import HOSTILE, name, signed_in, turned, violations
-from tests.conftest import Api, NewUser, eventually
+from tests.conftest import Api, NewUser, Stack, eventually
 
 
 def named(api: Api, called: str) -> None:
@@ -37,3 +41,59 @@ def test_the_gallery_says_why_and_moves_by_itself(context: BrowserContext, home:
     card.get_by_role("button", name="Block").click()
     expect(card).to_have_count(0)
     eventually(lambda: bobs not in {one["user"] for one in sue.get("/v1/gallery").json()["cards"]})
+
+
+def coins_of(api: Api, reason: str) -> int:
+    """The sum of somebody's entries for a reason, from the warehouse."""
+    entries = api.get("/v1/balance/entries").json()["entries"]
+    return sum(entry["coins"] for entry in entries if entry["reason"] == reason)
+
+
+@pytest.fixture
+def talkers(context: BrowserContext, home: str, new_user: NewUser, admin: Api) -> tuple[Page, Locator, Locator, Api, Api]:
+    """A page with two phones: a user's, who has 500 coins, and a streamer's. Their calls cost 9 coins at once and 60 at 2 s."""
+    country = uuid.uuid4().hex[:6]
+    payer = {"checkpoints": [{"after_s": 0, "coins": 9}, {"after_s": 2, "coins": 60}], "step_s": 60, "step_coins": 60}
+    earner = {"checkpoints": [{"after_s": 2, "coins": 30}], "step_s": 60, "step_coins": 30}
+    body = {"rule": {"kind": "direct", "payer_role": "user", "country": country}, "payer": payer, "earner": earner}
+    assert admin.put(f"/v1/admin/tariffs/web-{country}", json=body).status_code == 200
+    bob, sue = new_user(country=country), new_user("streamer")
+    assert admin.place("/v1/admin/grants", account=f"{bob.user}/coins", coins=500).status_code == 201
+    page = context.new_page()
+    one, two = signed_in(page, home, bob.user), signed_in(page, home, sue.user, 2, streamer=True)
+    return page, one, two, bob, sue
+
+
+def test_two_phones_call_and_the_receipt_is_what_the_books_say(
+    talkers: tuple[Page, Locator, Locator, Api, Api], stack: Stack
+) -> None:
+    """The first call is declined, the second one taken: the price runs, and phones, API and ClickHouse agree to the coin."""
+    page, bob, sue, bobs, sues = talkers
+    turned(bob, "People").get_by_role("button", name=f"Call {sues.user}").click()
+    expect(sue.get_by_role("alert")).to_have_text(f"{bobs.user} is calling")
+    assert violations(page) == []
+    sue.get_by_role("button", name="Decline").click()
+    for phone in (bob, sue):
+        expect(phone.get_by_role("alert")).to_contain_text("declined")
+        phone.get_by_role("button", name="Close").click()
+    bob.get_by_role("button", name=f"Call {sues.user}").click()
+    sue.get_by_role("button", name="Accept").press("Enter")
+    expect(bob.get_by_text("Paid so far: 69 as of")).to_be_visible()
+    expect(bob.get_by_text("then 60 in 0:")).to_be_visible()
+    expect(sue.get_by_text("Earned so far: 30 as of")).to_be_visible()
+    assert violations(page) == []
+    bob.get_by_role("button", name="Hang up").click()
+    rows = {phone: phone.get_by_role("row") for phone in (bob, sue)}
+    expect(rows[bob]).to_have_text(["0:00 paid -9", "0:02 paid -60", "Total -69"], use_inner_text=True)
+    expect(rows[sue]).to_have_text(["0:02 earned +30", "Total +30"], use_inner_text=True)
+    assert violations(page) == []
+    for phone in (bob, sue):
+        phone.get_by_role("button", name="Close").click()
+    expect(turned(bob, "Coins").locator("strong")).to_have_text("431")
+    expect(turned(sue, "Coins").get_by_text("30 earned")).to_be_visible()
+    assert (bobs.balance().json()["available_coins"], sues.balance(book="earnings").json()["balance_coins"]) == (431, 30)
+    eventually(lambda: coins_of(bobs, "call") == -69)
+    bill = "SELECT paid_coins, earned_coins FROM bills WHERE payer = {user:String} AND paid_coins > 0"
+    client = connect(stack.clickhouse)
+    found = eventually(lambda: client.query(bill, parameters={"user": bobs.user}).result_rows)
+    assert list(found) == [(69, 30)]

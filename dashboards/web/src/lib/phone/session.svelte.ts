@@ -1,5 +1,6 @@
 // A phone that somebody has signed in on: its feed, and the parts that are told by it.
 import { clientOf, decided, developmentToken, Refused, type Olo, type Role } from '../olo';
+import { Calls } from './calls.svelte';
 import { Coins } from './coins.svelte';
 import { follow, type FeedEvent, type Line } from './feed';
 import { Gallery } from './gallery.svelte';
@@ -14,6 +15,7 @@ export class Session {
   gap = $state(false);
   page = $state<Page>('home');
   readonly coins: Coins;
+  readonly calls: Calls;
   readonly gallery: Gallery;
   private readonly parts: Part[];
   private readonly stop = new AbortController();
@@ -26,8 +28,9 @@ export class Session {
   ) {
     this.olo = clientOf(token, device);
     this.coins = new Coins(this.olo);
+    this.calls = new Calls(this.olo, user);
     this.gallery = new Gallery(this.olo, token);
-    this.parts = [this.coins];
+    this.parts = [this.coins, this.calls];
   }
 
   /** Sign in, sign up where nobody has this name yet, and follow the feed from the balance on. */
