@@ -3,10 +3,10 @@
 import uuid
 
 import pytest
-from playwright.sync_api import BrowserContext, Locator, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect
 
 from infra.clickhouse import connect
-from tests.chromium import HOSTILE, name, signed_in, turned, violations
+from tests.chromium import HOSTILE, name, signed_in, turned, violations, window
 from tests.conftest import Api, NewUser, Stack, eventually
 
 
@@ -97,3 +97,86 @@ def test_two_phones_call_and_the_receipt_is_what_the_books_say(
     client = connect(stack.clickhouse)
     found = eventually(lambda: client.query(bill, parameters={"user": bobs.user}).result_rows)
     assert list(found) == [(69, 30)]
+
+
+def opened_chat(phone: Locator, peer: str) -> Locator:
+    """The texts of a chat that a phone opens, newest first."""
+    turned(phone, "Chats").get_by_role("listitem").filter(has_text=peer).get_by_role("button").click()
+    return phone.get_by_role("region", name=f"Chats: {peer}").locator("li p")
+
+
+def written(phone: Locator, *texts: str) -> None:
+    for text in texts:
+        phone.get_by_role("textbox").fill(text)
+        phone.get_by_role("textbox").press("Enter")
+
+
+def test_a_chat_goes_over_a_network_that_is_cut_and_loses_and_doubles_nothing(
+    browser: Browser, context: BrowserContext, home: str, new_user: NewUser
+) -> None:
+    """Bob writes while he is away, and an answer to him is lost; Sue writes meanwhile. Both see every message once."""
+    bobs, sues = new_user(), new_user("streamer")
+    assert bobs.place(f"/v1/chats/{sues.user}/messages", text="0").status_code == 201
+    with window(browser) as other:
+        bob, sue = signed_in(context.new_page(), home, bobs.user), signed_in(other.new_page(), home, sues.user, streamer=True)
+        seen = {phone: opened_chat(phone, peer) for phone, peer in ((bob, sues.user), (sue, bobs.user))}
+        context.set_offline(True)
+        written(bob, "1", "2", "1")
+        written(sue, "a", "b")
+        expect(bob.get_by_role("status")).to_have_text("no connection; trying again")
+        expect(seen[bob]).to_have_text(["1", "2", "1", "0"])
+        expect(bob.get_by_text("on its way …")).to_have_count(3)
+        lost: list[str] = []
+
+        def lose(route: Route) -> None:
+            """The command comes to the platform, and its first answer never to the phone."""
+            key = route.request.headers["idempotency-key"]
+            lost.append(key)
+            if lost.count(key) == 1:
+                route.fetch()
+                route.abort("connectionreset")
+            else:
+                route.fallback()
+
+        context.route("**/messages", lose)
+        context.set_offline(False)
+        expect(bob.get_by_text("on its way …")).to_have_count(0)
+        for phone in (bob, sue):
+            expect(seen[phone]).to_have_text(["1", "2", "1", "b", "a", "0"])
+        while len(lost) < 6:  # the last answer may come behind its item
+            bob.page.wait_for_timeout(100)
+        assert [lost.count(key) for key in dict.fromkeys(lost)] == [2, 2, 2]
+        items = sues.get(f"/v1/chats/{bobs.user}").json()["items"]
+        assert [item["text"] for item in items] == ["1", "2", "1", "b", "a", "0"]
+
+
+def test_two_phones_write_read_type_edit_delete_and_give(talkers: tuple[Page, Locator, Locator, Api, Api], admin: Api) -> None:
+    """A chat from its first word: hostile texts are texts, marks and words move on both phones, a gift is paid once."""
+    page, bob, sue, bobs, sues = talkers
+    rose = f"rose-{uuid.uuid4().hex[:6]}"
+    assert admin.put(f"/v1/admin/gifts/{rose}", json={"price_coins": 40, "share_coins": 15}).status_code == 200
+    turned(bob, "People").get_by_role("button", name=f"Write {sues.user}").click()
+    expect(bob.get_by_text("Nothing has been said yet.")).to_be_visible()
+    written(bob, *HOSTILE)
+    unread = turned(sue, "Coins").get_by_role("navigation").get_by_role("button", name="Chats")
+    expect(unread).to_have_text(f"Chats {len(HOSTILE)} unread", use_inner_text=True)
+    assert violations(page) == []
+    seen, hers = bob.get_by_role("region", name="Chats").locator("li p"), opened_chat(sue, bobs.user)
+    expect(hers).to_have_text(list(reversed(HOSTILE)))
+    expect(bob.get_by_text("read", exact=True)).to_have_count(len(HOSTILE))
+    expect(unread).to_have_text("Chats", use_inner_text=True)
+    sue.get_by_role("textbox").press_sequentially("hm")
+    expect(bob.get_by_text(f"{sues.user} is typing …")).to_be_visible()
+    bob.get_by_role("button", name=f"Edit: {HOSTILE[1]}").click()
+    written(bob, "milder")
+    bob.get_by_role("button", name=f"Delete: {HOSTILE[0]}").click()
+    for texts in (seen, hers):
+        expect(texts).to_have_text([HOSTILE[3], HOSTILE[2], "milder", "This message was deleted."])
+    assert violations(page) == []
+    bob.get_by_text("Gift").first.click()
+    bob.get_by_role("combobox", name="Gift").select_option(rose)
+    bob.get_by_role("button", name="Give").click()
+    expect(seen.first).to_have_text(f"Gift: {rose} (40)")
+    expect(hers.first).to_have_text(f"Gift: {rose} (15)")
+    expect(turned(bob, "Coins").locator("strong")).to_have_text("460")
+    assert bobs.balance().json()["available_coins"] == 460

@@ -21,7 +21,7 @@ describe('a command', () => {
   it('that is refused is not sent again', async () => {
     let sent = 0;
     const send = async () => (sent++, answer(402, { code: 'insufficient_coins', detail: 'too few' }));
-    await expect(decided(send, 1)).rejects.toEqual(new Refused('insufficient_coins', 'too few'));
+    await expect(decided(send, 1)).rejects.toEqual(new Refused('insufficient_coins', 'too few', 402));
     expect(sent).toBe(1);
   });
 });

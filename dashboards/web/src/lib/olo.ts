@@ -6,13 +6,19 @@ export type Schemas = components['schemas'];
 export type Role = 'user' | 'streamer' | 'support' | 'admin';
 export type Olo = ReturnType<typeof clientOf>;
 
-/** What the API refused: `code` is stable, `detail` is for people. */
+/** What the API refused: `code` is stable, `detail` is for people; `status` 0: there was no answer. */
 export class Refused extends Error {
   constructor(
     readonly code: string,
-    detail: string
+    detail: string,
+    readonly status = 0
   ) {
     super(detail);
+  }
+
+  /** Whether nothing is known yet, so that the same again may be decided. */
+  get open(): boolean {
+    return [0, 202, 503].includes(this.status);
   }
 }
 
@@ -38,7 +44,7 @@ export async function developmentToken(user: string, role: Role): Promise<string
     body: JSON.stringify({ user, role })
   });
   const told: { token?: string; code?: string; detail?: string } = await answer.json();
-  if (!answer.ok || !told.token) throw new Refused(told.code ?? 'unknown', told.detail ?? answer.statusText);
+  if (!answer.ok || !told.token) throw new Refused(told.code ?? 'unknown', told.detail ?? answer.statusText, answer.status);
   return told.token;
 }
 
@@ -61,5 +67,5 @@ export async function decided<T>(send: () => Promise<Answer<T>>, pauseMs = PAUSE
 function settled<T>(answer: Answer<T> | null): T {
   if (answer?.response.ok && answer.response.status !== 202) return answer.data as T; // 204 has none
   const problem = (answer?.error ?? {}) as Partial<Schemas['ProblemBody']>;
-  throw new Refused(problem.code ?? 'unreachable', problem.detail ?? 'the platform cannot be reached');
+  throw new Refused(problem.code ?? 'unreachable', problem.detail ?? 'the platform cannot be reached', answer?.response.status ?? 0);
 }

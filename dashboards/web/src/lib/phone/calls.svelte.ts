@@ -4,6 +4,9 @@ import { secondsOf, type Receipt } from './call';
 import { once } from './doing.svelte';
 import type { Part, Told } from './told';
 
+const READS = 20;
+const AGAIN_MS = 300;
+
 export interface Call {
   call: string;
   peer: string;
@@ -20,6 +23,8 @@ export class Calls implements Part {
   looking = $state(false);
   /** How long the call had lasted when the page's own clock (`performance.now()`, ms) was `since`. */
   private base = { seconds: 0, since: 0 };
+  /** What the feed has told of the bill, which the receipt may not have yet. */
+  private bill = { paid: 0, closed: false };
   private readonly readReceipt = once(() => this.read());
 
   constructor(
@@ -78,13 +83,17 @@ export class Calls implements Part {
     if (name === 'CreditLow') this.current = { ...known, cutAt: data.cut_at };
     if (name === 'BillStepped') {
       this.current = { ...known, cutAt: null };
+      this.bill.paid = data.paid_coins;
       void this.readReceipt();
     }
     if (name === 'CallEnded') {
       this.base = { seconds: data.duration_s ?? 0, since: 0 };
       this.current = { ...known, status: 'ended', reason: data.reason ?? 'ended' };
     }
-    if (name === 'BillClosed') void this.readReceipt();
+    if (name === 'BillClosed') {
+      this.bill.closed = true;
+      void this.readReceipt();
+    }
   }
 
   private ring(call: string, caller: string, callee: string) {
@@ -92,6 +101,7 @@ export class Calls implements Part {
     const mine = caller === this.user;
     this.looking = false;
     this.receipt = null;
+    this.bill = { paid: 0, closed: false };
     this.base = { seconds: 0, since: 0 };
     this.current = { call, peer: mine ? callee : caller, mine, status: 'ringing', reason: '', cutAt: null };
   }
@@ -103,13 +113,17 @@ export class Calls implements Part {
   }
 
   private async read() {
-    const call = this.current?.call;
-    if (!call) return;
-    const receipt = await decided(() => this.olo.GET('/v1/calls/{call}/receipt', { params: { path: { call } } }));
-    if (this.current?.call !== call) return;
-    this.receipt = receipt;
-    const seconds = secondsOf(receipt);
-    if (seconds !== null) this.base = { seconds, since: performance.now() };
+    for (let left = READS; left > 0; left--) {
+      const call = this.current?.call;
+      if (!call) return;
+      const receipt = await decided(() => this.olo.GET('/v1/calls/{call}/receipt', { params: { path: { call } } }));
+      if (this.current?.call !== call) return;
+      this.receipt = receipt;
+      const seconds = secondsOf(receipt);
+      if (seconds !== null) this.base = { seconds, since: performance.now() };
+      if (receipt.closed || (!this.bill.closed && receipt.paid_coins >= this.bill.paid)) return;
+      await new Promise((done) => setTimeout(done, AGAIN_MS));
+    }
   }
 
   private async say(what: 'accept' | 'decline' | 'hang-up') {

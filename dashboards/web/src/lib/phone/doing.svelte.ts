@@ -44,3 +44,15 @@ export function once(read: () => Promise<void>): () => Promise<void> {
     return following;
   };
 }
+
+/** What is asked for, again while it is refused, so many times at most: what was just told may not be there to be read yet. */
+export async function patiently<T>(ask: () => Promise<T>, times: number, pauseMs: number): Promise<T> {
+  for (let left = times; ; left--) {
+    try {
+      return await ask();
+    } catch (error) {
+      if (!(error instanceof Refused) || left <= 1) throw error;
+      await new Promise((done) => setTimeout(done, pauseMs));
+    }
+  }
+}

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { Refused } from '../olo';
-import { Doing, once } from './doing.svelte';
+import { Doing, once, patiently } from './doing.svelte';
 
 describe('reading anew', () => {
   it('runs once more for all who ask meanwhile, and never two at a time', async () => {
@@ -40,4 +40,15 @@ describe('doing', () => {
     expect(await doing.run(async () => 1)).toBe(true);
     expect(doing.problem).toBe(null);
   });
+});
+
+describe('asking patiently', () => {
+  const refusing = (times: number) => async () => {
+    if (times-- > 0) throw new Refused('message_unknown', 'not yet', 404);
+    return 'there';
+  };
+
+  it('gives what is there in the end', async () => expect(await patiently(refusing(2), 3, 1)).toBe('there'));
+
+  it('gives up in the end', () => expect(patiently(refusing(3), 3, 1)).rejects.toThrow('not yet'));
 });

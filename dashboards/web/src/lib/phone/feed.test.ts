@@ -35,13 +35,24 @@ describe('the feed', () => {
   it('says when it is live and when it is away', async () => {
     const lines: Line[] = [];
     await names(server(event('3-8', 'ready'), event('3-8', 'ready')), 2, lines);
-    expect(lines).toEqual(['live', 'away', 'live', 'away']);
+    expect(lines).toEqual(['live', 'away', 'live']);
   });
 
   it('tells a gap, the one of the log and that of a cursor from another log', async () => {
     const from = server('event: gap\ndata: {"code":"past_gone"}\n\n', 400, event('0-1', 'ready'));
     expect(await names(from, 3)).toEqual(['gap', 'gap', 'ready']);
     expect(from.cursors).toEqual(['3-7', '3-7', null]);
+  });
+
+  it('connects again when a stream is silent', async () => {
+    const silent = new ReadableStream({ start: (stream) => stream.enqueue(new TextEncoder().encode(event('3-8', 'one'))) });
+    const answers = [silent, event('3-9', 'two')];
+    const stop = new AbortController();
+    const asked = async () => new Response(answers.shift() ?? 'retry: 1\n\n');
+    const found: string[] = [];
+    const options = { token: 't', signal: stop.signal, retryMs: 1, silenceMs: 20, fetch: asked as typeof fetch, onLine: () => {} };
+    for await (const one of follow(options)) if (found.push(one.name) === 2) stop.abort();
+    expect(found).toEqual(['one', 'two']);
   });
 
   it('ends when the token is not taken any more', async () => {

@@ -1,21 +1,25 @@
 // A phone that somebody has signed in on: its feed, and the parts that are told by it.
 import { clientOf, decided, developmentToken, Refused, type Olo, type Role } from '../olo';
 import { Calls } from './calls.svelte';
+import { Chats } from './chats.svelte';
 import { Coins } from './coins.svelte';
 import { follow, type FeedEvent, type Line } from './feed';
 import { Gallery } from './gallery.svelte';
 import type { Part, Told } from './told';
 
 const KNOWN = 'already_signed_up';
-export const PAGES = ['home', 'people'] as const;
+export const PAGES = ['home', 'people', 'chats'] as const;
 export type Page = (typeof PAGES)[number];
 
 export class Session {
   line = $state<Line>('connecting');
   gap = $state(false);
   page = $state<Page>('home');
+  /** Whose chat is open on the page of chats; empty: the list is. */
+  peer = $state('');
   readonly coins: Coins;
   readonly calls: Calls;
+  readonly chats: Chats;
   readonly gallery: Gallery;
   private readonly parts: Part[];
   private readonly stop = new AbortController();
@@ -29,8 +33,9 @@ export class Session {
     this.olo = clientOf(token, device);
     this.coins = new Coins(this.olo);
     this.calls = new Calls(this.olo, user);
+    this.chats = new Chats(this.olo, user, this.stop.signal);
     this.gallery = new Gallery(this.olo, token);
-    this.parts = [this.coins, this.calls];
+    this.parts = [this.coins, this.calls, this.chats];
   }
 
   /** Sign in, sign up where nobody has this name yet, and follow the feed from the balance on. */
@@ -41,6 +46,18 @@ export class Session {
     for (const part of found.parts) await part.anew();
     void found.watch();
     return found;
+  }
+
+  /** Show the chat with somebody. */
+  write(peer: string) {
+    this.peer = peer;
+    this.page = 'chats';
+  }
+
+  /** Show a page. */
+  turn(page: Page) {
+    this.peer = '';
+    this.page = page;
   }
 
   leave() {

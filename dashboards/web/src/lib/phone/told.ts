@@ -31,6 +31,7 @@ interface Facts extends Pick<Schemas, Plain> {
   MessageEdited: Schemas['MessageEdited'] & Words;
 }
 
+export type Posted = Facts['ItemPosted'];
 export type Told = { [Name in keyof Facts]: { name: Name; data: Facts[Name] } }[keyof Facts];
 
 /** A part of a phone: it reads what is, and is told what comes. After a gap it reads anew. */
