@@ -126,6 +126,7 @@ def test_a_chat_goes_over_a_network_that_is_cut_and_loses_and_doubles_nothing(
         expect(bob.get_by_role("status")).to_have_text("no connection; trying again")
         expect(seen[bob]).to_have_text(["1", "2", "1", "0"])
         expect(bob.get_by_text("on its way …")).to_have_count(3)
+        expect(sue.get_by_text("sent", exact=True)).to_have_count(2)
         lost: list[str] = []
 
         def lose(route: Route) -> None:
@@ -180,3 +181,35 @@ def test_two_phones_write_read_type_edit_delete_and_give(talkers: tuple[Page, Lo
     expect(hers.first).to_have_text(f"Gift: {rose} (15)")
     expect(turned(bob, "Coins").locator("strong")).to_have_text("460")
     assert bobs.balance().json()["available_coins"] == 460
+
+
+def test_notices_are_shown_acknowledged_and_counted_until_they_are_read(
+    context: BrowserContext, home: str, new_user: NewUser, admin: Api
+) -> None:
+    """A message and a notice of staff's come while the phone shows something else; in Russian the words are Russian."""
+    bobs, sues = new_user(), new_user("streamer")
+    page = context.new_page()
+    page.goto(f"{home}/phone")
+    page.get_by_role("combobox", name="Language").select_option("ru")
+    sue = page.get_by_role("region", name="Телефон 1")
+    sue.get_by_role("textbox").fill(sues.user)
+    sue.get_by_role("checkbox").check()
+    sue.get_by_role("button", name="Войти").click()
+    expect(sue.get_by_role("status")).to_have_text("на связи")
+    assert bobs.place(f"/v1/chats/{sues.user}/messages", text="hello").status_code == 201
+    expect(sue.get_by_text(f"Новое сообщение: {bobs.user}")).to_be_visible()
+    notices = sue.get_by_role("navigation").get_by_role("button", name="Уведомления")
+    expect(notices).to_have_text("Уведомления 1 непрочитанных", use_inner_text=True)
+    assert violations(page) == []
+    sue.get_by_role("button", name="Открыть").click()
+    expect(sue.get_by_text("hello")).to_be_visible()
+    expect(notices).to_have_text("Уведомления", use_inner_text=True)
+    text = {"language": "en", "title": HOSTILE[0], "body": HOSTILE[1]}
+    assert admin.place(f"/v1/admin/notifications/{sues.user}", texts=[text]).status_code == 201
+    expect(sue.get_by_text(HOSTILE[0])).to_be_visible()
+    notices.click()
+    expect(sue.get_by_role("listitem")).to_have_count(2)
+    expect(sue.get_by_role("listitem").first).to_contain_text(HOSTILE[1])
+    assert violations(page) == []
+    eventually(lambda: all(one["acked_at"] for one in sues.get("/v1/notifications").json()["notifications"]))
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -5,10 +5,11 @@ import { Chats } from './chats.svelte';
 import { Coins } from './coins.svelte';
 import { follow, type FeedEvent, type Line } from './feed';
 import { Gallery } from './gallery.svelte';
+import { Notices } from './notices.svelte';
 import type { Part, Told } from './told';
 
 const KNOWN = 'already_signed_up';
-export const PAGES = ['home', 'people', 'chats'] as const;
+export const PAGES = ['home', 'people', 'chats', 'notices'] as const;
 export type Page = (typeof PAGES)[number];
 
 export class Session {
@@ -21,6 +22,7 @@ export class Session {
   readonly calls: Calls;
   readonly chats: Chats;
   readonly gallery: Gallery;
+  readonly notices: Notices;
   private readonly parts: Part[];
   private readonly stop = new AbortController();
   private readonly olo: Olo;
@@ -35,7 +37,8 @@ export class Session {
     this.calls = new Calls(this.olo, user);
     this.chats = new Chats(this.olo, user, this.stop.signal);
     this.gallery = new Gallery(this.olo, token);
-    this.parts = [this.coins, this.calls, this.chats];
+    this.notices = new Notices(this.olo, (one) => one.kind === 'call_incoming' || (this.page === 'chats' && one.peer !== '' && one.peer === this.peer));
+    this.parts = [this.coins, this.calls, this.chats, this.notices];
   }
 
   /** Sign in, sign up where nobody has this name yet, and follow the feed from the balance on. */
@@ -62,6 +65,7 @@ export class Session {
 
   leave() {
     this.stop.abort();
+    this.notices.leave();
   }
 
   private async signUp() {
