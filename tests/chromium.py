@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, Locator, Page, Request, expect, sync_playwright
 
 from infra import pages
 from infra.errors import UsageError
@@ -56,7 +56,7 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 @contextmanager
 def window(browser: Browser) -> Iterator[BrowserContext]:
-    """A window in which no script may fail and nothing is refused by the page's own policy."""
+    """A window in which no script may fail, nothing is refused by the page's own policy, and no request leaves the machine."""
     told: list[str] = []
     context = browser.new_context(locale="en-US", viewport={"width": 900, "height": 700})
     context.set_default_timeout(PATIENCE_MS)
@@ -69,7 +69,12 @@ def window(browser: Browser) -> Iterator[BrowserContext]:
         told.append(dialog.message)
         dialog.dismiss()
 
+    def leaves(request: Request) -> None:
+        if httpx.URL(request.url).host not in ("", "127.0.0.1"):
+            told.append(request.url)
+
     context.on("console", note)
+    context.on("request", leaves)
     context.on("weberror", lambda error: told.append(str(error.error)))
     context.on("dialog", surprise)
     yield context

@@ -99,6 +99,25 @@ def test_two_phones_call_and_the_receipt_is_what_the_books_say(
     assert list(found) == [(69, 30)]
 
 
+def test_two_phones_meet_in_roulette_on_a_small_screen(talkers: tuple[Page, Locator, Locator, Api, Api]) -> None:
+    """Both look for somebody and meet; nothing is wider than the screen."""
+    page, bob, sue, _, _ = talkers
+    page.set_viewport_size({"width": 320, "height": 640})
+    for phone in (bob, sue):
+        turned(phone, "People").get_by_role("button", name="Roulette: Find me somebody").press("Enter")
+    page.get_by_role("button", name="Accept").press("Enter")
+    for phone in (bob, sue):
+        expect(phone.get_by_role("timer")).to_be_visible()
+    expect(bob.get_by_text("Paid so far: 9 as of")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    sue.get_by_role("button", name="Hang up").press("Enter")
+    for phone in (bob, sue):
+        phone.get_by_role("button", name="Close").press("Enter")
+        for other in ("Chats", "Notices", "People", "Coins"):
+            turned(phone, other)
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 def opened_chat(phone: Locator, peer: str) -> Locator:
     """The texts of a chat that a phone opens, newest first."""
     turned(phone, "Chats").get_by_role("listitem").filter(has_text=peer).get_by_role("button").click()

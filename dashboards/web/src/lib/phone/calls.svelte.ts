@@ -22,7 +22,7 @@ export class Calls implements Part {
   receipt = $state.raw<Receipt | null>(null);
   looking = $state(false);
   /** How long the call had lasted when the page's own clock (`performance.now()`, ms) was `since`. */
-  private base = { seconds: 0, since: 0 };
+  private base = $state.raw({ seconds: 0, since: 0 });
   /** What the feed has told of the bill, which the receipt may not have yet. */
   private bill = { paid: 0, closed: false };
   private readonly readReceipt = once(() => this.read());
@@ -35,7 +35,7 @@ export class Calls implements Part {
   /** How long the call has lasted, by the receipt and the time since it was read. */
   seconds(now: number): number {
     if (this.current?.status !== 'connected') return this.base.seconds;
-    return this.base.seconds + (now - this.base.since) / 1000;
+    return this.base.seconds + Math.max(0, now - this.base.since) / 1000;
   }
 
   async place(to: string) {

@@ -41,11 +41,15 @@ export class Notices implements Part {
       if (!this.shows(notice)) this.show(notice);
       this.acknowledge();
     }
-    if (name === 'NotificationWithdrawn') {
-      this.list = marked(this.list, data.notification, { withdrawn: true });
-      if (this.latest?.notification === data.notification) this.latest = null;
-    }
+    if (name === 'NotificationWithdrawn') this.list = marked(this.list, data.notification, { withdrawn: true });
+    const over = name === 'NotificationWithdrawn' || (name === 'NotificationRead' && this.latest?.kind === 'message');
+    if (over && this.latest?.notification === data.notification) this.latest = null;
     if (name === 'Notified' || name === 'NotificationRead' || name === 'NotificationWithdrawn') this.unread = data.unread ?? 0;
+  }
+
+  /** The chat with somebody is open: what was just told of them is seen. */
+  seen(peer: string) {
+    if (this.latest?.peer === peer) this.latest = null;
   }
 
   private show(notice: Notice) {

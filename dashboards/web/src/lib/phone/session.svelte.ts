@@ -55,6 +55,7 @@ export class Session {
   write(peer: string) {
     this.peer = peer;
     this.page = 'chats';
+    this.notices.seen(peer);
   }
 
   /** Show a page. */
