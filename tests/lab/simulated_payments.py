@@ -11,7 +11,6 @@ later); a purchase is credited for the first time at most once; nothing waits fo
 
 import random
 import sys
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
@@ -22,12 +21,12 @@ from schemas.adjustment import Act, PlaceAdjustment
 from schemas.balance import Hold, Reason, Void, coins_account
 from schemas.log.base import AccountId, HoldId, Message, TransferId, UserId
 from schemas.log.entity import DEFAULT_PARTITIONS, Flow
-from schemas.payment import INTENT, PRODUCT, OpenIntent, PaymentRefusal, PutProduct
-from schemas.purchase import PURCHASE, WHOLE, ClaimPurchase, Store, purchase_name, store_account
+from schemas.payment import INTENT, PRODUCT, OpenIntent, PutProduct
+from schemas.purchase import PURCHASE, WHOLE, ClaimPurchase, Store, purchase_name
 from schemas.transfer import PlaceTransfer
 from schemas.user import USER, Role, SignUp
-from tests.lab.proofs.auditor import Audit, Read
-from tests.lab.proofs.ledger import Json
+from tests.lab.proofs.auditor import Audit
+from tests.lab.proofs.purchases import broken_purchases
 from tests.lab.simulated_money import output_of, reader_of, report
 
 DECIDERS = (
@@ -36,8 +35,6 @@ DECIDERS = (
 USERS = tuple(map(UserId, ("ann", "bob", "cat")))
 PURCHASES = 5
 SENDS = 70
-# Claims that were refused for these reasons leave nothing behind.
-FORGOTTEN = (PaymentRefusal.INTENT_UNKNOWN, PaymentRefusal.PRODUCT_DIFFERS, PaymentRefusal.QUANTITY_IMPOSSIBLE)
 
 
 def workload(chance: random.Random) -> Iterator[Output]:
@@ -110,60 +107,7 @@ def laws(log: Log) -> list[str]:
     """What is broken: in the ledger, and of purchases."""
     read = reader_of(log)
     dead = [f"{len(list(read('dead_letters')))} dead letters"] if any(read("dead_letters")) else []
-    return [*Audit(read).broken, *_of_purchases(read), *dead]
-
-
-def _of_purchases(read: Read) -> Iterator[str]:
-    told: dict[str, list[Json]] = defaultdict(list)
-    for row in read("purchase.events"):
-        told[row.key].append(row.value or {})
-    booked = _booked(read)
-    states = {row.key: row.value for row in read("purchase.state")}
-    claims: dict[str, dict[str, Json]] = defaultdict(dict)
-    for row in read("purchase.inbox"):
-        if row.value and row.value["type"] == "ClaimPurchase":
-            claims[row.key][row.value["id"]] = row.value
-    for name, words in claims.items():
-        yield from _answered(name, words, told[name])
-        state = states.get(name)
-        if state is None:
-            if booked[name]:
-                yield f"{name} is forgotten, and its coins are credited: {dict(booked[name])}"
-            continue
-        if state.get("moving_coins") or state.get("asked"):
-            yield f"{name} waits for ever: {state}"
-        refused = {fact["cause"] for fact in told[name] if fact.get("refusal") in FORGOTTEN}
-        heard = [word for id_, word in words.items() if id_ not in refused]
-        revoked = max((word.get("signed_at", ""), word.get("revoked_parts", 0)) for word in heard)[1]
-        due = state["coins"] - state["coins"] * revoked // WHOLE
-        net = sum(fact.get("coins", 0) * SIGNS.get(fact["type"], 0) for fact in told[name])
-        if state.get("retry_at"):
-            due = net
-        if dict(booked[name]) != ({coins_account(state["user"]): due} if due else {}):
-            yield f"{name}: {due} coins are {state['user']}'s, and booked are {dict(booked[name])}"
-        if net != due:
-            yield f"{name}: its facts add up to {net}, where {due} are due"
-
-
-SIGNS = {"PurchaseCredited": 1, "PurchaseRestored": 1, "PurchaseRefunded": -1}
-
-
-def _booked(read: Read) -> dict[str, dict[str, int]]:
-    """By purchase and account: what came from the store, less what went back to it or is owed."""
-    booked: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
-    for row in read("account.events"):
-        entry = row.value or {}
-        if entry["type"] == "EntryRecorded" and entry.get("counterparty") == store_account(Store.APPLE):
-            booked[entry["ref"]][entry["account"]] += entry.get("coins", 0) - entry.get("debt_change_coins", 0)
-    return defaultdict(dict, {name: {who: coins for who, coins in of.items() if coins} for name, of in booked.items()})
-
-
-def _answered(name: str, words: dict[str, Json], facts: list[Json]) -> Iterator[str]:
-    if sum(fact["type"] == "PurchaseCredited" for fact in facts) > 1:
-        yield f"{name} was credited for the first time more than once"
-    answered = {fact["cause"] for fact in facts}
-    if missing := words.keys() - answered:
-        yield f"{name}: nobody answered {sorted(missing)}"
+    return [*Audit(read).broken, *broken_purchases(read), *dead]
 
 
 SETUP = Setup(DECIDERS, workload, laws, partitions=DEFAULT_PARTITIONS)

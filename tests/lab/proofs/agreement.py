@@ -11,7 +11,7 @@ from infra.clickhouse import connect
 from infra.config import Config
 from infra.dead_letters import letters
 from infra.kafka import key_of, read_topic
-from tests.lab.proofs.auditor import Audit, Row
+from tests.lab.proofs.auditor import Audit, Read, Row
 from tests.lab.proofs.calls import CallAudit
 from tests.lab.proofs.load import Load
 from tests.lab.stage import Stage
@@ -26,13 +26,7 @@ def agree(
     """What is broken, and the counts. `others`: transfers that somebody else than the load has asked for; `left_out`: whether
     what a record holds, key and value, is no business of this audit's."""
     config = stage.config
-
-    def read(topic: str) -> Iterator[Row]:
-        for record in read_topic(config, topic):
-            value = record.value()
-            if not left_out((record.key() or b"") + (value or b"")):
-                yield Row(record.partition(), key_of(record), None if value is None else msgspec.json.decode(value))
-
+    read = reader_of(config, left_out)
     calls = _when_nobody_talks(read)
     found = Audit(read)
     broken = [*found.broken, *calls.broken, *load.given_up]
@@ -56,7 +50,19 @@ def agree(
     return broken, counts
 
 
-def _when_nobody_talks(read: Callable[[str], Iterator[Row]]) -> CallAudit:
+def reader_of(config: Config, left_out: Callable[[bytes], bool] = lambda _: False) -> Read:
+    """The log's topics as auditors read them."""
+
+    def read(topic: str) -> Iterator[Row]:
+        for record in read_topic(config, topic):
+            value = record.value()
+            if not left_out((record.key() or b"") + (value or b"")):
+                yield Row(record.partition(), key_of(record), None if value is None else msgspec.json.decode(value))
+
+    return read
+
+
+def _when_nobody_talks(read: Read) -> CallAudit:
     """The audit of calls, once all have ended. What was decided late may let two phones ring that are home already."""
     deadline = time.monotonic() + CALLS_END_S
     while (calls := CallAudit(read)).under_way and time.monotonic() < deadline:
@@ -64,7 +70,7 @@ def _when_nobody_talks(read: Callable[[str], Iterator[Row]]) -> CallAudit:
     return calls
 
 
-def _clients(read: Callable[[str], Iterator[Row]], load: Load, others: Set[str]) -> list[str]:
+def _clients(read: Read, load: Load, others: Set[str]) -> list[str]:
     """Each answer that a client got is the transfer's one outcome; `others` are not the load's."""
     outcomes = {
         row.key: row.value["outcome"]

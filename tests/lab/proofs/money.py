@@ -1,10 +1,11 @@
 """`olo prove money`: a platform of its own under load, killed at random, then audited to the coin.
 
-At least two money processes and one serving process under concurrent HTTP clients with retries, and a small city whose people
-call each other, give gifts and block; kill -9 of money, live, store and serving processes, and one of the broker; then all
-flows stand still for a while, in the middle of calls. The states on disk of a killed flow are kept, deleted, cut off, or put
-back from an older copy. Afterwards the log, the views, ClickHouse, what clients were told and what phones saw must agree, and
-all recorded inboxes, decided once more, must lead to what was written, byte for byte."""
+At least two money processes and one serving process under concurrent HTTP clients with retries, buyers at a store that takes
+back, in part, and gives back, in any order and more than once, and a small city whose people call each other, give gifts and
+block; kill -9 of money, live, store and serving processes, and one of the broker; then all flows stand still for a while, in
+the middle of calls. The states on disk of a killed flow are kept, deleted, cut off, or put back from an older copy. Afterwards
+the log, the views, ClickHouse, the store's books, what clients were told and what phones saw must agree, and all recorded
+inboxes, decided once more, must lead to what was written, byte for byte."""
 
 import asyncio
 import os
@@ -21,12 +22,15 @@ from rich.console import Console
 
 from infra.exposition import total
 from pipelines.flows.replay import check
+from tests.lab.city.app_store import AppStore
 from tests.lab.city.books import Books
 from tests.lab.city.town import City
 from tests.lab.city.town import Plan as People
-from tests.lab.proofs.agreement import agree
+from tests.lab.proofs.agreement import agree, reader_of
+from tests.lab.proofs.buyers import Buyers
 from tests.lab.proofs.harm import Harm
 from tests.lab.proofs.load import Load
+from tests.lab.proofs.purchases import broken_purchases
 from tests.lab.proofs.replay import judge
 from tests.lab.proofs.verdict import verdict
 from tests.lab.stage import Stage
@@ -42,7 +46,7 @@ PATIENCE_S = 300.0
 
 class Plan(NamedTuple):
     """How hard: kills (one more for the broker), clients at once, watching streams, users, money processes, which victims when,
-    people in the city, how long all flows stand still."""
+    people in the city, users who buy, how long all flows stand still."""
 
     kills: int = 18
     clients: int = 24
@@ -51,6 +55,7 @@ class Plan(NamedTuple):
     money: int = 2
     seed: int = 1
     people: int = 14
+    buyers: int = 8
     outage_s: float = 120.0
 
 
@@ -137,14 +142,15 @@ async def _stand_still(stage: Stage, seconds: float, tell: Tell) -> None:
 
 
 class Witnesses(NamedTuple):
-    """Who was there: the clients of money, the city and its books."""
+    """Who was there: the clients of money, the city and its books, the buyers among the clients' users."""
 
     load: Load
     city: City
     books: Books
+    buyers: Buyers | None = None
 
 
-async def _run(stage: Stage, plan: Plan, tell: Tell) -> tuple[Witnesses, list[Recovery]]:
+async def _run(stage: Stage, plan: Plan, store: AppStore, tell: Tell) -> tuple[Witnesses, list[Recovery]]:
     load = Load(stage.http, "demo-olo", plan.users, plan.seed)
     await load.sign_up()
     evening = asyncio.Event()
@@ -152,13 +158,18 @@ async def _run(stage: Stage, plan: Plan, tell: Tell) -> tuple[Witnesses, list[Re
     living = asyncio.create_task(city.run(evening))
     await city.moved_in.wait()
     running = asyncio.create_task(load.run(plan.clients, plan.streams))
+    tokens = {user: load.tokens[user] for user in load.users[: plan.buyers]}
+    buyers = Buyers(stage.http, store, tokens, load.admin, plan.seed)
+    buying = asyncio.create_task(buyers.run())
     recoveries = await _fire(stage, plan, load, tell)
     await asyncio.sleep(2)
     load.finish()
+    buyers.finish()
+    await buying
     await running
     await _stand_still(stage, plan.outage_s, tell)
     evening.set()
-    return Witnesses(load, city, await living), recoveries
+    return Witnesses(load, city, await living, buyers), recoveries
 
 
 def audit(stage: Stage, seen: Witnesses) -> tuple[list[str], dict[str, int]]:
@@ -166,6 +177,10 @@ def audit(stage: Stage, seen: Witnesses) -> tuple[list[str], dict[str, int]]:
     sights = seen.city.sights
     broken, counts = agree(stage, seen.load, sights.grants)
     counts["entries seen by the city"] = seen.books.sums["entries seen"]
+    if seen.buyers is not None:
+        read, books = reader_of(stage.config), seen.buyers.books
+        broken += [*seen.buyers.broken(read), *broken_purchases(read)]
+        counts |= {"purchases": len(books), "purchases taken back": sum(bool(sold.revoked) for sold in books.values())}
     return [*broken, *sights.errors, *seen.books.broken], counts
 
 
@@ -173,12 +188,13 @@ def prove(plan: Plan, tell: Tell) -> int:
     """Run the proof; the number of broken laws."""
     folder = Path(tempfile.mkdtemp(prefix="olo-proof-"))
     tell(f"starting a platform of its own: {plan.money} money processes, 1 store, 1 serving ...")
-    stage = Stage(folder, OLO_MONEY_PROCESSES=str(plan.money))
+    store = AppStore(folder / "store")
+    stage = Stage(folder, OLO_MONEY_PROCESSES=str(plan.money), **store.settings)
     try:
         tell(f"load: {plan.clients} clients, {plan.streams} streams, a city of {plan.people}")
         tell(f"{plan.kills} kills -9, and the broker once; then all flows stand still for {plan.outage_s:.0f} s")
         began = time.monotonic()
-        seen, recoveries = asyncio.run(_run(stage, plan, tell))
+        seen, recoveries = asyncio.run(_run(stage, plan, store, tell))
         took = time.monotonic() - began
         tell("auditing the log, the views, ClickHouse, the clients' answers and the streams ...")
         broken, counts = audit(stage, seen)
@@ -195,6 +211,8 @@ def prove(plan: Plan, tell: Tell) -> int:
 def _report(seen: Witnesses, recoveries: list[Recovery], counts: dict[str, int], took: float, tell: Tell) -> None:
     load, sights = seen.load, seen.city.sights
     tell(f"the city: calls ended {dict(sights.ended.most_common())}, answers {dict(sights.statuses.most_common())}")
+    if seen.buyers is not None:
+        tell(f"the store and its buyers: answers {dict(seen.buyers.told.most_common())}")
     tell(f"{took:.0f} s under fire, answers {dict(load.statuses.most_common())}")
     tell("counts: " + ", ".join(f"{name} {number:,}" for name, number in counts.items()))
     for name in ("money", "live", "growth", "store", "serving", "broker"):
