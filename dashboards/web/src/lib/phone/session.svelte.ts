@@ -3,12 +3,15 @@ import { clientOf, decided, developmentToken, Refused, type Olo, type Role } fro
 import { Calls } from './calls.svelte';
 import { Chats } from './chats.svelte';
 import { Coins } from './coins.svelte';
+import { patiently } from './doing.svelte';
 import { follow, type FeedEvent, type Line } from './feed';
 import { Gallery } from './gallery.svelte';
 import { Notices } from './notices.svelte';
 import type { Part, Told } from './told';
 
 const KNOWN = 'already_signed_up';
+const READS = 5;
+const READ_AGAIN_MS = 1000;
 export const PAGES = ['home', 'people', 'chats', 'notices'] as const;
 export type Page = (typeof PAGES)[number];
 
@@ -84,10 +87,17 @@ export class Session {
     for await (const event of follow({ token, device, cursor, signal: this.stop.signal, onLine })) await this.told(event);
   }
 
+  /** A part reads anew; one that cannot, for minutes, shows what it had, and the feed goes on. */
+  private async anew(part: Part) {
+    await patiently(() => part.anew(), READS, READ_AGAIN_MS).catch((error: unknown) => {
+      if (!(error instanceof Refused)) throw error;
+    });
+  }
+
   private async told(event: FeedEvent) {
     if (event.name === 'gap') {
       this.gap = true;
-      for (const part of this.parts) await part.anew();
+      for (const part of this.parts) await this.anew(part);
     }
     for (const part of this.parts) part.told(event as unknown as Told);
   }
