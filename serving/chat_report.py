@@ -33,7 +33,7 @@ from serving.runtime.gate import Acting
 from serving.runtime.later import NotDecided
 from serving.runtime.problems import Problem, responses
 from serving.runtime.refusals import Refusals, refusal_of
-from serving.runtime.staff import ReportsChange, ReportsLook
+from serving.runtime.staff import ReportsChange, ReportsLook, unless_above
 from serving.runtime.warehouse import rows_of
 from serving.view_store.indexes import OPEN_REPORTS
 
@@ -208,6 +208,9 @@ async def open_chat_report(
 @router.post("/v1/admin/chats/reports/{report}/review", status_code=204, responses=responses(400, 401, 403, 404, 409, 422, 503))
 async def review_chat_report(report: IdInPath, body: ReportReviewBody, caller: ReportsChange, request: Request) -> None:
     """Dismiss a report, or warn or ban the one who was reported, who is told neither who did nor who reported."""
+    known: ChatReport | None = views_of(request).of(CHAT_REPORT).get(report)
+    if known is not None and body.outcome is ReportOutcome.BANNED:
+        unless_above(request, caller, known.peer)
     command = DecideReport(
         id=new_id(), at=now(), report=report, outcome=body.outcome, by=caller.user, why=body.reason, until=body.until
     )  # fmt: skip

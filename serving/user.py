@@ -43,7 +43,7 @@ from serving.runtime.later import Later, Pending, accepted
 from serving.runtime.presence import call_beats
 from serving.runtime.problems import responses
 from serving.runtime.refusals import Refusals, refusal_of
-from serving.runtime.staff import PeopleChange
+from serving.runtime.staff import PeopleChange, unless_above
 from serving.runtime.views import Views
 
 router = APIRouter(tags=["users"])
@@ -186,7 +186,9 @@ async def close_session(session: SessionId, caller: Acting, request: Request) ->
 
 @router.put("/v1/admin/bans/{user}", status_code=204, responses=responses(400, 401, 403, 404, 422, 503))
 async def ban_user(user: UserInPath, body: BanBody, caller: PeopleChange, request: Request) -> None:
-    """Ban a user: sessions close, a call ends, nothing new begins. A ban never shortens one that stands: end that one first."""
+    """Ban a user: sessions close, a call ends, nothing new begins. A ban never shortens one that stands: end that one first.
+    Nobody bans whoever may do more than they."""
+    unless_above(request, caller, user)
     command = Ban(id=new_id(), at=now(), user=UserId(user), reason=body.reason, by=caller.user, until=body.until)
     await commands_of(request).ask(command, UserBanned, urgent=True)
 

@@ -53,6 +53,16 @@ def test_every_route_of_staff_has_a_permission_in_the_document() -> None:
             assert operation.get("x-permission", Permission.AUDIT_LOOK) in list(Permission)
 
 
+def test_who_may_only_look_changes_nothing() -> None:
+    """What a `*.look` lets in is a GET, or one of these, which write nothing but that somebody has read."""
+    reads = {"previewCohort", "previewJob", "previewTariff", "openChatReport"}
+    for path, methods in DOCUMENT["paths"].items():
+        for method, operation in methods.items():
+            if "x-permission" in operation:
+                looks = method == "get" or operation["operationId"] in reads
+                assert Permission(operation["x-permission"]).looks == looks, f"{method} {path}"
+
+
 @pytest.mark.parametrize(("operation", "method", "path"), STAFFS)
 def test_an_act_is_noted_first_and_answered_last(operation: str, method: str, path: str) -> None:
     for role in (Role.ADMIN, Role.FINANCE):

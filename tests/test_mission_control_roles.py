@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.mission_control_roles import decide_staff
+from schemas.chat_report import CHAT_REPORT, ChatReport, ReportReason
 from schemas.log.base import UserId, Wake
 from schemas.log.templates import sendable
 from schemas.mission_control import STAFF_ACT
@@ -165,6 +166,23 @@ def test_the_logs_word_counts_and_only_without_it_the_tokens() -> None:
     ):
         own = front.ask("GET", "/v1/users/me/roles", headers=bearer(user, claim)).json()
         assert (own["roles"], own["final"], bool(own["permissions"])) == (roles, final, final)
+
+
+def test_nobody_shuts_out_who_may_do_more() -> None:
+    front = Front()
+    views = front.app.state.views
+    views.of(STAFF)[BOOK] = StaffBook({"fin": (FINANCE,), "boss": (ADMIN,), "left": ()}, 3)
+    views.of(USER)["left"] = User(ADMIN, AT)
+    for user, expected in (
+        ("boss", (403, "role_above_own")), ("root", (403, "role_above_own")), ("fin", (403, "role_above_own")),
+        ("left", (503, "not_decided")), ("bob", (503, "not_decided")),
+    ):  # fmt: skip
+        views.of(CHAT_REPORT)["r"] = ChatReport(BOB, UserId(user), ReportReason.SPAM, AT, "r", seqs=(1,), left=0)
+        help_ = bearer("help", "support")
+        ban = front.ask("PUT", f"/v1/admin/bans/{user}", headers=help_, json={"reason": "rude"})
+        decided = {"reason": "rude", "outcome": "banned"}
+        review = front.ask("POST", "/v1/admin/chats/reports/r/review", headers=help_, json=decided)
+        assert [code(ban), code(review)] == [expected] * 2, user
 
 
 def test_no_job_gives_roles_or_writes_what_staff_did() -> None:

@@ -9,7 +9,8 @@ A reason is staff's own words, in the header `X-Reason`, or in the query's or th
 body's `ref`). Gates with `reasoned` ask for one in the header. Where a person reads what is theirs and staff may look as well,
 the route asks `look_as_staff`.
 
-Errors: Problem 403 `forbidden`, 403 `banned`, 422 `reason_missing`, 422 `reason_invalid`, 503 `log_unreachable`.
+Errors: Problem 403 `forbidden`, `banned` and `role_above_own`, 422 `reason_missing` and `reason_invalid`, 503
+`log_unreachable`.
 """
 
 import json
@@ -27,11 +28,11 @@ from starlette.datastructures import Headers
 
 from schemas.log.base import UserId, new_id, now
 from schemas.mission_control import MAX_COMMANDS, MAX_WHY, AnswerAct, NoteAct
-from schemas.mission_control_roles import BOOK, STAFF, Permission, StaffBook, in_order
-from schemas.user import Role
+from schemas.mission_control_roles import BOOK, STAFF, Permission, StaffBook, in_order, permissions_of
+from schemas.user import USER, Role
 from serving.runtime.asked import Asked
 from serving.runtime.auth import Caller, SignedIn
-from serving.runtime.commands import SENT, commands_of
+from serving.runtime.commands import SENT, commands_of, views_of
 from serving.runtime.operations import operation_id
 from serving.runtime.problems import MEDIA_TYPE, Problem
 from serving.runtime.views import Views
@@ -137,6 +138,16 @@ def word_of(views: Views, user: str) -> tuple[Role, ...] | None:
     """The roles that the log gives a user; None: it says nothing, or is not read yet."""
     book: StaffBook | None = views.of(STAFF).get(BOOK) if views.ready else None
     return book.people.get(user) if book else None
+
+
+def unless_above(request: Request, caller: Caller, user: str) -> None:
+    """Nobody shuts out whoever may do more than they. Errors: Problem 403 `role_above_own`."""
+    views = views_of(request)
+    roles, known = word_of(views, user), views.of(USER).get(user)
+    if roles is None and known is not None:
+        roles = (known.role,)  # as a token claimed when they signed up
+    if not permissions_of(roles or ()) <= caller.permissions:
+        raise Problem(403, "role_above_own", f"{user} may do what you may not; ask somebody who may")
 
 
 def roles_of(caller: Caller) -> tuple[Role, ...]:
