@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Final, NamedTuple
 
 from msgspec import Meta
 
+from schemas.adjustment import PlaceAdjustment
 from schemas.log.base import REMEMBERED_FOR, Fact, Fields, Id, Message, Refused, State, Time, Wake, later
 from schemas.log.entity import Entity, Flow
 from schemas.log.personal import PLAIN
@@ -43,6 +44,7 @@ def owner_of(party: str) -> tuple[str, ...]:
 
 FOUR_EYES: Final[Mapping[type[Message], FourEyes]] = {
     PlaceTransfer: FourEyes(lambda transfer: transfer.coins, lambda transfer: owner_of(transfer.payee)),
+    PlaceAdjustment: FourEyes(lambda adjustment: adjustment.coins, lambda adjustment: owner_of(adjustment.account)),
     PutProduct: FourEyes(lambda product: product.coins, lambda _: ()),
 }
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from pipelines.mission_control_approval import decide_approval
+from schemas.adjustment import Act, PlaceAdjustment
 from schemas.balance import Reason
 from schemas.log.base import AccountId, TransferId, UserId, Wake, now
 from schemas.mission_control_approval import (
@@ -132,7 +133,11 @@ def test_a_command_is_sent_once_by_two_who_do_not_gain(messages: list[Any]) -> N
 
 def test_what_moves_more_than_the_limit_takes_a_second_person() -> None:
     product = PutProduct(id="c", at=now(), product="p", coins=500, by=BOB)
-    for command in (PLACE, product):
+    forgiven = PlaceAdjustment(
+        id="c", at=now(), adjustment=TransferId("d"), account=AccountId("ann/coins"), act=Act.WRITE_OFF, coins=500,
+        debt_coins=900, ref="x", by=BOB,
+    )  # fmt: skip
+    for command in (PLACE, product, forgiven):
         assert [needs_approval(command, limit) for limit in (0, 499, 500)] == [False, True, False]
         found = four_eyes(499)(command)
         assert found is not None
@@ -142,7 +147,7 @@ def test_what_moves_more_than_the_limit_takes_a_second_person() -> None:
         _, (_, sent) = decide(approval, give(seen=approval.seen))
         assert replace(sent, id=command.id, at=command.at, by=command.by) == command, "what is refused is what is asked for"
     assert four_eyes(500)(PLACE) is None
-    assert {type(PLACE), type(product)} == FOUR_EYES.keys()
+    assert {type(PLACE), type(product), type(forgiven)} == FOUR_EYES.keys()
 
 
 def test_staff_alone_sends_nothing_above_the_limit() -> None:
