@@ -58,9 +58,8 @@ def test_who_may_only_look_changes_nothing() -> None:
     reads = {"previewCohort", "previewJob", "previewTariff", "openChatReport"}
     for path, methods in DOCUMENT["paths"].items():
         for method, operation in methods.items():
-            if "x-permission" in operation:
-                looks = method == "get" or operation["operationId"] in reads
-                assert Permission(operation["x-permission"]).looks == looks, f"{method} {path}"
+            if "x-permission" in operation and Permission(operation["x-permission"]).looks:
+                assert method == "get" or operation["operationId"] in reads, f"{method} {path}"
 
 
 @pytest.mark.parametrize(("operation", "method", "path"), STAFFS)
