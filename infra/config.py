@@ -152,6 +152,12 @@ class Config(BaseSettings):
     apple_root_files: str = Field("", description="Apple's root certificates, files (DER) separated by commas")
     payer_name: str = Field("", max_length=70, description="who pays payouts: the name of our bank account's holder")
     payer_iban: str = Field("", description="our bank account, from which payouts are paid")
+    play_url: str = "https://androidpublisher.googleapis.com"
+    play_key_file: str = Field("", description="the key of the service account that may see Google Play's orders")
+    play_test_purchases: bool = Field(False, description="credit what Google Play's testers buy, which costs them nothing")
+    play_push_audience: str = Field("", description="the audience of the subscription to Google Play's notifications")
+    play_push_account: str = Field("", description="the service account that pushes Google Play's notifications to us")
+    google_certs_url: str = Field("https://www.googleapis.com/oauth2/v1/certs", description="with what Google signs them")
     apple_online_checks: bool = Field(True, description="ask Apple whether a certificate was revoked")
     app_id_android: str = Field("", description="the app's package name")
     appsflyer_push_token: str = Field("", repr=False, description="what AppsFlyer's pushes carry")

@@ -77,16 +77,17 @@ def _again(purchase: Purchase, message: ClaimPurchase) -> Decision:
 
 
 def _hear(purchase: Purchase, word: ClaimPurchase) -> Purchase:
-    if (word.signed_at, word.revoked_parts) <= (purchase.signed_at, purchase.revoked_parts):
+    newer = (word.signed_at, word.revoked_parts / word.parts) > (purchase.signed_at, purchase.revoked_parts / purchase.parts)
+    if not newer:
         return purchase
-    return replace(purchase, signed_at=word.signed_at, revoked_parts=word.revoked_parts)
+    return replace(purchase, signed_at=word.signed_at, revoked_parts=word.revoked_parts, parts=word.parts)
 
 
 def _told(purchase: Purchase, read: IntentRead) -> Decision:
     """The intent says whose it is and what it gives."""
     if read.refusal is not None:
         return None, _refuse_all(purchase, read, read.purchase, read.refusal)
-    if purchase.store_product != read.apple_id:
+    if purchase.store_product != (read.apple_id if purchase.store.is_apple else read.google_id):
         return None, _refuse_all(purchase, read, read.purchase, PaymentRefusal.PRODUCT_DIFFERS)
     bonus_coins = read.bonus_coins * purchase.quantity
     fields = same_fields(read, Purchase) | {"coins": read.coins * purchase.quantity + bonus_coins, "bonus_coins": bonus_coins}

@@ -46,6 +46,13 @@ class Store(StrEnum):
 
     APPLE = "apple"
     APPLE_SANDBOX = "apple_sandbox"
+    GOOGLE = "google"
+    GOOGLE_SANDBOX = "google_sandbox"
+
+    @property
+    def is_apple(self) -> bool:
+        """Whether the App Store sold it, and not Google Play."""
+        return self in (Store.APPLE, Store.APPLE_SANDBOX)
 
 
 def store_account(store: Store) -> AccountId:
@@ -74,10 +81,11 @@ class TransactionFields(Fields):
 
 
 class WordFields(Fields):
-    """The store's latest word, by the time at which it was signed."""
+    """The store's latest word, by the time at which it was signed: it has taken back `revoked_parts` of so many `parts`."""
 
     signed_at: Time = EPOCH
     revoked_parts: Revoked = 0
+    parts: Annotated[int, Meta(ge=1, le=WHOLE)] = WHOLE
 
 
 class ClaimPurchase(Message, TransactionFields, WordFields):
@@ -167,7 +175,7 @@ class Purchase(State, TransactionFields, WordFields, OfferFields):
     @property
     def due_coins(self) -> int:
         """What should be credited of it, by the store's latest word."""
-        return self.coins - self.coins * self.revoked_parts // WHOLE
+        return self.coins - min(self.coins, self.coins * self.revoked_parts // self.parts)
 
     @property
     def wake_at(self) -> datetime | None:

@@ -3,7 +3,6 @@ App Store has sold: `POST /v1/payments/apple`, from the phone, and `POST /v1/web
 
 import asyncio
 import logging
-import time
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Request
@@ -13,7 +12,6 @@ from infra.config import Config
 from infra.vendors import app_store
 from infra.vendors.app_store import ForgedError
 from schemas.log.base import MAX_BALANCE_COINS, UserId, new_id, now
-from schemas.log.dead_letters import DeadCause, DeadLetter
 from schemas.payment import (
     MAX_BONUS_DAYS,
     MAX_PRODUCT_COINS,
@@ -31,6 +29,7 @@ from serving.body import RequestBody
 from serving.runtime.commands import commands_of, request_id, views_of
 from serving.runtime.fields import IdempotencyKey, IdInPath, ItemId, Word
 from serving.runtime.gate import Acting, Looking
+from serving.runtime.kept import keep_notice
 from serving.runtime.problems import Problem, responses
 from serving.runtime.refusals import Refusals, refusal_of
 from serving.runtime.shape import read_json
@@ -193,25 +192,17 @@ async def receive_apple_notification(request: Request) -> dict[str, str]:
         log.warning("a notification of Apple's was not taken: %s", error.code)
         if error.code == "signature_invalid":
             raise Problem(401, error.code, error.detail) from error
-        await _keep(request, body, f"{error.code}: {error.detail}")
+        await keep_notice(request, NOTIFICATIONS, body, f"{error.code}: {error.detail}")
         raise Problem(400, error.code, error.detail) from error
     if isinstance(command, str):
         if command in app_store.NOTED:
             return {"status": "noted"}
-        await _keep(request, body, f"nothing is decided of a notification of the kind {command[:40]!r} yet")
+        await keep_notice(
+            request, NOTIFICATIONS, body, f"nothing is decided of a notification of the kind {command[:40]!r} yet"
+        )
         return {"status": "kept"}
     await commands_of(request).tell(command)
     return {"status": "noted"}
-
-
-async def _keep(request: Request, body: bytes, error: str) -> None:
-    """Put a notification aside, for a person. Errors: Problem 503."""
-    offset = time.time_ns() // 1_000
-    letter = DeadLetter(
-        id=f"{NOTIFICATIONS}/0/{offset}", at=now(), cause=DeadCause.WEBHOOK_INVALID, error=error[:500], topic=NOTIFICATIONS,
-        partition=0, offset=offset, key=b"", value=body,
-    )  # fmt: skip
-    await commands_of(request).bury(letter)
 
 
 def _config(request: Request) -> Config:

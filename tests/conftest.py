@@ -34,6 +34,7 @@ from tests.chromium import wire as wire
 from tests.command_line import Done, olo
 from tests.lab.city.app_store import AppStore
 from tests.lab.city.books import Books
+from tests.lab.city.play_store import PlayStore
 from tests.lab.city.push_vendors import Keys, PushVendors
 from tests.lab.city.town import City, Plan
 from tests.lab.stage import Stage
@@ -276,15 +277,23 @@ def attempt(push_config: Config, monkeypatch: pytest.MonkeyPatch) -> Callable[..
     return made
 
 
+@pytest.fixture(scope="session")
+def play_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlayStore]:
+    """Google Play, which signs for real."""
+    store = PlayStore(tmp_path_factory.mktemp("play-store"))
+    yield store
+    store.close()
+
+
 # Who pays payouts.
 PAYER = {"OLO_PAYER_NAME": "Olo GmbH", "OLO_PAYER_IBAN": "DE89370400440532013000"}
 
 
 @pytest.fixture(scope="session")
 def stack(
-    tmp_path_factory: pytest.TempPathFactory, vendors: VendorStub, networks: AdStub, app_store: AppStore
+    tmp_path_factory: pytest.TempPathFactory, vendors: VendorStub, networks: AdStub, app_store: AppStore, play_store: PlayStore
 ) -> Iterator[Stack]:
-    settings = vendors.environment | networks.environment | app_store.settings | PAYER
+    settings = vendors.environment | networks.environment | app_store.settings | play_store.settings | PAYER
     stack = Stack(tmp_path_factory.mktemp("olo") / "home", **settings)
     yield stack
     assert stack.stop() == 0

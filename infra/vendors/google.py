@@ -32,8 +32,8 @@ class _Answer(transport.Response):
         return self._answer.content
 
 
-class _Transport(transport.Request):
-    """How google-auth asks for a token: by our client."""
+class Transport(transport.Request):
+    """How google-auth asks for a token, or for what tokens are signed with: by our client."""
 
     def __init__(self, client: httpx.Client) -> None:
         self._client = client
@@ -41,9 +41,11 @@ class _Transport(transport.Request):
     def __call__(
         self, url: str, method: str = "GET", body: Any = None, headers: Any = None, timeout: Any = None, **_: Any
     ) -> _Answer:
-        del method, timeout
+        del timeout
         try:
             named = {name.lower(): value for name, value in (headers or {}).items()}
+            if method == "GET":
+                return _Answer(self._client.get(url, headers=named))
             return _Answer(pushes.post(self._client, pushes.Request(url, named, body or b"")))
         except httpx.HTTPError as error:
             raise exceptions.TransportError(error) from error
@@ -61,7 +63,7 @@ class Account:
         """A token that is good for some minutes, and another one than that which was not taken. Errors: GoogleAuthError."""
         with self._lock:
             if not self._credentials.valid or self._credentials.token == instead_of:
-                self._credentials.refresh(_Transport(client))
+                self._credentials.refresh(Transport(client))
             token: str = self._credentials.token
             return token
 

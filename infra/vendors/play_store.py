@@ -1,0 +1,176 @@
+"""Google Play: what it has sold, asked at the Play Developer API; and its real-time developer notifications, which only hint.
+
+Contract: `GET /androidpublisher/v3/applications/{package}/purchases/products/{product}/tokens/{token}` with an OAuth bearer
+gives `purchaseState` (0 bought, 1 cancelled, 2 pending), `orderId` (absent where a promotional code paid), the time as
+`purchaseTimeMillis`, `quantity` (absent: 1), `refundableQuantity` (fewer: some were refunded), `purchaseType` (0 a tester's, 1
+by a promotional code, 2 rewarded; absent: paid) and, as `obfuscatedExternalAccountId`, the intent that our app gave. No price.
+400, 404 and 410: no such purchase. A notification comes as a push of Cloud Pub/Sub: base64 JSON, with an OpenID token of the
+account that pushes; it is sent again until it is answered 200.
+"""
+
+import base64
+import binascii
+import json
+import re
+from hashlib import sha256
+from typing import Any, Final, NamedTuple
+from urllib.parse import quote
+
+import httpx
+from google.auth import exceptions
+from google.oauth2 import id_token
+
+from infra.config import Config
+from infra.vendors.app_store import AHEAD, ForgedError
+from infra.vendors.google import Transport, account_of
+from schemas.log.base import EPOCH, moment_of, now
+from schemas.purchase import WHOLE, ClaimPurchase, Store, purchase_name
+
+SCOPE: Final = "https://www.googleapis.com/auth/androidpublisher"
+ISSUERS: Final = ("accounts.google.com", "https://accounts.google.com")
+ORDER_PATTERN: Final = re.compile(r"[0-9A-Za-z.-]{1,100}")
+PRODUCT_PATTERN: Final = re.compile(r"[a-z0-9._]{1,128}")
+TIMEOUT_S: Final = 20.0
+BOUGHT, CANCELLED, PENDING = 0, 1, 2
+TESTERS: Final = 0
+# Of a voided purchase: one of in-app products.
+ONE_TIME: Final = 2
+
+
+class AwayError(Exception):
+    """Google could not be asked; ask again later."""
+
+
+class Hint(NamedTuple):
+    """What a notification of some `kind` is about: a product and a token; of a voided purchase its order and the token."""
+
+    kind: str
+    token: str = ""
+    product: str = ""
+    order: str = ""
+
+
+def missing_settings(config: Config, *, notices: bool = False) -> list[str]:
+    """The variables that are needed, and are not set."""
+    needed = ["play_key_file", "app_id_android", *(["play_push_audience", "play_push_account"] if notices else [])]
+    return [f"OLO_{name.upper()}" for name in needed if not getattr(config, name)]
+
+
+def read_purchase(config: Config, client: httpx.Client, hint: Hint, user: str, claim: str) -> ClaimPurchase:
+    """The claim that a purchase makes for `user`, as Google tells it now. Errors: ForgedError, AwayError."""
+    asked_at = now()
+    if not PRODUCT_PATTERN.fullmatch(hint.product):
+        raise ForgedError("transaction_unreadable", "this is no product id of Google Play")
+    found = _asked(config, client, hint)
+    state = _number(found, "purchaseState", BOUGHT)
+    if state == PENDING:
+        raise ForgedError("purchase_pending", "it is not paid yet; Google tells us when it is")
+    purchased_at = moment_of(_number(found, "purchaseTimeMillis", 0) / 1_000)
+    if not EPOCH < purchased_at <= asked_at + AHEAD:
+        raise ForgedError("transaction_time_impossible", "it was bought in the future, or never; look at this machine's clock")
+    store, quantity = _store(config, found), _number(found, "quantity", 1)
+    taken: dict[str, Any] = _revoked(found, state, quantity)
+    return ClaimPurchase(
+        id=claim, at=asked_at, purchase=purchase_name(store, _order(found, hint)), user=user, store=store,
+        intent=str(found.get("obfuscatedExternalAccountId") or "").lower()[:64], store_product=hint.product,
+        purchased_at=purchased_at, quantity=quantity, signed_at=asked_at, **taken,
+    )  # fmt: skip
+
+
+def _order(found: dict[str, Any], hint: Hint) -> str:
+    """The order's id; a purchase by a promotional code has none, and is known by its token."""
+    if found.get("orderId") is None:
+        return f"token-{sha256(hint.token.encode()).hexdigest()[:40]}"
+    return _checked(found["orderId"], ORDER_PATTERN)
+
+
+def _store(config: Config, found: dict[str, Any]) -> Store:
+    if found.get("purchaseType") != TESTERS:
+        return Store.GOOGLE
+    if not config.play_test_purchases:
+        raise ForgedError(
+            "transaction_of_another_environment", "a tester has bought it; OLO_PLAY_TEST_PURCHASES says whether it counts"
+        )
+    return Store.GOOGLE_SANDBOX
+
+
+def _revoked(found: dict[str, Any], state: int, quantity: int) -> dict[str, int]:
+    """How many of how many were taken back."""
+    if state == CANCELLED or not quantity:
+        return {"revoked_parts": WHOLE if state == CANCELLED else 0}
+    parts = min(quantity, WHOLE)
+    return {"revoked_parts": max(0, parts - _number(found, "refundableQuantity", parts)), "parts": parts}
+
+
+def _number(found: dict[str, Any], name: str, absent: int) -> int:
+    value = found.get(name, absent)
+    try:
+        number = int(value)
+    except (TypeError, ValueError) as error:
+        raise ForgedError("transaction_unreadable", f"{name} is no number") from error
+    if not 0 <= number <= 2**53:
+        raise ForgedError("transaction_unreadable", f"{name} is out of bounds")
+    return number
+
+
+def _checked(text: Any, pattern: re.Pattern[str]) -> str:
+    if not isinstance(text, str) or not pattern.fullmatch(text):
+        raise ForgedError("transaction_unreadable", "a field that is needed is not there, or has another form")
+    return text
+
+
+def _asked(config: Config, client: httpx.Client, hint: Hint) -> dict[str, Any]:
+    """What Google says of a product's purchase by its token."""
+    path = f"applications/{config.app_id_android}/purchases/products/{hint.product}/tokens/{quote(hint.token, safe='')}"
+    try:
+        account = account_of(config.play_key_file, SCOPE)
+        bearer = account.bearer(client)
+        answer = client.get(
+            f"{config.play_url}/androidpublisher/v3/{path}", headers={"authorization": f"Bearer {bearer}"}, timeout=TIMEOUT_S
+        )
+    except (httpx.HTTPError, exceptions.GoogleAuthError, ValueError) as error:
+        raise AwayError(f"Google Play cannot be asked: {type(error).__name__}") from error
+    if answer.status_code in (400, 404, 410):
+        raise ForgedError("transaction_unknown", "Google Play knows no such purchase of this app")
+    if not answer.is_success:
+        raise AwayError(f"Google Play answers {answer.status_code}")
+    try:
+        found = answer.json()
+    except ValueError as error:
+        raise AwayError("Google Play answers no JSON") from error
+    return found if isinstance(found, dict) else {}
+
+
+def read_notice(config: Config, client: httpx.Client, header: str, body: Any) -> Hint:
+    """What a notification is about, once it is known whose it is. Errors: ForgedError, AwayError."""
+    _verify(config, client, header)
+    try:
+        data = json.loads(base64.b64decode(body["message"]["data"], validate=True))
+        if data["packageName"] != config.app_id_android:
+            raise ForgedError("transaction_of_another_app", "the notification is of another app")
+        for kind in ("oneTimeProductNotification", "voidedPurchaseNotification"):
+            if told := data.get(kind):
+                if kind.startswith("voided") and told.get("productType", ONE_TIME) != ONE_TIME:
+                    return Hint("subscription")
+                return Hint(kind, _token(told["purchaseToken"]), str(told.get("sku", "")), str(told.get("orderId", "")))
+    except (AttributeError, KeyError, TypeError, ValueError, binascii.Error) as error:
+        raise ForgedError("transaction_unreadable", "the notification has another form") from error
+    return Hint(next((name for name in data if name.endswith("Notification")), "none"))
+
+
+def _token(text: Any) -> str:
+    return _checked(text, re.compile(r"[\x21-\x7e]{1,2000}"))
+
+
+def _verify(config: Config, client: httpx.Client, header: str) -> None:
+    try:
+        claims = id_token.verify_token(
+            header.removeprefix("Bearer ").strip(), Transport(client), config.play_push_audience, config.google_certs_url, 10
+        )
+    except exceptions.TransportError as error:
+        raise AwayError("Google's certificates cannot be fetched") from error
+    except (exceptions.GoogleAuthError, ValueError, KeyError, TypeError) as error:
+        raise ForgedError("signature_invalid", "it is not signed by Google for us") from error
+    known = claims.get("iss") in ISSUERS and claims.get("email") == config.play_push_account and claims.get("email_verified")
+    if not known:
+        raise ForgedError("signature_invalid", "it is signed for another account than OLO_PLAY_PUSH_ACCOUNT")

@@ -1,0 +1,122 @@
+"""What Google Play has sold: `POST /v1/payments/google`, from the phone, and `POST /v1/webhooks/google`, from Google."""
+
+import asyncio
+import logging
+from functools import cache
+from typing import Annotated, Any, Final
+
+import httpx
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, Field
+
+from infra.config import Config
+from infra.vendors import play_store
+from infra.vendors.app_store import ForgedError
+from infra.vendors.play_store import AwayError, Hint
+from schemas.log.base import new_id
+from schemas.purchase import PURCHASE, ClaimPurchase, Purchase, PurchaseCredited, PurchaseRepeated, Store, purchase_name
+from serving.body import RequestBody
+from serving.runtime.commands import commands_of, views_of
+from serving.runtime.gate import Acting
+from serving.runtime.kept import keep_notice
+from serving.runtime.problems import Problem, responses, unavailable
+from serving.runtime.shape import read_json
+
+router = APIRouter(tags=["payments"])
+log = logging.getLogger("olo.serving")
+NOTIFICATIONS: Final = "webhooks.google"
+TEST: Final = "testNotification"
+STORES: Final = (Store.GOOGLE, Store.GOOGLE_SANDBOX)
+
+PlayProduct = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[a-z0-9._]+$", examples=["coins100"])]
+PlayToken = Annotated[str, Field(min_length=1, max_length=2_000, pattern=r"^[\x21-\x7e]+$", examples=["opaque-token"])]
+
+
+class GoogleBody(RequestBody):
+    """What Google Play gave the phone: the product and `purchaseToken`."""
+
+    product: PlayProduct
+    purchase_token: PlayToken
+
+
+class GooglePurchaseAnswer(BaseModel):
+    """The purchase is credited; the phone consumes it."""
+
+    purchase: str
+    product: str
+    coins: int
+
+
+@router.post("/v1/payments/google", response_model=GooglePurchaseAnswer, responses=responses(400, 401, 403, 404, 409, 422, 503))
+async def send_google_purchase(body: GoogleBody, caller: Acting, request: Request) -> Any:
+    """Bring a purchase of Google Play, before the phone consumes it: Google is asked, and its coins are credited once."""
+    config = _config(request)
+    try:
+        command = await _claim(config, Hint("phone", body.purchase_token, body.product), caller.user)
+    except ForgedError as error:
+        log.warning("a purchase that %s brought was not taken: %s", caller.user, error.code)
+        raise Problem(409 if error.code == "purchase_pending" else 422, error.code, error.detail) from error
+    fact = await commands_of(request).ask(command, PurchaseCredited, PurchaseRepeated)
+    return GooglePurchaseAnswer(purchase=fact.purchase, product=fact.product, coins=fact.coins)
+
+
+@cache
+def _outside() -> httpx.Client:
+    """Made at the first use: most processes sell nothing at Google Play."""
+    return httpx.Client(trust_env=False)
+
+
+async def _claim(config: Config, hint: Hint, user: str) -> ClaimPurchase:
+    try:
+        return await asyncio.to_thread(play_store.read_purchase, config, _outside(), hint, user, new_id())
+    except AwayError as error:
+        raise unavailable("play_unreachable", f"{error}; send it again soon") from error
+
+
+@router.post("/v1/webhooks/google", responses=responses(400, 401, 409, 503), openapi_extra={"security": []})
+async def receive_google_notification(request: Request) -> dict[str, str]:
+    """Google Play's real-time notifications: each only hints, and Google is asked what is so. What nothing is decided of is
+    kept as a dead letter."""
+    config, body = _config(request, notices=True), await request.body()
+    try:
+        found = read_json(body)
+        hint = await asyncio.to_thread(
+            play_store.read_notice, config, _outside(), request.headers.get("authorization", ""), found
+        )
+        told = _whole(request, hint)
+        if told.product:
+            await commands_of(request).tell(await _claim(config, told, ""))
+            return {"status": "noted"}
+    except ForgedError as error:
+        log.warning("a notification of Google's was not taken: %s", error.code)
+        if error.code == "signature_invalid":
+            raise Problem(401, error.code, error.detail) from error
+        if error.code == "purchase_pending":
+            return {"status": "noted"}
+        await keep_notice(request, NOTIFICATIONS, body, f"{error.code}: {error.detail}")
+        return {"status": "kept"}
+    except AwayError as error:
+        raise unavailable("play_unreachable", f"{error}; send it again soon") from error
+    except ValueError as error:
+        raise Problem(400, "notice_unreadable", "the body is no JSON") from error
+    if hint.kind == TEST or hint.order:
+        return {"status": "noted"}
+    await keep_notice(request, NOTIFICATIONS, body, f"nothing is decided of a {hint.kind[:60]} yet")
+    return {"status": "kept"}
+
+
+def _whole(request: Request, hint: Hint) -> Hint:
+    """A voided purchase names its order only: its product is known from when it was credited. Of one that was never credited
+    there is nothing to take back."""
+    for store in STORES:
+        known: Purchase | None = views_of(request).of(PURCHASE).get(purchase_name(store, hint.order)) if hint.order else None
+        if known is not None:
+            return hint._replace(product=known.store_product)
+    return hint
+
+
+def _config(request: Request, *, notices: bool = False) -> Config:
+    config: Config = request.app.state.config
+    if missing := play_store.missing_settings(config, notices=notices):
+        raise Problem(409, "no_play_store", f"this platform sells nothing at Google Play: set {', '.join(missing)}")
+    return config

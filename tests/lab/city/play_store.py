@@ -1,0 +1,126 @@
+"""A stand-in for Google Play: its orders by token, the tokens for who may see them, and notifications, signed for real as Cloud
+Pub/Sub signs its pushes."""
+
+import base64
+import json
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import unquote
+
+import jwt
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import serialization as forms
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import NameOID
+
+PACKAGE: Final = "app.olo.android"
+AUDIENCE, PUSHER = "https://olo.example/v1/webhooks/google", "push@olo.iam.example"
+BEARER: Final = "play-bearer"
+
+
+class PlayStore:
+    """Sells; `orders`: purchase token -> what Google says of it; `trouble`: statuses to answer first."""
+
+    def __init__(self, folder: Path) -> None:
+        self.orders: dict[str, dict[str, Any]] = {}
+        self.trouble: list[int] = []
+        self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self._certificate = _certificate(self._key)
+        stub = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["content-length"]))
+                self._say(200, {"access_token": BEARER, "expires_in": 3600, "token_type": "Bearer"})
+
+            def do_GET(self) -> None:
+                self._say(*stub.answer(self.path, self.headers.get("authorization", "")))
+
+            def _say(self, status: int, told: dict[str, Any]) -> None:
+                content = json.dumps(told).encode()
+                self.send_response(status)
+                self.send_header("content-type", "application/json")
+                self.send_header("content-length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        folder.mkdir(parents=True, exist_ok=True)
+        pem = self._key.private_bytes(forms.Encoding.PEM, forms.PrivateFormat.PKCS8, forms.NoEncryption()).decode()
+        account = {
+            "type": "service_account", "project_id": "olo", "client_email": "play@olo.iam.example", "private_key_id": "k1",
+            "private_key": pem, "token_uri": f"{self.url}/token",
+        }  # fmt: skip
+        self.key_file = folder / "play.json"
+        self.key_file.write_text(json.dumps(account))
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The platform's settings that trust this store."""
+        return {
+            "OLO_PLAY_URL": self.url, "OLO_PLAY_KEY_FILE": str(self.key_file), "OLO_APP_ID_ANDROID": PACKAGE,
+            "OLO_PLAY_PUSH_AUDIENCE": AUDIENCE, "OLO_PLAY_PUSH_ACCOUNT": PUSHER, "OLO_GOOGLE_CERTS_URL": f"{self.url}/certs",
+        }  # fmt: skip
+
+    def answer(self, path: str, bearer: str) -> tuple[int, dict[str, Any]]:
+        """What a GET is answered."""
+        if path == "/certs":
+            return 200, {"k1": self._certificate}
+        if self.trouble:
+            return self.trouble.pop(0), {}
+        parts = path.split("/")
+        if bearer != f"Bearer {BEARER}":
+            return 401, {}
+        order = self.orders.get(unquote(parts[-1]))
+        if order is None or parts[4] != PACKAGE or parts[7] != order["sku"]:
+            return 404, {"error": {"code": 404}}
+        return 200, {name: value for name, value in order.items() if name != "sku" and value is not None}
+
+    def sell(self, token: str, product: str, intent: str | None, order: str, **changes: Any) -> None:
+        """A purchase; a change to None leaves a field out."""
+        self.orders[token] = {
+            "sku": product, "purchaseState": 0, "orderId": order, "purchaseTimeMillis": str(int(time.time() * 1_000)),
+            "obfuscatedExternalAccountId": intent, "consumptionState": 0, "acknowledgementState": 0, **changes,
+        }  # fmt: skip
+
+    def notify(self, kind: str, told: dict[str, Any], **changes: Any) -> tuple[dict[str, str], dict[str, Any]]:
+        """Headers and body of a push about a purchase; changes are to the token that Google signs."""
+        data = {"version": "1.0", "packageName": changes.pop("package", PACKAGE), "eventTimeMillis": "1", kind: told}
+        message = {"data": base64.b64encode(json.dumps(data).encode()).decode(), "messageId": "1"}
+        at = int(time.time())
+        claims = {
+            "iss": "https://accounts.google.com", "aud": AUDIENCE, "email": PUSHER, "email_verified": True, "iat": at,
+            "exp": at + 600, "sub": "1", **changes,
+        }  # fmt: skip
+        token = jwt.encode(claims, self._key, "RS256", headers={"kid": "k1"})
+        return {"Authorization": f"Bearer {token}"}, {"message": message, "subscription": "projects/olo/subscriptions/play"}
+
+    def close(self) -> None:
+        """End it."""
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def _certificate(key: rsa.RSAPrivateKey) -> str:
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Stand-in")])
+    at = datetime.now(UTC)
+    built = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(at - timedelta(days=1))
+        .not_valid_after(at + timedelta(days=30))
+    )
+    return built.sign(key, hashes.SHA256()).public_bytes(forms.Encoding.PEM).decode()
