@@ -48,7 +48,7 @@ def decide_payee(payee: Payee | None, message: PayeeInbox) -> Decision:
         case EndDraw():
             return _ended(known, message), ()
         case UserErased():
-            return (payee, ()) if payee is None else (replace(payee, holder="", iban="", destination=""), ())
+            return None, ()  # what is left on the account is forfeited; what the bank has is settled without a payee
 
 
 def _booked(payee: Payee, entry: EntryRecorded) -> Payee:

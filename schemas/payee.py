@@ -79,8 +79,9 @@ def day_of(at: datetime) -> int:
 
 
 def of_earnings(entry: EntryRecorded) -> str:
-    """Whose earnings an entry changes; payouts are told by themselves."""
-    earned = entry.coins and entry.account.endswith("/earnings") and entry.reason != Reason.PAYOUT
+    """Whose earnings an entry changes; payouts are told by themselves, and what is forfeited is nobody's."""
+    others = (Reason.PAYOUT, Reason.FORFEIT)
+    earned = entry.coins and entry.account.endswith("/earnings") and entry.reason not in others
     return owner_of(entry.account) if earned else ""
 
 
