@@ -2,7 +2,7 @@
 OLO := .venv/bin/olo
 SCHEDULES := 2000
 # Two at a time; the longest first.
-SIMULATED := calls payments chats notifications growth timetable money
+SIMULATED := calls payments payouts chats notifications growth timetable money
 # Which tests stay together, in their order, and which files go first: tests/conftest.py.
 TWO := --numprocesses=2 --dist=loadgroup --no-loadscope-reorder
 # Where the environment forbids to keep compiled modules, each of a dozen processes would compile all that it imports at each start.
@@ -43,7 +43,7 @@ prove: .venv/ready         ## the crash proof of money on the real broker
 city: .venv/ready          ## 200 synthetic phones on a platform, for five minutes; every coin accounted for
 	@$(OLO) up --city 200 --minutes 5
 
-simulate: .venv/ready      ## 2,000 simulated schedules each of money, whole calls, payments, growth, the timetable, chats and notifications: crashes, lost commits, repeats; requests of any shape
+simulate: .venv/ready      ## 2,000 simulated schedules each of money, whole calls, payments, payouts, growth, the timetable, chats and notifications: crashes, lost commits, repeats; requests of any shape
 	@printf '%s\n' $(SIMULATED) | xargs -P 2 -I{} .venv/bin/python -m tests.lab.simulated_{} $(SCHEDULES)
 	@.venv/bin/pytest -q --numprocesses=2 tests/test_fuzz.py --hypothesis-profile=long
 

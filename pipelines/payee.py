@@ -38,6 +38,8 @@ def decide_payee(payee: Payee | None, message: PayeeInbox) -> Decision:
     known = payee or NOTHING
     match message:
         case Wake():
+            return (None if payee is not None and payee.is_due(message.at) else payee), ()
+        case EntryRecorded() | EndDraw() if known.erased_at is not None:
             return payee, ()
         case EntryRecorded():
             return _booked(known, message), ()
@@ -46,9 +48,9 @@ def decide_payee(payee: Payee | None, message: PayeeInbox) -> Decision:
         case DrawEarnings():
             return _draw(payee, known, message)
         case EndDraw():
-            return _ended(known, message), ()
+            return (None if payee is None else _ended(payee, message)), ()
         case UserErased():
-            return None, ()  # what is left on the account is forfeited; what the bank has is settled without a payee
+            return Payee(erased_at=message.at), ()  # what is left is forfeited, what the bank has is settled without a payee
 
 
 def _booked(payee: Payee, entry: EntryRecorded) -> Payee:
@@ -58,7 +60,7 @@ def _booked(payee: Payee, entry: EntryRecorded) -> Payee:
 
 
 def _with(days: tuple[EarnedDay, ...], more: EarnedDay) -> tuple[EarnedDay, ...]:
-    """The days with more earned on one of them, the newest or an older one; of too many the oldest two become one."""
+    """The days with more earned on one of them, whichever it is; of too many the oldest two become one."""
     found = {day.day: day for day in days}
     known = found.get(more.day, EarnedDay(more.day, 0, 0))
     found[more.day] = EarnedDay(more.day, known.coins + more.coins, max(known.last_seq, more.last_seq))
@@ -71,6 +73,9 @@ def _with(days: tuple[EarnedDay, ...], more: EarnedDay) -> tuple[EarnedDay, ...]
 
 def _put(payee: Payee | None, known: Payee, message: PutDestination) -> Decision:
     mark = sha256(f"{message.iban}|{message.holder}".encode()).hexdigest()[:32]
+    if known.erased_at is not None:
+        refusal = PayoutRefusal.PAYEE_ERASED
+        return payee, (DestinationRefused(**reply(message), user=message.user, refusal=refusal),)
     if known.open is not None and mark != known.destination:
         refusal = PayoutRefusal.PAYOUT_OPEN
         return payee, (DestinationRefused(**reply(message), user=message.user, refusal=refusal),)
@@ -80,18 +85,22 @@ def _put(payee: Payee | None, known: Payee, message: PutDestination) -> Decision
 
 def _draw(payee: Payee | None, known: Payee, message: DrawEarnings) -> Decision:
     old = [day for day in known.days if day.day < _youngest(message.at, message.reserve_days)]
-    coins = sum(day.coins for day in old) - known.debits_coins + known.returned_coins
+    there = sum(day.coins for day in old) - known.debits_coins + known.returned_coins
+    coins = min(there, message.most_coins)
+    left = there - coins
     refusal = _refusal_of(known, coins, message.minimum_coins)
     if refusal is not None:
         return payee, (_drawn(message, refusal=refusal),)
     draw = Draw(
-        payout=message.payout, coins=coins, from_seq=known.drawn_seq + 1, to_seq=old[-1].last_seq if old else known.drawn_seq,
+        payout=message.payout, coins=coins, from_seq=known.drawn_seq + 1,
+        to_seq=max([known.drawn_seq, *(day.last_seq for day in old)]),
         debits_coins=known.debits_coins, debits_from_seq=known.settled_seq + 1,
-        debits_to_seq=max(known.settled_seq, known.debits_seq), again_coins=known.returned_coins, destination=known.destination,
+        debits_to_seq=max(known.settled_seq, known.debits_seq), again_coins=known.returned_coins - left,
+        destination=known.destination,
     )  # fmt: skip
     after = replace(
         known, days=known.days[len(old) :], debits_coins=0, drawn_seq=draw.to_seq, settled_seq=draw.debits_to_seq,
-        returned_coins=0, open=draw,
+        returned_coins=left, open=draw,
     )  # fmt: skip
     return after, (_drawn(message, **same_fields(draw, EarningsDrawn)),)
 
@@ -123,9 +132,9 @@ def _ended(payee: Payee, message: EndDraw) -> Payee:
     if message.paid:
         return replace(payee, open=None)
     earned = draw.coins + draw.debits_coins - draw.again_coins
-    old = (EarnedDay(0, earned, draw.to_seq),) if draw.to_seq >= draw.from_seq else ()
+    days = _with(payee.days, EarnedDay(0, earned, draw.to_seq)) if draw.to_seq >= draw.from_seq else payee.days
     return replace(
-        payee, open=None, days=(*old, *payee.days), debits_coins=payee.debits_coins + draw.debits_coins,
+        payee, open=None, days=days, debits_coins=payee.debits_coins + draw.debits_coins,
         drawn_seq=draw.from_seq - 1, settled_seq=draw.debits_from_seq - 1,
         returned_coins=payee.returned_coins + draw.again_coins,
     )  # fmt: skip

@@ -23,9 +23,10 @@ from schemas.balance import (
     Void,
     earnings_account,
 )
-from schemas.log.base import HoldId, Message, MessageId, Wake, derive, later, reply, same_fields
+from schemas.log.base import MAX_COINS, HoldId, Message, MessageId, Wake, derive, later, reply, same_fields
 from schemas.payout import (
     HELD_FOR,
+    MAX_PAID_CENTS,
     PAYOUTS,
     TERMS,
     ApprovePayout,
@@ -121,7 +122,7 @@ def _pinned(payout: Payout, message: TermsPinned) -> Decision:
         return None, (_refused(message, message.payout, PayoutRefusal.TERMS_UNKNOWN, payout),)
     draw = DrawEarnings(
         **derive(message, "draw"), user=payout.user, payout=message.payout, reserve_days=message.reserve_days,
-        minimum_coins=max(message.minimum_coins, _least(message)),
+        minimum_coins=max(message.minimum_coins, _least(message)), most_coins=_most(message),
     )  # fmt: skip
     names = ("version", "currency", "fee_cents", "cents_per_100_coins")
     return replace(payout, **{name: getattr(message, name) for name in names}), (draw,)
@@ -130,6 +131,11 @@ def _pinned(payout: Payout, message: TermsPinned) -> Decision:
 def _least(terms: TermsPinned) -> int:
     """So many coins that a cent is left behind the fee."""
     return -(-(terms.fee_cents + 1) * 100 // max(1, terms.cents_per_100_coins))
+
+
+def _most(terms: TermsPinned) -> int:
+    """So many coins that the ledger can hold them at once, and the bank's file can name the sum."""
+    return min(MAX_COINS, (terms.fee_cents + MAX_PAID_CENTS) * 100 // max(1, terms.cents_per_100_coins))
 
 
 def _drawn(payout: Payout, message: EarningsDrawn) -> Decision:

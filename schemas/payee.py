@@ -9,7 +9,8 @@ from typing import Annotated, Final
 from msgspec import Meta
 
 from schemas.balance import EntryRecorded, Reason, owner_of
-from schemas.log.base import OptionalId, Refused, State, Wake
+from schemas.erased import mark_ends
+from schemas.log.base import OptionalId, Refused, State, Time, Wake
 from schemas.log.entity import DAY_S, Entity, Flow, Hears
 from schemas.log.personal import CONTACT
 from schemas.payout import MAX_RESERVE_DAYS, DrawEarnings, DrawFields, EarningsDrawn, EndDraw, Mark, PayoutRefusal
@@ -36,7 +37,7 @@ class DestinationPut(UserFact):
 
 
 class DestinationRefused(Refused):
-    """A payout is on its way to the old one."""
+    """A payout is on its way to the old one, or the user was erased."""
 
     user: User_
     refusal: PayoutRefusal
@@ -59,7 +60,8 @@ class Draw(State, DrawFields):
 class Payee(State):
     """`days`: in order, oldest first; `debits_coins`: what went out and was not taken off yet, up to entry `debits_seq`;
     `drawn_seq` and `settled_seq`: up to where credits were drawn, and debits taken off; `returned_coins`: of payouts that came
-    back."""
+    back, and, below zero in a draw, what it left for the next one. `erased_at`: the user was erased then; for a day, so that a
+    destination that comes late is refused."""
 
     days: Annotated[tuple[EarnedDay, ...], Meta(max_length=MAX_DAYS)] = ()
     debits_coins: int = 0
@@ -71,6 +73,12 @@ class Payee(State):
     holder: Holder = ""
     iban: Iban = ""
     destination: Mark = ""
+    erased_at: Time | None = None
+
+    @property
+    def wake_at(self) -> datetime | None:
+        """When the mark of the erasure is forgotten."""
+        return mark_ends(self.erased_at)
 
 
 def day_of(at: datetime) -> int:

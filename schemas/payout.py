@@ -14,8 +14,10 @@ from msgspec import Meta
 
 from schemas.balance import AccountRefused, EntryRecorded, Reason
 from schemas.log.base import (
+    MAX_COINS,
     AccountId,
     By,
+    Coins,
     Fact,
     Fields,
     Id,
@@ -39,6 +41,8 @@ TERMS: Final = "terms"
 HELD_FOR: Final = timedelta(days=400)
 MAX_RESERVE_DAYS: Final = 90
 MAX_CENTS: Final = 1_000_000_000_000
+# What the bank's file can say of one payment: 999,999,999.99.
+MAX_PAID_CENTS: Final = 99_999_999_999
 MAX_BATCH: Final = 200
 
 Cents = Annotated[int, Meta(ge=0, le=MAX_CENTS)]
@@ -68,6 +72,7 @@ class PayoutRefusal(StrEnum):
     DESTINATION_UNKNOWN = "destination_unknown"
     PAYOUT_OPEN = "payout_open"
     BELOW_MINIMUM = "below_minimum"
+    PAYEE_ERASED = "payee_erased"
     ACCOUNT_REFUSES = "account_refuses"
     PAYOUT_UNKNOWN = "payout_unknown"
     PAYOUT_DIFFERS = "payout_differs"
@@ -92,7 +97,7 @@ class TermFields(Fields):
 class DrawFields(Fields):
     """What was drawn, to which destination (its mark). `coins` are the credits of the account's entries from `from_seq` to
     `to_seq`, less `debits_coins`, the debits from `debits_from_seq` to `debits_to_seq`, and `again_coins` of payouts that came
-    back."""
+    back; below zero: what was too much for one payout, and waits for the next one."""
 
     coins: int = 0
     from_seq: int = 0
@@ -162,12 +167,13 @@ class Terms(State, TermFields):
 
 
 class DrawEarnings(Message):
-    """A payout asks for all that is old enough."""
+    """A payout asks for all that is old enough, up to `most_coins`."""
 
     user: User_
     payout: Id
     reserve_days: ReserveDays
     minimum_coins: int
+    most_coins: Coins = MAX_COINS
 
 
 class EarningsDrawn(Fact, DrawFields):

@@ -51,6 +51,7 @@ REFUSED: Final[Refusals] = {
     PayoutRefusal.DESTINATION_UNKNOWN: (409, "nobody knows where to pay to; see PUT /v1/payouts/destination"),
     PayoutRefusal.PAYOUT_OPEN: (409, "a payout of this user is under way; wait until it has ended"),
     PayoutRefusal.BELOW_MINIMUM: (409, "what is old enough to be paid is less than the least that is paid"),
+    PayoutRefusal.PAYEE_ERASED: (409, "the user was erased, and is not paid any more"),
     PayoutRefusal.ACCOUNT_REFUSES: (409, "the account does not have the coins any more; nothing was done"),
     PayoutRefusal.PAYOUT_UNKNOWN: (404, "there is no such payout"),
     PayoutRefusal.PAYOUT_DIFFERS: (409, "this Idempotency-Key was used for another payout; use a new one"),

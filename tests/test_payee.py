@@ -7,16 +7,19 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from pipelines.payee import decide_payee
 from schemas.balance import EntryKind, EntryRecorded, Reason
-from schemas.log.base import AccountId, UserId
-from schemas.payee import MAX_DAYS, DestinationPut, DestinationRefused, PutDestination, day_of, of_earnings
+from schemas.log.base import MAX_COINS, AccountId, UserId, Wake
+from schemas.log.codec import encode, state_decoder
+from schemas.payee import MAX_DAYS, DestinationPut, DestinationRefused, Payee, PutDestination, day_of, of_earnings
 from schemas.payout import DrawEarnings, EarningsDrawn, EndDraw, PayoutRefusal
 from schemas.user import UserErased
 from tests.decisions import decisions_of, last_decision
 
 decide = decisions_of(decide_payee)
+decode = state_decoder(Payee)
 T = datetime(2030, 1, 1, 12, tzinfo=UTC)
 SUE = UserId("sue")
 PUT = PutDestination(id="d", at=T, user=SUE, holder="Sue Strom", iban="DE89370400440532013000")
@@ -108,6 +111,48 @@ def test_payouts_and_coins_that_were_bought_are_no_earnings() -> None:
 def test_days_are_bounded_and_no_coin_is_lost() -> None:
     state, _ = after(*(entry(n + 1, 2, day=n) for n in range(MAX_DAYS + 30)))
     assert (len(state.days), sum(day.coins for day in state.days)) == (MAX_DAYS, 2 * (MAX_DAYS + 30))
+
+
+def test_a_payout_that_came_to_nothing_adds_no_day_beyond_the_bound() -> None:
+    """A state above its bound is one that no worker can read any more."""
+    state, _ = after(PUT, entry(1, 5), draw(day=9), *(entry(n + 2, 2, day=n + 10) for n in range(MAX_DAYS)))
+    assert len(state.days) == MAX_DAYS
+    ended, _ = decide(state, end())
+    assert (len(ended.days), sum(day.coins for day in ended.days)) == (MAX_DAYS, 5 + 2 * MAX_DAYS)
+    assert decode(encode(ended)) == ended
+
+
+def test_what_is_too_much_for_one_payout_waits_for_the_next_one() -> None:
+    """The ledger moves MAX_COINS at once, and the bank's file has a largest sum, too."""
+    rich = (PUT, entry(1, MAX_COINS), entry(2, MAX_COINS), entry(3, 7))
+    state, (told,) = after(*rich, draw(day=9))
+    assert (told.coins, told.again_coins, told.to_seq) == (MAX_COINS, -MAX_COINS - 7, 3)
+    failed, _ = decide(state, end())
+    assert decide(failed, draw(day=9))[1][0].coins == MAX_COINS
+    paid, _ = decide(state, end(paid=True))
+    paid, _ = decide(decide(paid, draw("q", day=9))[0], end("q", paid=True))
+    _, (last,) = decide(paid, draw("r", day=9))
+    assert (last.coins, last.again_coins) == (7, 7)
+    _, (less,) = after(*rich, replace(draw(day=9), most_coins=100))
+    assert less.coins == 100
+
+
+def test_coins_of_before_1970_are_drawn_by_their_entries_all_the_same() -> None:
+    """A clock that was wrong loses nothing, and draws nothing twice."""
+    state, _ = after(PUT, entry(1, 10), draw(day=9), entry(2, 5, day=-30_000), end())
+    drawn, (told,) = decide(state, draw("q", day=9))
+    assert (told.coins, told.from_seq, told.to_seq, drawn.days) == (15, 1, 2, ())
+
+
+def test_who_was_erased_takes_no_destination_and_is_forgotten_behind_the_mark() -> None:
+    erased = UserErased(id="u", at=T, cause="x", user=SUE)
+    for before in ((), (PUT, entry(1, 10)), (PUT, entry(1, 10), draw(day=9))):
+        state, (refused,) = after(*before, erased, PUT)
+        assert (type(refused), refused.refusal, state) == (DestinationRefused, PayoutRefusal.PAYEE_ERASED, Payee(erased_at=T))
+        for late in (entry(2, 5), end(), end(returned_coins=10), Wake(id="w", at=T, key="sue")):
+            assert decide(state, late) == (state, ())
+        assert decide(state, Wake(id="w", at=T + timedelta(days=2), key="sue")) == (None, ())
+    assert decide(None, end(returned_coins=10)) == (None, ())
 
 
 STEPS = st.one_of(

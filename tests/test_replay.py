@@ -31,6 +31,7 @@ from tests.lab import (
     simulated_money,
     simulated_notifications,
     simulated_payments,
+    simulated_payouts,
     simulated_timetable,
 )
 from tests.test_parking_simulated import Broken
@@ -70,7 +71,7 @@ SETUPS = [
     module.SETUP
     for module in (
         simulated_money, simulated_calls, simulated_growth, simulated_chats, simulated_notifications, simulated_payments,
-        simulated_timetable,
+        simulated_payouts, simulated_timetable,
     )
 ]  # fmt: skip
 

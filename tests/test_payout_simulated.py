@@ -1,0 +1,58 @@
+"""Payouts in simulated schedules: all laws hold, and planted bugs are found."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from msgspec.structs import replace
+
+from pipelines.payee import decide_payee
+from pipelines.payout import decide_payout
+from pipelines.runtime.core import Decider
+from pipelines.runtime.simulator import search, tell
+from schemas.log.base import Message
+from schemas.log.entity import Entity
+from schemas.payee import PAYEE, Payee, PayeeInbox
+from schemas.payout import PAYOUT, DrawEarnings, EndDraw, ExportPayout, Payout, PayoutInbox, PayoutStatus
+from tests.lab.simulated_payouts import SETUP
+
+SEEDS = settings().max_examples // 2
+
+
+def test_all_laws_hold_over_many_schedules() -> None:
+    failure = search(SETUP, range(SEEDS))
+    assert failure is None, tell(failure)
+
+
+def forgets_what_went_out(state: Payee | None, message: PayeeInbox) -> tuple[Payee | None, Sequence[Message]]:
+    """A draw does not take off what went out."""
+    return decide_payee(replace(state, debits_coins=0) if isinstance(message, DrawEarnings) and state else state, message)
+
+
+def draws_what_is_too_young(state: Payee | None, message: PayeeInbox) -> tuple[Payee | None, Sequence[Message]]:
+    """A draw knows no reserve."""
+    return decide_payee(state, replace(message, reserve_days=0) if isinstance(message, DrawEarnings) else message)
+
+
+def loses_what_was_not_paid(state: Payee | None, message: PayeeInbox) -> tuple[Payee | None, Sequence[Message]]:
+    """What came to nothing is done with, as if it had been paid."""
+    return decide_payee(state, replace(message, paid=True) if isinstance(message, EndDraw) else message)
+
+
+def is_sent_twice(state: Payout | None, message: PayoutInbox) -> tuple[Payout | None, Sequence[Message]]:
+    """A second batch takes what the first one has taken."""
+    sent = isinstance(message, ExportPayout) and state is not None and state.status is PayoutStatus.EXPORTED
+    return decide_payout(replace(state, status=PayoutStatus.APPROVED) if sent and state else state, message)
+
+
+@pytest.mark.parametrize(
+    ("entity", "bug"),
+    [
+        (PAYEE, forgets_what_went_out), (PAYEE, draws_what_is_too_young), (PAYEE, loses_what_was_not_paid),
+        (PAYOUT, is_sent_twice),
+    ],
+)  # fmt: skip
+def test_a_planted_bug_is_found(entity: Entity, bug: Callable[..., Any]) -> None:
+    bugged = tuple(Decider(one.entity, bug) if one.entity is entity else one for one in SETUP.deciders)
+    assert search(SETUP._replace(deciders=bugged), range(200)) is not None
