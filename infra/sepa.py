@@ -3,18 +3,23 @@
 The same batch is the same file byte by byte, with the same message id, so that a bank that is given it twice knows it again.
 """
 
+import re
 import xml.etree.ElementTree as ET
 from datetime import date, datetime
 from typing import Final, NamedTuple
 
 from sepaxml import SepaTransfer
 from sepaxml.validation import try_valid_xml
+from text_unidecode import unidecode  # sepaxml's own
 
 SCHEMA: Final = "pain.001.001.09"
 NAMESPACE: Final = f"{{urn:iso:std:iso:20022:tech:xsd:{SCHEMA}}}"
 CURRENCY: Final = "EUR"
 # The schema's longest id.
 LONGEST_ID: Final = 35
+LONGEST_NAME: Final = 70
+# The letters that every bank of the area takes, by the European Payments Council's rules.
+FOREIGN: Final = re.compile(r"[^A-Za-z0-9/?:().,'+ -]+")
 
 
 class Payment(NamedTuple):
@@ -27,15 +32,21 @@ class Payment(NamedTuple):
     text: str
 
 
+def name_at_bank(name: str) -> str:
+    """A name in the letters that banks take, at most 70 of them; empty where no letter and no digit is left."""
+    latin = " ".join(FOREIGN.sub(" ", unidecode(name).replace("&", "+")).split())[:LONGEST_NAME].strip()
+    return latin if any(map(str.isalnum, latin)) else ""
+
+
 def transfer_file(batch: str, at: datetime, payer: tuple[str, str], payments: list[Payment]) -> bytes:
     """The file; `payer`: name and IBAN. Errors: ValueError, where the schema does not take it."""
     name, iban = payer
     transfer = SepaTransfer(
-        {"name": name, "IBAN": iban, "batch": True, "currency": CURRENCY}, schema=SCHEMA, clean=True
+        {"name": name_at_bank(name), "IBAN": iban, "batch": True, "currency": CURRENCY}, schema=SCHEMA, clean=True
     )  # fmt: skip
     for payment in payments:
         transfer.add_payment({
-            "name": payment.holder, "IBAN": payment.iban, "amount": payment.cents, "execution_date": _day(at),
+            "name": name_at_bank(payment.holder), "IBAN": payment.iban, "amount": payment.cents, "execution_date": _day(at),
             "description": payment.text, "endtoend_id": payment.end_to_end,
         })  # fmt: skip
     document = ET.fromstring(transfer.export(validate=False))  # noqa: S314 - our own document

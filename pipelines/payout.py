@@ -23,7 +23,7 @@ from schemas.balance import (
     Void,
     earnings_account,
 )
-from schemas.log.base import MAX_COINS, HoldId, Message, MessageId, Wake, derive, later, reply, same_fields
+from schemas.log.base import LAST, MAX_COINS, HoldId, Message, MessageId, Wake, derive, later, reply, same_fields
 from schemas.payout import (
     HELD_FOR,
     MAX_PAID_CENTS,
@@ -59,6 +59,7 @@ from schemas.payout import (
     seen_of,
 )
 
+NOBODY_DECIDED = "nobody decided in time"
 Decision = tuple[Payout | None, Sequence[Message]]
 # From where a request leads to where, and the kind of entry with which the ledger makes it true.
 SETTLES = {
@@ -90,7 +91,7 @@ def decide_payout(payout: Payout | None, message: PayoutInbox) -> Decision:
         case ApprovePayout() | RejectPayout() | ExportPayout() | SettlePayout():
             return _act(payout, message)
         case Wake():
-            return payout, ()
+            return _let_go(payout, message) if payout is not None and payout.is_due(message.at) else (payout, ())
         case _ if payout is None:
             return None, ()
         case TermsPinned():
@@ -147,7 +148,7 @@ def _drawn(payout: Payout, message: EarningsDrawn) -> Decision:
     known = replace(payout, **drawn, amount_cents=amount)
     hold = Hold(
         **derive(message, "hold"), account=earnings_account(payout.user), hold=HoldId(f"payout/{name}"), to=PAYOUTS,
-        coins=message.coins, reason=Reason.PAYOUT, expires_at=later(message.at, HELD_FOR), ref=name,
+        coins=message.coins, reason=Reason.PAYOUT, expires_at=LAST, ref=name,
     )  # fmt: skip
     return replace(known, seen=seen_of(known)), (hold,)
 
@@ -168,7 +169,7 @@ def _act(payout: Payout | None, message: Act) -> Decision:
                 replace(payout, status=PayoutStatus.APPROVED, approver=message.by), message, message.payout, message.by
             )
         case ExportPayout():
-            exported = replace(payout, status=PayoutStatus.EXPORTED, batch=message.batch)
+            exported = replace(payout, status=PayoutStatus.EXPORTED, batch=message.batch, until=None)
             return _step(exported, message, message.payout, message.by)
         case RejectPayout() | SettlePayout():
             return _settle(payout, message)
@@ -204,21 +205,31 @@ def _from(message: Act) -> tuple[PayoutStatus, ...]:
 def _settle(payout: Payout, message: RejectPayout | SettlePayout) -> Decision:
     """Ask the ledger for what makes it true; the answer waits for its entry."""
     to = PayoutStatus.REJECTED if isinstance(message, RejectPayout) else message.status
-    account, name = earnings_account(payout.user), message.payout
+    waits = replace(payout, settling=to, asked=MessageId(message.id), by=message.by, ref=message.ref, until=None)
+    return waits, (_asked_of_ledger(payout, message, message.payout, SETTLES[to][1]),)
+
+
+def _let_go(payout: Payout, message: Wake) -> Decision:
+    """Nobody has decided, or nobody took it to the bank: its coins can be drawn again."""
+    if payout.settling is not None or payout.status not in SETTLES[PayoutStatus.REJECTED][0]:
+        return replace(payout, until=None), ()
+    gone = replace(payout, settling=PayoutStatus.REJECTED, by="", ref=NOBODY_DECIDED, until=None)
+    return gone, (_asked_of_ledger(payout, message, message.key, EntryKind.VOID),)
+
+
+def _asked_of_ledger(payout: Payout, message: Message, name: str, kind: EntryKind) -> Message:
+    account = earnings_account(payout.user)
     of_hold = {"account": account, "hold": HoldId(f"payout/{name}"), "reason": Reason.PAYOUT, "ref": name}
-    asked: Message
-    match SETTLES[to][1]:
+    match kind:
         case EntryKind.POST:
-            asked = Post(**derive(message, "post"), **of_hold, coins=payout.coins)  # type: ignore[arg-type]
+            return Post(**derive(message, "post"), **of_hold, coins=payout.coins)  # type: ignore[arg-type]
         case EntryKind.CREDIT:
-            asked = Credit(
+            return Credit(
                 **derive(message, "return"), account=account, counterparty=PAYOUTS, coins=payout.coins, reason=Reason.PAYOUT,
                 ref=name,
             )  # fmt: skip
         case _:
-            asked = Void(**derive(message, "void"), **of_hold)  # type: ignore[arg-type]
-    waits = replace(payout, settling=to, asked=MessageId(message.id), by=message.by, ref=message.ref)
-    return waits, (asked,)
+            return Void(**derive(message, "void"), **of_hold)  # type: ignore[arg-type]
 
 
 # --- what the ledger says ---------------------------------------------------------------------------------------------------
@@ -227,11 +238,8 @@ def _settle(payout: Payout, message: RejectPayout | SettlePayout) -> Decision:
 def _entered(payout: Payout, entry: EntryRecorded) -> Decision:
     name = entry.ref
     if entry.kind is EntryKind.HOLD and payout.status is PayoutStatus.REQUESTED:
-        return _step(replace(payout, status=PayoutStatus.HELD, asked=None), entry, name, payout.maker, to=payout.asked or "")
-    if entry.kind is EntryKind.EXPIRE and payout.status is not PayoutStatus.PAID:
-        failed = replace(payout, status=PayoutStatus.FAILED, settling=None, asked=None)
-        after, told = _step(failed, entry, name, "", to=payout.asked or "")
-        return after, (*told, _ended(failed, entry, name))
+        held = replace(payout, status=PayoutStatus.HELD, asked=None, until=later(entry.at, HELD_FOR))
+        return _step(held, entry, name, payout.maker, to=payout.asked or "")
     if payout.settling is None or SETTLES[payout.settling][1] is not entry.kind:
         return payout, ()
     settled = replace(payout, status=payout.settling, settling=None, asked=None)

@@ -5,7 +5,7 @@ A payout draws whole entries of an earnings account: those from one seq to anoth
 The drawn coins are held until the bank's word is known; what is not known stays locked, and is never sent under another id.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from hashlib import sha256
 from typing import Annotated, ClassVar, Final
@@ -37,7 +37,7 @@ from schemas.user import User_
 PAYOUTS: Final = AccountId("@payouts")
 # The one version book of terms.
 TERMS: Final = "terms"
-# A held payout that nobody decides on is let go: a bank's word is known long before.
+# A payout that nobody takes to the bank is let go.
 HELD_FOR: Final = timedelta(days=400)
 MAX_RESERVE_DAYS: Final = 90
 MAX_CENTS: Final = 1_000_000_000_000
@@ -259,7 +259,7 @@ class PayoutRefused(Refused):
 
 class Payout(State, PayoutFields, DrawFields):
     """A payout; it is kept for good. `maker`: who asked for it; `asked`: the message that waits for an answer; `settling`: what
-    the ledger was asked to make true, by whom and why."""
+    the ledger was asked to make true, by whom and why; `until`: when it is let go, unless the bank has it by then."""
 
     maker: By = ""
     asked: MessageName | None = None
@@ -267,6 +267,12 @@ class Payout(State, PayoutFields, DrawFields):
     settling: PayoutStatus | None = None
     ref: Ref = ""
     by: By = ""
+    until: Time | None = None
+
+    @property
+    def wake_at(self) -> datetime | None:
+        """When it is let go."""
+        return self.until
 
 
 def seen_of(payout: Payout) -> str:

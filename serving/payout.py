@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from schwifty import IBAN
 from schwifty.exceptions import SchwiftyException
 
+from infra.sepa import name_at_bank
 from schemas.log.base import MAX_REF_LENGTH, Message, UserId, new_id, now
 from schemas.mission_control_roles import Permission
 from schemas.payee import PAYEE, DestinationPut, Payee, PutDestination
@@ -201,12 +202,16 @@ async def read_payout_terms(_: Looking, request: Request) -> Any:
 async def put_payout_destination(body: DestinationBody, caller: ActingStreamer, request: Request) -> Any:
     """Say where your earnings are paid to. While a payout is under way it cannot be changed."""
     try:
-        iban = IBAN(body.iban).compact
+        iban = IBAN(body.iban)
     except SchwiftyException as error:
         raise Problem(422, "iban_invalid", f"this is no IBAN: {str(error)[:200]}") from error
-    command = PutDestination(id=new_id(), at=now(), user=UserId(caller.user), holder=body.holder.strip(), iban=iban)
+    if not iban.in_sepa_zone:
+        raise Problem(422, "iban_outside_sepa", "payouts are SEPA transfers, and this country's banks take none")
+    if not name_at_bank(body.holder):
+        raise Problem(422, "holder_unwritable", "banks write names in Latin letters, and nothing of this one is left in them")
+    command = PutDestination(id=new_id(), at=now(), user=UserId(caller.user), holder=body.holder.strip(), iban=iban.compact)
     await commands_of(request).ask(command, DestinationPut)
-    return DestinationAnswer(holder=command.holder, iban=_hidden(iban))
+    return DestinationAnswer(holder=command.holder, iban=_hidden(iban.compact))
 
 
 @router.get("/v1/payouts/destination", response_model=DestinationAnswer, responses=responses(401, 403, 409, 503))

@@ -25,6 +25,7 @@ from schemas.payout import (
     BeginBatch,
     Payout,
     PayoutRefusal,
+    PayoutStatus,
 )
 from serving.body import RequestBody
 from serving.runtime.commands import commands_of, request_id, views_of
@@ -39,6 +40,8 @@ FILE: Final[dict[int | str, dict[str, Any]]] = {
     **responses(401, 403, 404, 409, 422, 503),
     200: {"content": {kind: {"schema": {"type": "string"}} for kind in FILES.values()}},
 }
+# With what a formula begins, in wide letters, too.
+FORMULA: Final = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 COLUMNS: Final = ("payout", "user", "holder", "iban", "amount", "currency")
 
 
@@ -102,7 +105,8 @@ def _shown(name: str, batch: Batch) -> BatchAnswer:
     responses=FILE,
 )  # fmt: skip
 async def export_payout_file(batch: IdInPath, _: MoneyChange, request: Request, kind: FileKind = FileKind.SEPA) -> Response:
-    """The batch as the bank's file: the same batch is the same file, byte by byte. It names people and their bank accounts."""
+    """The batch as the bank's file: the same batch is the same file, byte by byte, but for payouts that have failed meanwhile.
+    It names people and their bank accounts."""
     found = _batch(request, batch)
     if found.waiting:
         raise Problem(409, "batch_waiting", "some payouts have not answered yet; ask again in a moment")
@@ -113,7 +117,10 @@ async def export_payout_file(batch: IdInPath, _: MoneyChange, request: Request, 
     if not (config.payer_name and config.payer_iban):
         raise Problem(409, "payer_unknown", "set OLO_PAYER_NAME and OLO_PAYER_IBAN: the bank's file says who pays")
     payer = (config.payer_name, config.payer_iban.replace(" ", ""))
-    file = await asyncio.to_thread(transfer_file, batch.replace("-", ""), found.at, payer, payments)
+    try:
+        file = await asyncio.to_thread(transfer_file, batch.replace("-", ""), found.at, payer, payments)
+    except ValueError as error:
+        raise Problem(409, "payer_unsuitable", f"look at OLO_PAYER_NAME and OLO_PAYER_IBAN: {str(error)[:200]}") from error
     return Response(file, media_type=FILES[kind], headers=_saved(batch, "xml"))
 
 
@@ -125,10 +132,17 @@ def _payments(request: Request, batch: Batch) -> list[Payment]:
         payee: Payee | None = payees.get(payout.user) if payout else None
         if payout is None:
             raise refusal_of(request, PayoutRefusal.PAYOUT_UNKNOWN)
-        if payee is None or payee.destination != payout.destination:
-            words = f"where payout {name} was to be paid to is not known any more; settle it as failed, and make another batch"
+        gone = payee is None or payee.destination != payout.destination
+        if payout.status is PayoutStatus.FAILED or (gone and payout.status is not PayoutStatus.EXPORTED):
+            continue  # its coins may be in another payout already; or it was paid long ago
+        if payee is None or gone:
+            words = (
+                f"where payout {name} was to be paid to is not known any more; settle it as failed: the file is for the others"
+            )
             raise Problem(409, "destination_gone", words)
         payments.append(Payment(name.replace("-", ""), payee.holder, payee.iban, payout.amount_cents, f"Payout {name}"))
+    if not payments:
+        raise Problem(409, "batch_empty", "no payout of this batch is to be paid: none was approved, or all have failed")
     return payments
 
 
@@ -141,13 +155,13 @@ def _table(request: Request, payments: list[Payment]) -> str:
         found: Payout | None = views_of(request).of(PAYOUT).get(name)
         amount = f"{payment.cents // 100}.{payment.cents % 100:02}"
         user, currency = (found.user, found.currency) if found else ("", "")
-        rows.writerow([name, user, _cell(payment.holder), payment.iban, amount, currency])
+        rows.writerow([name, _cell(user), _cell(payment.holder), payment.iban, amount, currency])
     return text.getvalue()
 
 
 def _cell(text: str) -> str:
     """A text that no table program takes for a formula."""
-    return f"'{text}" if text[:1] in "=+-@" else text
+    return f"'{text}" if text.startswith(FORMULA) else text
 
 
 def _saved(batch: str, ending: str) -> dict[str, str]:

@@ -2,7 +2,7 @@
 schema; and by HTTP, a payout by two people, to its end."""
 
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.sepa import Payment, transfer_file
+from infra.sepa import FOREIGN, Payment, name_at_bank, transfer_file
 from pipelines import payout as domain
 from schemas.balance import AccountRefused, Credit, EntryKind, EntryRecorded, Hold, Post, Reason, Refusal, Void
-from schemas.log.base import AccountId, UserId, Wake
+from schemas.log.base import LAST, AccountId, UserId, Wake
 from schemas.payout import (
+    MAX_PAID_CENTS,
     PAYOUTS,
     TERMS,
     ApprovePayout,
@@ -40,6 +41,7 @@ from schemas.payout import (
     of_batch,
     of_payout,
 )
+from serving.payout_batch import _cell
 from tests.conftest import Api, NewUser, Stack, eventually
 from tests.decisions import decisions_of, last_decision
 
@@ -160,11 +162,27 @@ def test_who_asks_again_hears_how_it_stands_and_late_words_change_nothing() -> N
     assert of_payout(entry(EntryKind.HOLD)) == of_payout(POOR) == "p"
 
 
-def test_a_hold_whose_time_is_over_ends_the_payout() -> None:
-    _, (step, end) = after(*HELD, entry(EntryKind.EXPIRE))
-    assert (step.status, type(end)) == (PayoutStatus.FAILED, EndDraw)
-    paid, _ = after(*PAID)
-    assert decide(paid, entry(EntryKind.EXPIRE)) == (paid, ())
+def wake(after_days: int) -> Wake:
+    return Wake(id="w", at=T + timedelta(days=after_days), key="p")
+
+
+def test_what_nobody_decides_on_is_let_go_one_day() -> None:
+    for messages in (HELD, (*HELD, APPROVE)):
+        state, _ = after(*messages)
+        assert decide(state, wake(399)) == (state, ())
+        state, (void,) = decide(state, wake(400))
+        assert (type(void), state.wake_at) == (Void, None)
+        _, (step, end) = decide(state, entry(EntryKind.VOID))
+        assert (step.status, step.by, type(end), end.paid) == (PayoutStatus.REJECTED, "", EndDraw, False)
+
+
+def test_what_the_bank_has_is_never_let_go() -> None:
+    """Its hold has no end: coins that were free again would be paid a second time by the next payout."""
+    _, (hold,) = after(*HELD[:3])
+    assert hold.expires_at == LAST
+    for messages in (EXPORTED, PAID, (*HELD, REJECT)):
+        state, _ = after(*messages)
+        assert decide(state, wake(40_000))[1] == ()
 
 
 @given(st.integers(1, 10**9), st.integers(1, 10_000), st.integers(0, 10_000))
@@ -218,6 +236,33 @@ def test_the_banks_file_is_valid_by_the_public_schema_and_the_same_each_time() -
         transfer_file("c" * 32, T, ("Olo GmbH", "no account"), payments)
 
 
+NAMES = {
+    "Zoë Müller & Söhne <x>": "Zoe Muller + Sohne x", "  李\u3000 明 ": "Li Ming", "Sue 😀": "Sue", "😀": "", "": "",
+    "-- //": "", "\u202e\u200b": "", "\ud7ff": "", "ﷺ" * 70: "", "=1+1;\x7f": "1+1", "山" * 70: "Shan " * 13 + "Shan",
+    "ß" * 70: "s" * 70, "]]>&amp;<!--": "+amp --",
+}  # fmt: skip
+
+
+def test_whatever_a_name_is_the_banks_schema_takes_what_is_left_of_it() -> None:
+    """One hostile name would stop the file of all, when the others' payouts cannot be in another one any more."""
+    assert {name: name_at_bank(name) for name in NAMES} == NAMES
+    payments = [Payment(f"{n}", name, IBAN, MAX_PAID_CENTS, "Payout 1") for n, name in enumerate(NAMES) if NAMES[name]]
+    assert b'<InstdAmt Ccy="EUR">999999999.99</InstdAmt>' in transfer_file("c", T, ("Olo GmbH", IBAN), payments)
+
+
+@given(st.text(max_size=70))
+def test_a_name_at_the_bank_has_its_letters_only_and_is_the_same_again(holder: str) -> None:
+    name = name_at_bank(holder)
+    assert (name_at_bank(name), len(name) <= 70, FOREIGN.search(name)) == (name, True, None)
+
+
+def test_no_cell_of_a_table_is_a_formula() -> None:
+    """A user's id may begin with "=", and a name with anything."""
+    for text in ("=cmd|'calc'!A0", "+1", "-1", "@a", "\uff1d1"):
+        assert _cell(text) == f"'{text}"
+    assert (_cell("sue"), _cell("")) == ("sue", "")
+
+
 def test_a_payout_by_http(stack: Stack, admin: Api, new_user: NewUser) -> None:
     sue, key = new_user("streamer"), uuid.uuid4().hex[:8]
     finance = Api(stack, f"fin-{key}", "finance")
@@ -227,6 +272,11 @@ def test_a_payout_by_http(stack: Stack, admin: Api, new_user: NewUser) -> None:
     assert sue.get("/v1/payouts/destination").json()["code"] == "destination_unknown"
     bad = sue.put("/v1/payouts/destination", json={"holder": "Sue", "iban": "DE88370400440532013000"})
     assert (bad.status_code, bad.json()["code"]) == (422, "iban_invalid")
+    for holder, iban, refused in (
+        ("Sue", "TR330006100519786457841326", "iban_outside_sepa"), ("😀", "GB82WEST12345698765432", "holder_unwritable")
+    ):  # fmt: skip
+        bad = sue.put("/v1/payouts/destination", json={"holder": holder, "iban": iban})
+        assert (bad.status_code, bad.json()["code"]) == (422, refused), bad.text
     put = sue.put("/v1/payouts/destination", json={"holder": "Sue Strom", "iban": "DE89 3704 0044 0532 0130 00"})
     assert (put.status_code, put.json()["iban"]) == (200, "DE89**************3000")
     poor = sue.post("/v1/payouts", headers={"Idempotency-Key": "poor"})

@@ -26,6 +26,7 @@ from schemas.log.codec import decoder_of
 from schemas.log.entity import DEFAULT_PARTITIONS, Flow
 from schemas.payee import PAYEE, PutDestination, day_of
 from schemas.payout import (
+    HELD_FOR,
     PAYOUT,
     PAYOUT_BATCH,
     PAYOUT_TERMS,
@@ -79,7 +80,7 @@ def workload(chance: random.Random) -> Iterator[Output | Step]:
     )
     erased = SENDS // 2 + chance.randrange(SENDS)  # for half of the seeds, nobody
     for n in range(SENDS):
-        hours = chance.expovariate(1 / 8)
+        hours = chance.expovariate(1 / 8) if chance.random() < 0.98 else HELD_FOR.days * 25.0
         at += timedelta(hours=hours)
         make = chance.choices([make for _, make in makers], [weight for weight, _ in makers])[0]
         yield Step("pass", seconds=hours * 3_600)
