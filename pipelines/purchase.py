@@ -4,8 +4,8 @@ and drives that user's account to what the store's latest word says: a credit fr
 State: what the store signed, what the intent pinned, what is credited (`schemas.purchase.Purchase`).
 Laws: words of the store in any order, any number of times, lead to the same coins, those of the word that was signed last (of
 two signed at once, the one that takes back more); they are those of the pinned version times the quantity, and nobody but the
-intent's user gets them, whoever brought the transaction; no more is taken back than was credited; the ledger is asked for one
-movement at a time; every claim by a phone gets one answer.
+intent's user gets them, whoever brought the transaction; what lapsed of a bonus is not taken back, and no more than was
+credited; the ledger is asked for one movement at a time; every claim by a phone gets one answer.
 Refusals: `schemas.payment.PaymentRefusal`, in order of precedence.
 """
 
@@ -19,6 +19,7 @@ from schemas.balance_lots import Lot
 from schemas.log.base import Message, UserId, Wake, derive, later, reply, same_fields
 from schemas.payment import MAX_ASKED, IntentRead, PaymentRefusal, ReadIntent
 from schemas.purchase import (
+    BONUS,
     MAX_QUANTITY,
     Asked,
     ClaimPurchase,
@@ -29,6 +30,7 @@ from schemas.purchase import (
     PurchaseRefused,
     PurchaseRepeated,
     PurchaseRestored,
+    bonus_lot,
     store_account,
 )
 
@@ -49,6 +51,9 @@ def decide_purchase(purchase: Purchase | None, message: PurchaseInbox) -> Decisi
             return _drive(replace(purchase, retry_at=None), message, message.key) if due else (purchase, ())
         case IntentRead():
             return (purchase, ()) if purchase.user else _told(purchase, message)
+        case EntryRecorded(kind=EntryKind.LAPSE):
+            lapsed = replace(purchase, lapsed_coins=purchase.lapsed_coins - message.coins)
+            return _drive(lapsed, message, message.ref.removesuffix(BONUS))
         case EntryRecorded():
             return _moved(purchase, message)
         case AccountRefused():
@@ -108,7 +113,7 @@ def _drive(purchase: Purchase, message: Message, name: str) -> Decision:
         answers = [_answer(purchase, name, message, one, f"purchase/{n}") for n, one in enumerate(purchase.asked)]
         return replace(purchase, asked=()), answers
     account, store = coins_account(purchase.user), store_account(purchase.store)
-    moving, lots = replace(purchase, moving_coins=missing), (name, f"{name}/bonus")
+    moving, lots = replace(purchase, moving_coins=missing), (name, bonus_lot(name))
     if missing < 0:
         back = Clawback(
             **derive(message, "clawback"), account=account, counterparty=store, coins=-missing, reason=Reason.REFUND, ref=name,
@@ -129,7 +134,7 @@ def _lots(purchase: Purchase, name: str, message: Message, coins: int) -> tuple[
     lots = (Lot(name, coins - bonus),) if coins > bonus else ()
     if not bonus:
         return lots
-    return *lots, Lot(f"{name}/bonus", bonus, later(message.at, timedelta(days=purchase.bonus_days)))
+    return *lots, Lot(bonus_lot(name), bonus, later(message.at, timedelta(days=purchase.bonus_days)))
 
 
 def _moved(purchase: Purchase, entry: EntryRecorded) -> Decision:

@@ -36,6 +36,8 @@ from schemas.user import User_
 MAX_QUANTITY: Final = 10
 # All of a transaction, in the parts in which Apple tells how much of it was taken back.
 WHOLE: Final = 100_000
+# Behind a purchase's name: the lot of its bonus.
+BONUS: Final = "/bonus"
 
 Currency = Annotated[str, Meta(max_length=3), PLAIN]
 Revoked = Annotated[int, Meta(ge=0, le=WHOLE, description="how much the store has taken back, in parts of 100,000")]
@@ -156,7 +158,8 @@ class Purchase(State, TransactionFields, WordFields, OfferFields):
     """A transaction under way or credited; it is kept for good, since a store may tell of it again at any time.
 
     `coins`: all that was bought, with the bonus; `returned_coins`: those of them that are not credited, once anything was;
-    `moving_coins`: what the ledger was asked to credit, or, below zero, to take back. `retry_at`: the account refused."""
+    `moving_coins`: what the ledger was asked to credit, or, below zero, to take back; `lapsed_coins`: of its bonus, which was
+    not spent in its time, so that no refund asks for them. `retry_at`: the account refused."""
 
     asked: Annotated[tuple[Asked, ...], Meta(max_length=MAX_ASKED)] = ()
     user: Claimant = ""
@@ -165,6 +168,7 @@ class Purchase(State, TransactionFields, WordFields, OfferFields):
     credited: bool = False
     returned_coins: int = 0
     moving_coins: int = 0
+    lapsed_coins: int = 0
     retry_at: Time | None = None
 
     @property
@@ -174,8 +178,9 @@ class Purchase(State, TransactionFields, WordFields, OfferFields):
 
     @property
     def due_coins(self) -> int:
-        """What should be credited of it, by the store's latest word."""
-        return self.coins - min(self.coins, self.coins * self.revoked_parts // self.parts)
+        """What should be credited of it, by the store's latest word, which takes back a part of what has not lapsed."""
+        there = self.coins - self.lapsed_coins
+        return self.coins - min(there, there * self.revoked_parts // self.parts)
 
     @property
     def wake_at(self) -> datetime | None:
@@ -186,10 +191,22 @@ class Purchase(State, TransactionFields, WordFields, OfferFields):
 PurchaseInbox = ClaimPurchase | IntentRead | EntryRecorded | AccountRefused | Wake
 
 
+def bonus_lot(purchase: str) -> str:
+    """The lot of a purchase's bonus."""
+    return f"{purchase}{BONUS}"
+
+
 def of_purchase() -> Callable[[EntryRecorded | AccountRefused], str]:
-    """The key of a ledger's fact that belongs to a purchase: coins from a store, or back to it, carry its key as `ref`."""
+    """The key of a ledger's fact that belongs to a purchase: coins from a store, or back to it, carry its key as `ref`, and a
+    bonus that lapses the name of its lot."""
     reasons = (Reason.PURCHASE, Reason.REFUND)
-    return lambda fact: fact.ref if fact.reason in reasons and fact.counterparty in STORE_ACCOUNTS else ""
+
+    def key(fact: EntryRecorded | AccountRefused) -> str:
+        if fact.reason == Reason.EXPIRY and fact.ref.endswith(BONUS):
+            return fact.ref.removesuffix(BONUS)
+        return fact.ref if fact.reason in reasons and fact.counterparty in STORE_ACCOUNTS else ""
+
+    return key
 
 
 PURCHASE: Final = Entity(

@@ -11,7 +11,7 @@ from pipelines.balance import decide_account
 from pipelines.purchase import decide_purchase
 from pipelines.runtime.core import Decider
 from pipelines.runtime.simulator import search, tell
-from schemas.balance import ACCOUNT, Account, AccountInbox, Clawback
+from schemas.balance import ACCOUNT, Account, AccountInbox, Clawback, EntryKind, EntryRecorded
 from schemas.log.base import Message
 from schemas.log.entity import Entity
 from schemas.purchase import PURCHASE, ClaimPurchase, Purchase, PurchaseInbox
@@ -45,9 +45,19 @@ def forgets_the_debt(state: Account | None, message: AccountInbox) -> tuple[Acco
     return decide_account(state, message)
 
 
+def asks_for_what_lapsed(state: Purchase | None, message: PurchaseInbox) -> tuple[Purchase | None, Sequence[Message]]:
+    """A refund takes back a bonus that nobody could spend any more."""
+    lapses = isinstance(message, EntryRecorded) and message.kind is EntryKind.LAPSE
+    return (state, ()) if lapses else decide_purchase(state, message)
+
+
 @pytest.mark.parametrize(
-    ("entity", "bug"), [(PURCHASE, believes_the_last_heard), (PURCHASE, credits_what_moves), (ACCOUNT, forgets_the_debt)]
-)
+    ("entity", "bug"),
+    [
+        (PURCHASE, believes_the_last_heard), (PURCHASE, credits_what_moves), (ACCOUNT, forgets_the_debt),
+        (PURCHASE, asks_for_what_lapsed),
+    ],
+)  # fmt: skip
 def test_a_planted_bug_is_found(entity: Entity, bug: Callable[..., Any]) -> None:
     bugged = tuple(Decider(one.entity, bug) if one.entity is entity else one for one in SETUP.deciders)
     assert search(SETUP._replace(deciders=bugged), range(200)) is not None

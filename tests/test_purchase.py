@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from pipelines import balance, purchase
 from schemas.balance import Account, AccountRefused, Clawback, Credit, EntryKind, EntryRecorded, Reason, Refusal
@@ -189,6 +190,32 @@ def test_words_in_any_order_lead_to_what_the_last_one_says(
         one.cause for one in told if isinstance(one, PurchaseCredited | PurchaseRepeated | PurchaseRefused)
     ]  # fmt: skip
     assert sorted(cause for cause in answers if cause in ids) == sorted(ids)
+
+
+LAPSED = EntryRecorded(
+    id="l", at=T, cause="w", account=AccountId("bob/coins"), seq=9, kind=EntryKind.LAPSE, balance_coins=100, held_coins=0,
+    coins=-10, counterparty="@expired", reason="expiry", ref="apple:7/bonus",
+)  # fmt: skip
+
+
+def test_a_bonus_that_lapsed_is_not_asked_for() -> None:
+    """Nobody had anything of it; asked for, it would be a debt."""
+    assert of_purchase()(LAPSED) == "apple:7"
+    assert of_purchase()(replace(LAPSED, ref="a-grant")) == ""
+    refund = claim("", "m2", signed_s=1, revoked=WHOLE)
+    state, told = after(claim(), READ, entry(), LAPSED)
+    assert (told, state.lapsed_coins) == ([], 10)
+    assert [one.coins for one in decide_purchase(state, refund)[1]] == [100]
+    _, (half,) = decide_purchase(state, claim("", "m2", signed_s=1, revoked=33_333))
+    assert half.coins == 33
+
+
+def test_a_lapse_that_is_heard_behind_the_refund_gives_back_what_was_too_much() -> None:
+    refund = claim("", "m2", signed_s=1, revoked=WHOLE)
+    for messages in ((refund, entry(EntryKind.CLAWBACK, -110), LAPSED), (refund, LAPSED, entry(EntryKind.CLAWBACK, -110))):
+        state, told = after(claim(), READ, entry(), *messages)
+        credit = told[-1]
+        assert (type(credit), credit.coins, credit.reason, state.moving_coins) == (Credit, 10, Reason.REFUND, 10)
 
 
 def test_a_part_that_is_taken_back_is_rounded_in_the_buyers_favour() -> None:

@@ -1,7 +1,7 @@
-"""The auditor of purchases: of each one exactly so much is credited as the store's last word says, to its intent's user, as the
-account's book and the purchase's own facts tell alike. It reads raw records, and knows nothing of how they were made."""
+"""The auditor of purchases: of each one exactly so much is credited as the store's last word says, but for what lapsed of its bonus,
+to its intent's user, as the account's book and the purchase's own facts tell alike. It reads raw records, and knows nothing of how they were made."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Final
 
@@ -22,7 +22,7 @@ def broken_purchases(read: Read) -> Iterator[str]:
     told: dict[str, list[Json]] = defaultdict(list)
     for row in read("purchase.events"):
         told[row.key].append(row.value or {})
-    booked = _booked(read)
+    booked, lapsed = _booked(read), _lapsed(read)
     states = {row.key: row.value for row in read("purchase.state")}
     claims: dict[str, dict[str, Json]] = defaultdict(dict)
     for row in read("purchase.inbox"):
@@ -40,7 +40,7 @@ def broken_purchases(read: Read) -> Iterator[str]:
         refused = {fact["cause"] for fact in told[name] if fact.get("refusal") in FORGOTTEN}
         heard = [word for id_, word in words.items() if id_ not in refused]
         revoked = max((word.get("signed_at", ""), word.get("revoked_parts", 0)) for word in heard)[1]
-        due = state["coins"] - state["coins"] * revoked // WHOLE
+        due = state["coins"] - (state["coins"] - lapsed[name]) * revoked // WHOLE
         net = sum(fact.get("coins", 0) * SIGNS.get(fact["type"], 0) for fact in told[name])
         if state.get("retry_at"):
             due = net
@@ -58,6 +58,16 @@ def _booked(read: Read) -> dict[str, dict[str, int]]:
         if entry["type"] == "EntryRecorded" and entry.get("counterparty") in STORE_ACCOUNTS:
             booked[entry["ref"]][entry["account"]] += entry.get("coins", 0) - entry.get("debt_change_coins", 0)
     return defaultdict(dict, {name: {who: coins for who, coins in of.items() if coins} for name, of in booked.items()})
+
+
+def _lapsed(read: Read) -> Counter[str]:
+    """By purchase: what of its bonus was not spent in its time."""
+    lapsed = Counter[str]()
+    for row in read("account.events"):
+        entry = row.value or {}
+        if entry["type"] == "EntryRecorded" and entry["kind"] == "lapse":
+            lapsed[entry["ref"].removesuffix("/bonus")] -= entry["coins"]
+    return lapsed
 
 
 def _answered(name: str, words: dict[str, Json], facts: list[Json]) -> Iterator[str]:
