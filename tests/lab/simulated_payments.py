@@ -1,6 +1,6 @@
 """Payments in the simulator: products that change, intents, transactions that phones and stores bring again and again, refunds,
-partial ones and reversals in every order, coins that are spent, held, freed and forgiven meanwhile, with crashes, lost commits
-and repeats.
+partial ones and reversals in every order, coins that are spent, held, freed and forgiven meanwhile, buyers who are erased, with
+crashes, lost commits and repeats.
 
 Laws: those of money (`tests.lab.proofs.auditor`), and: of each purchase exactly so much is credited as the store's last word
 says, but for what lapsed of its bonus, to its intent's user, as its account's book and its own facts tell alike (unless an
@@ -25,7 +25,7 @@ from schemas.log.entity import DEFAULT_PARTITIONS, Flow
 from schemas.payment import INTENT, PRODUCT, OpenIntent, PutProduct
 from schemas.purchase import PURCHASE, WHOLE, ClaimPurchase, Store, purchase_name
 from schemas.transfer import PlaceTransfer
-from schemas.user import USER, Role, SignUp
+from schemas.user import USER, EraseUser, Role, SignUp
 from tests.lab.proofs.auditor import Audit
 from tests.lab.proofs.purchases import broken_purchases
 from tests.lab.simulated_money import output_of, reader_of, report
@@ -53,6 +53,7 @@ def workload(chance: random.Random) -> Iterator[Output]:
         (8, lambda name, at: Void(id=name, at=at, account=_account(chance), hold=HoldId(chance.choice("abc")))),
         (6, lambda name, at: _forgive(chance, name, at)),
         (4, lambda name, at: _product(name, at, chance.randrange(1, 90))),
+        (1, lambda name, at: EraseUser(id=name, at=at, user=chance.choice(USERS), by="ops", reason="asked")),
     )
     for n in range(SENDS):
         at += timedelta(seconds=chance.expovariate(0.1) if chance.random() < 0.95 else 50_000)

@@ -1,5 +1,6 @@
-"""The auditor of purchases: of each one exactly so much is credited as the store's last word says, but for what lapsed of its bonus,
-to its intent's user, as the account's book and the purchase's own facts tell alike. It reads raw records, and knows nothing of how they were made."""
+"""The auditor of purchases: of each one exactly so much is credited as the store's last word says, but for what lapsed of its
+bonus, to its intent's user, as the account's book and the purchase's own facts tell alike. It reads raw records, and knows
+nothing of how they were made."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
