@@ -85,6 +85,8 @@ def workload(chance: random.Random) -> Iterator[Output | Step]:
         make = chance.choices([make for _, make in makers], [weight for weight, _ in makers])[0]
         yield Step("pass", seconds=hours * 3_600)
         yield output_of(make(f"m{n}", at))
+        if chance.random() < 0.4:
+            yield Step("quiet")
         if n == erased:
             yield output_of(EraseUser(id="e", at=at, user=people[-1], by="fay", reason="asked"))
             del people[-1]  # no door is open to them any more
@@ -135,7 +137,7 @@ def _hold(chance: random.Random, name: str, at: datetime) -> Hold:
 
 
 class Finance(Log):
-    """A log with two of finance before it: whatever a payout comes to, they act on it, at once or days later, some twice."""
+    """A log with two of finance before it: whatever a payout comes to, they act on it, now or a day later, up to thrice."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -151,7 +153,7 @@ class Finance(Log):
         for topic, _, _, value in outputs:
             if topic == PAYOUT.events and isinstance(step := self._decode(value or b""), PayoutStepped):
                 self._seen.append(step.payout)
-                times = 2 if self._chance.random() < 0.2 else 1
+                times = self._chance.choice((1, 2, 3))
                 self._waits += [(self.time + timedelta(seconds=self._chance.choice(LATER_S)), step) for _ in range(times)]
         self._act()
 
@@ -171,10 +173,10 @@ class Finance(Log):
 
     def _made(self, step: PayoutStepped, name: str) -> Message | None:
         """What one of them does: mostly what is due, now and then something else."""
-        chance, by = self._chance, self._chance.choice((*STAFF, *STAFF, step.user))
+        chance, by = self._chance, self._chance.choice((*STAFF, *STAFF, *STAFF, step.user))
         told: dict[str, Any] = {"id": name, "at": self.time, "by": by}
         of_payout = {**told, "payout": step.payout}
-        act = chance.choices(("due", "reject", "batch", *(PayoutStatus.PAID, PayoutStatus.FAILED)), (80, 6, 4, 5, 5))[0]
+        act = chance.choices(("due", "reject", "batch", *(PayoutStatus.PAID, PayoutStatus.FAILED)), (88, 2, 4, 3, 3))[0]
         if isinstance(act, PayoutStatus):
             return SettlePayout(**of_payout, status=act, ref="bank")
         if act == "reject":
