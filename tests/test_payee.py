@@ -173,8 +173,11 @@ def test_each_entry_is_in_one_payout_and_no_more_is_paid_than_is_earned_and_old_
         if step == "pass":
             day += value
         elif step in ("earn", "lose"):
+            free = sum(e.coins for e in entries) + returned - sum(one.coins for one in (*paid, *([open_] if open_ else [])))
+            coins = value if step == "earn" else -min(value, free)
+            if not coins:
+                continue  # nothing goes out of an account that is not there
             seq += 1
-            coins = value if step == "earn" else -value
             state, _ = decide(state, entry(seq, coins, day))
             entries.append(entry(seq, coins, day))
         elif step == "draw":
