@@ -98,10 +98,11 @@ def signed_in(page: Page, home: str, user: str, number: int = 1, *, streamer: bo
     return phone
 
 
-def panel_of(context: BrowserContext, home: str, role: str = "admin") -> Page:
+def panel_of(context: BrowserContext, home: str, role: str = "admin", user: str = "root") -> Page:
     """The panel, signed in."""
     panel = context.new_page()
     panel.goto(f"{home}/panel")
+    panel.get_by_role("textbox").fill(user)
     panel.get_by_label("Role").select_option(role)
     panel.get_by_role("button", name="Sign in").click()
     return panel
@@ -122,9 +123,20 @@ def wire(home: str) -> Iterator[Wire]:
 
 
 def turned(phone: Locator, page: str) -> Locator:
-    """A phone that shows another of its pages."""
+    """A phone, or a panel, that shows another of its pages."""
     phone.get_by_role("navigation").get_by_role("button", name=page).click()
     return phone
+
+
+def acted(part: Locator, label: str, why: str = "ticket 4711", **fields: str) -> Locator:
+    """A dangerous act of the panel's, from its button to its dialog's; the dialog, which stays when the act is refused."""
+    part.get_by_role("button", name=label, exact=True).first.click()
+    dialog = part.page.get_by_role("dialog", name=label)
+    for field, text in fields.items():
+        dialog.get_by_label(field).fill(text)
+    dialog.get_by_label("Reason").fill(why)
+    dialog.get_by_role("button", name=label, exact=True).click()
+    return dialog
 
 
 def violations(page: Page) -> list[Any]:

@@ -3,7 +3,7 @@ import createClient from 'openapi-fetch';
 import type { components, paths } from './api';
 
 export type Schemas = components['schemas'];
-export type Role = 'user' | 'streamer' | 'support' | 'admin';
+export type Role = Schemas['Role'];
 export type Olo = ReturnType<typeof clientOf>;
 
 /** What the API refused: `code` is stable, `detail` is for people; `status` 0: there was no answer. */

@@ -1,0 +1,17 @@
+// How the panel writes numbers, times and money, and how it sends a reason.
+const NUMBER = new Intl.NumberFormat('en');
+const MOMENT = new Intl.DateTimeFormat('en-GB', { dateStyle: 'short', timeStyle: 'medium' });
+
+export const counted = (count: number): string => NUMBER.format(count);
+
+export const moment = (at: string): string => MOMENT.format(new Date(at));
+
+/** `cents`: hundredths of the currency. */
+export function money(cents: number, currency: string): string {
+  return new Intl.NumberFormat('en', { style: 'currency', currency }).format(cents / 100);
+}
+
+/** A reason as a header: its bytes in UTF-8, each as one character, since a browser sends no others in a header. */
+export function reasonHeader(why: string): { 'X-Reason': string } {
+  return { 'X-Reason': Array.from(new TextEncoder().encode(why), (byte) => String.fromCharCode(byte)).join('') };
+}

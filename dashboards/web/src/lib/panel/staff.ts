@@ -1,0 +1,40 @@
+// Who is at the panel, and what the roles of this person allow.
+import { clientOf, decided, developmentToken, type Olo, type Role, type Schemas } from '../olo';
+
+export type Permission = Schemas['Permission'];
+
+/** The pages of the panel, and the permission without which each is not offered; people are there for all of staff. */
+export const PAGES = {
+  People: null,
+  Payouts: 'money.look',
+  Approvals: 'money.look',
+  Audit: 'audit.look'
+} as const satisfies Record<string, Permission | null>;
+export type Page = keyof typeof PAGES;
+
+export class Staff {
+  constructor(
+    readonly olo: Olo,
+    readonly user: string,
+    readonly roles: readonly Role[],
+    readonly permissions: readonly Permission[]
+  ) {}
+
+  may(permission: Permission): boolean {
+    return this.permissions.includes(permission);
+  }
+
+  get pages(): Page[] {
+    return (Object.keys(PAGES) as Page[]).filter((page) => {
+      const needed = PAGES[page];
+      return needed === null || this.may(needed);
+    });
+  }
+}
+
+/** Sign in, and ask what the roles allow: the log has the last word, not the token. */
+export async function signIn(user: string, role: Role): Promise<Staff> {
+  const olo = clientOf(await developmentToken(user, role));
+  const own = await decided(() => olo.GET('/v1/users/me/roles'));
+  return new Staff(olo, user, own.roles, own.permissions);
+}
