@@ -133,7 +133,7 @@ def acted(part: Locator, label: str, why: str = "ticket 4711", **fields: str) ->
     part.get_by_role("button", name=label, exact=True).first.click()
     dialog = part.page.get_by_role("dialog", name=label)
     for field, text in fields.items():
-        dialog.get_by_label(field).fill(text)
+        dialog.get_by_label(field, exact=True).fill(text)
     dialog.get_by_label("Reason").fill(why)
     dialog.get_by_role("button", name=label, exact=True).click()
     return dialog

@@ -20,8 +20,9 @@ describe('a command', () => {
 
   it('that is refused is not sent again', async () => {
     let sent = 0;
-    const send = async () => (sent++, answer(402, { code: 'insufficient_coins', detail: 'too few' }));
-    await expect(decided(send, 1)).rejects.toEqual(new Refused('insufficient_coins', 'too few', 402));
+    const problem = { code: 'insufficient_coins', detail: 'too few' };
+    const send = async () => (sent++, answer(402, problem));
+    await expect(decided(send, 1)).rejects.toEqual(new Refused(problem.code, problem.detail, 402, problem));
     expect(sent).toBe(1);
   });
 });

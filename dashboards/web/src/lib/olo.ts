@@ -6,12 +6,13 @@ export type Schemas = components['schemas'];
 export type Role = Schemas['Role'];
 export type Olo = ReturnType<typeof clientOf>;
 
-/** What the API refused: `code` is stable, `detail` is for people; `status` 0: there was no answer. */
+/** What the API refused: `code` is stable, `detail` is for people; `status` 0: there was no answer; `more`: all it said. */
 export class Refused extends Error {
   constructor(
     readonly code: string,
     detail: string,
-    readonly status = 0
+    readonly status = 0,
+    readonly more: object = {}
   ) {
     super(detail);
   }
@@ -67,5 +68,5 @@ export async function decided<T>(send: () => Promise<Answer<T>>, pauseMs = PAUSE
 function settled<T>(answer: Answer<T> | null): T {
   if (answer?.response.ok && answer.response.status !== 202) return answer.data as T; // 204 has none
   const problem = (answer?.error ?? {}) as Partial<Schemas['ProblemBody']>;
-  throw new Refused(problem.code ?? 'unreachable', problem.detail ?? 'the platform cannot be reached', answer?.response.status ?? 0);
+  throw new Refused(problem.code ?? 'unreachable', problem.detail ?? 'the platform cannot be reached', answer?.response.status ?? 0, problem);
 }

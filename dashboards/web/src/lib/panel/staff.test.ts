@@ -5,7 +5,7 @@ import { Staff, type Page, type Permission } from './staff';
 const ROWS: [Permission[], Page[]][] = [
   [[], ['People']],
   [['people.look', 'people.change'], ['People']],
-  [['money.look'], ['People', 'Payouts', 'Approvals']],
+  [['money.look'], ['People', 'Payouts', 'Approvals', 'Products']],
   [['audit.look'], ['People', 'Audit']]
 ];
 

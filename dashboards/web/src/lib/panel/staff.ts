@@ -8,6 +8,7 @@ export const PAGES = {
   People: null,
   Payouts: 'money.look',
   Approvals: 'money.look',
+  Products: 'money.look',
   Audit: 'audit.look'
 } as const satisfies Record<string, Permission | null>;
 export type Page = keyof typeof PAGES;
