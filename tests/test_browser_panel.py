@@ -1,5 +1,7 @@
 """Staff's panel in a real Chromium: a payout by two people, what waits for a second person, the audit, what is not allowed."""
 
+import time
+import uuid
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,7 @@ from playwright.sync_api import Browser, BrowserContext, Locator, expect
 
 from tests.chromium import HOSTILE, acted, looked_up, name, panel_of, turned, violations, window
 from tests.conftest import Api, NewUser, Stack, eventually
+from tests.lab.city.app_store import AppStore
 
 
 @pytest.fixture
@@ -160,3 +163,30 @@ def test_a_product_is_put_on_sale_and_taken_off_and_an_auditor_only_looks(contex
     assert violations(auditor.page) == []
     turned(auditor, "Payouts")
     expect(auditor.get_by_role("button", name="Ask for a payout")).to_have_count(0)
+
+
+def test_a_debt_is_written_off_as_it_was_seen(
+    context: BrowserContext, home: str, new_user: NewUser, admin: Api, app_store: AppStore
+) -> None:
+    """Of 100 coins that were bought and spent Apple takes 100 back; 30 are forgiven, and then the rest."""
+    bob, product = new_user(), name()
+    assert admin.put(f"/v1/admin/products/{product}", json={"coins": 100, "apple_id": product}).status_code == 200
+    intent = bob.place("/v1/payments/intents", product=product).json()["intent"]
+    sale = {"transactionId": str(uuid.uuid4().int % 10**12), "appAccountToken": intent, "productId": product}
+    signed = app_store.sell(product, None, **sale)
+    assert bob.post("/v1/payments/apple", json={"signed_transaction": signed}).status_code == 200
+    assert admin.place("/v1/admin/transfers", payer=f"{bob.user}/coins", payee="@shop", coins=100).status_code == 201
+    at_ms = int(time.time() * 1_000)
+    refund = app_store.sell(product, None, **sale, revocationDate=at_ms, signedDate=at_ms + 1_000)
+    assert bob.post("/v1/webhooks/apple", json=app_store.notify("REFUND", refund)).status_code == 200
+    eventually(lambda: admin.balance(user=bob.user).json()["debt_coins"] == 100)
+    panel = panel_of(context, home, "finance", name())
+    looked_up(panel, bob.user)
+    account = panel.get_by_role("region", name="Account")
+    expect(account).to_contain_text("100 coins are owed for refunds.")
+    acted(account, "Write off", **{"Coins to forgive": "30"})
+    expect(account.get_by_role("status")).to_have_text("30 coins are forgiven, 70 are owed.")
+    expect(account).to_contain_text("70 coins are owed for refunds.")
+    acted(account, "Write off")
+    expect(account.get_by_role("status")).to_have_text("70 coins are forgiven, 0 are owed.")
+    expect(account).to_contain_text("Nothing is owed.")

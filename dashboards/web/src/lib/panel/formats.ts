@@ -6,8 +6,9 @@ export const counted = (count: number): string => NUMBER.format(count);
 
 export const moment = (at: string): string => MOMENT.format(new Date(at));
 
-/** `cents`: hundredths of the currency. */
+/** `cents`: hundredths of the currency, which a payout that is still being drawn does not have. */
 export function money(cents: number, currency: string): string {
+  if (!currency) return NUMBER.format(cents / 100);
   return new Intl.NumberFormat('en', { style: 'currency', currency }).format(cents / 100);
 }
 
