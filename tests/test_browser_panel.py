@@ -73,6 +73,28 @@ def test_a_payout_by_two_people_is_seen_in_the_audit(
         assert second.page.url == f"{home}/panel"
 
 
+def test_a_payout_is_rejected_and_another_one_is_settled(context: BrowserContext, home: str, earner: Api, admin: Api) -> None:
+    """What is rejected can be drawn again; what the bank has is settled by its word, and can come back."""
+    panel = turned(panel_of(context, home, "finance", name()).get_by_role("main"), "Payouts")
+    payout = panel.get_by_role("region", name="Payout", exact=True)
+    assert earner.place("/v1/payouts").status_code == 201
+    listed(panel, earner.user).get_by_role("button", name="Look").click()
+    acted(payout, "Reject", HOSTILE[1])
+    expect(payout.get_by_role("status")).to_have_text("rejected")
+    expect(panel.get_by_role("row").filter(has_text=earner.user)).to_have_count(0)
+    drawn = earner.place("/v1/payouts").json()["payout"]
+    seen = admin.get(f"/v1/payouts/{drawn}").json()["seen"]
+    assert admin.post(f"/v1/admin/payouts/{drawn}/approve", json={"seen": seen}).status_code == 200
+    assert admin.place("/v1/admin/payouts/batches", payouts=[drawn]).json()["payouts"] == [drawn]
+    panel.get_by_label("Status").select_option("exported")
+    listed(panel, earner.user).get_by_role("button", name="Look").click()
+    expect(payout.get_by_role("button", name="Reject")).to_have_count(0)
+    for word in ("paid", "returned"):
+        acted(payout, f"Settle as {word}", "statement 12")
+        expect(payout.get_by_role("status")).to_have_text(word)
+    assert earner.get(f"/v1/payouts/{drawn}").json()["status"] == "returned"
+
+
 def asked_for(admin: Api, payee: str, why: str) -> None:
     """Somebody of staff asks for 500 coins."""
     template = {"transfer": name(), "payer": "@promotions", "payee": f"{payee}/coins", "coins": 500, "reason": "grant"}
