@@ -8,6 +8,7 @@ import asyncio
 import hmac
 import os
 import time
+import uuid
 from collections.abc import Callable, Collection, MutableMapping
 from typing import Annotated, Any, Final
 
@@ -70,7 +71,7 @@ class Authenticator:
         self._emulated = bool(os.environ.get(EMULATOR_VARIABLE))
         # Verifying takes Google's public keys only, no account of our own.
         credential = google.auth.credentials.AnonymousCredentials()
-        self._app = firebase_admin.initialize_app(credential, {"projectId": config.firebase_project}, name=f"olo-{id(self)}")
+        self._app = firebase_admin.initialize_app(credential, {"projectId": config.firebase_project}, name=f"olo-{uuid.uuid4()}")
 
     async def caller(self, header: str | None) -> Caller:
         """The caller that an Authorization header stands for. Errors: Problem 401, 403, 503."""
