@@ -71,7 +71,9 @@ class Authenticator:
         self._emulated = bool(os.environ.get(EMULATOR_VARIABLE))
         # Verifying takes Google's public keys only, no account of our own.
         credential = google.auth.credentials.AnonymousCredentials()
-        self._app = firebase_admin.initialize_app(credential, {"projectId": config.firebase_project}, name=f"olo-{uuid.uuid4()}")
+        self._app = firebase_admin.initialize_app(
+            credential, {"projectId": config.firebase_project}, name=f"olo-{uuid.uuid4()}"
+        )
 
     async def caller(self, header: str | None) -> Caller:
         """The caller that an Authorization header stands for. Errors: Problem 401, 403, 503."""
