@@ -40,6 +40,8 @@ VICTIMS = ("money", "money", "live", "live", "growth", "store", "serving")
 FLOWS = ("money", "live", "growth", "store", "dispatch")
 # Partitions that are decided once more side by side.
 PROCESSES = 2
+# What the store was told is noted, moves its coins behind that: the streams end when all of it is there.
+SETTLED_S = 5.0
 # A phone tries so long; longer than the flows stand still.
 PATIENCE_S = 300.0
 
@@ -163,9 +165,10 @@ async def _run(stage: Stage, plan: Plan, store: AppStore, tell: Tell) -> tuple[W
     buying = asyncio.create_task(buyers.run())
     recoveries = await _fire(stage, plan, load, tell)
     await asyncio.sleep(2)
-    load.finish()
     buyers.finish()
     await buying
+    await asyncio.sleep(SETTLED_S)
+    load.finish()
     await running
     await _stand_still(stage, plan.outage_s, tell)
     evening.set()
