@@ -41,7 +41,7 @@ FLOWS = ("money", "live", "growth", "store", "dispatch")
 # Partitions that are decided once more side by side.
 PROCESSES = 2
 # What the store was told is noted, moves its coins behind that: the streams end when all of it is there.
-SETTLED_S = 5.0
+SETTLED_S = 15.0
 # A phone tries so long; longer than the flows stand still.
 PATIENCE_S = 300.0
 
