@@ -350,14 +350,16 @@ class Disk:
         self._written = True
 
     def _write_wake(self, txn: lmdb.Transaction, key: bytes, wake_at: datetime | None) -> None:
+        """Most states that are written want to be woken when they wanted it before."""
         before = cast(bytes | None, txn.get(key, None, self._woken))
+        at = None if wake_at is None else _time(wake_at)
+        if before == at:
+            return
         if before is not None:
             txn.delete(before + key, db=self._wakes)
-        if wake_at is None:
-            if before is not None:
-                txn.delete(key, db=self._woken)
+        if at is None:
+            txn.delete(key, db=self._woken)
         else:
-            at = _time(wake_at)
             txn.put(key, at, db=self._woken)
             txn.put(at + key, b"", db=self._wakes)
 
