@@ -4,7 +4,6 @@ A push that cannot be read is answered with its error and kept as a dead letter:
 """
 
 import asyncio
-import time
 from collections.abc import Iterator
 from datetime import date, datetime
 from typing import Annotated, Any, Final
@@ -29,13 +28,13 @@ from schemas.ads import (
     TrackingPut,
 )
 from schemas.log.base import UserId, new_id, now
-from schemas.log.dead_letters import DeadCause, DeadLetter
 from schemas.postback import Consent
 from serving.body import RequestBody
 from serving.runtime.auth import SignedIn
 from serving.runtime.commands import commands_of, request_id, views_of
 from serving.runtime.fields import UserInPath
 from serving.runtime.gate import unless_erased
+from serving.runtime.kept import keep_notice
 from serving.runtime.problems import Problem, responses, unavailable
 from serving.runtime.shape import read_json
 from serving.runtime.staff import GrowthLook, PeopleLook
@@ -84,13 +83,7 @@ async def receive_appsflyer_push(request: Request) -> dict[str, str]:
 
 async def _kept(request: Request, body: bytes, status: int, code: str, text: str) -> Problem:
     """The error, once the push is among the dead letters."""
-    offset = time.time_ns() // 1_000
-    letter_id = f"{PUSHES}/0/{offset}"
-    letter = DeadLetter(
-        id=letter_id, at=now(), cause=DeadCause.WEBHOOK_INVALID, error=f"{code}: {text}"[:500], topic=PUSHES, partition=0,
-        offset=offset, key=b"", value=body,
-    )  # fmt: skip
-    await commands_of(request).bury(letter)
+    letter_id = await keep_notice(request, PUSHES, body, f"{code}: {text}")
     return Problem(status, code, f"{text}; it is kept as the dead letter {letter_id}")
 
 
