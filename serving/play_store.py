@@ -80,9 +80,7 @@ async def receive_google_notification(request: Request) -> dict[str, str]:
     config, body = _config(request, notices=True), await request.body()
     try:
         found = read_json(body)
-        hint = await asyncio.to_thread(
-            play_store.read_notice, config, _outside(), request.headers.get("authorization", ""), found
-        )
+        hint = await asyncio.to_thread(play_store.read_notice, config, request.headers.get("authorization", ""), found)
         told = _whole(request, hint)
         if told.product:
             await commands_of(request).tell(await _claim(config, told, ""))

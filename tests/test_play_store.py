@@ -114,7 +114,7 @@ def test_what_google_does_not_know_and_what_it_does_not_say(play: PlayStore, tmp
 def test_a_notification_only_hints(play: PlayStore) -> None:
     def hint(kind: str, told: dict[str, Any], **changes: Any) -> Hint:
         headers, body = play.notify(kind, told, **changes)
-        return read_notice(config_of(play), CLIENT, headers["Authorization"], body)
+        return read_notice(config_of(play), headers["Authorization"], body)
 
     bought = {"version": "1.0", "notificationType": 1, "purchaseToken": "t", "sku": "coins100"}
     assert hint("oneTimeProductNotification", bought) == Hint("oneTimeProductNotification", "t", "coins100", "")
@@ -122,6 +122,7 @@ def test_a_notification_only_hints(play: PlayStore) -> None:
     assert hint("voidedPurchaseNotification", voided) == Hint("voidedPurchaseNotification", "t", "", "GPA.1")
     assert hint("voidedPurchaseNotification", voided | {"productType": 1}) == Hint("subscription")
     assert hint("testNotification", {"version": "1.0"}) == Hint("testNotification")
+    assert play.certificates_asked == 1  # whoever sends whatever
     wrong = ({"email": "eve@x"}, {"aud": "other"}, {"iss": "https://eve"}, {"email_verified": False}, {"exp": 1})
     for changes in wrong:
         with pytest.raises(ForgedError) as caught:
@@ -134,7 +135,7 @@ def test_a_notification_only_hints(play: PlayStore) -> None:
     forms: tuple[Any, ...] = (body, {}, [], {"message": {"data": "e30="}}, {"message": {"data": "?"}})
     for broken in forms:
         with pytest.raises(ForgedError) as caught:
-            read_notice(config_of(play), CLIENT, headers["Authorization"], broken)
+            read_notice(config_of(play), headers["Authorization"], broken)
         assert caught.value.code == "transaction_unreadable"
 
 

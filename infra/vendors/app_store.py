@@ -5,7 +5,7 @@ brings the roots as files. A transaction names the bundle, the environment, and 
 """
 
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -43,6 +43,21 @@ class ForgedError(Exception):
         self.code, self.detail = code, detail
 
 
+def checked(text: Any, pattern: re.Pattern[str]) -> str:
+    """A text that has to be there, in a form. Errors: ForgedError."""
+    if not isinstance(text, str) or not pattern.fullmatch(text):
+        raise ForgedError("transaction_unreadable", "a field that is needed is not there, or has another form")
+    return text
+
+
+def bought_at(unix_ms: float) -> datetime:
+    """When a store says that it has sold. Errors: ForgedError."""
+    at = moment_of(unix_ms / 1_000)
+    if not EPOCH < at <= now() + AHEAD:
+        raise ForgedError("transaction_time_impossible", "it was bought in the future, or never; look at this machine's clock")
+    return at
+
+
 def missing_settings(config: Config) -> list[str]:
     """The variables that are needed, and are not set."""
     needed = ["apple_root_files", "bundle_ios", *(["app_id_ios"] if config.apple_environment == "production" else [])]
@@ -71,36 +86,28 @@ def read_notification(config: Config, signed: str, claim: str) -> ClaimPurchase 
 def _claim(config: Config, found: Any, user: str, claim: str) -> ClaimPurchase:
     if found.rawType != CONSUMABLE:
         raise ForgedError("transaction_unsuitable", "coins are consumables; this transaction is for something else")
-    purchased_at = moment_of((found.purchaseDate or 0) / 1_000)
-    if not EPOCH < purchased_at <= now() + AHEAD:
-        raise ForgedError("transaction_time_impossible", "it was bought in the future, or never; look at this machine's clock")
+    purchased_at = bought_at(found.purchaseDate or 0)
     store = Store.APPLE if config.apple_environment == "production" else Store.APPLE_SANDBOX
     return ClaimPurchase(
         id=claim,
         at=now(),
-        purchase=purchase_name(store, _checked(found.transactionId, TRANSACTION_PATTERN)),
+        purchase=purchase_name(store, checked(found.transactionId, TRANSACTION_PATTERN)),
         user=user,
         store=store,
         intent=(found.appAccountToken or "").lower()[:64],
-        store_product=_checked(found.productId, re.compile(r"[\x21-\x7e]{1,128}")),
+        store_product=checked(found.productId, re.compile(r"[\x21-\x7e]{1,128}")),
         purchased_at=purchased_at,
         quantity=_number(found.quantity, 1, MAX_MILLIUNITS),
         price_milliunits=_number(found.price, 0, MAX_MILLIUNITS),
         signed_at=moment_of(_number(found.signedDate, 0, MAX_MILLIUNITS) / 1_000),
         revoked_parts=_revoked(found),
-        currency=_checked(found.currency or "XXX", re.compile("[A-Z]{3}")),
+        currency=checked(found.currency or "XXX", re.compile("[A-Z]{3}")),
     )
 
 
 def _revoked(found: Any) -> int:
     """How much of it was taken back; where Apple does not say how much, all of it."""
     return 0 if found.revocationDate is None else _number(found.revocationPercentage, WHOLE, WHOLE)
-
-
-def _checked(text: Any, pattern: re.Pattern[str]) -> str:
-    if not isinstance(text, str) or not pattern.fullmatch(text):
-        raise ForgedError("transaction_unreadable", "a field that is needed is not there, or has another form")
-    return text
 
 
 def _number(value: Any, absent: int, most: int) -> int:

@@ -15,7 +15,7 @@ from google.auth import exceptions
 from infra.config import Config
 from infra.vendors import push as pushes
 from infra.vendors.answers import DETAIL, Attempt
-from infra.vendors.google import Account, account_of
+from infra.vendors.google import Account, account_of, ask, is_taken
 from schemas.outbox import AttemptOutcome, EffectDue
 from schemas.push import Push, PushChannel, PushFailure, Urgency
 
@@ -87,13 +87,12 @@ def tell(due: EffectDue, config: Config, client: httpx.Client) -> Attempt:
 
 
 def _ask(account: Account, request: pushes.Request, client: httpx.Client) -> httpx.Response:
-    """The answer; a token that is not taken is renewed once, since nobody has taken the push with it."""
-    bearer = account.bearer(client)
-    answer = pushes.post(client, request._replace(headers={"authorization": f"Bearer {bearer}"}))
-    if answer.status_code != 401 or OF_APPLE in answer.content:
-        return answer
-    renewed = account.bearer(client, instead_of=bearer)
-    return pushes.post(client, request._replace(headers={"authorization": f"Bearer {renewed}"}))
+    """The answer; nobody has taken the push with a token that is not taken. A 401 of Apple's is about the push."""
+
+    def send(bearer: str) -> httpx.Response:
+        return pushes.post(client, request._replace(headers={"authorization": f"Bearer {bearer}"}))
+
+    return ask(account, client, send, lambda answer: is_taken(answer) or OF_APPLE in answer.content)
 
 
 def _read(answer: httpx.Response) -> Attempt:

@@ -1,7 +1,7 @@
 """Service accounts of Google Cloud: the key file says where tokens are had, and each scope has tokens of its own."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,8 @@ class _Answer(transport.Response):
         return self._answer.content
 
 
-class Transport(transport.Request):
-    """How google-auth asks for a token, or for what tokens are signed with: by our client."""
+class _Transport(transport.Request):
+    """How google-auth asks for a token: by our client."""
 
     def __init__(self, client: httpx.Client) -> None:
         self._client = client
@@ -41,11 +41,9 @@ class Transport(transport.Request):
     def __call__(
         self, url: str, method: str = "GET", body: Any = None, headers: Any = None, timeout: Any = None, **_: Any
     ) -> _Answer:
-        del timeout
+        del method, timeout
         try:
             named = {name.lower(): value for name, value in (headers or {}).items()}
-            if method == "GET":
-                return _Answer(self._client.get(url, headers=named))
             return _Answer(pushes.post(self._client, pushes.Request(url, named, body or b"")))
         except httpx.HTTPError as error:
             raise exceptions.TransportError(error) from error
@@ -63,9 +61,23 @@ class Account:
         """A token that is good for some minutes, and another one than that which was not taken. Errors: GoogleAuthError."""
         with self._lock:
             if not self._credentials.valid or self._credentials.token == instead_of:
-                self._credentials.refresh(Transport(client))
+                self._credentials.refresh(_Transport(client))
             token: str = self._credentials.token
             return token
+
+
+def ask(
+    account: Account, client: httpx.Client, send: Callable[[str], httpx.Response], taken: Callable[[httpx.Response], bool]
+) -> httpx.Response:
+    """The answer to what is sent with a bearer; one that is not taken is renewed once. Errors: GoogleAuthError."""
+    bearer = account.bearer(client)
+    answer = send(bearer)
+    return answer if taken(answer) else send(account.bearer(client, instead_of=bearer))
+
+
+def is_taken(answer: httpx.Response) -> bool:
+    """Whether the bearer was good."""
+    return answer.status_code != 401
 
 
 def account_of(key_file: str, scope: str) -> Account:

@@ -15,7 +15,7 @@ from google.auth import exceptions
 from infra.config import DEMO_PROJECT, Config
 from infra.vendors import push as pushes
 from infra.vendors.answers import DETAIL, Attempt, read
-from infra.vendors.google import Account, account_of
+from infra.vendors.google import Account, account_of, ask, is_taken
 from schemas.outbox import AttemptOutcome, EffectDue, EffectKind
 
 # The quota of a project's changes of accounts is 10 a second.
@@ -67,15 +67,12 @@ def _change(due: EffectDue, method: str, body: dict[str, str], config: Config, c
 
 
 def _ask(account: Account, method: str, content: bytes, config: Config, client: httpx.Client) -> httpx.Response:
-    """The answer; a token that is not taken is renewed once."""
     url = f"{config.firebase_url}/v1/projects/{account.project}/{method}"
-    refused = ""
-    while True:
-        bearer = account.bearer(client, instead_of=refused)
-        answer = pushes.post(client, pushes.Request(url, {"authorization": f"Bearer {bearer}"}, content, TIMEOUT_S))
-        if answer.status_code != 401 or refused:
-            return answer
-        refused = bearer
+
+    def send(bearer: str) -> httpx.Response:
+        return pushes.post(client, pushes.Request(url, {"authorization": f"Bearer {bearer}"}, content, TIMEOUT_S))
+
+    return ask(account, client, send, is_taken)
 
 
 def _read(answer: httpx.Response) -> Attempt:

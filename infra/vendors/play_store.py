@@ -12,18 +12,22 @@ import base64
 import binascii
 import json
 import re
+from functools import cache
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 import httpx
+from cachecontrol import CacheControl
 from google.auth import exceptions
+from google.auth.transport import requests
 from google.oauth2 import id_token
+from requests import Session
 
 from infra.config import Config
-from infra.vendors.app_store import AHEAD, ForgedError
-from infra.vendors.google import Transport, account_of
-from schemas.log.base import EPOCH, moment_of, now
+from infra.vendors.app_store import ForgedError, bought_at, checked
+from infra.vendors.google import account_of, ask, is_taken
+from schemas.log.base import now
 from schemas.purchase import WHOLE, ClaimPurchase, Store, purchase_name
 
 SCOPE: Final = "https://www.googleapis.com/auth/androidpublisher"
@@ -65,9 +69,7 @@ def read_purchase(config: Config, client: httpx.Client, hint: Hint, user: str, c
     state = _number(found, "purchaseState", BOUGHT)
     if state == PENDING:
         raise ForgedError("purchase_pending", "it is not paid yet; Google tells us when it is")
-    purchased_at = moment_of(_number(found, "purchaseTimeMillis", 0) / 1_000)
-    if not EPOCH < purchased_at <= asked_at + AHEAD:
-        raise ForgedError("transaction_time_impossible", "it was bought in the future, or never; look at this machine's clock")
+    purchased_at = bought_at(_number(found, "purchaseTimeMillis", 0))
     store, quantity = _store(config, found), _number(found, "quantity", 1)
     taken: dict[str, Any] = _revoked(found, state, quantity)
     return ClaimPurchase(
@@ -81,7 +83,7 @@ def _order(found: dict[str, Any], hint: Hint) -> str:
     """The order's id; a purchase by a promotional code has none, and is known by its token."""
     if found.get("orderId") is None:
         return f"token-{sha256(hint.token.encode()).hexdigest()[:40]}"
-    return _checked(found["orderId"], ORDER_PATTERN)
+    return checked(found["orderId"], ORDER_PATTERN)
 
 
 def _store(config: Config, found: dict[str, Any]) -> Store:
@@ -113,21 +115,16 @@ def _number(found: dict[str, Any], name: str, absent: int) -> int:
     return number
 
 
-def _checked(text: Any, pattern: re.Pattern[str]) -> str:
-    if not isinstance(text, str) or not pattern.fullmatch(text):
-        raise ForgedError("transaction_unreadable", "a field that is needed is not there, or has another form")
-    return text
-
-
 def _asked(config: Config, client: httpx.Client, hint: Hint) -> dict[str, Any]:
     """What Google says of a product's purchase by its token."""
     path = f"applications/{config.app_id_android}/purchases/products/{hint.product}/tokens/{quote(hint.token, safe='')}"
+    url = f"{config.play_url}/androidpublisher/v3/{path}"
+
+    def send(bearer: str) -> httpx.Response:
+        return client.get(url, headers={"authorization": f"Bearer {bearer}"}, timeout=TIMEOUT_S)
+
     try:
-        account = account_of(config.play_key_file, SCOPE)
-        bearer = account.bearer(client)
-        answer = client.get(
-            f"{config.play_url}/androidpublisher/v3/{path}", headers={"authorization": f"Bearer {bearer}"}, timeout=TIMEOUT_S
-        )
+        answer = ask(account_of(config.play_key_file, SCOPE), client, send, is_taken)
     except (httpx.HTTPError, exceptions.GoogleAuthError, ValueError) as error:
         raise AwayError(f"Google Play cannot be asked: {type(error).__name__}") from error
     if answer.status_code in (400, 404, 410):
@@ -141,9 +138,9 @@ def _asked(config: Config, client: httpx.Client, hint: Hint) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def read_notice(config: Config, client: httpx.Client, header: str, body: Any) -> Hint:
+def read_notice(config: Config, header: str, body: Any) -> Hint:
     """What a notification is about, once it is known whose it is. Errors: ForgedError, AwayError."""
-    _verify(config, client, header)
+    _verify(config, header)
     try:
         data = json.loads(base64.b64decode(body["message"]["data"], validate=True))
         if data["packageName"] != config.app_id_android:
@@ -159,13 +156,21 @@ def read_notice(config: Config, client: httpx.Client, header: str, body: Any) ->
 
 
 def _token(text: Any) -> str:
-    return _checked(text, re.compile(r"[\x21-\x7e]{1,2000}"))
+    return checked(text, re.compile(r"[\x21-\x7e]{1,2000}"))
 
 
-def _verify(config: Config, client: httpx.Client, header: str) -> None:
+@cache
+def _certificates() -> requests.Request:
+    """How google-auth asks what Google signs with: once in a while, and not once a notification that anybody may send."""
+    session = Session()
+    session.trust_env = False
+    return requests.Request(session=CacheControl(session))
+
+
+def _verify(config: Config, header: str) -> None:
     try:
         claims = id_token.verify_token(
-            header.removeprefix("Bearer ").strip(), Transport(client), config.play_push_audience, config.google_certs_url, 10
+            header.removeprefix("Bearer ").strip(), _certificates(), config.play_push_audience, config.google_certs_url, 10
         )
     except exceptions.TransportError as error:
         raise AwayError("Google's certificates cannot be fetched") from error

@@ -29,6 +29,7 @@ class PlayStore:
     def __init__(self, folder: Path) -> None:
         self.orders: dict[str, dict[str, Any]] = {}
         self.trouble: list[int] = []
+        self.certificates_asked = 0
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self._certificate = _certificate(self._key)
         stub = self
@@ -45,6 +46,7 @@ class PlayStore:
                 content = json.dumps(told).encode()
                 self.send_response(status)
                 self.send_header("content-type", "application/json")
+                self.send_header("cache-control", "public, max-age=60" if self.path == "/certs" else "no-store")
                 self.send_header("content-length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)
@@ -75,6 +77,7 @@ class PlayStore:
     def answer(self, path: str, bearer: str) -> tuple[int, dict[str, Any]]:
         """What a GET is answered."""
         if path == "/certs":
+            self.certificates_asked += 1
             return 200, {"k1": self._certificate}
         if self.trouble:
             return self.trouble.pop(0), {}
