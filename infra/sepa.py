@@ -5,7 +5,7 @@ The same batch is the same file byte by byte, with the same message id, so that 
 
 import re
 import xml.etree.ElementTree as ET
-from datetime import date, datetime
+from datetime import datetime
 from typing import Final, NamedTuple
 
 from sepaxml import SepaTransfer
@@ -46,7 +46,7 @@ def transfer_file(batch: str, at: datetime, payer: tuple[str, str], payments: li
     )  # fmt: skip
     for payment in payments:
         transfer.add_payment({
-            "name": name_at_bank(payment.holder), "IBAN": payment.iban, "amount": payment.cents, "execution_date": _day(at),
+            "name": name_at_bank(payment.holder), "IBAN": payment.iban, "amount": payment.cents, "execution_date": at.date(),
             "description": payment.text, "endtoend_id": payment.end_to_end,
         })  # fmt: skip
     document = ET.fromstring(transfer.export(validate=False))  # noqa: S314 - our own document
@@ -59,10 +59,6 @@ def transfer_file(batch: str, at: datetime, payer: tuple[str, str], payments: li
     except Exception as error:
         raise ValueError(f"the bank's schema does not take the file: {str(error)[:500]}") from error
     return file
-
-
-def _day(at: datetime) -> date:
-    return at.date()
 
 
 def _name(document: ET.Element, tag: str, text: str) -> None:

@@ -5,7 +5,7 @@ import csv
 import io
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -110,13 +110,17 @@ async def export_payout_file(batch: IdInPath, _: MoneyChange, request: Request, 
     found = _batch(request, batch)
     if found.waiting:
         raise Problem(409, "batch_waiting", "some payouts have not answered yet; ask again in a moment")
-    payments = _payments(request, found)
+    paid = _paid(request, found)
     if kind is FileKind.CSV:
-        return Response(_table(request, payments), media_type=FILES[kind], headers=_saved(batch, "csv"))
+        return Response(_table(paid), media_type=FILES[kind], headers=_saved(batch, "csv"))
     config: Config = request.app.state.config
     if not (config.payer_name and config.payer_iban):
         raise Problem(409, "payer_unknown", "set OLO_PAYER_NAME and OLO_PAYER_IBAN: the bank's file says who pays")
     payer = (config.payer_name, config.payer_iban.replace(" ", ""))
+    payments = [
+        Payment(name.replace("-", ""), payee.holder, payee.iban, payout.amount_cents, f"Payout {name}")
+        for name, payout, payee in paid
+    ]
     try:
         file = await asyncio.to_thread(transfer_file, batch.replace("-", ""), found.at, payer, payments)
     except ValueError as error:
@@ -124,9 +128,17 @@ async def export_payout_file(batch: IdInPath, _: MoneyChange, request: Request, 
     return Response(file, media_type=FILES[kind], headers=_saved(batch, "xml"))
 
 
-def _payments(request: Request, batch: Batch) -> list[Payment]:
+class Paid(NamedTuple):
+    """A payout that the file is to pay, and to whom."""
+
+    name: str
+    payout: Payout
+    payee: Payee
+
+
+def _paid(request: Request, batch: Batch) -> list[Paid]:
     payouts, payees = views_of(request).of(PAYOUT), views_of(request).of(PAYEE)
-    payments = []
+    paid = []
     for name in batch.payouts:
         payout: Payout | None = payouts.get(name)
         payee: Payee | None = payees.get(payout.user) if payout else None
@@ -140,22 +152,19 @@ def _payments(request: Request, batch: Batch) -> list[Payment]:
                 f"where payout {name} was to be paid to is not known any more; settle it as failed: the file is for the others"
             )
             raise Problem(409, "destination_gone", words)
-        payments.append(Payment(name.replace("-", ""), payee.holder, payee.iban, payout.amount_cents, f"Payout {name}"))
-    if not payments:
+        paid.append(Paid(name, payout, payee))
+    if not paid:
         raise Problem(409, "batch_empty", "no payout of this batch is to be paid: none was approved, or all have failed")
-    return payments
+    return paid
 
 
-def _table(request: Request, payments: list[Payment]) -> str:
+def _table(paid: list[Paid]) -> str:
     text = io.StringIO()
     rows = csv.writer(text)
     rows.writerow(COLUMNS)
-    for payment in payments:
-        name = payment.text.removeprefix("Payout ")
-        found: Payout | None = views_of(request).of(PAYOUT).get(name)
-        amount = f"{payment.cents // 100}.{payment.cents % 100:02}"
-        user, currency = (found.user, found.currency) if found else ("", "")
-        rows.writerow([name, _cell(user), _cell(payment.holder), payment.iban, amount, currency])
+    for name, payout, payee in paid:
+        amount = f"{payout.amount_cents // 100}.{payout.amount_cents % 100:02}"
+        rows.writerow([name, _cell(payout.user), _cell(payee.holder), payee.iban, amount, payout.currency])
     return text.getvalue()
 
 
