@@ -26,7 +26,7 @@ from schemas.adjustment import (
     PlaceAdjustment,
 )
 from schemas.balance import AccountRefused, EntryRecorded, Freeze, LotsRead, ReadLots, Refusal, Unfreeze, WriteOff
-from schemas.log.base import REMEMBERED_FOR, Message, MessageId, TransferId, Wake, derive, later, reply, same_fields
+from schemas.log.base import REMEMBERED_FOR, Message, MessageId, Wake, derive, later, reply, same_fields
 
 Decision = tuple[Adjustment | None, Sequence[Message]]
 
@@ -39,13 +39,13 @@ def decide_adjustment(state: Adjustment | None, message: AdjustmentInbox) -> Dec
         case AskLots():
             return state, (ReadLots(**derive(message, "lots"), account=message.account, request=message.adjustment),)
         case LotsRead():
-            name = TransferId(message.request)
+            name = message.request
             return state, (LotsTold(**reply(message, to=name), adjustment=name, account=message.account, lots=message.lots),)
         case _ if state is None:
             return None, ()
         case Wake():
             return (None if state.is_due(message.at) else state), ()
-        case _ if state.forget_at is None or state.after is not None or state.refusal is not None:
+        case _ if state.after is not None or state.refusal is not None:
             return state, ()
         case EntryRecorded():
             return _settle(replace(state, after=AccountAfter(**same_fields(message, AccountAfter))), message)

@@ -47,7 +47,7 @@ from schemas.balance import (
     is_outside,
 )
 from schemas.balance_lots import Lot, spent, taken, with_lots
-from schemas.log.base import MAX_BALANCE_COINS, MAX_COINS, AccountId, Message, Wake, in_calendar, reply, same_fields
+from schemas.log.base import MAX_BALANCE_COINS, MAX_COINS, AccountId, Message, Wake, in_calendar, reply
 
 Decision = tuple[Account | None, Sequence[Message]]
 # Opening and closing an account and waking it are never refused.
@@ -355,8 +355,7 @@ def _settle(account: Account, message: AccountInbox, told: Sequence[Message]) ->
 
 def _read_lots(account: Account | None, message: ReadLots) -> LotsRead:
     lots = account.lots if account is not None else ()
-    found = tuple(lot for lot in lots if lot.lot in message.lots) if message.lots else lots
-    return LotsRead(**reply(message), **same_fields(message, LotsRead) | {"lots": found})
+    return LotsRead(**reply(message), account=message.account, request=message.request, lots=lots)
 
 
 def _refuse(account: Account | None, message: Refusable, refusal: Refusal) -> tuple[Message, ...]:

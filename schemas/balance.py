@@ -210,11 +210,9 @@ class Clawback(_ToAccount):
 
 
 class ReadLots(_ToAccount):
-    """Somebody asks what is left of some lots, or of all (none is named): for an adjustment's request, or for a purchase."""
+    """Somebody asks for the account's lots; `request`: for whom the answer is."""
 
-    request: OptionalId = ""
-    purchase: Ref = ""
-    lots: Annotated[tuple[LotName, ...], Meta(max_length=2)] = ()
+    request: TransferName
 
 
 class Freeze(_Adjustment):
@@ -277,11 +275,10 @@ class EntryRecorded(Fact):
 
 
 class LotsRead(Fact):
-    """What is left of some lots. One that is missing was spent or taken back, has expired, or lost its name among too many."""
+    """The account's lots. One that is missing was spent or taken back, has expired, or lost its name among too many."""
 
     account: Account_
-    request: OptionalId = ""
-    purchase: Ref = ""
+    request: TransferName
     lots: Lots = ()
     changes_state: ClassVar[bool] = False
 
@@ -352,7 +349,9 @@ def of_transfer(fact: EntryRecorded | AccountRefused) -> str:
 
 
 def of_adjustment(fact: EntryRecorded | AccountRefused) -> str:
-    """The key of a ledger's fact that belongs to an adjustment."""
+    """The key of a ledger's fact that belongs to an adjustment. Most facts belong to neither that nor a transfer."""
+    if not fact.transfer:
+        return ""
     of_staff = fact.kind in ADJUSTING if isinstance(fact, EntryRecorded) else fact.command in ADJUSTERS
     return fact.transfer if of_staff else ""
 

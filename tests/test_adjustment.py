@@ -82,7 +82,7 @@ def test_requests_that_are_not_taken(messages: tuple[PlaceAdjustment, ...], refu
 def test_a_look_at_lots_keeps_nothing() -> None:
     state, (asked,) = after(AskLots(id="q", at=T, adjustment=TransferId("q"), account=ANN))
     assert (state, type(asked), asked.request) == (None, ReadLots, "q")
-    state, (told,) = after(LotsRead(id="r", at=T, cause="q/lots", account=ANN, request="q"))
+    state, (told,) = after(LotsRead(id="r", at=T, cause="q/lots", account=ANN, request=TransferId("q")))
     assert (state, type(told), told.cause) == (None, LotsTold, "q")
 
 

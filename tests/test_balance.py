@@ -248,7 +248,7 @@ messages = st.one_of(
         freeze_above_coins=st.sampled_from((None, 0, 50)),
     ),
     st.builds(WriteOff, **own, coins=coins, debt_coins=st.integers(0, 9)),
-    st.builds(ReadLots, **own, purchase=st.just("p"), lots=st.lists(names, max_size=2).map(tuple)),
+    st.builds(ReadLots, **own, request=st.just("r")),
     st.builds(Wake, **common, key=st.just(ANN)),
 )
 

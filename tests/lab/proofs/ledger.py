@@ -62,8 +62,7 @@ class NaiveLedger:
             account["lots"] = []
             return [self._entry(name, "close")]
         if message["type"] == "ReadLots":
-            lots = account["lots"] if account else []
-            return [{"account": name, "lots": [_shown(lot) for lot in lots if lot["lot"] in message.get("lots", [lot["lot"]])]}]
+            return [{"account": name, "lots": [_shown(lot) for lot in (account["lots"] if account else [])]}]
         why = self._refusal(account, message)
         if why is not None:
             return [{"account": name, "refusal": why[0], "shortfall_coins": why[1]}]
