@@ -1,6 +1,7 @@
 """Payments: a product, keyed by product id; an intent, keyed by its UUID. An intent asks its product once and pins the answer.
 
-Laws: an intent pins one version, whatever the product becomes; every request gets one answer.
+Laws: an intent pins one version, whatever the product becomes; every request gets one answer. Where the version has prices, it
+is sold in their countries only.
 Refusals: `schemas.payment.PaymentRefusal`, in order of precedence.
 """
 
@@ -28,6 +29,7 @@ from schemas.payment import (
     ProductPut,
     PutProduct,
     ReadIntent,
+    prices_in,
 )
 
 # --- products ---------------------------------------------------------------------------------------------------------------
@@ -92,7 +94,10 @@ def _open(intent: Intent | None, message: OpenIntent) -> tuple[Intent | None, Se
 def _read(intent: Intent | None, message: ReadIntent) -> IntentRead:
     told: dict[str, Any] = {"refusal": PaymentRefusal.INTENT_UNKNOWN}
     if intent is not None and intent.version:
-        told = same_fields(intent, IntentRead)
+        prices = prices_in(intent.prices, message.country)
+        sold = prices or not intent.prices
+        refused = {"refusal": PaymentRefusal.COUNTRY_NOT_SOLD}
+        told = same_fields(intent, IntentRead) | {"prices": prices} if sold else refused
     return IntentRead(**reply(message), intent=message.intent, purchase=message.purchase, **told)
 
 

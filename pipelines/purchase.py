@@ -31,6 +31,7 @@ from schemas.purchase import (
     PurchaseRepeated,
     PurchaseRestored,
     bonus_lot,
+    price_check,
     store_account,
 )
 
@@ -67,7 +68,8 @@ def _begin(message: ClaimPurchase) -> Decision:
     if not message.intent:
         return None, (_refused(message, message.purchase, asked, PaymentRefusal.INTENT_UNKNOWN),)
     begun = Purchase(**same_fields(message, Purchase) | {"user": ""}, asked=(asked,))
-    return begun, (ReadIntent(**derive(message, "intent"), intent=message.intent, purchase=message.purchase),)
+    read = ReadIntent(**derive(message, "intent"), intent=message.intent, purchase=message.purchase, country=message.country)
+    return begun, (read,)
 
 
 def _again(purchase: Purchase, message: ClaimPurchase) -> Decision:
@@ -94,9 +96,12 @@ def _told(purchase: Purchase, read: IntentRead) -> Decision:
         return None, _refuse_all(purchase, read, read.purchase, read.refusal)
     if purchase.store_product != (read.apple_id if purchase.store.is_apple else read.google_id):
         return None, _refuse_all(purchase, read, read.purchase, PaymentRefusal.PRODUCT_DIFFERS)
+    check = price_check(read.prices, purchase.currency, purchase.price_milliunits, purchase.quantity)
+    if check is None:
+        return None, _refuse_all(purchase, read, read.purchase, PaymentRefusal.CURRENCY_DIFFERS)
     bonus_coins = read.bonus_coins * purchase.quantity
     fields = same_fields(read, Purchase) | {"coins": read.coins * purchase.quantity + bonus_coins, "bonus_coins": bonus_coins}
-    known = replace(purchase, **fields)
+    known = replace(purchase, **fields, price_check=check)
     after, told = _drive(known, read, read.purchase)
     if known.due_coins or after is None:
         return after, told

@@ -35,6 +35,9 @@ MAX_BONUS_DAYS: Final = 3_650
 INTENT_KEPT_FOR: Final = timedelta(days=180)
 # Phones and the store's notice that wait while the first of them is decided.
 MAX_ASKED: Final = 16
+# The world has 249 countries; two stores may have prices of their own.
+MAX_PRICES: Final = 500
+MAX_MILLIUNITS: Final = 2**53
 
 StoreProduct = Annotated[str, Meta(max_length=128, description="the product's id at a store, or empty"), PLAIN]
 ProductCoins = Annotated[int, Meta(gt=0, le=MAX_PRODUCT_COINS)]
@@ -42,6 +45,11 @@ BonusCoins = Annotated[int, Meta(ge=0, le=MAX_PRODUCT_COINS)]
 BonusDays = Annotated[int, Meta(ge=0, le=MAX_BONUS_DAYS, description="how long the bonus can be spent; 0: for good")]
 DebtLimit = Annotated[int, Meta(ge=0, le=MAX_BALANCE_COINS, description="a debt above it freezes the buyer's account")]
 Claimant = Annotated[str, Meta(max_length=128, description="whose phone claims it; empty: the store told by itself"), PLAIN]
+Currency = Annotated[str, Meta(max_length=3, description="ISO 4217, or empty"), PLAIN]
+Country = Annotated[str, Meta(max_length=2, description="ISO 3166-1 alpha-2, or empty"), PLAIN]
+PurchaseToken = Annotated[
+    str, Meta(max_length=2_000, description="by which Google knows a purchase; only our own account can use it"), PLAIN
+]
 PurchaseName = Annotated[str, Meta(min_length=1, max_length=128, description="<store>:<transaction>"), PLAIN]
 
 
@@ -53,7 +61,9 @@ class PaymentRefusal(StrEnum):
     INTENT_DIFFERS = "intent_differs"
     QUANTITY_IMPOSSIBLE = "quantity_impossible"
     INTENT_UNKNOWN = "intent_unknown"
+    COUNTRY_NOT_SOLD = "country_not_sold"
     PRODUCT_DIFFERS = "product_differs"
+    CURRENCY_DIFFERS = "currency_differs"
     PURCHASE_OF_ANOTHER = "purchase_of_another"
     TRANSACTION_REVOKED = "transaction_revoked"
     ACCOUNT_REFUSES = "account_refuses"
@@ -61,6 +71,24 @@ class PaymentRefusal(StrEnum):
 
 
 # --- products ---------------------------------------------------------------------------------------------------------------
+
+
+class StorePrice(State):
+    """What one of it costs in a country (empty: in all that have no price of their own), in thousandths of the currency's unit.
+    A country may have several prices, one a store."""
+
+    country: Country
+    currency: Currency
+    price_milliunits: Annotated[int, Meta(ge=0, le=MAX_MILLIUNITS)]
+
+
+Prices = Annotated[tuple[StorePrice, ...], Meta(max_length=MAX_PRICES)]
+
+
+class PriceFields(Fields):
+    """Where it is sold, for how much; empty: everywhere, for what the store says."""
+
+    prices: Prices = ()
 
 
 class OfferFields(Fields):
@@ -74,7 +102,7 @@ class OfferFields(Fields):
     freeze_above_debt_coins: DebtLimit | None = None
 
 
-class ProductFields(OfferFields):
+class ProductFields(OfferFields, PriceFields):
     """What a product gives, how it is called, and whether it is sold."""
 
     name: Code = ""
@@ -104,7 +132,7 @@ class ProductPut(Fact, ProductFields):
     by: By = ""
 
 
-class ProductPinned(Fact, OfferFields):
+class ProductPinned(Fact, OfferFields, PriceFields):
     """What an intent's product gives, or why it cannot be bought."""
 
     product: Id
@@ -136,6 +164,7 @@ class ReadIntent(Message):
 
     intent: Id
     purchase: PurchaseName
+    country: Country = ""
 
 
 class PinnedFields(Fields):
@@ -168,8 +197,9 @@ class IntentRefused(Refused):
     refusal: PaymentRefusal
 
 
-class IntentRead(Fact, OfferFields):
-    """What a purchase's intent has pinned; a refusal: there is no such intent, and the rest is empty."""
+class IntentRead(Fact, OfferFields, PriceFields):
+    """What a purchase's intent has pinned, of its prices those of the purchase's country; a refusal: there is no such intent,
+    or it is not sold there, and the rest is empty."""
 
     intent: Id
     purchase: PurchaseName
@@ -180,7 +210,7 @@ class IntentRead(Fact, OfferFields):
     changes_state: ClassVar[bool] = False
 
 
-class Intent(State, PinnedFields, OfferFields):
+class Intent(State, PinnedFields, OfferFields, PriceFields):
     """An intent; without a version its product has not answered yet. Forgotten at `forget_at`."""
 
     asked: Annotated[tuple[MessageName, ...], Meta(max_length=MAX_ASKED)] = ()
@@ -190,6 +220,14 @@ class Intent(State, PinnedFields, OfferFields):
     def wake_at(self) -> datetime | None:
         """When it is forgotten."""
         return self.forget_at
+
+
+def prices_in(prices: tuple[StorePrice, ...], country: str) -> tuple[StorePrice, ...]:
+    """The prices that a purchase in a country may have; of an unknown country all of them; empty: not sold there, unless there
+    are no prices at all."""
+    if not country:
+        return prices
+    return tuple(one for one in prices if one.country == country) or tuple(one for one in prices if not one.country)
 
 
 ProductInbox = PutProduct | PinProduct | Wake

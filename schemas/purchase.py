@@ -28,8 +28,19 @@ from schemas.log.base import (
     Wake,
 )
 from schemas.log.entity import Entity, Flow, Hears, Shown
-from schemas.log.personal import PLAIN
-from schemas.payment import MAX_ASKED, Claimant, IntentRead, OfferFields, PaymentRefusal, PurchaseName, StoreProduct
+from schemas.payment import (
+    MAX_ASKED,
+    Claimant,
+    Country,
+    Currency,
+    IntentRead,
+    OfferFields,
+    PaymentRefusal,
+    PurchaseName,
+    PurchaseToken,
+    StorePrice,
+    StoreProduct,
+)
 from schemas.user import User_
 
 # Apple sells at most ten at once.
@@ -39,7 +50,6 @@ WHOLE: Final = 100_000
 # Behind a purchase's name: the lot of its bonus.
 BONUS: Final = "/bonus"
 
-Currency = Annotated[str, Meta(max_length=3), PLAIN]
 Revoked = Annotated[int, Meta(ge=0, le=WHOLE, description="how much the store has taken back, in parts of 100,000")]
 
 
@@ -57,6 +67,14 @@ class Store(StrEnum):
         return self in (Store.APPLE, Store.APPLE_SANDBOX)
 
 
+class PriceCheck(StrEnum):
+    """How the price that the store told stands to those that the intent pinned. Another currency than theirs is a refusal."""
+
+    UNKNOWN = "unknown"
+    AS_PINNED = "as_pinned"
+    DIFFERS = "differs"
+
+
 def store_account(store: Store) -> AccountId:
     """The outside party from which a store's coins come; no route lets anybody else pay from it."""
     return AccountId(f"@{store}")
@@ -71,7 +89,8 @@ def purchase_name(store: Store, transaction: str) -> str:
 
 
 class TransactionFields(Fields):
-    """What the store has signed. `price_milliunits`: thousandths of the currency's unit, as the store tells it."""
+    """What the store has signed. `price_milliunits`: thousandths of the currency's unit, as the store tells it; without a
+    currency the price is not known. `country`: the store front's."""
 
     store: Store
     intent: OptionalId
@@ -80,6 +99,7 @@ class TransactionFields(Fields):
     quantity: int
     price_milliunits: int = 0
     currency: Currency = ""
+    country: Country = ""
 
 
 class WordFields(Fields):
@@ -90,7 +110,13 @@ class WordFields(Fields):
     parts: Annotated[int, Meta(ge=1, le=WHOLE)] = WHOLE
 
 
-class ClaimPurchase(Message, TransactionFields, WordFields):
+class TokenFields(Fields):
+    """By what Google Play is asked about it, and told that it is consumed."""
+
+    token: PurchaseToken = ""
+
+
+class ClaimPurchase(Message, TransactionFields, WordFields, TokenFields):
     """A store's signed transaction, brought by a phone or by the store itself; whoever comes first, coins once."""
 
     purchase: PurchaseName
@@ -105,6 +131,7 @@ class PurchaseCredited(Fact, TransactionFields):
     product: Id
     version: int
     coins: int
+    price_check: PriceCheck = PriceCheck.UNKNOWN
 
 
 class PurchaseRepeated(Fact):
@@ -154,7 +181,7 @@ class Asked(State):
     user: Claimant
 
 
-class Purchase(State, TransactionFields, WordFields, OfferFields):
+class Purchase(State, TransactionFields, WordFields, OfferFields, TokenFields):
     """A transaction under way or credited; it is kept for good, since a store may tell of it again at any time.
 
     `coins`: all that was bought, with the bonus; `returned_coins`: those of them that are not credited, once anything was;
@@ -165,6 +192,7 @@ class Purchase(State, TransactionFields, WordFields, OfferFields):
     user: Claimant = ""
     product: OptionalId = ""
     version: int = 0
+    price_check: PriceCheck = PriceCheck.UNKNOWN
     credited: bool = False
     returned_coins: int = 0
     moving_coins: int = 0
@@ -189,6 +217,18 @@ class Purchase(State, TransactionFields, WordFields, OfferFields):
 
 
 PurchaseInbox = ClaimPurchase | IntentRead | EntryRecorded | AccountRefused | Wake
+
+
+def price_check(prices: tuple[StorePrice, ...], currency: str, milliunits: int, quantity: int) -> PriceCheck | None:
+    """How a store's price stands to those of its country; None: it is in a currency of none of them. Stores tell the price of
+    one, or of all that were bought at once: either will do."""
+    if not prices or not currency:
+        return PriceCheck.UNKNOWN
+    ours = [one.price_milliunits for one in prices if one.currency == currency]
+    if not ours:
+        return None
+    fits = any(milliunits in (one, one * quantity) for one in ours)
+    return PriceCheck.AS_PINNED if fits else PriceCheck.DIFFERS
 
 
 def bonus_lot(purchase: str) -> str:

@@ -5,6 +5,7 @@ import asyncio
 import logging
 from typing import Annotated, Any, Final
 
+import msgspec
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
@@ -14,6 +15,8 @@ from infra.vendors.app_store import ForgedError
 from schemas.log.base import MAX_BALANCE_COINS, UserId, new_id, now
 from schemas.payment import (
     MAX_BONUS_DAYS,
+    MAX_MILLIUNITS,
+    MAX_PRICES,
     MAX_PRODUCT_COINS,
     PRODUCT,
     IntentOpened,
@@ -23,6 +26,7 @@ from schemas.payment import (
     Product,
     ProductPut,
     PutProduct,
+    StorePrice,
 )
 from schemas.purchase import PurchaseCredited, PurchaseRepeated
 from serving.body import RequestBody
@@ -47,6 +51,10 @@ REFUSED: Final[Refusals] = {
     PaymentRefusal.INTENT_UNKNOWN: (
         409, "the transaction's appAccountToken is none, or no intent's id; nothing was credited: ask support",
     ),
+    PaymentRefusal.COUNTRY_NOT_SOLD: (409, "the product is not sold in the store's country; nothing was credited: ask support"),
+    PaymentRefusal.CURRENCY_DIFFERS: (
+        409, "the store took another currency than the product's prices are in; nothing was credited: ask support",
+    ),
     PaymentRefusal.PRODUCT_DIFFERS: (409, "the transaction is for another product than its intent; nothing was credited"),
     PaymentRefusal.PURCHASE_OF_ANOTHER: (409, "this transaction is another user's"),
     PaymentRefusal.TRANSACTION_REVOKED: (422, "the store has taken this transaction back; its coins are not credited"),
@@ -60,8 +68,18 @@ Signed = Annotated[
 ]
 
 
+class PriceBody(RequestBody):
+    """What one of it costs in a country (empty: in all that have no price of their own), in thousandths of the currency's unit:
+    4,990 are 4.99. Stores whose prices differ have a line each."""
+
+    country: Annotated[str, Field(pattern="^([A-Z]{2})?$", examples=["DE"])] = ""
+    currency: Annotated[str, Field(pattern="^[A-Z]{3}$", examples=["EUR"])]
+    price_milliunits: Annotated[int, Field(strict=True, ge=0, le=MAX_MILLIUNITS, examples=[4_990])]
+
+
 class ProductBody(RequestBody):
-    """What a product gives, and its ids at the stores. `bonus_days`: how long the bonus can be spent, 0 for good; a debt above
+    """What a product gives, its ids at the stores, and where it is sold for how much (no prices: everywhere, for whatever the
+    store says). `bonus_days`: how long the bonus can be spent, 0 for good; a debt above
     `freeze_above_debt_coins` that a refund leaves freezes the buyer's account, and null freezes nobody."""
 
     coins: Annotated[int, Field(strict=True, gt=0, le=MAX_PRODUCT_COINS, examples=[100])]
@@ -72,6 +90,7 @@ class ProductBody(RequestBody):
     google_id: StoreProduct = ""
     name: Word = ""
     active: bool = True
+    prices: Annotated[list[PriceBody], Field(max_length=MAX_PRICES)] = []
 
 
 class ProductAnswer(ProductBody):
@@ -117,7 +136,10 @@ class PurchaseAnswer(BaseModel):
 @router.put("/v1/admin/products/{product}", response_model=ProductAnswer, responses=responses(400, 401, 403, 422, 503))
 async def put_product(product: IdInPath, body: ProductBody, caller: MoneyChange, request: Request) -> Any:
     """Put a product on sale, or change it: who has an intent gets what it was. `active` false takes it out."""
-    command = PutProduct(id=new_id(), at=now(), product=product, by=caller.user, **body.model_dump())
+    prices = tuple(StorePrice(**price.model_dump()) for price in body.prices)
+    command = PutProduct(
+        id=new_id(), at=now(), product=product, by=caller.user, prices=prices, **body.model_dump(exclude={"prices"})
+    )  # fmt: skip
     fact = await commands_of(request).ask(command, ProductPut)
     return ProductAnswer(product=product, version=fact.version, **body.model_dump())
 
@@ -142,6 +164,7 @@ def _shown(name: str, found: Product) -> ProductAnswer:
         product=name, version=found.version, coins=found.coins, bonus_coins=found.bonus_coins, bonus_days=found.bonus_days,
         freeze_above_debt_coins=found.freeze_above_debt_coins, apple_id=found.apple_id, google_id=found.google_id,
         name=found.name, active=found.active,
+        prices=[PriceBody(**msgspec.structs.asdict(one)) for one in found.prices],
     )  # fmt: skip
 
 

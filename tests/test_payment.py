@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from pipelines import payment as domain
 from schemas.log.base import Wake
@@ -22,6 +23,7 @@ from schemas.payment import (
     ProductPinned,
     PutProduct,
     ReadIntent,
+    StorePrice,
 )
 from tests.conftest import Api, NewUser, Phones, Stack, eventually
 from tests.decisions import all_decisions, decisions_of, last_decision
@@ -38,6 +40,8 @@ PINNED = ProductPinned(
     id="a", at=T, cause="o/pin", product="c100", intent="i", version=2, coins=100, bonus_coins=10, apple_id="coins.100"
 )
 NOT_SOLD = ProductPinned(id="a", at=T, cause="o/pin", product="c100", intent="i", refusal=PaymentRefusal.PRODUCT_INACTIVE)
+GERMAN, DEARER = StorePrice("DE", "EUR", 4_990), StorePrice("DE", "EUR", 5_990)
+ELSEWHERE = StorePrice("", "USD", 4_990)
 WAKE = Wake(id="w", at=T, key="i")
 
 
@@ -96,6 +100,23 @@ def test_an_intent_that_is_not_there_or_not_pinned_is_unknown() -> None:
     assert decide_intent(None, PINNED) == (None, ())
 
 
+@pytest.mark.parametrize(
+    ("prices", "country", "sold"),
+    [
+        ((), "DE", ()), ((), "", ()), ((GERMAN, ELSEWHERE), "DE", (GERMAN,)), ((GERMAN, ELSEWHERE), "FR", (ELSEWHERE,)),
+        ((GERMAN,), "FR", None), ((GERMAN, ELSEWHERE), "", (GERMAN, ELSEWHERE)), ((GERMAN, DEARER), "DE", (GERMAN, DEARER)),
+    ],
+)  # fmt: skip
+def test_a_product_is_sold_where_it_has_a_price(
+    prices: tuple[StorePrice, ...], country: str, sold: tuple[StorePrice, ...] | None
+) -> None:
+    read = ReadIntent(id="x", at=T, intent="i", purchase="apple:7", country=country)
+    messages: list[IntentInbox] = [open_(), replace(PINNED, prices=prices), read]
+    _, (told,) = last_decision(decide_intent, *messages)
+    refusal = PaymentRefusal.COUNTRY_NOT_SOLD if sold is None else None
+    assert (told.refusal, told.prices, bool(told.user)) == (refusal, sold or (), sold is not None)
+
+
 def test_bought_by_phone_told_by_apple_and_claimed_by_another(
     stack: Stack, admin: Api, phones: Phones, new_user: NewUser, app_store: AppStore
 ) -> None:
@@ -103,10 +124,12 @@ def test_bought_by_phone_told_by_apple_and_claimed_by_another(
     eve = new_user()
     product = f"coins-{uuid.uuid4().hex[:8]}"
     sold_as = f"app.{product}"
-    body = {"coins": 100, "bonus_coins": 10, "apple_id": sold_as}
+    prices = [{"country": "DE", "currency": "EUR", "price_milliunits": 4_990}]
+    body: dict[str, Any] = {"coins": 100, "bonus_coins": 10, "apple_id": sold_as, "prices": prices}
     assert admin.put(f"/v1/admin/products/{product}", json=body).json()["version"] == 1
     assert product in [one["product"] for one in bob.api.get("/v1/products").json()]
     intent = bob.api.post("/v1/payments/intents", json={"product": product}, headers={"Idempotency-Key": "k"}).json()
+    assert admin.get(f"/v1/admin/products/{product}").json()["prices"] == body.pop("prices")
     assert intent == {"intent": intent["intent"], "product": product, "version": 1, "bonus_days": 0, "google_id": ""} | body
     assert admin.put(f"/v1/admin/products/{product}", json=body | {"coins": 1}).json()["version"] == 2
     again = bob.api.post("/v1/payments/intents", json={"product": product}, headers={"Idempotency-Key": "k"})
@@ -123,6 +146,11 @@ def test_bought_by_phone_told_by_apple_and_claimed_by_another(
     stolen = eve.post("/v1/payments/apple", json=sent)
     assert (stolen.status_code, stolen.json()["code"]) == (409, "purchase_of_another")
     assert bob.api.get("/v1/balance").json()["balance_coins"] == 225
+
+    for changes, code in (({"storefront": "FRA"}, "country_not_sold"), ({"currency": "USD"}, "currency_differs")):
+        sent = {"signed_transaction": app_store.sell(sold_as, intent["intent"], **changes)}
+        refused = bob.api.post("/v1/payments/apple", json=sent)
+        assert (refused.status_code, refused.json()["code"]) == (409, code)
 
     later = app_store.sell(sold_as, intent["intent"])
     assert eve.post("/v1/webhooks/apple", json=app_store.notify("ONE_TIME_CHARGE", later)).json() == {"status": "noted"}

@@ -43,7 +43,12 @@ def test_a_purchase_is_read_as_it_is(play: PlayStore) -> None:
         INTENT,
         "coins100",
     )
-    assert (claim.quantity, claim.revoked_parts, claim.user) == (3, 0, "bob")
+    assert (claim.quantity, claim.revoked_parts, claim.user, claim.token) == (3, 0, "bob", "t/1?")
+    assert (claim.country, claim.currency, claim.price_milliunits) == ("DE", "EUR", 4_990)
+    broken: tuple[Any, ...] = (None, {"units": "4"}, {"currencyCode": "EUR", "units": "x"}, [])
+    for price in broken:
+        play.sell("t", "coins100", INTENT, "GPA.1", price=price, regionCode=None)
+        assert (read(play).country, read(play).currency, read(play).price_milliunits) == ("", "", 0)
 
 
 @pytest.mark.parametrize(

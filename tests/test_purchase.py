@@ -13,10 +13,11 @@ from msgspec.structs import replace
 from pipelines import balance, purchase
 from schemas.balance import Account, AccountRefused, Clawback, Credit, EntryKind, EntryRecorded, Reason, Refusal
 from schemas.log.base import AccountId, Message, Wake
-from schemas.payment import MAX_ASKED, IntentRead, PaymentRefusal, ReadIntent
+from schemas.payment import MAX_ASKED, IntentRead, PaymentRefusal, ReadIntent, StorePrice
 from schemas.purchase import (
     WHOLE,
     ClaimPurchase,
+    PriceCheck,
     PurchaseCredited,
     PurchaseInbox,
     PurchaseRefunded,
@@ -71,6 +72,8 @@ after = partial(last_decision, decide_purchase)
         ((claim(quantity=11),), PaymentRefusal.QUANTITY_IMPOSSIBLE),
         ((claim(intent=""),), PaymentRefusal.INTENT_UNKNOWN),
         ((claim(), NO_INTENT), PaymentRefusal.INTENT_UNKNOWN),
+        ((claim(), replace(NO_INTENT, refusal=PaymentRefusal.COUNTRY_NOT_SOLD)), PaymentRefusal.COUNTRY_NOT_SOLD),
+        ((claim(), replace(READ, prices=(StorePrice("DE", "USD", 4_990),))), PaymentRefusal.CURRENCY_DIFFERS),
         ((claim(store_product="coins.900"), READ), PaymentRefusal.PRODUCT_DIFFERS),
         ((claim(), READ, entry(), claim("eve", "m2")), PaymentRefusal.PURCHASE_OF_ANOTHER),
         ((claim(), READ, FULL), PaymentRefusal.ACCOUNT_REFUSES),
@@ -84,8 +87,29 @@ after = partial(last_decision, decide_purchase)
 def test_purchases_refused(messages: tuple[PurchaseInbox, ...], refusal: PaymentRefusal) -> None:
     state, told = after(*messages)
     assert [(type(fact), fact.refusal) for fact in told] == [(PurchaseRefused, refusal)]
-    kept = refusal not in (PaymentRefusal.QUANTITY_IMPOSSIBLE, PaymentRefusal.INTENT_UNKNOWN, PaymentRefusal.PRODUCT_DIFFERS)
+    forgotten = ("QUANTITY_IMPOSSIBLE", "INTENT_UNKNOWN", "COUNTRY_NOT_SOLD", "PRODUCT_DIFFERS", "CURRENCY_DIFFERS")
+    kept = refusal.name not in forgotten
     assert (state is not None) == kept
+
+
+@pytest.mark.parametrize(
+    ("prices", "claimed", "check"),
+    [
+        ((), claim(), PriceCheck.UNKNOWN),
+        ((StorePrice("DE", "EUR", 4_990),), claim(), PriceCheck.AS_PINNED),
+        ((StorePrice("DE", "EUR", 5_990), StorePrice("DE", "EUR", 4_990)), claim(), PriceCheck.AS_PINNED),
+        ((StorePrice("DE", "EUR", 2_495),), claim(quantity=2), PriceCheck.AS_PINNED),
+        ((StorePrice("DE", "EUR", 4_990),), claim(quantity=2), PriceCheck.AS_PINNED),
+        ((StorePrice("DE", "EUR", 5_990),), claim(), PriceCheck.DIFFERS),
+        ((StorePrice("DE", "USD", 5_990),), replace(claim(), currency="", price_milliunits=0), PriceCheck.UNKNOWN),
+    ],
+)
+def test_a_price_that_differs_is_recorded_and_its_coins_are_credited(
+    prices: tuple[StorePrice, ...], claimed: ClaimPurchase, check: PriceCheck
+) -> None:
+    state, (fact,) = after(claimed, replace(READ, prices=prices), entry(coins=110 * claimed.quantity))
+    assert (type(fact), fact.price_check, fact.coins) == (PurchaseCredited, check, 110 * claimed.quantity)
+    assert state.price_check is check
 
 
 def test_another_users_claim_credits_whose_it_is_and_is_refused() -> None:

@@ -10,6 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import pycountry
+
 from infra.config import Config
 from schemas.log.base import EPOCH, moment_of, now
 from schemas.purchase import WHOLE, ClaimPurchase, Store, purchase_name
@@ -17,6 +19,8 @@ from schemas.purchase import WHOLE, ClaimPurchase, Store, purchase_name
 if TYPE_CHECKING:
     from appstoreserverlibrary.signed_data_verifier import SignedDataVerifier
 
+# A store front that is no country of ISO's.
+KOSOVO: Final = {"XKS": "XK"}
 # Clocks are off by minutes.
 AHEAD: Final = timedelta(minutes=10)
 TRANSACTION_PATTERN: Final = re.compile(r"[0-9A-Za-z]{1,64}")
@@ -101,8 +105,15 @@ def _claim(config: Config, found: Any, user: str, claim: str) -> ClaimPurchase:
         price_milliunits=_number(found.price, 0, MAX_MILLIUNITS),
         signed_at=moment_of(_number(found.signedDate, 0, MAX_MILLIUNITS) / 1_000),
         revoked_parts=_revoked(found),
-        currency=checked(found.currency or "XXX", re.compile("[A-Z]{3}")),
+        currency=checked(found.currency, re.compile("[A-Z]{3}")) if found.currency else "",
+        country=_country(found.storefront),
     )
+
+
+def _country(storefront: Any) -> str:
+    """The two letters of a store front's three; of one that nobody knows, none: then no price is held against it."""
+    found = pycountry.countries.get(alpha_3=storefront) if isinstance(storefront, str) else None
+    return KOSOVO.get(str(storefront), "") if found is None else str(found.alpha_2)
 
 
 def _revoked(found: Any) -> int:

@@ -5,7 +5,9 @@ gives `purchaseState` (0 bought, 1 cancelled, 2 pending), `orderId` (absent wher
 `purchaseTimeMillis`, `quantity` (absent: 1), `refundableQuantity` (fewer: some were refunded), `purchaseType` (0 a tester's, 1
 by a promotional code, 2 rewarded; absent: paid) and, as `obfuscatedExternalAccountId`, the intent that our app gave. No price.
 400, 404 and 410: no such purchase. A notification comes as a push of Cloud Pub/Sub: base64 JSON, with an OpenID token of the
-account that pushes; it is sent again until it is answered 200.
+account that pushes; it is sent again until it is answered 200. What was paid stands in `GET …/orders/{order}`:
+`lineItems[].listingPrice`, or `total` (`currencyCode`, `units`, `nanos`), for an account that may see orders; without it the
+price is not known.
 """
 
 import base64
@@ -33,6 +35,7 @@ from schemas.purchase import WHOLE, ClaimPurchase, Store, purchase_name
 SCOPE: Final = "https://www.googleapis.com/auth/androidpublisher"
 ISSUERS: Final = ("accounts.google.com", "https://accounts.google.com")
 ORDER_PATTERN: Final = re.compile(r"[0-9A-Za-z.-]{1,100}")
+CURRENCY_PATTERN: Final = re.compile("[A-Z]{3}")
 PRODUCT_PATTERN: Final = re.compile(r"[a-z0-9._]{1,128}")
 TIMEOUT_S: Final = 20.0
 BOUGHT, CANCELLED, PENDING = 0, 1, 2
@@ -75,7 +78,8 @@ def read_purchase(config: Config, client: httpx.Client, hint: Hint, user: str, c
     return ClaimPurchase(
         id=claim, at=asked_at, purchase=purchase_name(store, _order(found, hint)), user=user, store=store,
         intent=str(found.get("obfuscatedExternalAccountId") or "").lower()[:64], store_product=hint.product,
-        purchased_at=purchased_at, quantity=quantity, signed_at=asked_at, **taken,
+        purchased_at=purchased_at, quantity=quantity, signed_at=asked_at, token=hint.token, country=_country(found),
+        **_price(config, client, found), **taken,
     )  # fmt: skip
 
 
@@ -94,6 +98,28 @@ def _store(config: Config, found: dict[str, Any]) -> Store:
             "transaction_of_another_environment", "a tester has bought it; OLO_PLAY_TEST_PURCHASES says whether it counts"
         )
     return Store.GOOGLE_SANDBOX
+
+
+def _country(found: dict[str, Any]) -> str:
+    told = found.get("regionCode")
+    return told if isinstance(told, str) and re.fullmatch("[A-Z]{2}", told) else ""
+
+
+def _price(config: Config, client: httpx.Client, found: dict[str, Any]) -> dict[str, Any]:
+    """What was paid, as far as Google tells: nobody waits for coins because of a price."""
+    if found.get("orderId") is None:
+        return {}
+    try:
+        order = _get(config, client, f"orders/{_order(found, Hint(''))}")
+        lines = order.get("lineItems")
+        money = (lines[0].get("listingPrice") if isinstance(lines, list) and lines else None) or order["total"]
+        milliunits = int(money.get("units", 0)) * 1_000 + int(money.get("nanos", 0)) // 1_000_000
+        return {
+            "currency": checked(money["currencyCode"], CURRENCY_PATTERN),
+            "price_milliunits": max(0, min(milliunits, 2**53)),
+        }
+    except (AwayError, ForgedError, AttributeError, KeyError, TypeError, ValueError):
+        return {}
 
 
 def _revoked(found: dict[str, Any], state: int, quantity: int) -> dict[str, int]:
@@ -117,8 +143,12 @@ def _number(found: dict[str, Any], name: str, absent: int) -> int:
 
 def _asked(config: Config, client: httpx.Client, hint: Hint) -> dict[str, Any]:
     """What Google says of a product's purchase by its token."""
-    path = f"applications/{config.app_id_android}/purchases/products/{hint.product}/tokens/{quote(hint.token, safe='')}"
-    url = f"{config.play_url}/androidpublisher/v3/{path}"
+    return _get(config, client, f"purchases/products/{hint.product}/tokens/{quote(hint.token, safe='')}")
+
+
+def _get(config: Config, client: httpx.Client, path: str) -> dict[str, Any]:
+    """What Google answers of our app. Errors: ForgedError, AwayError."""
+    url = f"{config.play_url}/androidpublisher/v3/applications/{config.app_id_android}/{path}"
 
     def send(bearer: str) -> httpx.Response:
         return client.get(url, headers={"authorization": f"Bearer {bearer}"}, timeout=TIMEOUT_S)

@@ -1,4 +1,5 @@
--- Every transaction of a store that was credited: to whom, which version of which product, the coins, the price as the store told.
+-- Every transaction of a store that was credited: to whom, which version of which product, the coins, the price as the store told,
+-- and whether that is the one that the version has for the store's country (`price_check`: as_pinned, differs, unknown).
 -- ORDER BY: analysts ask for a span of days; (at, purchase) makes a purchase one row.
 CREATE TABLE IF NOT EXISTS purchases
 (
@@ -13,6 +14,8 @@ CREATE TABLE IF NOT EXISTS purchases
     quantity         UInt8,
     price_milliunits Int64,
     currency         LowCardinality(String),
+    country          LowCardinality(String),
+    price_check      LowCardinality(String),
     purchased_at     DateTime64(6, 'UTC'),
     intent           String,
     partition        UInt16,

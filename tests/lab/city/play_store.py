@@ -84,16 +84,20 @@ class PlayStore:
         parts = path.split("/")
         if bearer != f"Bearer {BEARER}":
             return 401, {}
+        if parts[5] == "orders":
+            price = next((one["price"] for one in self.orders.values() if one["orderId"] == parts[6]), None)
+            return (200, {"orderId": parts[6], "total": price}) if price and parts[4] == PACKAGE else (404, {})
         order = self.orders.get(unquote(parts[-1]))
         if order is None or parts[4] != PACKAGE or parts[7] != order["sku"]:
             return 404, {"error": {"code": 404}}
-        return 200, {name: value for name, value in order.items() if name != "sku" and value is not None}
+        return 200, {name: value for name, value in order.items() if name not in ("sku", "price") and value is not None}
 
     def sell(self, token: str, product: str, intent: str | None, order: str, **changes: Any) -> None:
         """A purchase; a change to None leaves a field out."""
         self.orders[token] = {
             "sku": product, "purchaseState": 0, "orderId": order, "purchaseTimeMillis": str(int(time.time() * 1_000)),
-            "obfuscatedExternalAccountId": intent, "consumptionState": 0, "acknowledgementState": 0, **changes,
+            "obfuscatedExternalAccountId": intent, "consumptionState": 0, "acknowledgementState": 0, "regionCode": "DE",
+            "price": {"currencyCode": "EUR", "units": "4", "nanos": 990_000_000}, **changes,
         }  # fmt: skip
 
     def notify(self, kind: str, told: dict[str, Any], **changes: Any) -> tuple[dict[str, str], dict[str, Any]]:
