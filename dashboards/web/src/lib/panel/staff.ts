@@ -3,16 +3,6 @@ import { clientOf, decided, developmentToken, type Olo, type Role, type Schemas 
 
 export type Permission = Schemas['Permission'];
 
-/** The pages of the panel, and the permission without which each is not offered; people are there for all of staff. */
-export const PAGES = {
-  People: null,
-  Payouts: 'money.look',
-  Approvals: 'money.look',
-  Products: 'money.look',
-  Audit: 'audit.look'
-} as const satisfies Record<string, Permission | null>;
-export type Page = keyof typeof PAGES;
-
 export class Staff {
   constructor(
     readonly olo: Olo,
@@ -23,13 +13,6 @@ export class Staff {
 
   may(permission: Permission): boolean {
     return this.permissions.includes(permission);
-  }
-
-  get pages(): Page[] {
-    return (Object.keys(PAGES) as Page[]).filter((page) => {
-      const needed = PAGES[page];
-      return needed === null || this.may(needed);
-    });
   }
 }
 

@@ -1,0 +1,22 @@
+// What is on the desk of who is at the panel: the page, and what one page hands to another. In memory only, never in the address.
+import type { Page } from './pages';
+
+export const desk = $state({
+  page: 'People' as Page,
+  /** The label of an act that is to be opened as soon as its button is there. */
+  act: '',
+  /** The person whom People shows. */
+  person: ''
+});
+
+/** Turn to a page. */
+export function turn(page: Page, act = '') {
+  desk.page = page;
+  desk.act = act;
+}
+
+/** Show a person. */
+export function show(user: string) {
+  desk.person = user;
+  turn('People');
+}
