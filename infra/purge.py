@@ -42,7 +42,7 @@ def purge(client: Client) -> dict[str, int]:
     for topic, partition in places:
         if topic not in kept:
             found[topic] = found.get(topic, 0) + _purge(client, topic, partition)
-    again = [one for one in PROJECTIONS if one.topic in found]
+    again = [one for one in PROJECTIONS if found.keys() & set(one.topics)]
     for one in again:
         client.command(f"INSERT INTO {one.table} {one.select.replace('FROM log', 'FROM log FINAL')}", settings=PATIENT)
     for table in (LOG, *(one.table for one in again)):

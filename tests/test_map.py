@@ -122,7 +122,8 @@ def test_every_function_that_answers_requests_is_a_route() -> None:
 
 @pytest.mark.parametrize("entity", ENTITIES, ids=NAMES)
 def test_every_entity_is_stored(entity: Entity) -> None:
-    say(unstored(entity, {one.topic for one in PROJECTIONS}))
+    """What a person's page needs of many entities is nobody's own table."""
+    say(unstored(entity, {one.topics[0] for one in PROJECTIONS if len(one.topics) == 1}))
 
 
 def test_every_table_is_made_and_filled() -> None:
@@ -130,9 +131,10 @@ def test_every_table_is_made_and_filled() -> None:
 
 
 @pytest.mark.parametrize("projection", PROJECTIONS, ids=lambda one: one.table)
-def test_every_table_reads_a_topic_and_says_why_it_is_ordered_so(projection: Projection) -> None:
+def test_every_table_reads_topics_and_says_why_it_is_ordered_so(projection: Projection) -> None:
     name, topics = projection.table, [entity.events for entity in ENTITIES]
-    assert projection.topic in topics, f"{name}.select.sql reads {projection.topic}: no entity has that name"
+    strays = set(projection.topics) - set(topics)
+    assert not strays, f"{name}.select.sql reads {strays}: no entity has that name"
     assert "-- ORDER BY:" in ddl(name), f"add a comment `-- ORDER BY: why` to schemas/tables/{name}.sql"
 
 

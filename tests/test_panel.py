@@ -367,7 +367,7 @@ def store(base: Client, rows: list[list[Any]]) -> None:
         base.insert("log", rows, ["topic", "partition", "offset", "key", "value"])
     topics = {row[0] for row in rows}
     for projection in PROJECTIONS:
-        if projection.table in FED and projection.topic in topics:
+        if projection.table in FED and topics & set(projection.topics):
             base.command(f"INSERT INTO {projection.table} {projection.select}")
 
 

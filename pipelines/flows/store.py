@@ -60,6 +60,8 @@ SCHEMA: Final = pa.schema(FIELDS)
 COLUMNS: Final = list(FIELDS)
 
 TopicShare = tuple[str, int]
+# A table's share of its log: (table, topic, partition).
+TableShare = tuple[str, str, int]
 
 
 def _places(rows: pa.Table) -> list[tuple[TopicShare, int, int]]:
@@ -97,7 +99,7 @@ class Store:
         self._inserting: Future[None] | None = None
         self._moved = False
         self._stored: dict[TopicShare, int] = {}
-        self._projected: dict[tuple[str, int], int] = {}
+        self._projected: dict[TableShare, int] = {}
         self._told: dict[TopicShare, int] = {}
         self._took_s = 0.0
         conf = {
@@ -124,9 +126,9 @@ class Store:
             part.offset = self._stored[place] + 1
         projected = self._projected_to()
         for projection in PROJECTIONS:
-            mine = {part.partition for part in parts if part.topic == projection.topic}
-            self._projected |= {place: projected.get(place, -1) for place in ((projection.table, p) for p in mine)}
-            self._project(projection, mine)
+            mine = [(projection.table, topic, p) for topic, p in places if topic in projection.topics]
+            self._projected |= {share: projected.get(share, -1) for share in mine}
+            self._project(projection)
         consumer.assign(parts)
         metrics.PARTITIONS.labels(NAME).set(len(self._stored))
         log.info("%d partitions assigned, %d records are stored already", len(parts), len(stored))
@@ -141,11 +143,10 @@ class Store:
         found = self._client.query(f"SELECT topic, partition, max(offset) FROM {LOG} GROUP BY topic, partition")
         return {(topic, partition): offset for topic, partition, offset in found.result_rows}
 
-    def _projected_to(self) -> dict[TopicShare, int]:
-        """How far each typed table is with each partition: (table, partition) -> offset."""
-        each = (f"SELECT '{one.table}', partition, max(offset) FROM {one.table} GROUP BY partition" for one in PROJECTIONS)
-        found = self._client.query(" UNION ALL ".join(each))
-        return {(table, partition): offset for table, partition, offset in found.result_rows}
+    def _projected_to(self) -> dict[TableShare, int]:
+        """How far each typed table is with each partition of its topics."""
+        found = self._client.query(" UNION ALL ".join(one.reached for one in PROJECTIONS))
+        return {(table, topic, partition): offset for table, topic, partition, offset in found.result_rows}
 
     def _wait_for_own_inserts(self) -> None:
         """An insert that a dead or timed-out store had sent may still be running: its rows must be counted. Errors:
@@ -209,7 +210,7 @@ class Store:
                     self._insert(rows)
                 self._take_note(rows)
                 for projection in PROJECTIONS:
-                    self._project(projection, {p for table, p in self._projected if table == projection.table})
+                    self._project(projection)
                 break
             except (Error, OSError) as error:
                 if not left:
@@ -258,18 +259,17 @@ class Store:
             return rows
         return _behind(rows, stored)
 
-    def _project(self, projection: Projection, partitions: set[int]) -> None:
+    def _project(self, projection: Projection) -> None:
         """Fill a typed table up to what `log` holds, a bounded number of rows at a time."""
         while True:
             ranges, goals = [], {}
             left = CATCH_UP_ROWS // projection.rows_each
-            for partition in sorted(partitions):
-                done = self._projected[projection.table, partition]
-                goal = min(self._stored.get((projection.topic, partition), -1), done + left)
+            for (table, topic, partition), done in self._projected.items():
+                goal = min(self._stored.get((topic, partition), -1), done + left) if table == projection.table else done
                 if goal > done:
                     left -= goal - done
-                    goals[projection.table, partition] = goal
-                    ranges.append(f"(partition = {partition} AND offset > {done} AND offset <= {goal})")
+                    goals[table, topic, partition] = goal
+                    ranges.append(f"(topic = '{topic}' AND partition = {partition} AND offset > {done} AND offset <= {goal})")
             if not ranges:
                 return
             # FINAL: should `log` ever hold a place twice, the projection must not.

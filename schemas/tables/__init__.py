@@ -1,8 +1,10 @@
 """The warehouse: plain SQL, desired state. `<table>.sql` makes a table, `<table>.select.sql` fills it from the log, and
 `<view>.view.sql` is what analysts ask first. A file in this folder is a part of the warehouse; nothing else names it.
 
-A select reads one topic, and says which by `topic = '<entity>.events'`. A comment `-- rows_each: 50` in it tells roughly to how
-many rows a record comes; without one a record is a row. Views are made behind the views that they ask.
+A select reads facts, and says of which entities by `topic = '<entity>.events'`; it ends in a condition that can be narrowed by
+AND. A table that is filled from several topics has a column `kind`, the entity's name, by which a record's place is one.
+A comment `-- rows_each: 50` tells roughly to how many rows a record comes; without one a record is a row. Views are made behind
+the views that they ask.
 """
 
 import re
@@ -19,24 +21,30 @@ ROWS_EACH: Final = re.compile(r"^-- rows_each: (\d+)$", re.MULTILINE)
 
 
 class Projection(Struct, frozen=True):
-    """A typed table that is filled from one topic of the log; `select` reads that topic and can be narrowed by AND.
+    """A typed table that is filled from these topics of the log; `select` reads them and can be narrowed by AND.
 
     `rows_each`: how many rows a record may come to, roughly."""
 
     table: str
-    topic: str
+    topics: tuple[str, ...]
     select: str
     rows_each: int = 1
 
+    @property
+    def reached(self) -> str:
+        """A query: how far the table is with each partition of its topics, as (table, topic, partition, offset)."""
+        topic = f"'{self.topics[0]}'" if len(self.topics) == 1 else "concat(kind, '.events')"
+        return f"SELECT '{self.table}', {topic} AS topic, partition, max(offset) FROM {self.table} GROUP BY topic, partition"
+
 
 def _projection(file: Path) -> Projection:
-    """What a select's file says. Errors: ValueError for one that does not read exactly one topic."""
+    """What a select's file says. Errors: ValueError for one that reads no topic."""
     select, table = file.read_text(), file.name.removesuffix(".select.sql")
-    topics = set(TOPIC.findall(select))
-    if len(topics) != 1:
-        raise ValueError(f"schemas/tables/{file.name} must read one topic, by topic = '<entity>.events'; it reads {topics}")
+    topics = tuple(sorted(set(TOPIC.findall(select))))
+    if not topics:
+        raise ValueError(f"schemas/tables/{file.name} must say what it reads, by topic = '<entity>.events'")
     rows_each = ROWS_EACH.search(select)
-    return Projection(table, topics.pop(), select, int(rows_each[1]) if rows_each else 1)
+    return Projection(table, topics, select, int(rows_each[1]) if rows_each else 1)
 
 
 def _views() -> tuple[str, ...]:

@@ -100,7 +100,7 @@ def personal_page() -> str:
 
 def tables_page() -> str:
     """Tables and views, with what their files say of them."""
-    filled = {one.table: one.topic for one in PROJECTIONS}
+    filled = {one.table: "`, `".join(one.topics) for one in PROJECTIONS}
     sections = [f"# Tables and views\n\n{NOTE} Ask tables with FINAL; the views do that for you.\n"]
     for name in TABLES:
         source = f"Filled from `{filled[name]}`. " if name in filled else ""

@@ -19,6 +19,7 @@ from tests.lab.bench import (
     ledger,
     lots,
     outreach,
+    person,
     restore,
     scale,
     sse,
@@ -43,6 +44,7 @@ ALL = {
     "analysts": analysts.main,
     "chat": chat.main,
     "outreach": outreach.main,
+    "person": person.main,
 }
 
 
