@@ -2,17 +2,13 @@
 terms that change; two of finance who approve, reject, export in batches that overlap and write down the bank's word, twice and
 in any order; with crashes, lost commits and repeats.
 
-Laws: those of money (`tests.lab.proofs.auditor`), and: what is paid plus the fee is gross; each entry of a book stands in at
-most one payout that did not come to nothing; a payout's coins are those of its entries, all out of reserve; what was earned and
-did not go out is paid, under way, or can be drawn, to the coin; who asked did not approve, nor who is paid; a payout is in one
-batch at most; every request is answered once; nothing waits for ever; of who was erased no bank account is known.
+Laws: those of money (`tests.lab.proofs.auditor`) and of payouts (`tests.lab.proofs.payouts`).
 
 `python -m tests.lab.simulated_payouts 2000` plays so many seeds and prints the counts.
 """
 
 import random
 import sys
-from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -24,7 +20,7 @@ from schemas.balance import Freeze, Hold, Reason, Unfreeze, Void, earnings_accou
 from schemas.log.base import MAX_COINS, AccountId, HoldId, Message, TransferId, UserId
 from schemas.log.codec import decoder_of
 from schemas.log.entity import DEFAULT_PARTITIONS, Flow
-from schemas.payee import PAYEE, PutDestination, day_of
+from schemas.payee import PAYEE, PutDestination
 from schemas.payout import (
     HELD_FOR,
     PAYOUT,
@@ -42,8 +38,8 @@ from schemas.payout import (
 )
 from schemas.transfer import PlaceTransfer
 from schemas.user import USER, EraseUser, Role, SignUp
-from tests.lab.proofs.auditor import Audit, Read
-from tests.lab.proofs.ledger import Json
+from tests.lab.proofs.auditor import Audit
+from tests.lab.proofs.payouts import PayoutAudit
 from tests.lab.simulated_money import output_of, reader_of, report
 
 DECIDERS = (
@@ -53,12 +49,6 @@ USERS = tuple(map(UserId, ("sue", "tia")))
 STAFF: Final = ("fay", "gus")
 SENDS: Final = 70
 LATER_S: Final = (0, 0, 3_600, 90_000)
-GONE: Final = ("rejected", "failed")
-OPEN: Final = ("held", "approved", "exported")
-NEXT: Final = {
-    "": {"held"}, "held": {"approved", "rejected", "failed"}, "approved": {"exported", "rejected", "failed"},
-    "exported": {"paid", "failed"}, "paid": {"returned"},
-}  # fmt: skip
 
 
 def workload(chance: random.Random) -> Iterator[Output | Step]:
@@ -201,150 +191,7 @@ def laws(log: Log) -> list[str]:
     """What is broken: in the ledger, and of payouts."""
     read = reader_of(log)
     dead = [f"{len(list(read('dead_letters')))} dead letters"] if any(read("dead_letters")) else []
-    return [*Audit(read).broken, *_Payouts(read).broken(), *dead]
-
-
-class _Payouts:
-    """All that the log says of payouts, and what of it breaks a law."""
-
-    def __init__(self, read: Read) -> None:
-        self.read = read
-        self.steps: dict[str, list[Json]] = defaultdict(list)
-        for fact in self._facts("payout", "PayoutStepped"):
-            self.steps[fact["payout"]].append(fact)
-        self.books: dict[str, list[Json]] = defaultdict(list)
-        for entry in self._facts("account", "EntryRecorded"):
-            if entry["account"].endswith("/earnings"):
-                self.books[entry["account"].removesuffix("/earnings")].append(entry)
-
-    def _facts(self, entity: str, kind: str = "") -> list[Json]:
-        rows = [row.value for row in self.read(f"{entity}.events") if row.value]
-        return [fact for fact in rows if not kind or fact["type"] == kind]
-
-    def _states(self, entity: str) -> dict[str, Json | None]:
-        return {row.key: row.value for row in self.read(f"{entity}.state")}
-
-    def broken(self) -> Iterator[str]:
-        """The laws, one behind the other."""
-        payouts = [steps[-1] for _, steps in sorted(self.steps.items())]
-        for steps in self.steps.values():
-            yield from _way(steps)
-        erased = {fact["user"] for fact in self._facts("user", "UserErased")}
-        for user in USERS:
-            mine = [one for one in payouts if one["user"] == user]
-            yield from self._entries(user, [one for one in mine if one["status"] not in GONE])
-            if user not in erased:  # of whom what is left is forfeited
-                yield from self._all_told(user, mine)
-        yield from self._reserve(payouts)
-        yield from self._batches()
-        yield from self._answers()
-        yield from self._waits()
-
-    def _entries(self, user: str, live: list[Json]) -> Iterator[str]:
-        """Each entry in one payout, and a payout's coins are those of its entries."""
-        for kind, first, last in (("credits", "from_seq", "to_seq"), ("debits", "debits_from_seq", "debits_to_seq")):
-            covered = Counter(seq for one in live for seq in range(one.get(first, 0), one.get(last, 0) + 1))
-            if twice := [seq for seq, times in covered.items() if times > 1]:
-                yield f"{user}: {kind} {twice} stand in two payouts"
-        for one in live:
-            credited, debited = (
-                sum(coins for seq, coins in self._earned(user) if (coins > 0) == earned and first <= seq <= last)
-                for earned, first, last in (
-                    (True, one.get("from_seq", 0), one.get("to_seq", 0)),
-                    (False, one.get("debits_from_seq", 0), one.get("debits_to_seq", 0)),
-                )
-            )
-            if (one["coins"], one.get("debits_coins", 0)) != (credited + debited + one.get("again_coins", 0), -debited):
-                yield f"{one['payout']} draws {credited} less {-debited} of its entries, and says {one}"
-
-    def _earned(self, user: str) -> list[tuple[int, int]]:
-        """Seq and coins of the entries that are no payout's."""
-        return [(e["seq"], e.get("coins", 0)) for e in self.books[user] if e.get("reason") != "payout"]
-
-    def _all_told(self, user: str, payouts: list[Json]) -> Iterator[str]:
-        """What was earned and did not go out is paid, under way, or can be drawn."""
-        earned = sum(coins for _, coins in self._earned(user))
-        paid = sum(one["coins"] for one in payouts if one["status"] == "paid")
-        if (booked := -sum(e.get("coins", 0) for e in self.books[user] if e.get("reason") == "payout")) != paid:
-            yield f"{user}: {paid} coins are paid, the book says {booked}"
-        under_way = [one for one in payouts if one["status"] in OPEN]
-        payee = self._states("payee").get(user) or {}
-        if [one["payout"] for one in under_way] != ([payee["open"]["payout"]] if payee.get("open") else []):
-            yield f"{user}: under way are {under_way}, the payee says {payee.get('open')}"
-        drawable = sum(day["coins"] for day in payee.get("days", ())) - payee.get("debits_coins", 0)
-        left = drawable + payee.get("returned_coins", 0)
-        if earned != paid + sum(one["coins"] for one in under_way) + left:
-            yield f"{user}: {earned} earned, {paid} paid, {left} left to draw, under way: {under_way}"
-
-    def _reserve(self, payouts: list[Json]) -> Iterator[str]:
-        """No entry was drawn in its reserve; what was out of it once stays so, whatever later terms say."""
-        reserves = {terms["version"]: terms.get("reserve_days", 0) for terms in self._facts("payout_terms", "TermsPut")}
-        for one in payouts:
-            days = min(reserves[version] for version in range(1, one["version"] + 1))
-            held = self.steps[one["payout"]][0]
-            limit = _day(held["at"]) - days + (0 if days else 1)
-            drawn = range(held.get("from_seq", 0), held.get("to_seq", 0) + 1)
-            young = [
-                e["seq"] for e in self.books[one["user"]]
-                if e["seq"] in drawn and _day(e["at"]) >= limit and e.get("coins", 0) > 0 and e.get("reason") != "payout"
-            ]  # fmt: skip
-            if young:
-                yield f"{one['payout']} draws entries {young} that are in reserve"
-
-    def _batches(self) -> Iterator[str]:
-        taken = Counter(name for batch in self._facts("payout_batch", "BatchClosed") for name in batch.get("payouts", ()))
-        if twice := [name for name, times in taken.items() if times > 1]:
-            yield f"{twice} are in two batches"
-        exported = {name for name, steps in self.steps.items() if any(step["status"] == "exported" for step in steps)}
-        if exported != taken.keys():
-            yield f"exported were {exported}, the batches have {sorted(taken)}"
-
-    def _answers(self) -> Iterator[str]:
-        """Each request hears one fact each time that it came."""
-        for entity in ("payout", "payout_batch"):
-            asked = Counter(
-                row.value["id"] for row in self.read(f"{entity}.inbox") if row.value and row.value["type"] in ASKING
-            )  # fmt: skip
-            told = Counter(fact["cause"] for fact in self._facts(entity))
-            for name, times in asked.items():
-                if not 1 <= told[name] <= times:
-                    yield f"{name} came {times} times to {entity}, and was answered {told[name]} times"
-
-    def _waits(self) -> Iterator[str]:
-        for name, state in self._states("payout").items():
-            if state and (state["status"] == "requested" or state.get("settling") or state.get("asked")):
-                yield f"payout {name} waits for ever: {state}"
-        for name, state in self._states("payout_batch").items():
-            if state and state.get("waiting"):
-                yield f"batch {name} waits for ever: {state}"
-        erased = {fact["user"] for fact in self._facts("user", "UserErased")}
-        for user, state in self._states("payee").items():
-            if user in erased and state and (state.get("iban") or state.get("holder")):
-                yield f"{user} was erased, and where to pay is known: {state}"
-
-
-ASKING: Final = {kind.__name__ for kind in (*PAYOUT.commands, *PAYOUT_BATCH.commands)}
-
-
-def _day(at: str) -> int:
-    return day_of(datetime.fromisoformat(at))
-
-
-def _way(steps: list[Json]) -> Iterator[str]:
-    """One payout's steps: each follows from the one before; its money; who did what."""
-    before, name = "", steps[0]["payout"]
-    for step in steps:
-        if step["status"] not in NEXT.get(before, set()):
-            yield f"{name} went from {before!r} to {step['status']}"
-        before = step["status"]
-        gross = step["coins"] * step["cents_per_100_coins"] // 100
-        if step["amount_cents"] + step.get("fee_cents", 0) != gross or step["amount_cents"] < 1:
-            yield f"{name}: {step['amount_cents']} are paid and {step.get('fee_cents', 0)} stay, of {gross}"
-        fields = ("coins", "amount_cents", "fee_cents", "seen", "destination", "version", "from_seq", "to_seq")
-        if [step.get(one) for one in fields] != [steps[0].get(one) for one in fields]:
-            yield f"{name} changed on its way: {steps[0]}, {step}"
-        if step["status"] == "approved" and step["by"] in (step["user"], steps[0]["by"]):
-            yield f"{name} was asked for by {steps[0]['by']}, is {step['user']}'s, and was approved by {step['by']}"
+    return [*Audit(read).broken, *PayoutAudit(read, USERS).broken(), *dead]
 
 
 SETUP = Setup(DECIDERS, workload, laws, partitions=DEFAULT_PARTITIONS, log=Finance)

@@ -8,19 +8,18 @@ import asyncio
 import random
 import time
 import uuid
-from collections import Counter
 from typing import Any, NamedTuple
 
 import httpx
 
 from schemas.purchase import WHOLE, Store, purchase_name
 from tests.lab.city.app_store import AppStore
+from tests.lab.proofs.asker import Asker
 from tests.lab.proofs.auditor import Read
 
 COINS, BONUS = 100, 10
 PRODUCT = "proof-coins"
 SHARES = (WHOLE, WHOLE, 50_000, 33_333)
-PATIENCE_S = 300.0
 
 
 class Sold(NamedTuple):
@@ -38,9 +37,9 @@ class Buyers:
         self._url, self._store, self._tokens, self._admin = url, store, tokens, admin
         self._chance = random.Random(seed)
         self._finished = False
+        self._asker = Asker()
         self.books: dict[str, Sold] = {}
-        self.told: Counter[str] = Counter()
-        self.given_up: list[str] = []
+        self.told, self.given_up = self._asker.told, self._asker.given_up
 
     def finish(self) -> None:
         """Buy no more; what is under way is brought to its end."""
@@ -50,7 +49,7 @@ class Buyers:
         """Put the product on sale, and buy until `finish`."""
         async with httpx.AsyncClient(base_url=self._url, timeout=10, trust_env=False) as client:
             product = {"coins": COINS, "bonus_coins": BONUS, "bonus_days": 7, "apple_id": PRODUCT}
-            await self._final(client, "PUT", f"/v1/admin/products/{PRODUCT}", self._admin, product)
+            await self._asker.final(client, "PUT", f"/v1/admin/products/{PRODUCT}", self._admin, product)
             await asyncio.gather(*(self._live(client, user) for user in self._tokens))
 
     async def _live(self, client: httpx.AsyncClient, user: str) -> None:
@@ -62,7 +61,7 @@ class Buyers:
 
     async def _buy(self, client: httpx.AsyncClient, user: str, key: str) -> None:
         token = self._tokens[user]
-        opened = await self._final(client, "POST", "/v1/payments/intents", token, {"product": PRODUCT}, key)
+        opened = await self._asker.final(client, "POST", "/v1/payments/intents", token, {"product": PRODUCT}, key)
         if opened is None or opened.status_code != 201:
             self.given_up.append(f"{key}: no intent, {opened.text if opened else 'no answer'}")
             return
@@ -85,27 +84,8 @@ class Buyers:
         """A word, by the store; of a purchase or a reversal as well by the phone."""
         await asyncio.sleep(self._chance.random())
         if kind != "REFUND" and self._chance.random() < 0.5:
-            await self._final(client, "POST", "/v1/payments/apple", token, {"signed_transaction": signed})
-        await self._final(client, "POST", "/v1/webhooks/apple", "", self._store.notify(kind, signed))
-
-    async def _final(  # noqa: PLR0917 - a request's parts
-        self, client: httpx.AsyncClient, method: str, path: str, token: str, body: Any, key: str = ""
-    ) -> httpx.Response | None:
-        """The final answer to a request that is sent again until there is one; None: there was none in time."""
-        headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": key} if token else {}
-        deadline = time.monotonic() + PATIENCE_S
-        while time.monotonic() < deadline:
-            try:
-                answer = await client.request(method, path, json=body, headers=headers)
-            except httpx.HTTPError as error:
-                self.told[type(error).__name__] += 1
-            else:
-                self.told[f"{answer.status_code} {_code(answer)}".strip()] += 1
-                if answer.status_code not in (202, 502, 503) and _code(answer) != "purchase_in_progress":
-                    return answer
-            await asyncio.sleep(0.2)
-        self.given_up.append(f"{method} {path} had no answer in {PATIENCE_S:.0f} s")
-        return None
+            await self._asker.final(client, "POST", "/v1/payments/apple", token, {"signed_transaction": signed})
+        await self._asker.final(client, "POST", "/v1/webhooks/apple", "", self._store.notify(kind, signed))
 
     def broken(self, read: Read) -> list[str]:
         """Where the log does not say what the store's books say."""
@@ -119,12 +99,3 @@ class Buyers:
             if (state.get("user"), state.get("coins"), net) != due:
                 found.append(f"{name}: the store's books say {due}, the log {state}")
         return found[:10]
-
-
-def _code(answer: httpx.Response) -> str:
-    if answer.status_code < 400:
-        return ""
-    try:
-        return str(answer.json().get("code", ""))
-    except ValueError:
-        return ""

@@ -1,11 +1,12 @@
 """`olo prove money`: a platform of its own under load, killed at random, then audited to the coin.
 
 At least two money processes and one serving process under concurrent HTTP clients with retries, buyers at a store that takes
-back, in part, and gives back, in any order and more than once, and a small city whose people call each other, give gifts and
-block; kill -9 of money, live, store and serving processes, and one of the broker; then all flows stand still for a while, in
-the middle of calls. The states on disk of a killed flow are kept, deleted, cut off, or put back from an older copy. Afterwards
-the log, the views, ClickHouse, the store's books, what clients were told and what phones saw must agree, and all recorded
-inboxes, decided once more, must lead to what was written, byte for byte."""
+back, in part, and gives back, in any order and more than once, streamers who are paid out by two of finance and a bank, and a
+small city whose people call each other, give gifts and block; kill -9 of money, live, store and serving processes, and one of
+the broker; then all flows stand still for a while, in the middle of calls. The states on disk of a killed flow are kept,
+deleted, cut off, or put back from an older copy. Afterwards the log, the views, ClickHouse, the store's books, what clients
+were told and what phones saw must agree, and all recorded inboxes, decided once more, must lead to what was written, byte for
+byte."""
 
 import asyncio
 import os
@@ -30,6 +31,8 @@ from tests.lab.proofs.agreement import agree, reader_of
 from tests.lab.proofs.buyers import Buyers
 from tests.lab.proofs.harm import Harm
 from tests.lab.proofs.load import Load
+from tests.lab.proofs.payees import SETTINGS, Payees
+from tests.lab.proofs.payouts import PayoutAudit, broken_steps
 from tests.lab.proofs.purchases import broken_purchases
 from tests.lab.proofs.replay import judge
 from tests.lab.proofs.verdict import verdict
@@ -144,12 +147,14 @@ async def _stand_still(stage: Stage, seconds: float, tell: Tell) -> None:
 
 
 class Witnesses(NamedTuple):
-    """Who was there: the clients of money, the city and its books, the buyers among the clients' users."""
+    """Who was there: the clients of money, the city and its books, the buyers among the clients' users, the
+    streamers who are paid."""
 
     load: Load
     city: City
     books: Books
     buyers: Buyers | None = None
+    payees: Payees | None = None
 
 
 async def _run(stage: Stage, plan: Plan, store: AppStore, tell: Tell) -> tuple[Witnesses, list[Recovery]]:
@@ -162,28 +167,37 @@ async def _run(stage: Stage, plan: Plan, store: AppStore, tell: Tell) -> tuple[W
     running = asyncio.create_task(load.run(plan.clients, plan.streams))
     tokens = {user: load.tokens[user] for user in load.users[: plan.buyers]}
     buyers = Buyers(stage.http, store, tokens, load.admin, plan.seed)
-    buying = asyncio.create_task(buyers.run())
+    payees = Payees(stage.http, "demo-olo", plan.seed)
+    await payees.move_in()
+    trading = [asyncio.create_task(buyers.run()), asyncio.create_task(payees.run())]
     recoveries = await _fire(stage, plan, load, tell)
     await asyncio.sleep(2)
     buyers.finish()
-    await buying
+    payees.finish()
+    await asyncio.gather(*trading)
     await asyncio.sleep(SETTLED_S)
     load.finish()
     await running
     await _stand_still(stage, plan.outage_s, tell)
     evening.set()
-    return Witnesses(load, city, await living, buyers), recoveries
+    return Witnesses(load, city, await living, buyers, payees), recoveries
 
 
 def audit(stage: Stage, seen: Witnesses) -> tuple[list[str], dict[str, int]]:
     """What is broken, and the counts."""
     sights = seen.city.sights
-    broken, counts = agree(stage, seen.load, sights.grants)
+    others = sights.grants | (seen.payees.transfers if seen.payees is not None else set())
+    broken, counts = agree(stage, seen.load, others)
     counts["entries seen by the city"] = seen.books.sums["entries seen"]
+    read = reader_of(stage.config)
     if seen.buyers is not None:
-        read, books = reader_of(stage.config), seen.buyers.books
+        books = seen.buyers.books
         broken += [*seen.buyers.broken(read), *broken_purchases(read)]
         counts |= {"purchases": len(books), "purchases taken back": sum(bool(sold.revoked) for sold in books.values())}
+    if seen.payees is not None:
+        payouts = PayoutAudit(read, seen.payees.streamers)
+        broken += [*seen.payees.broken(read), *payouts.broken(), *broken_steps(stage.config, payouts)]
+        counts |= {"payouts": len(payouts.steps), "large sums": len(seen.payees.wanted), "batches": len(seen.payees.sums)}
     return [*broken, *sights.errors, *seen.books.broken], counts
 
 
@@ -192,7 +206,7 @@ def prove(plan: Plan, tell: Tell) -> int:
     folder = Path(tempfile.mkdtemp(prefix="olo-proof-"))
     tell(f"starting a platform of its own: {plan.money} money processes, 1 store, 1 serving ...")
     store = AppStore(folder / "store")
-    stage = Stage(folder, OLO_MONEY_PROCESSES=str(plan.money), **store.settings)
+    stage = Stage(folder, OLO_MONEY_PROCESSES=str(plan.money), **SETTINGS, **store.settings)
     try:
         tell(f"load: {plan.clients} clients, {plan.streams} streams, a city of {plan.people}")
         tell(f"{plan.kills} kills -9, and the broker once; then all flows stand still for {plan.outage_s:.0f} s")
@@ -216,6 +230,8 @@ def _report(seen: Witnesses, recoveries: list[Recovery], counts: dict[str, int],
     tell(f"the city: calls ended {dict(sights.ended.most_common())}, answers {dict(sights.statuses.most_common())}")
     if seen.buyers is not None:
         tell(f"the store and its buyers: answers {dict(seen.buyers.told.most_common())}")
+    if seen.payees is not None:
+        tell(f"payees, finance and the bank: answers {dict(seen.payees.told.most_common())}")
     tell(f"{took:.0f} s under fire, answers {dict(load.statuses.most_common())}")
     tell("counts: " + ", ".join(f"{name} {number:,}" for name, number in counts.items()))
     for name in ("money", "live", "growth", "store", "serving", "broker"):
