@@ -109,8 +109,10 @@ def decide_payout(payout: Payout | None, message: PayoutInbox) -> Decision:
 
 def _request(payout: Payout | None, message: RequestPayout) -> Decision:
     if payout is not None:
-        if payout.user != message.user:
-            return payout, (_refused(message, message.payout, PayoutRefusal.PAYOUT_DIFFERS),)
+        differs, in_progress = payout.user != message.user, payout.status is PayoutStatus.REQUESTED
+        if differs or in_progress:  # whether there is one at all the first request will be told
+            refusal = PayoutRefusal.PAYOUT_DIFFERS if differs else PayoutRefusal.PAYOUT_IN_PROGRESS
+            return payout, (_refused(message, message.payout, refusal),)
         return payout, (PayoutRepeated(**reply(message), payout=message.payout, **same_fields(payout, PayoutRepeated)),)
     begun = Payout(
         user=message.user, status=PayoutStatus.REQUESTED, maker=message.by or message.user, asked=MessageId(message.id)

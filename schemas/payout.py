@@ -76,6 +76,7 @@ class PayoutRefusal(StrEnum):
     ACCOUNT_REFUSES = "account_refuses"
     PAYOUT_UNKNOWN = "payout_unknown"
     PAYOUT_DIFFERS = "payout_differs"
+    PAYOUT_IN_PROGRESS = "payout_in_progress"
     PAYOUT_ELSEWHERE = "payout_elsewhere"
     OWN_PAYOUT = "own_payout"
     SAME_PERSON = "same_person"

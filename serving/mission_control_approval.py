@@ -31,6 +31,7 @@ from schemas.timetable import MAX_TEMPLATE
 from serving.body import RequestBody
 from serving.runtime.commands import commands_of, request_id, views_of
 from serving.runtime.fields import IdempotencyKey, IdInPath
+from serving.runtime.lookups import in_view
 from serving.runtime.problems import Problem, responses
 from serving.runtime.refusals import Refusals, refusal_of
 from serving.runtime.staff import MoneyChange, MoneyLook, reason_of
@@ -111,7 +112,7 @@ async def ask_approval(body: ApprovalBody, caller: MoneyChange, key: Idempotency
         why=body.reason,
     )  # fmt: skip
     await commands_of(request).ask(command, ApprovalAsked, ApprovalRepeated)
-    return _shown(request, approval)
+    return await in_view(lambda: _found(request, approval, ApprovalStatus.OPEN))
 
 
 @router.get("/v1/admin/approvals", response_model=list[ApprovalAnswer], responses=responses(401, 403, 503))
@@ -125,7 +126,10 @@ async def list_approvals(_: MoneyLook, request: Request) -> Any:
 @router.get("/v1/admin/approvals/{approval}", response_model=ApprovalAnswer, responses=responses(401, 403, 404, 422, 503))
 async def read_approval(approval: IdInPath, _: MoneyLook, request: Request) -> Any:
     """An approval, until a day after it was decided."""
-    return _shown(request, approval)
+    known = views_of(request).of(APPROVAL).get(approval)
+    if known is None:
+        raise refusal_of(request, ApprovalRefusal.APPROVAL_UNKNOWN)
+    return _answer(approval, known)
 
 
 @router.post("/v1/admin/approvals/{approval}/approve", response_model=ApprovalAnswer, responses=RESPONSES)
@@ -133,7 +137,7 @@ async def give_approval(approval: IdInPath, body: SeenBody, caller: MoneyChange,
     """Approve what somebody else asks for: the command is sent, once."""
     command = GiveApproval(id=new_id(), at=now(), approval=approval, by=UserId(caller.user), seen=body.seen)
     await commands_of(request).ask(command, ApprovalGiven, ApprovalRepeated)
-    return _shown(request, approval)
+    return await in_view(lambda: _found(request, approval, ApprovalStatus.APPROVED))
 
 
 @router.post("/v1/admin/approvals/{approval}/reject", response_model=ApprovalAnswer, responses=RESPONSES)
@@ -142,14 +146,14 @@ async def reject_approval(approval: IdInPath, body: RejectBody, caller: MoneyCha
     del body
     command = RejectApproval(id=new_id(), at=now(), approval=approval, by=UserId(caller.user), why=reason_of(request))
     await commands_of(request).ask(command, ApprovalRejected, ApprovalRepeated)
-    return _shown(request, approval)
+    return await in_view(lambda: _found(request, approval, ApprovalStatus.REJECTED))
 
 
-def _shown(request: Request, approval: str) -> ApprovalAnswer:
+def _found(request: Request, approval: str, status: ApprovalStatus) -> ApprovalAnswer | None:
+    """The approval, once it stands there, or has gone on from being open."""
     known: Approval | None = views_of(request).of(APPROVAL).get(approval)
-    if known is None:
-        raise refusal_of(request, ApprovalRefusal.APPROVAL_UNKNOWN)
-    return _answer(approval, known)
+    there = known is not None and (known.status is status or status is ApprovalStatus.OPEN)
+    return _answer(approval, known) if known is not None and there else None
 
 
 def _answer(name: str, known: Approval) -> ApprovalAnswer:

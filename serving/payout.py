@@ -56,6 +56,7 @@ REFUSED: Final[Refusals] = {
     PayoutRefusal.ACCOUNT_REFUSES: (409, "the account does not have the coins any more; nothing was done"),
     PayoutRefusal.PAYOUT_UNKNOWN: (404, "there is no such payout"),
     PayoutRefusal.PAYOUT_DIFFERS: (409, "this Idempotency-Key was used for another payout; use a new one"),
+    PayoutRefusal.PAYOUT_IN_PROGRESS: (409, "this payout is being drawn; ask again in a moment, under the same key", 1),
     PayoutRefusal.PAYOUT_ELSEWHERE: (409, "the payout does not stand where this can be done; look again"),
     PayoutRefusal.OWN_PAYOUT: (403, "nobody decides on a payout to themselves"),
     PayoutRefusal.SAME_PERSON: (403, "whoever asked for a payout does not approve it; a second person has to"),

@@ -30,6 +30,7 @@ from schemas.payout import (
 from serving.body import RequestBody
 from serving.runtime.commands import commands_of, request_id, views_of
 from serving.runtime.fields import IdempotencyKey, IdInPath, ItemId
+from serving.runtime.lookups import in_view
 from serving.runtime.problems import Problem, responses
 from serving.runtime.refusals import refusal_of
 from serving.runtime.staff import MoneyChange
@@ -77,7 +78,7 @@ async def export_payouts(body: BatchBody, caller: MoneyChange, key: IdempotencyK
     name = request_id(caller.user, f"batch {key}")
     command = BeginBatch(id=new_id(), at=now(), batch=name, payouts=tuple(body.payouts), by=caller.user)
     await commands_of(request).ask(command, BatchClosed, BatchRepeated)
-    return _shown(name, _batch(request, name))
+    return _shown(name, await in_view(lambda: views_of(request).of(PAYOUT_BATCH).get(name)))
 
 
 @router.get("/v1/admin/payouts/batches/{batch}", response_model=BatchAnswer, responses=responses(401, 403, 404, 422, 503))

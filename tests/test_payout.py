@@ -135,6 +135,7 @@ def test_what_is_not_paid_is_freed_and_can_be_drawn_again(messages: tuple[Any, .
         ((request(), PINNED, DRAWN, POOR), PayoutRefusal.ACCOUNT_REFUSES),
         ((APPROVE,), PayoutRefusal.PAYOUT_UNKNOWN),
         ((*HELD, request("r2", user="tia")), PayoutRefusal.PAYOUT_DIFFERS),
+        ((request(), request("r2")), PayoutRefusal.PAYOUT_IN_PROGRESS),
         ((*HELD, EXPORT), PayoutRefusal.PAYOUT_ELSEWHERE),
         ((*EXPORTED, REJECT), PayoutRefusal.PAYOUT_ELSEWHERE),
         ((*EXPORTED, EXPORT), PayoutRefusal.PAYOUT_ELSEWHERE),

@@ -1,4 +1,9 @@
-"""What routes of several domains look up in the views: a user's role, country and tags, and a call that the caller may see."""
+"""What routes of several domains look up in the views: a user's role, country and tags, a call that the caller may see,
+and what an answer has told of."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, TypeVar
 
 from fastapi import Request
 
@@ -11,9 +16,25 @@ from schemas.user import USER, Role
 from schemas.video import CALL, Call, CallRefusal
 from serving.runtime.auth import Caller
 from serving.runtime.commands import views_of
+from serving.runtime.problems import unavailable
 from serving.runtime.refusals import refusal_of
 from serving.runtime.staff import look_as_staff
 from serving.runtime.views import Views
+
+T = TypeVar("T")
+# Behind its start a process may be told of a decision in front of the state that an earlier one left.
+LOOKS: Final = 50
+LOOK_S: Final = 0.02
+
+
+async def in_view(look: Callable[[], T | None]) -> T:
+    """What the log has, as an answer has told, once this process has it in view, too. Errors: Problem 503 `not_decided`."""
+    for _ in range(LOOKS):
+        found = look()
+        if found is not None:
+            return found
+        await asyncio.sleep(LOOK_S)
+    raise unavailable("not_decided", "the log has it, and this process does not have it in view yet; send it again soon")
 
 
 def role_of(views: Views, user: str, otherwise: Role) -> Role:

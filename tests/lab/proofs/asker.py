@@ -9,7 +9,7 @@ import httpx
 
 PATIENCE_S: Final = 300.0
 # It is not decided yet, whatever the status.
-UNDER_WAY: Final = ("purchase_in_progress", "in_progress")
+UNDER_WAY: Final = ("purchase_in_progress", "payout_in_progress", "in_progress")
 
 
 class Asker:
