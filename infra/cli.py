@@ -18,6 +18,7 @@ from rich.table import Table
 from infra import dead_letters, erasure, outbox, tokens
 from infra.cli_ads import attribution_app, connected, postbacks_app, warehouse
 from infra.cli_jobs import jobs_app
+from infra.cli_payments import payments_app
 from infra.config import POSTBACKS_NEED, ConfigError, Environment, load, missing_for
 from infra.doctor import report
 from infra.errors import UsageError
@@ -45,6 +46,7 @@ app.add_typer(schemas_app, name="schemas")
 app.add_typer(postbacks_app, name="postbacks")
 app.add_typer(attribution_app, name="attribution")
 app.add_typer(jobs_app, name="jobs")
+app.add_typer(payments_app, name="payments")
 EXPORTED: Final = Path(__file__).parent.parent / "schemas" / "exported"
 # The laboratory's commands know their own options.
 ANYTHING: Final = {"allow_extra_args": True, "ignore_unknown_options": True}

@@ -150,6 +150,10 @@ class Config(BaseSettings):
     bundle_ios: str = ""
     apple_environment: str = Field("production", pattern="^(production|sandbox)$", description="whose purchases are taken")
     apple_root_files: str = Field("", description="Apple's root certificates, files (DER) separated by commas")
+    apple_api_url: str = Field("", description="the App Store Server API; empty: Apple's, of the environment")
+    apple_key_file: str = Field("", description="the key for the App Store Server API, a .p8 file of App Store Connect's")
+    apple_key_id: str = ""
+    apple_issuer_id: str = ""
     payer_name: str = Field("", max_length=70, description="who pays payouts: the name of our bank account's holder")
     payer_iban: str = Field("", description="our bank account, from which payouts are paid")
     play_url: str = "https://androidpublisher.googleapis.com"

@@ -1,6 +1,6 @@
 """Entities for operators: their last states, from their changelogs, and a command to one of them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from infra.config import Config
 from infra.kafka import key_of, produce_one, read_topic
@@ -8,13 +8,20 @@ from schemas.log.base import Message, State
 from schemas.log.codec import encode, state_decoder
 from schemas.log.entity import Entity, partition_of
 
+Keep = Callable[[str, State], bool]
 
-def states_of(config: Config, entity: Entity) -> Iterator[tuple[str, State]]:
-    """The last state of every key, those of broadcast keys, too. It reads the whole changelog."""
-    decode, last = state_decoder(entity.state), dict[str, bytes | None]()
+
+def states_of(config: Config, entity: Entity, keep: Keep | None = None) -> Iterator[tuple[str, State]]:
+    """The last state of every key, those of broadcast keys, too, or only those that are to be kept: of others nothing stays in
+    memory. It reads the whole changelog."""
+    decode, last = state_decoder(entity.state), dict[str, bytes]()
     for record in read_topic(config, entity.changelog):
-        last[key_of(record)] = record.value()
-    return ((key, decode(value)) for key, value in last.items() if value is not None)
+        key, value = key_of(record), record.value()
+        if value is not None and (keep is None or keep(key, decode(value))):
+            last[key] = value
+        else:
+            last.pop(key, None)
+    return ((key, decode(value)) for key, value in last.items())
 
 
 def state_of(config: Config, entity: Entity, key: str) -> State | None:

@@ -73,7 +73,7 @@ class ScheduledJobBody(RequestBody):
     template: Annotated[
         dict[str, Any], Field(examples=[{"item": "rose-of-the-day", "price_coins": 10, "share_coins": 4, "name": "{date}"}])
     ] = {}
-    chore: Annotated[str, Field(max_length=64, description="quality or doctor")] = ""
+    chore: Annotated[str, Field(max_length=64, description="quality, doctor or reconcile")] = ""
     overlap: Overlap = Overlap.SKIP
     catch_up: CatchUp = CatchUp.ONE
     window_s: Annotated[int, Field(ge=0, le=MAX_WINDOW_S)] = 86_400

@@ -33,6 +33,7 @@ from tests.chromium import home as home
 from tests.chromium import wire as wire
 from tests.command_line import Done, olo
 from tests.lab.city.app_store import AppStore
+from tests.lab.city.app_store_api import AppStoreApi
 from tests.lab.city.books import Books
 from tests.lab.city.play_store import PlayStore
 from tests.lab.city.push_vendors import Keys, PushVendors
@@ -248,6 +249,14 @@ def app_store(tmp_path_factory: pytest.TempPathFactory) -> AppStore:
 
 
 @pytest.fixture(scope="session")
+def app_store_api(app_store: AppStore, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppStoreApi]:
+    """What the App Store is asked at, with a key of its own."""
+    api = AppStoreApi(app_store, tmp_path_factory.mktemp("store-api"))
+    yield api
+    api.close()
+
+
+@pytest.fixture(scope="session")
 def push_keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
     """Credentials for stand-ins of those who push, which are asked in memory."""
     return Keys(tmp_path_factory.mktemp("keys"), "http://vendors", "http://apple")
@@ -291,9 +300,14 @@ PAYER = {"OLO_PAYER_NAME": "Olo GmbH", "OLO_PAYER_IBAN": "DE89370400440532013000
 
 @pytest.fixture(scope="session")
 def stack(
-    tmp_path_factory: pytest.TempPathFactory, vendors: VendorStub, networks: AdStub, app_store: AppStore, play_store: PlayStore
+    tmp_path_factory: pytest.TempPathFactory,
+    vendors: VendorStub,
+    networks: AdStub,
+    app_store_api: AppStoreApi,
+    play_store: PlayStore,
 ) -> Iterator[Stack]:
-    settings = vendors.environment | networks.environment | app_store.settings | play_store.settings | PAYER
+    stores = app_store_api.settings | play_store.settings
+    settings = vendors.environment | networks.environment | stores | PAYER
     stack = Stack(tmp_path_factory.mktemp("olo") / "home", **settings)
     yield stack
     assert stack.stop() == 0

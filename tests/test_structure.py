@@ -54,7 +54,7 @@ FLOORS = (
     ("serving.app", "serving.parts", "serving.__main__"),
     ("infra.supervisor", "infra.laboratory"),
     ("infra.platform",),
-    ("infra.doctor", "infra.cli_ads", "infra.cli_jobs"),
+    ("infra.doctor", "infra.cli_ads", "infra.cli_jobs", "infra.cli_payments"),
     ("infra.cli",),
     ("tests",),
 )

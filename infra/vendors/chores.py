@@ -18,6 +18,7 @@ from schemas.outbox import AttemptOutcome, EffectDue
 CHORES: Final[dict[str, tuple[str, ...]]] = {
     "quality": ("quality",),
     "doctor": ("doctor",),
+    "reconcile": ("payments", "reconcile"),
 }
 # Chores start processes: a job may not ask for one more often than this.
 LEAST_S: Final = 60.0

@@ -4,16 +4,18 @@ Contract: `GET /androidpublisher/v3/applications/{package}/purchases/products/{p
 gives `purchaseState` (0 bought, 1 cancelled, 2 pending), `orderId` (absent where a promotional code paid), the time as
 `purchaseTimeMillis`, `quantity` (absent: 1), `refundableQuantity` (fewer: some were refunded), `purchaseType` (0 a tester's, 1
 by a promotional code, 2 rewarded; absent: paid) and, as `obfuscatedExternalAccountId`, the intent that our app gave. No price.
-400, 404 and 410: no such purchase. A notification comes as a push of Cloud Pub/Sub: base64 JSON, with an OpenID token of the
-account that pushes; it is sent again until it is answered 200. What was paid stands in `GET …/orders/{order}`:
-`lineItems[].listingPrice`, or `total` (`currencyCode`, `units`, `nanos`), for an account that may see orders; without it the
-price is not known.
+400, 404 and 410: no such purchase. `GET …/purchases/voidedpurchases` lists what was taken back within a span of at most 30
+days: `voidedPurchases[]` (`orderId`, `purchaseToken`, `voidedQuantity`, absent: all), then `tokenPagination.nextPageToken`. A
+notification comes as a push of Cloud Pub/Sub: base64 JSON, with an OpenID token of the account that pushes; it is sent again
+until it is answered 200. What was paid stands in `GET …/orders/{order}`: `lineItems[].listingPrice`, or `total`
+(`currencyCode`, `units`, `nanos`), for an account that may see orders; without it the price is not known.
 """
 
 import base64
 import binascii
 import json
 import re
+from datetime import datetime
 from functools import cache
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
@@ -38,6 +40,8 @@ ORDER_PATTERN: Final = re.compile(r"[0-9A-Za-z.-]{1,100}")
 CURRENCY_PATTERN: Final = re.compile("[A-Z]{3}")
 PRODUCT_PATTERN: Final = re.compile(r"[a-z0-9._]{1,128}")
 TIMEOUT_S: Final = 20.0
+# Far more than a span of days can have.
+MOST_PAGES: Final = 10_000
 BOUGHT, CANCELLED, PENDING = 0, 1, 2
 TESTERS: Final = 0
 # Of a voided purchase: one of in-app products.
@@ -55,6 +59,14 @@ class Hint(NamedTuple):
     token: str = ""
     product: str = ""
     order: str = ""
+
+
+class Voided(NamedTuple):
+    """What Google has taken back of an order; `quantity` 0: all of it."""
+
+    order: str
+    token: str
+    quantity: int = 0
 
 
 def missing_settings(config: Config, *, notices: bool = False) -> list[str]:
@@ -146,12 +158,12 @@ def _asked(config: Config, client: httpx.Client, hint: Hint) -> dict[str, Any]:
     return _get(config, client, f"purchases/products/{hint.product}/tokens/{quote(hint.token, safe='')}")
 
 
-def _get(config: Config, client: httpx.Client, path: str) -> dict[str, Any]:
+def _get(config: Config, client: httpx.Client, path: str, query: dict[str, Any] | None = None) -> dict[str, Any]:
     """What Google answers of our app. Errors: ForgedError, AwayError."""
     url = f"{config.play_url}/androidpublisher/v3/applications/{config.app_id_android}/{path}"
 
     def send(bearer: str) -> httpx.Response:
-        return client.get(url, headers={"authorization": f"Bearer {bearer}"}, timeout=TIMEOUT_S)
+        return client.get(url, params=query, headers={"authorization": f"Bearer {bearer}"}, timeout=TIMEOUT_S)
 
     try:
         answer = ask(account_of(config.play_key_file, SCOPE), client, send, is_taken)
@@ -166,6 +178,30 @@ def _get(config: Config, client: httpx.Client, path: str) -> dict[str, Any]:
     except ValueError as error:
         raise AwayError("Google Play answers no JSON") from error
     return found if isinstance(found, dict) else {}
+
+
+def voided(config: Config, client: httpx.Client, since: datetime, until: datetime) -> list[Voided]:
+    """What was taken back in a span, of in-app products. Errors: AwayError."""
+    span = {"startTime": int(since.timestamp() * 1_000), "endTime": int(until.timestamp() * 1_000), "type": 0}
+    found, token = list[Voided](), ""
+    for _ in range(MOST_PAGES):
+        query = span | {"includeQuantityBasedPartialRefund": "true"} | ({"token": token} if token else {})
+        try:
+            page = _get(config, client, "purchases/voidedpurchases", query)
+        except ForgedError as error:
+            raise AwayError("Google Play does not tell what was voided: it knows no such app, or span") from error
+        for one in page.get("voidedPurchases") or ():
+            if isinstance(one, dict) and ORDER_PATTERN.fullmatch(str(one.get("orderId", ""))):
+                found.append(Voided(one["orderId"], str(one.get("purchaseToken", "")), _voided_quantity(one)))
+        token = str((page.get("tokenPagination") or {}).get("nextPageToken") or "")
+        if not token:
+            break
+    return found
+
+
+def _voided_quantity(one: dict[str, Any]) -> int:
+    quantity = one.get("voidedQuantity", 0)
+    return quantity if isinstance(quantity, int) and quantity > 0 else 0
 
 
 def read_notice(config: Config, header: str, body: Any) -> Hint:

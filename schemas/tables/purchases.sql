@@ -1,5 +1,5 @@
--- Every transaction of a store that was credited: to whom, which version of which product, the coins, the price as the store told,
--- and whether that is the one that the version has for the store's country (`price_check`: as_pinned, differs, unknown).
+-- Every transaction of a store that was credited: to whom, which version of which product, the coins, the price as the store
+-- told, and whether that is the one that the version has for the store's country (`price_check`: as_pinned, differs, unknown).
 -- ORDER BY: analysts ask for a span of days; (at, purchase) makes a purchase one row.
 CREATE TABLE IF NOT EXISTS purchases
 (

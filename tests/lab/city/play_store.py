@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import unquote
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import jwt
 from cryptography import x509
@@ -20,14 +20,17 @@ from cryptography.x509.oid import NameOID
 
 PACKAGE: Final = "app.olo.android"
 AUDIENCE, PUSHER = "https://olo.example/v1/webhooks/google", "push@olo.iam.example"
+PAGE: Final = 20
 BEARER: Final = "play-bearer"
 
 
 class PlayStore:
-    """Sells; `orders`: purchase token -> what Google says of it; `trouble`: statuses to answer first."""
+    """Sells; `orders`: purchase token -> what Google says of it; `voided`: what it has
+    taken back; `trouble`: statuses to answer first."""
 
     def __init__(self, folder: Path) -> None:
         self.orders: dict[str, dict[str, Any]] = {}
+        self.voided: list[dict[str, Any]] = []
         self.trouble: list[int] = []
         self.certificates_asked = 0
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -84,6 +87,8 @@ class PlayStore:
         parts = path.split("/")
         if bearer != f"Bearer {BEARER}":
             return 401, {}
+        if parts[-1].startswith("voidedpurchases"):
+            return self._voided(parse_qs(urlsplit(path).query)) if parts[4] == PACKAGE else (404, {})
         if parts[5] == "orders":
             price = next((one["price"] for one in self.orders.values() if one["orderId"] == parts[6]), None)
             return (200, {"orderId": parts[6], "total": price}) if price and parts[4] == PACKAGE else (404, {})
@@ -91,6 +96,19 @@ class PlayStore:
         if order is None or parts[4] != PACKAGE or parts[7] != order["sku"]:
             return 404, {"error": {"code": 404}}
         return 200, {name: value for name, value in order.items() if name not in ("sku", "price") and value is not None}
+
+    def _voided(self, query: dict[str, list[str]]) -> tuple[int, dict[str, Any]]:
+        since, until, begin = (int(query.get(name, ["0"])[0]) for name in ("startTime", "endTime", "token"))
+        found = [one for one in self.voided if since <= int(one["voidedTimeMillis"]) <= until]
+        more = {"tokenPagination": {"nextPageToken": str(begin + PAGE)}} if begin + PAGE < len(found) else {}
+        return 200, {"voidedPurchases": found[begin : begin + PAGE]} | more
+
+    def void(self, token: str, order: str, quantity: int | None = None) -> None:
+        """Note what was taken back; the order itself is changed by `sell`."""
+        self.voided.append({
+            "purchaseToken": token, "orderId": order, "voidedTimeMillis": str(int(time.time() * 1_000)), "voidedSource": 0,
+            **({} if quantity is None else {"voidedQuantity": quantity}),
+        })  # fmt: skip
 
     def sell(self, token: str, product: str, intent: str | None, order: str, **changes: Any) -> None:
         """A purchase; a change to None leaves a field out."""
