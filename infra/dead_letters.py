@@ -78,21 +78,26 @@ def parked(config: Config) -> dict[tuple[str, int, bytes], list[DeadLetter]]:
 def redrive(config: Config, place: str) -> str:
     """Have a parked entity's records decided once more, or put another letter's record into its topic again; what was done, for
     a person to read. Errors: NoSuchPlaceError, KafkaException."""
-    letter = find(config, place)
+    return redrive_found(config, find(config, place), getpass.getuser())
+
+
+def redrive_found(config: Config, letter: DeadLetter, by: str) -> str:
+    """The same for a letter that was looked up. Errors: NoSuchPlaceError, KafkaException."""
+    place = letter.id
     if letter.cause in PARKING:
-        return _release(config, [letter], Way.REDRIVE)[0]
+        return _release(config, [letter], Way.REDRIVE, by)[0]
     if letter.topic not in {topic.name for topic in topics()}:
         raise NoSuchPlaceError(f"{place} came over HTTP; mend what `olo dead-letters show {place}` shows, and POST it again")
     value = letter.value if len(letter.value) < MAX_VALUE_BYTES else value_at(config, place)
     at = produce_one(config, letter.topic, letter.key, value, letter.partition)
-    _settle(config, letter, Way.REDRIVE)
+    _settle(config, letter, Way.REDRIVE, by)
     return f"written again as {letter.topic}/{letter.partition}/{at.offset()}"
 
 
 def redrive_all(config: Config) -> list[str]:
     """Have the records of all parked entities decided once more."""
     found = [waiting[0] for waiting in parked(config).values()]
-    return _release(config, found, Way.REDRIVE)
+    return _release(config, found, Way.REDRIVE, getpass.getuser())
 
 
 def skip(config: Config, place: str) -> str:
@@ -103,7 +108,7 @@ def skip(config: Config, place: str) -> str:
         if place in {letter.id for letter in waiting}:
             if place != waiting[0].id:
                 raise NoSuchPlaceError(f"{place} waits behind {waiting[0].id}: redrive or skip that one first")
-            return _release(config, waiting[:1], Way.SKIP)[0]
+            return _release(config, waiting[:1], Way.SKIP, getpass.getuser())[0]
     if wanted.topic not in {topic.name for topic in topics() if topic.name.endswith(".inbox")}:
         raise NoSuchPlaceError(f"{wanted.topic!r} is no inbox; only records of an inbox can be skipped")
     value = value_at(config, place)
@@ -114,23 +119,28 @@ def skip(config: Config, place: str) -> str:
 def drop(config: Config, place: str) -> str:
     """Leave out all records that wait for the parked entity, which goes on without them; or take another letter off the list.
     Errors: NoSuchPlaceError."""
-    letter = find(config, place)
+    return drop_found(config, find(config, place), getpass.getuser())
+
+
+def drop_found(config: Config, letter: DeadLetter, by: str) -> str:
+    """The same for a letter that was looked up. Errors: KafkaException."""
+    place = letter.id
     if letter.cause in PARKING:
-        return _release(config, [letter], Way.DROP)[0]
-    _settle(config, letter, Way.DROP)
+        return _release(config, [letter], Way.DROP, by)[0]
+    _settle(config, letter, Way.DROP, by)
     return f"{place} is off the list; its record stands in the topic for as long as that is kept"
 
 
-def _release(config: Config, letters: Sequence[DeadLetter], way: Way) -> list[str]:
-    keys, by = [letter.key.decode() for letter in letters], getpass.getuser()
+def _release(config: Config, letters: Sequence[DeadLetter], way: Way, by: str) -> list[str]:
+    keys = [letter.key.decode() for letter in letters]
     messages = [Release(id=new_id(), at=now(), key=key, way=way, by=by) for key in keys]
     records = [(one.topic, one.partition, one.key, encode(message)) for one, message in zip(letters, messages, strict=True)]
     produce_all(config, records)
     return [f"{way}: the flow takes it from here; `olo dead-letters list` shows whether {key!r} waits on" for key in keys]
 
 
-def _settle(config: Config, letter: DeadLetter, way: Way) -> None:
-    settled = LetterSettled(id=letter.id, at=now(), way=way, by=getpass.getuser())
+def _settle(config: Config, letter: DeadLetter, way: Way, by: str) -> None:
+    settled = LetterSettled(id=letter.id, at=now(), way=way, by=by)
     produce_one(config, DEAD_LETTERS.name, letter.id.encode(), encode(settled), 0)
 
 

@@ -69,10 +69,22 @@ def redrive(config: Config, name: str, by: str) -> None:
 
 def redrive_found(config: Config, name: str, effect: Effect, by: str) -> None:
     """The same for an effect that was looked up. Errors: NoSuchEffectError, KafkaException."""
+    if wrong := lost(name, effect):
+        raise NoSuchEffectError(wrong)
+    tell(config, OUTBOX, name, redriven(name, by))
+
+
+def lost(name: str, effect: Effect) -> str:
+    """Why an effect cannot be tried again; empty: it can."""
     if effect.status not in ENDED_BADLY:
-        raise NoSuchEffectError(f"{name} is {effect.status}: only refused and expired effects can be redriven")
+        return f"{name} is {effect.status}: only refused and expired effects can be redriven"
     if effect.kind is EffectKind.PUSH:
-        raise NoSuchEffectError(f"{name} is a push: nobody is sent one late, and what it said is gone")
+        return f"{name} is a push: nobody is sent one late, and what it said is gone"
     if effect.kind is EffectKind.POSTBACK and effect.postback is None:
-        raise NoSuchEffectError(f"{name} tells of a user who was erased: what was to be told is gone")
-    tell(config, OUTBOX, name, RedriveEffect(id=new_id(), at=now(), effect=name, expires_at=now() + REDRIVEN_FOR, by=by))
+        return f"{name} tells of a user who was erased: what was to be told is gone"
+    return ""
+
+
+def redriven(name: str, by: str) -> RedriveEffect:
+    """The command that has an effect tried again."""
+    return RedriveEffect(id=new_id(), at=now(), effect=name, expires_at=now() + REDRIVEN_FOR, by=by)

@@ -38,6 +38,8 @@ class Permission(StrEnum):
     ROLES_LOOK = "roles.look"
     ROLES_CHANGE = "roles.change"
     AUDIT_LOOK = "audit.look"
+    LOG_LOOK = "log.look"
+    LOG_CHANGE = "log.change"
 
     @property
     def looks(self) -> bool:
@@ -64,6 +66,8 @@ MEANING: Final[Mapping[Permission, str]] = {
     Permission.ROLES_LOOK: "who has which role",
     Permission.ROLES_CHANGE: "to give and take roles, up to one's own",
     Permission.AUDIT_LOOK: "what staff did",
+    Permission.LOG_LOOK: "records of the log, dead letters, the outbox",
+    Permission.LOG_CHANGE: "to let dead letters go on, and have deliveries tried again",
 }
 
 _NONE: Final[frozenset[Permission]] = frozenset()

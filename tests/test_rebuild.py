@@ -18,7 +18,6 @@ from pipelines.flows.replay import Replayed, replayed
 from pipelines.runtime.core import Decider
 from pipelines.runtime.lane import Decide
 from schemas.log.entity import Entity
-from schemas.log.parking import Way
 from schemas.user import OpenSession
 from tests.conftest import Stack
 from tests.lab.bench.jobs import Book, Command, Outcome, decide
@@ -122,7 +121,7 @@ def test_who_is_parked_is_parked_in_the_rebuilt_changelog(trial: Trial) -> None:
     assert [position for position, _ in states(trial)] == [position for position, _ in before]
     assert [set(found) for _, found in states(trial)] == [set(found) for _, found in before]
     (waiting,) = [found for place, found in dead_letters.parked(trial.config).items() if place[0] == trial.entity.inbox]
-    dead_letters._release(trial.config, waiting[:1], Way.REDRIVE)
+    dead_letters.redrive_found(trial.config, waiting[0], "ann")
     trial.decide(1)
     trial.audit(5 * ACCOUNTS)
     assert not any(one.difference or one.incomplete for one in replays(trial))

@@ -95,6 +95,8 @@ JobsChange = Annotated[Caller, Depends(May(Permission.JOBS_CHANGE))]
 RolesLook = Annotated[Caller, Depends(May(Permission.ROLES_LOOK))]
 RolesChange = Annotated[Caller, Depends(May(Permission.ROLES_CHANGE, reasoned=True))]
 AuditLook = Annotated[Caller, Depends(May(Permission.AUDIT_LOOK))]
+LogLook = Annotated[Caller, Depends(May(Permission.LOG_LOOK))]
+LogChange = Annotated[Caller, Depends(May(Permission.LOG_CHANGE, reasoned=True))]
 
 
 async def look_as_staff(request: Request, caller: Caller, permission: Permission, *subjects: str) -> bool:

@@ -1,8 +1,8 @@
 """Indexes over the views' states: which keys of an entity are in which group, kept by whoever writes the store.
 
 They answer what would take a look at every state: who is online, whose cases wait, which reports do, who is in a cohort, whom
-somebody is close to, whom they talked to on a day. A change of what an index says needs another `folder.FORMAT`: stores are
-then built anew.
+somebody is close to, whom they talked to on a day, which deliveries ended badly. A change of what an index says needs another
+`folder.FORMAT`: stores are then built anew.
 """
 
 from collections.abc import Callable
@@ -17,6 +17,7 @@ from schemas.log.base import unix_second
 from schemas.log.codec import state_decoder
 from schemas.log.entity import Entity
 from schemas.mission_control_approval import APPROVAL, Approval, ApprovalStatus
+from schemas.outbox import OUTBOX, Effect, EffectStatus
 from schemas.panel import MEMBER, Member
 from schemas.user import USER, User
 
@@ -80,6 +81,15 @@ def _versions(user: str, member: Member) -> tuple[str, ...]:
     return () if user.startswith("@") or member.erased_at is not None else (EVERYBODY, str(member.version))
 
 
+# What the index of effects has; all others are done, or under way for some seconds only.
+LISTED_EFFECTS: Final = (EffectStatus.WAITING, EffectStatus.REFUSED, EffectStatus.EXPIRED)
+
+
+def _effects(name: str, effect: Effect) -> tuple[str, ...]:
+    listed = effect.status in LISTED_EFFECTS and not name.startswith("@")
+    return (effect.status, f"{effect.status}/{effect.provider}") if listed else ()
+
+
 # Who is online, by role.
 ONLINE: Final = Index("online", USER, _online)
 # The records of which a case waits for a person.
@@ -96,8 +106,10 @@ OPEN_APPROVALS: Final = Index("open_approvals", APPROVAL, _approvals)
 COHORT_MEMBERS: Final = Index("cohort_members", MEMBER, _cohorts)
 # How many members there are, and how many were decided under a version of the book.
 MEMBER_VERSIONS: Final = Index("member_versions", MEMBER, _versions, listed=False)
+# What is owed to vendors and waits for its next attempt, or ended badly: by status, and by status and vendor.
+EFFECTS: Final = Index("effects", OUTBOX, _effects)
 
-INDEXES: Final = (ONLINE, OPEN_CASES, PAIRS, CHATS, OPEN_REPORTS, OPEN_APPROVALS, COHORT_MEMBERS, MEMBER_VERSIONS)
+INDEXES: Final = (ONLINE, OPEN_CASES, PAIRS, CHATS, OPEN_REPORTS, OPEN_APPROVALS, COHORT_MEMBERS, MEMBER_VERSIONS, EFFECTS)
 LISTED: Final = frozenset(index.name for index in INDEXES if index.listed)
 OVER: Final = {one.entity.changelog: [index for index in INDEXES if index.entity is one.entity] for one in INDEXES}
 _DECODERS: Final = {index.entity.changelog: state_decoder(index.entity.state) for index in INDEXES}

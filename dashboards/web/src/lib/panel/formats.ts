@@ -16,3 +16,16 @@ export function money(cents: number, currency: string): string {
 export function reasonHeader(why: string): { 'X-Reason': string } {
   return { 'X-Reason': Array.from(new TextEncoder().encode(why), (byte) => String.fromCharCode(byte)).join('') };
 }
+
+/** Where a record of the log stands. */
+export const placeOf = (one: { topic: string; partition: number; offset: number }): string =>
+  `${one.topic}/${one.partition}/${one.offset}`;
+
+/** JSON with its lines; whatever is none as it is. */
+export function pretty(text: string): string {
+  try {
+    return JSON.stringify(JSON.parse(text), null, 2);
+  } catch {
+    return text;
+  }
+}

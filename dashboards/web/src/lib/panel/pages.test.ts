@@ -64,7 +64,7 @@ function parts(file: string, known: string[] = []): string[] {
   return known;
 }
 
-const fileOf = (page: Page): string => `./${page.replaceAll(' ', '')}.svelte`;
+const fileOf = (page: Page): string => `./${page.replace(/ (\w)/g, (_, letter: string) => letter.toUpperCase())}.svelte`;
 
 test('the pages are in files of their names', () => {
   expect((Object.keys(PAGES) as Page[]).filter((page) => !sourceOf(fileOf(page)))).toEqual([]);

@@ -16,6 +16,10 @@ export const PAGES = {
   Payouts: { group: 'Money', needs: 'money.look', load: () => import('./Payouts.svelte') },
   Approvals: { group: 'Money', needs: 'money.look', load: () => import('./Approvals.svelte') },
   Products: { group: 'Money', needs: 'money.look', load: () => import('./Products.svelte') },
+  Log: { group: 'Platform', needs: 'log.look', load: () => import('./Log.svelte') },
+  'Dead letters': { group: 'Platform', needs: 'log.look', load: () => import('./DeadLetters.svelte') },
+  Outbox: { group: 'Platform', needs: 'log.look', load: () => import('./Outbox.svelte') },
+  Timetable: { group: 'Platform', needs: 'jobs.look', load: () => import('./Timetable.svelte') },
   Audit: { group: 'Staff', needs: 'audit.look', load: () => import('./Audit.svelte') }
 } as const satisfies Record<string, PageEntry>;
 export type Page = keyof typeof PAGES;
