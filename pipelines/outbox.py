@@ -42,6 +42,7 @@ from schemas.outbox import (
     OweEffect,
     RedriveEffect,
     ReportAttempt,
+    StoreActTaken,
     close_room_id,
     delete_account_id,
     erased_effects,
@@ -151,7 +152,7 @@ def _due(effect: Effect, name: str, message: Message, ordinal: int = 0) -> Decis
     after = replace(effect, status=EffectStatus.DUE, next_at=None, forget_at=None, told=told)
     due = EffectDue(
         **reply(message, ordinal), **_fields(after, name), expires_at=after.expires_at, postback=after.postback,
-        wanted=after.wanted, push=after.push, claims=after.claims,
+        wanted=after.wanted, push=after.push, claims=after.claims, store_act=after.store_act,
     )  # fmt: skip
     return after, (due,)
 
@@ -213,7 +214,10 @@ def _end(effect: Effect, fact: LastFact, kept: timedelta, failure: Failure | Non
     """The effect's last fact, and for how long it is remembered. A push has other facts, and its contents are forgotten."""
     after = replace(effect, status=ENDS[type(fact)], next_at=None, forget_at=later(fact.at, kept))
     if effect.push is None:
-        return after, (fact,)
+        if effect.store_act is None or not isinstance(fact, EffectAccepted):
+            return after, (fact,)
+        fields = same_fields(fact, StoreActTaken) | {"id": f"{fact.id}/taken", "at": fact.at, "cause": fact.cause}
+        return after, (fact, StoreActTaken(**fields, purchase=effect.subject))
     forgotten = replace(after, push=None, forget_at=later(fact.at, REMEMBERED_FOR))
     return forgotten, (_push_fact(effect, effect.push, fact, failure),)
 

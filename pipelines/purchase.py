@@ -5,7 +5,8 @@ State: what the store signed, what the intent pinned, what is credited (`schemas
 Laws: words of the store in any order, any number of times, lead to the same coins, those of the word that was signed last (of
 two signed at once, the one that takes back more); they are those of the pinned version times the quantity, and nobody but the
 intent's user gets them, whoever brought the transaction; what lapsed of a bonus is not taken back, and no more than was
-credited; the ledger is asked for one movement at a time; every claim by a phone gets one answer.
+credited; the ledger is asked for one movement at a time; every claim by a phone gets one answer; a purchase whose store is
+told that it was consumed owes that once, behind its first credit, and raises one alarm where that is not taken in time.
 Refusals: `schemas.payment.PaymentRefusal`, in order of precedence.
 """
 
@@ -17,19 +18,23 @@ from msgspec.structs import replace
 from schemas.balance import AccountRefused, Clawback, Credit, EntryKind, EntryRecorded, Reason, coins_account
 from schemas.balance_lots import Lot
 from schemas.log.base import Message, UserId, Wake, derive, later, reply, same_fields
-from schemas.payment import MAX_ASKED, IntentRead, PaymentRefusal, ReadIntent
+from schemas.outbox import CONSUME_EXPIRES, PLAY, EffectKind, OweEffect, StoreActTaken, consume_id
+from schemas.payment import MAX_ASKED, IntentRead, PaymentRefusal, ReadIntent, StoreAct
 from schemas.purchase import (
+    ALARM_AFTER,
     BONUS,
     MAX_QUANTITY,
     Asked,
     ClaimPurchase,
     Purchase,
+    PurchaseConsumed,
     PurchaseCredited,
     PurchaseInbox,
     PurchaseRefunded,
     PurchaseRefused,
     PurchaseRepeated,
     PurchaseRestored,
+    PurchaseUnconsumed,
     bonus_lot,
     price_check,
     store_account,
@@ -48,8 +53,7 @@ def decide_purchase(purchase: Purchase | None, message: PurchaseInbox) -> Decisi
         case _ if purchase is None:
             return None, ()
         case Wake():
-            due = purchase.retry_at is not None and purchase.is_due(message.at)
-            return _drive(replace(purchase, retry_at=None), message, message.key) if due else (purchase, ())
+            return _wake(purchase, message) if purchase.is_due(message.at) else (purchase, ())
         case IntentRead():
             return (purchase, ()) if purchase.user else _told(purchase, message)
         case EntryRecorded(kind=EntryKind.LAPSE):
@@ -59,6 +63,8 @@ def decide_purchase(purchase: Purchase | None, message: PurchaseInbox) -> Decisi
             return _moved(purchase, message)
         case AccountRefused():
             return _refused_by_account(purchase, message)
+        case StoreActTaken():
+            return _consumed(purchase, message)
 
 
 def _begin(message: ClaimPurchase) -> Decision:
@@ -157,6 +163,9 @@ def _moved(purchase: Purchase, entry: EntryRecorded) -> Decision:
     else:
         after, fact = _credited(after, entry, moved)
     driven, told = _drive(after, entry, entry.ref)
+    if not purchase.credited and purchase.token:
+        driven = replace(driven, consume_by=later(entry.at, ALARM_AFTER)) if driven else None
+        told = (*told, _consume(purchase, entry))
     return driven, (fact, *told)
 
 
@@ -166,6 +175,36 @@ def _credited(purchase: Purchase, entry: EntryRecorded, coins: int) -> tuple[Pur
     fields = same_fields(purchase, PurchaseCredited) | {"coins": coins}
     fact = PurchaseCredited(**reply(entry, "credited", to=first.id if first else ""), purchase=entry.ref, **fields)
     return replace(purchase, asked=tuple(one for one in purchase.asked if one is not first)), fact
+
+
+def _consume(purchase: Purchase, entry: EntryRecorded) -> OweEffect:
+    """The coins are there; now the store is told, until it has taken it."""
+    return OweEffect(
+        **derive(entry, "consume"), effect=consume_id(entry.ref), kind=EffectKind.CONSUME, provider=PLAY, subject=entry.ref,
+        expires_at=later(entry.at, CONSUME_EXPIRES), store_act=StoreAct(purchase.store_product, purchase.token),
+    )  # fmt: skip
+
+
+def _consumed(purchase: Purchase, message: StoreActTaken) -> Decision:
+    if purchase.consumed:
+        return purchase, ()
+    fields = same_fields(purchase, PurchaseConsumed)
+    fact = PurchaseConsumed(**reply(message), purchase=message.purchase, **fields)
+    return replace(purchase, consumed=True, consume_by=None), (fact,)
+
+
+def _wake(purchase: Purchase, message: Wake) -> Decision:
+    """Time to ask the account again, or to say that the store has not taken yet that it was consumed."""
+    told: list[Message] = []
+    if purchase.consume_by is not None and purchase.consume_by <= message.at:
+        if purchase.net_coins:
+            fields = same_fields(purchase, PurchaseUnconsumed)
+            told.append(PurchaseUnconsumed(**reply(message, "unconsumed"), purchase=message.key, **fields))
+        purchase = replace(purchase, consume_by=None)
+    if purchase.retry_at is None or purchase.retry_at > message.at:
+        return purchase, told
+    after, more = _drive(replace(purchase, retry_at=None), message, message.key)
+    return after, (*told, *more)
 
 
 def _may(purchase: Purchase, asked: Asked) -> bool:

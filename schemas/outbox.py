@@ -16,6 +16,7 @@ from schemas.log.base import EPOCH, By, Fact, Fields, Id, Key, Message, State, T
 from schemas.log.entity import Entity, Flow, Hears
 from schemas.log.personal import WORDS
 from schemas.mission_control_roles import Roles, RolesChanged
+from schemas.payment import StoreAct
 from schemas.postback import Postback
 from schemas.push import Push, PushAccepted, PushFailure, PushRefused, PushTokenDead, WithdrawPush
 from schemas.timetable_plan import Plan, PlanWanted
@@ -45,6 +46,8 @@ class EffectKind(StrEnum):
     SET_CLAIMS = "set_claims"
     # To a phone: see `schemas.push`.
     PUSH = "push"
+    # To a store, about a purchase that was credited.
+    CONSUME = "consume"
 
 
 class AttemptOutcome(StrEnum):
@@ -66,6 +69,10 @@ class EffectStatus(StrEnum):
     EXPIRED = "expired"
 
 
+# Who is told that a purchase was consumed; and for so long it is tried: Google gives back what nobody has acknowledged within
+# three days, and a purchase that was acknowledged waits until it is consumed.
+PLAY: Final = "google_play"
+CONSUME_EXPIRES: Final = timedelta(days=30)
 # Nobody's room is open any more an hour after the call: credentials are not renewed for calls that ended.
 ROOM_EXPIRES: Final = timedelta(hours=1)
 # Where users sign in; and for so long it is tried to delete an account there.
@@ -81,6 +88,11 @@ def close_room_id(call: str) -> str:
 def delete_account_id(user: str) -> str:
     """The effect that deletes a user's account where users sign in."""
     return f"delete_account/{user}"
+
+
+def consume_id(purchase: str) -> str:
+    """The effect that tells a purchase's store that it was consumed."""
+    return f"consume/{purchase}"
 
 
 def set_claims_id(user: str) -> str:
@@ -104,7 +116,7 @@ class EffectName(Fields):
 
 
 class EffectFields(Fields):
-    """What is to be done, by whom, and about what: `subject` is the call, or the user who is told of."""
+    """What is to be done, by whom, and about what: `subject` is the call, the purchase, or the user who is told of."""
 
     kind: EffectKind
     provider: Code
@@ -118,6 +130,7 @@ class OweEffect(Message, EffectName, EffectFields):
     postback: Postback | None = None
     wanted: PlanWanted | None = None
     push: Push | None = None
+    store_act: StoreAct | None = None
 
 
 class ReportAttempt(Message, EffectName):
@@ -161,6 +174,7 @@ class EffectDue(_OfEffect):
     wanted: PlanWanted | None = None
     push: Push | None = None
     claims: Claims | None = None
+    store_act: StoreAct | None = None
 
 
 class EffectAccepted(_OfEffect):
@@ -168,6 +182,13 @@ class EffectAccepted(_OfEffect):
 
     detail: Detail = ""
     plan: Plan | None = None
+
+
+class StoreActTaken(Fact, EffectName):
+    """The store has taken what it was told about a purchase; behind the `EffectAccepted`, and without the store's words."""
+
+    kind: EffectKind
+    purchase: Id
 
 
 class EffectPostponed(_OfEffect):
@@ -211,6 +232,7 @@ class Effect(State, EffectFields):
     withdrawn: bool = False
     claims: Claims | None = None
     told: int = 0
+    store_act: StoreAct | None = None
 
     @property
     def wake_at(self) -> datetime | None:
@@ -243,6 +265,7 @@ OUTBOX: Final = Entity(
     commands=(OweEffect, ReportAttempt, RedriveEffect, WithdrawPush, ForgetEffects),
     facts=(
         EffectDue, EffectAccepted, EffectPostponed, EffectRefused, EffectExpired, PushAccepted, PushRefused, PushTokenDead,
+        StoreActTaken,
     ),
     hears=(
         Hears(

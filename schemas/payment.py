@@ -70,6 +70,13 @@ class PaymentRefusal(StrEnum):
     PURCHASE_IN_PROGRESS = "purchase_in_progress"
 
 
+class StoreAct(State):
+    """What a store is told about a purchase: Google by product and token, that it was consumed."""
+
+    store_product: StoreProduct
+    token: PurchaseToken = ""
+
+
 # --- products ---------------------------------------------------------------------------------------------------------------
 
 

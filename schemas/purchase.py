@@ -6,7 +6,7 @@ drives the buyer's account to what that word says, a credit or a clawback at a t
 """
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, ClassVar, Final
 
@@ -28,6 +28,7 @@ from schemas.log.base import (
     Wake,
 )
 from schemas.log.entity import Entity, Flow, Hears, Shown
+from schemas.outbox import EffectKind, StoreActTaken
 from schemas.payment import (
     MAX_ASKED,
     Claimant,
@@ -47,6 +48,8 @@ from schemas.user import User_
 MAX_QUANTITY: Final = 10
 # All of a transaction, in the parts in which Apple tells how much of it was taken back.
 WHOLE: Final = 100_000
+# A purchase that was credited so long ago, and is not consumed, is looked at by a person: Google gives it back a day later.
+ALARM_AFTER: Final = timedelta(hours=48)
 # Behind a purchase's name: the lot of its bonus.
 BONUS: Final = "/bonus"
 
@@ -165,6 +168,26 @@ class PurchaseRestored(Fact, ChangeFields):
     """The store has reversed a refund, and the coins are back."""
 
 
+class PurchaseConsumed(Fact):
+    """Google has been told that it was consumed, or says that there is nothing left to consume."""
+
+    purchase: PurchaseName
+    store: Store
+    user: User_
+    product: Id
+
+
+class PurchaseUnconsumed(Fact):
+    """It was credited ALARM_AFTER ago, and Google has not taken yet that it was consumed: somebody has to look (`olo
+    outbox`)."""
+
+    purchase: PurchaseName
+    store: Store
+    user: User_
+    product: Id
+    alarm: ClassVar[bool] = True
+
+
 class PurchaseRefused(Refused):
     """Nothing was credited to this claim. The same transaction may be claimed again."""
 
@@ -186,7 +209,8 @@ class Purchase(State, TransactionFields, WordFields, OfferFields, TokenFields):
 
     `coins`: all that was bought, with the bonus; `returned_coins`: those of them that are not credited, once anything was;
     `moving_coins`: what the ledger was asked to credit, or, below zero, to take back; `lapsed_coins`: of its bonus, which was
-    not spent in its time, so that no refund asks for them. `retry_at`: the account refused."""
+    not spent in its time, so that no refund asks for them. `retry_at`: the account refused. `consume_by`: when somebody has to
+    look whether the store has taken that it was consumed."""
 
     asked: Annotated[tuple[Asked, ...], Meta(max_length=MAX_ASKED)] = ()
     user: Claimant = ""
@@ -198,6 +222,8 @@ class Purchase(State, TransactionFields, WordFields, OfferFields, TokenFields):
     moving_coins: int = 0
     lapsed_coins: int = 0
     retry_at: Time | None = None
+    consume_by: Time | None = None
+    consumed: bool = False
 
     @property
     def net_coins(self) -> int:
@@ -212,11 +238,11 @@ class Purchase(State, TransactionFields, WordFields, OfferFields, TokenFields):
 
     @property
     def wake_at(self) -> datetime | None:
-        """When the account is asked again."""
-        return self.retry_at
+        """When the account is asked again, or somebody has to look."""
+        return min((at for at in (self.retry_at, self.consume_by) if at is not None), default=None)
 
 
-PurchaseInbox = ClaimPurchase | IntentRead | EntryRecorded | AccountRefused | Wake
+PurchaseInbox = ClaimPurchase | IntentRead | EntryRecorded | AccountRefused | StoreActTaken | Wake
 
 
 def price_check(prices: tuple[StorePrice, ...], currency: str, milliunits: int, quantity: int) -> PriceCheck | None:
@@ -249,17 +275,25 @@ def of_purchase() -> Callable[[EntryRecorded | AccountRefused], str]:
     return key
 
 
+def _consumed(fact: StoreActTaken) -> str:
+    return fact.purchase if fact.kind is EffectKind.CONSUME else ""
+
+
 PURCHASE: Final = Entity(
     "purchase",
     key="purchase",
     flow=Flow.LIVE,
     state=Purchase,
     commands=(ClaimPurchase,),
-    facts=(PurchaseCredited, PurchaseRepeated, PurchaseRefunded, PurchaseRestored, PurchaseRefused),
+    facts=(
+        *(PurchaseCredited, PurchaseRepeated, PurchaseRefunded, PurchaseRestored, PurchaseRefused),
+        *(PurchaseConsumed, PurchaseUnconsumed),
+    ),
     hears=(
         Hears(IntentRead, "purchase", "a purchase knows whose it is and what it gives"),
         Hears(EntryRecorded, of_purchase(), "a purchase follows its coins"),
         Hears(AccountRefused, of_purchase(), "a purchase hears why not"),
+        Hears(StoreActTaken, _consumed, "a purchase knows that its store has taken that it was consumed"),
     ),
     shown=(
         Shown(PurchaseCredited, ("user",), "the phone finishes the transaction"),

@@ -72,6 +72,7 @@ ROWS: Final[Mapping[str, tuple[str, str]]] = {
     "private_reads": ("by", "user = {user:String}"),
     "profiles": ("", "user = {user:String}"),
     "purchases": ("", "user = {user:String}"),
+    "purchase_consumptions": ("", "user = {user:String}"),
     "purchase_refusals": ("", "user = {user:String}"),
     "payout_steps": ("by", "user = {user:String}"),
     "refunds": ("", "user = {user:String}"),

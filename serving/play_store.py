@@ -40,7 +40,7 @@ class GoogleBody(RequestBody):
 
 
 class GooglePurchaseAnswer(BaseModel):
-    """The purchase is credited; the phone consumes it."""
+    """The purchase is credited; Google is told that it is consumed."""
 
     purchase: str
     product: str
@@ -49,7 +49,7 @@ class GooglePurchaseAnswer(BaseModel):
 
 @router.post("/v1/payments/google", response_model=GooglePurchaseAnswer, responses=responses(400, 401, 403, 404, 409, 422, 503))
 async def send_google_purchase(body: GoogleBody, caller: Acting, request: Request) -> Any:
-    """Bring a purchase of Google Play, before the phone consumes it: Google is asked, and its coins are credited once."""
+    """Bring a purchase of Google Play, which the phone need not consume: Google is asked, and its coins are credited once."""
     config = _config(request)
     try:
         command = await _claim(config, Hint("phone", body.purchase_token, body.product), caller.user)

@@ -2,17 +2,23 @@
 
 import uuid
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from infra import vendors as outside
 from infra.config import Config, load
+from infra.vendors.answers import Attempt
 from infra.vendors.app_store import ForgedError
 from infra.vendors.play_store import AwayError, Hint, missing_settings, read_notice, read_purchase
+from schemas.log.base import now
+from schemas.outbox import PLAY, AttemptOutcome, EffectDue, EffectKind
+from schemas.payment import StoreAct
 from schemas.purchase import WHOLE, Store
-from tests.conftest import Api, NewUser, Phones
+from tests.conftest import Api, NewUser, Phones, eventually
 from tests.lab.city.play_store import PlayStore
 
 INTENT = str(uuid.uuid4())
@@ -116,6 +122,32 @@ def test_what_google_does_not_know_and_what_it_does_not_say(play: PlayStore, tmp
     assert missing_settings(config_of(play), notices=True) == []
 
 
+def test_a_purchase_is_consumed_once_whatever_google_answers(play: PlayStore, tmp_path: Path) -> None:
+    due = EffectDue(
+        id="d", at=now(), cause="c", effect="consume/google:GPA.7", kind=EffectKind.CONSUME, provider=PLAY, attempt=1,
+        subject="google:GPA.7", expires_at=now() + timedelta(days=1), store_act=StoreAct("coins100", "t/7?"),
+    )  # fmt: skip
+
+    def attempt(**more: str) -> Attempt:
+        return outside.attempt(due, config_of(play, **more), CLIENT)
+
+    play.sell("t/7?", "coins100", INTENT, "GPA.7")
+    for trouble in (503, 429, 401, 403, 409):
+        play.consume_trouble = [trouble] * 2
+        assert (trouble, attempt().outcome) == (trouble, AttemptOutcome.FAILED)
+    assert attempt(play_url="http://127.0.0.1:9").outcome is AttemptOutcome.FAILED
+    assert attempt(play_key_file=str(tmp_path / "none")).outcome is AttemptOutcome.REFUSED
+    assert attempt(play_key_file="").outcome is AttemptOutcome.REFUSED
+    assert play.consumed == []
+    play.consume_trouble = [0]
+    assert [attempt().outcome for _ in range(2)] == [AttemptOutcome.ACCEPTED] * 2
+    assert play.consumed == ["GPA.7"]
+    play.sell("t/7?", "coins100", INTENT, "GPA.7", purchaseState=1)
+    assert attempt().outcome is AttemptOutcome.ACCEPTED
+    play.orders.clear()
+    assert attempt().outcome is AttemptOutcome.REFUSED
+
+
 def test_a_notification_only_hints(play: PlayStore) -> None:
     def hint(kind: str, told: dict[str, Any], **changes: Any) -> Hint:
         headers, body = play.notify(kind, told, **changes)
@@ -157,10 +189,12 @@ def test_bought_by_phone_told_by_google_and_taken_back(
     play_store.sell(token, product, intent, order, purchaseState=2)
     pending = bob.api.post("/v1/payments/google", json=body)
     assert (pending.status_code, pending.json()["code"]) == (409, "purchase_pending")
+    play_store.consume_trouble = [503, 0]
     play_store.sell(token, product, intent, order, quantity=2)
     for _ in range(2):
         first = bob.api.post("/v1/payments/google", json=body)
         assert (first.status_code, first.json()["coins"]) == (200, 200), first.text
+    eventually(lambda: play_store.consumed.count(order))
     stolen = new_user().post("/v1/payments/google", json=body)
     assert (stolen.status_code, stolen.json()["code"]) == (409, "purchase_of_another")
 
@@ -178,6 +212,7 @@ def test_bought_by_phone_told_by_google_and_taken_back(
     assert bob.wait_for("PurchaseRefunded")["net_coins"] == 100
     assert bob.api.get("/v1/balance").json()["balance_coins"] == 100
     assert told("voidedPurchaseNotification", voided | {"orderId": "GPA.none"}).json() == {"status": "noted"}
+    assert play_store.consumed.count(order) == 1
     play_store.trouble = [500]
     away = bob.api.send(bob.api.build_request("POST", "/v1/payments/google", json=body))
     assert away.status_code in (200, 503)

@@ -45,6 +45,7 @@ TOLD: dict[str, dict[str, Callable[..., Any]]] = {
     "approvals": {"step": lambda f: type(f).__name__},
     "presence": {"until": lambda f: f.at, "since": lambda f: f.at - timedelta(seconds=f.online_s)},
     "refunds": {"kind": lambda f: type(f).__name__.removeprefix("Purchase").lower()},
+    "purchase_consumptions": {"step": lambda f: type(f).__name__.removeprefix("Purchase").lower()},
     "favorites": {"liked": lambda f: type(f).__name__ == "FavoriteAdded"},
     "blocks": {"blocked": lambda f: type(f).__name__ == "UserBlocked"},
     "bills": {name: lambda f, name=name: getattr(f.traits, name) for name in fields_of(Traits)},
@@ -95,7 +96,7 @@ LEFT_OUT = {
     "phones": {"locale"},
     "pushes": {"touch"},
     "attributions": {"touch"},
-    "postback_attempts": {"kind", "expires_at", "postback", "next_at", "plan", "wanted", "push", "claims"},
+    "postback_attempts": {"kind", "expires_at", "postback", "next_at", "plan", "wanted", "push", "claims", "store_act"},
     "role_changes": {"book", "signed_up"},
     "push_outcomes": {"effect", "token", "dead_at"},
 }

@@ -10,10 +10,24 @@ import httpx
 
 from infra import cron
 from infra.config import Config, PushProvider, VideoProvider, missing_for
-from infra.vendors import agora, amplitude, apns, appsflyer, chores, fcm, ga4, identity, onesignal, push, snapchat, twilio
+from infra.vendors import (
+    agora,
+    amplitude,
+    apns,
+    appsflyer,
+    chores,
+    fcm,
+    ga4,
+    identity,
+    onesignal,
+    play_consume,
+    push,
+    snapchat,
+    twilio,
+)
 from infra.vendors.answers import DETAIL, Attempt, network_failure
 from schemas.log.base import now
-from schemas.outbox import SIGN_IN, AttemptOutcome, EffectDue, EffectKind
+from schemas.outbox import PLAY, SIGN_IN, AttemptOutcome, EffectDue, EffectKind
 from schemas.postback import Provider, name_error
 from schemas.push import ANY_PROVIDER, VOIP_PROVIDER
 
@@ -52,6 +66,7 @@ VENDOR_CALLS: Final[dict[tuple[str, str], VendorCall]] = {
     (EffectKind.PUSH, VOIP_PROVIDER): VendorCall(apns.tell, apns.CALLS_PER_S),
     (EffectKind.DELETE_ACCOUNT, SIGN_IN): VendorCall(identity.delete_account, identity.CALLS_PER_S),
     (EffectKind.SET_CLAIMS, SIGN_IN): VendorCall(identity.set_claims, identity.CALLS_PER_S),
+    (EffectKind.CONSUME, PLAY): VendorCall(play_consume.consume, play_consume.CALLS_PER_S),
     (EffectKind.PLAN, "timetable"): VendorCall(_plan, UNSPARING_PER_S),
     **{(EffectKind.CHORE, name): VendorCall(chores.run, UNSPARING_PER_S) for name in chores.CHORES},
 }

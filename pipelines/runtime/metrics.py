@@ -11,6 +11,7 @@ RECORDS: Final = (1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000)
 
 DECIDED = Counter("olo_decided", "Messages decided and committed", ["flow"])
 DEAD = Counter("olo_dead_letters", "Records put aside as dead letters", ["flow"])
+ALARMS = Counter("olo_alarms", "Facts that somebody of the staff has to look at, by type", ["fact"])
 PUSHES = Counter("olo_push_attempts", "Attempts to push to a phone, by what came of them", ["provider", "outcome"])
 WRITTEN = Counter("olo_written", "Records written to the log, or rows to the warehouse", ["flow"])
 BATCH = Histogram("olo_batch_records", "Records in a batch", ["flow"], buckets=RECORDS)

@@ -22,6 +22,7 @@ from confluent_kafka import Consumer, TopicPartition
 from infra.config import Config
 from infra.kafka import TIMEOUT_S, Record, committed, identity, key_of, member, patiently, read_topic, records_of
 from pipelines.runtime import metrics
+from pipelines.runtime.alarms import alarms_in
 from pipelines.runtime.core import Batch, Core, Take
 from pipelines.runtime.disk import Disk, DisownedError, Origin
 from pipelines.runtime.lag import Lag
@@ -220,6 +221,9 @@ class Worker:
         metrics.DECIDED.labels(self.flow).inc(decided)
         metrics.DEAD.labels(self.flow).inc(dead)
         metrics.WRITTEN.labels(self.flow).inc(sum(len(batch.outputs) for batch in batches))
+        for batch in batches:
+            for name in alarms_in(self.flow, batch.outputs):
+                metrics.ALARMS.labels(name).inc()
         metrics.PARKED.labels(self.flow).set(sum(len(lane.parked) for lane in self.core.lanes.values()))
         metrics.mark_working(self.flow)
 

@@ -104,10 +104,12 @@ class Fact(Message):
     """What happened. `cause` is the id of the message that was decided.
 
     `changes_state`: whether the decision may have changed the entity's state; whoever reads what it wrote waits for that state.
-    `refused`: why the cause was refused, or None; a fact that repeats an outcome may tell a refusal, too."""
+    `refused`: why the cause was refused, or None; a fact that repeats an outcome may tell a refusal, too. `alarm`: whether
+    somebody of the staff has to look; flows count such facts (`olo_alarms`)."""
 
     cause: MessageName
     changes_state: ClassVar[bool] = True
+    alarm: ClassVar[bool] = False
 
     @property
     def refused(self) -> StrEnum | None:

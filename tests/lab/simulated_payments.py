@@ -1,37 +1,39 @@
 """Payments in the simulator: products that change, intents, transactions that phones and stores bring again and again, refunds,
-partial ones and reversals in every order, coins that are spent, held, freed and forgiven meanwhile, buyers who are erased, with
-crashes, lost commits and repeats.
+partial ones and reversals in every order, consumption of what Google sold, coins that are spent, held, freed and forgiven
+meanwhile, buyers who are erased, with crashes, lost commits and repeats.
 
 Laws: those of money (`tests.lab.proofs.auditor`), and: of each purchase exactly so much is credited as the store's last word
 says, but for what lapsed of its bonus, to its intent's user, as its account's book and its own facts tell alike (unless an
 account refuses, which is asked again later); a purchase is credited for the first time at most once; nothing waits for ever,
-and every claim is answered.
+and every claim is answered. Of each purchase at Google that was credited Google is told so once, and of no other.
 
 `python -m tests.lab.simulated_payments 2000` plays so many seeds and prints the counts.
 """
 
 import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 
 from pipelines.flows.deciders import decider_of, deciders
-from pipelines.runtime.core import Output
+from pipelines.runtime.core import Output, Written
 from pipelines.runtime.simulator import EPOCH, Log, Setup
 from schemas.adjustment import Act, PlaceAdjustment
 from schemas.balance import Hold, Reason, Void, coins_account
 from schemas.log.base import AccountId, HoldId, Message, TransferId, UserId
+from schemas.log.codec import decoder_of
 from schemas.log.entity import DEFAULT_PARTITIONS, Flow
+from schemas.outbox import OUTBOX, AttemptOutcome, EffectDue, EffectKind, ReportAttempt
 from schemas.payment import INTENT, PRODUCT, OpenIntent, PutProduct
 from schemas.purchase import PURCHASE, WHOLE, ClaimPurchase, Store, purchase_name
 from schemas.transfer import PlaceTransfer
 from schemas.user import USER, EraseUser, Role, SignUp
 from tests.lab.proofs.auditor import Audit
-from tests.lab.proofs.purchases import broken_purchases
+from tests.lab.proofs.purchases import broken_consumptions, broken_purchases
 from tests.lab.simulated_money import output_of, reader_of, report
 
 DECIDERS = (
-    decider_of(USER), *deciders(Flow.MONEY), decider_of(PRODUCT), decider_of(INTENT), decider_of(PURCHASE),
+    decider_of(USER), *deciders(Flow.MONEY), *map(decider_of, (PRODUCT, INTENT, PURCHASE, OUTBOX)),
 )  # fmt: skip
 USERS = tuple(map(UserId, ("ann", "bob", "cat")))
 PURCHASES = 5
@@ -67,18 +69,27 @@ def _account(chance: random.Random) -> AccountId:
 
 def _product(name: str, at: datetime, coins: int) -> PutProduct:
     return PutProduct(
-        id=name, at=at, product="c", coins=coins, bonus_coins=coins // 3, bonus_days=1, apple_id="a", freeze_above_debt_coins=40
+        id=name,
+        at=at,
+        product="c",
+        coins=coins,
+        bonus_coins=coins // 3,
+        bonus_days=1,
+        apple_id="a",
+        google_id="a",
+        freeze_above_debt_coins=40,
     )
 
 
 def _claim(chance: random.Random, name: str, at: datetime) -> ClaimPurchase:
     """A word of the store's on one of few transactions: signed at one of few times, so that some are signed at once."""
     number = chance.randrange(PURCHASES)
+    store = Store.GOOGLE if number % 2 else Store.APPLE
     signed = chance.randrange(6)
     return ClaimPurchase(
-        id=name, at=at, purchase=purchase_name(Store.APPLE, str(number)), user=chance.choice(("", "", *USERS)),
-        store=Store.APPLE, intent=f"i{number}" if chance.random() < 0.95 else "other", purchased_at=EPOCH,
-        store_product="a" if chance.random() < 0.95 else "b", quantity=1 + number % 3,
+        id=name, at=at, purchase=purchase_name(store, str(number)), user=chance.choice(("", "", *USERS)),
+        token=f"t{number}" if number % 2 else "", store=store, intent=f"i{number}" if chance.random() < 0.95 else "other",
+        purchased_at=EPOCH, store_product="a" if chance.random() < 0.95 else "b", quantity=1 + number % 3,
         signed_at=EPOCH + timedelta(seconds=signed), revoked_parts=chance.choice((0, 0, 0, 33_333, 50_000, WHOLE)),
     )  # fmt: skip
 
@@ -105,14 +116,34 @@ def _forgive(chance: random.Random, name: str, at: datetime) -> PlaceAdjustment:
     )  # fmt: skip
 
 
+class Dispatched(Log):
+    """A log with a dispatch: what is due is reported at once, now and then as a failure, or twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._chance = random.Random(7)
+        self._decode = decoder_of(OUTBOX.facts)
+
+    def commit(self, outputs: Sequence[Written]) -> None:
+        """One transaction, and behind it the reports."""
+        super().commit(outputs)
+        found = (self._decode(value or b"") for topic, _, _, value in outputs if topic == OUTBOX.events)
+        for due in [one for one in found if isinstance(one, EffectDue) and one.kind is EffectKind.CONSUME]:
+            outcome = self._chance.choices((AttemptOutcome.ACCEPTED, AttemptOutcome.FAILED), (2, 1))[0]
+            report = ReportAttempt(
+                id=f"{due.id}/report", at=self.time, effect=due.effect, attempt=due.attempt, outcome=outcome
+            )  # fmt: skip
+            self.append([output_of(report)] * self._chance.choice((1, 1, 2)))
+
+
 def laws(log: Log) -> list[str]:
     """What is broken: in the ledger, and of purchases."""
     read = reader_of(log)
     dead = [f"{len(list(read('dead_letters')))} dead letters"] if any(read("dead_letters")) else []
-    return [*Audit(read).broken, *broken_purchases(read), *dead]
+    return [*Audit(read).broken, *broken_purchases(read), *broken_consumptions(read), *dead]
 
 
-SETUP = Setup(DECIDERS, workload, laws, partitions=DEFAULT_PARTITIONS)
+SETUP = Setup(DECIDERS, workload, laws, partitions=DEFAULT_PARTITIONS, log=Dispatched)
 
 if __name__ == "__main__":
     sys.exit(report(SETUP, int(sys.argv[1]) if len(sys.argv) > 1 else 2_000))

@@ -26,12 +26,15 @@ BEARER: Final = "play-bearer"
 
 class PlayStore:
     """Sells; `orders`: purchase token -> what Google says of it; `voided`: what it has
-    taken back; `trouble`: statuses to answer first."""
+    taken back; `trouble`, `consume_trouble`: statuses to answer first; `consumed`: orders,
+    in turn."""
 
     def __init__(self, folder: Path) -> None:
         self.orders: dict[str, dict[str, Any]] = {}
         self.voided: list[dict[str, Any]] = []
         self.trouble: list[int] = []
+        self.consume_trouble: list[int] = []
+        self.consumed: list[str] = []
         self.certificates_asked = 0
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self._certificate = _certificate(self._key)
@@ -39,8 +42,11 @@ class PlayStore:
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                self.rfile.read(int(self.headers["content-length"]))
-                self._say(200, {"access_token": BEARER, "expires_in": 3600, "token_type": "Bearer"})
+                self.rfile.read(int(self.headers.get("content-length") or 0))
+                if self.path.endswith(":consume"):
+                    self._say(*stub.consume(self.path, self.headers.get("authorization", "")))
+                else:
+                    self._say(200, {"access_token": BEARER, "expires_in": 3600, "token_type": "Bearer"})
 
             def do_GET(self) -> None:
                 self._say(*stub.answer(self.path, self.headers.get("authorization", "")))
@@ -96,6 +102,21 @@ class PlayStore:
         if order is None or parts[4] != PACKAGE or parts[7] != order["sku"]:
             return 404, {"error": {"code": 404}}
         return 200, {name: value for name, value in order.items() if name not in ("sku", "price") and value is not None}
+
+    def consume(self, path: str, bearer: str) -> tuple[int, dict[str, Any]]:
+        """What a POST of consumption is answered; a trouble of 0: it is done, and nobody hears."""
+        status = self.consume_trouble.pop(0) if self.consume_trouble else 200
+        if status not in (0, 200):
+            return status, {}
+        known, _ = self.answer(path.removesuffix(":consume"), bearer)
+        if known != 200:
+            return known, {}
+        order = self.orders[unquote(path.removesuffix(":consume").split("/")[-1])]
+        if order["consumptionState"] or order["purchaseState"]:
+            return 400, {"error": {"code": 400}}
+        order["consumptionState"] = 1
+        self.consumed.append(order["orderId"])
+        return status or 500, {}
 
     def _voided(self, query: dict[str, list[str]]) -> tuple[int, dict[str, Any]]:
         since, until, begin = (int(query.get(name, ["0"])[0]) for name in ("startTime", "endTime", "token"))

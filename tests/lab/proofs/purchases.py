@@ -51,6 +51,25 @@ def broken_purchases(read: Read) -> Iterator[str]:
             yield f"{name}: its facts add up to {net}, where {due} are due"
 
 
+def broken_consumptions(read: Read) -> Iterator[str]:
+    """Each purchase at Google that was credited and of which Google is not told so once, or of which more is told than done."""
+    google = {name for name in _those(read, "purchase.events", "PurchaseCredited") if name.startswith("google")}
+    owed = _those(read, "outbox.inbox", "OweEffect")
+    if owed != Counter(f"consume/{name}" for name in google):
+        yield f"credited are {sorted(google)}, and consumption is owed of {dict(owed)}"
+    taken, heard = _those(read, "outbox.events", "EffectAccepted"), _those(read, "purchase.events", "PurchaseConsumed")
+    if taken != Counter({f"consume/{name}": count for name, count in heard.items()}) or any(
+        count > 1 for count in heard.values()
+    ):
+        yield f"taken is {dict(taken)}, and told {dict(heard)}"
+
+
+def _those(read: Read, topic: str, kind: str) -> Counter[str]:
+    """How many records of a type there are, by key; of effects those of consumption."""
+    found = ((row.key, row.value or {}) for row in read(topic))
+    return Counter(key for key, value in found if value["type"] == kind and value.get("kind", "consume") == "consume")
+
+
 def _booked(read: Read) -> dict[str, dict[str, int]]:
     """By purchase and account: what came from the store, less what went back to it or is owed."""
     booked: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))

@@ -1,0 +1,70 @@
+"""Google Play is told that a purchase was consumed, so that it can be bought again; that acknowledges it, too. A purchase that
+nobody acknowledges within three days Google gives back.
+
+Contract: `POST /androidpublisher/v3/applications/{package}/purchases/products/{product}/tokens/{token}:consume` with an OAuth
+bearer; 2xx: done. Whatever else is answered, the purchase itself says what is so: `consumptionState` 1 is done, by an earlier
+attempt or by the phone, and of what was cancelled there is nothing left to consume. So a repeat does no harm.
+"""
+
+from typing import Any, Final
+from urllib.parse import quote
+
+import httpx
+from google.auth import exceptions
+
+from infra.config import Config
+from infra.vendors import play_store
+from infra.vendors.answers import DETAIL, Attempt, read
+from infra.vendors.google import account_of, ask, is_taken
+from schemas.outbox import AttemptOutcome, EffectDue
+
+# Google's quota is 200,000 a day, and 3,000 a minute.
+CALLS_PER_S: Final = 20.0
+CONSUMED: Final = 1
+
+
+def consume(due: EffectDue, config: Config, client: httpx.Client) -> Attempt:
+    """Consume a purchase that was credited. Errors: httpx.HTTPError."""
+    act = due.store_act
+    if act is None:
+        return Attempt(AttemptOutcome.REFUSED, 0, "there is nothing to consume")
+    if missing := play_store.missing_settings(config):
+        return Attempt(AttemptOutcome.REFUSED, 0, f"not set: {', '.join(missing)}; set them, then redrive")
+    at_google = f"{config.play_url}/androidpublisher/v3/applications/{config.app_id_android}/purchases/products"
+    url = f"{at_google}/{quote(act.store_product, safe='')}/tokens/{quote(act.token, safe='')}"
+    try:
+        account = account_of(config.play_key_file, play_store.SCOPE)
+    except ValueError as error:
+        return Attempt(AttemptOutcome.REFUSED, 0, f"OLO_PLAY_KEY_FILE: {error}"[:DETAIL])
+
+    def send(method: str, to: str) -> httpx.Response:
+        def with_bearer(bearer: str) -> httpx.Response:
+            return client.request(method, to, headers={"authorization": f"Bearer {bearer}"}, timeout=play_store.TIMEOUT_S)
+
+        return ask(account, client, with_bearer, is_taken)
+
+    try:
+        answer = send("POST", f"{url}:consume")
+        return read(answer) if answer.is_success else _otherwise(answer, send("GET", url))
+    except exceptions.GoogleAuthError as error:
+        return Attempt(AttemptOutcome.FAILED, 0, f"no token: {error}"[:DETAIL])
+
+
+def _otherwise(answer: httpx.Response, now: httpx.Response) -> Attempt:
+    """What is so where Google did not simply consume it. A key that may not do it, or not yet, is tried again: a person has
+    days to mend that before Google gives the purchase back."""
+    found = _said(now)
+    if found.get("consumptionState") == CONSUMED:
+        return Attempt(AttemptOutcome.ACCEPTED, answer.status_code, "it was consumed before")
+    if found.get("purchaseState") == play_store.CANCELLED:
+        return Attempt(AttemptOutcome.ACCEPTED, answer.status_code, "Google has taken it back")
+    told = read(answer)
+    return told._replace(outcome=AttemptOutcome.FAILED) if answer.status_code in (401, 403, 409) else told
+
+
+def _said(answer: httpx.Response) -> dict[str, Any]:
+    try:
+        found = answer.json() if answer.is_success else {}
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
