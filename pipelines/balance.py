@@ -9,6 +9,7 @@ Laws, tested by `tests/test_balance.py` and, independently, by the auditor of `t
 - a closed account is frozen for good, and what is free in it goes to `@forfeited`; what it owes is a loss;
 - what is taken back and cannot be paid is owed: no balance is ever negative, and who owes something has nothing free, since
   whatever comes in or is freed pays the debt first;
+- of what a member of an agency earns (`EARNED`) its share goes on to the agency's earnings, in the same decision;
 - lots never add up to more than the balance, and coins whose time is over lapse as soon as they are free;
 - every command is answered by one entry or one refusal, whose `cause` it is (opening an open account, closing a closed one,
   a stale wake: by none); entries that follow from it (a freeze, a lapse, a repayment) come behind it, with the same cause.
@@ -18,7 +19,10 @@ Refusals, in order of precedence: see `schemas.balance.Refusal`.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from schemas.balance import (
+    EARNED,
     EXPIRED,
     FORFEITED,
     MAX_HOLDS,
@@ -39,19 +43,22 @@ from schemas.balance import (
     ReadLots,
     Reason,
     Refusal,
+    SetShare,
     StandingHold,
     Transfer,
     Unfreeze,
     Void,
     WriteOff,
+    earnings_account,
     is_outside,
 )
 from schemas.balance_lots import Lot, spent, taken, with_lots
-from schemas.log.base import MAX_BALANCE_COINS, MAX_COINS, AccountId, Message, Wake, in_calendar, reply
+from schemas.balance_share import Share, share_of
+from schemas.log.base import MAX_BALANCE_COINS, MAX_COINS, AccountId, Message, UserId, Wake, in_calendar, reply
 
 Decision = tuple[Account | None, Sequence[Message]]
 # Opening and closing an account and waking it are never refused.
-Refusable = Credit | Transfer | Hold | Post | Void | Freeze | Unfreeze | Clawback | WriteOff
+Refusable = Credit | Transfer | Hold | Post | Void | Freeze | Unfreeze | Clawback | WriteOff | SetShare
 
 
 def decide_account(account: Account | None, message: AccountInbox) -> Decision:
@@ -73,7 +80,8 @@ def _decide(account: Account | None, message: AccountInbox) -> Decision:
         case CloseAccount():
             return _shut(account, message)
         case ReadLots():
-            return account, (_read_lots(account, message),)
+            lots = account.lots if account is not None else ()
+            return account, (LotsRead(**reply(message), account=message.account, request=message.request, lots=lots),)
     refusal = refusal_of(account, message)
     if account is None or refusal is not None:
         return account, _refuse(account, message, refusal or Refusal.ACCOUNT_UNKNOWN)
@@ -88,8 +96,8 @@ def _decide(account: Account | None, message: AccountInbox) -> Decision:
             return _post(account, message)
         case Void():
             return _void(account, message)
-        case Freeze() | Unfreeze():
-            return _freeze(account, message)
+        case Freeze() | Unfreeze() | SetShare():
+            return _mark(account, message)
         case Clawback() | WriteOff():
             return _owe(account, message)
 
@@ -100,21 +108,20 @@ def refusal_of(account: Account | None, message: Refusable) -> Refusal | None:
         return Refusal.ACCOUNT_UNKNOWN
     match message:
         case Credit():
-            over = account.balance_coins + message.coins > MAX_BALANCE_COINS
-            return Refusal.BALANCE_LIMIT if over and not message.returned else None
+            return None if message.returned else _not_credited(account, message)
         case Transfer() if account.closed and message.to == FORFEITED:
             return Refusal.INSUFFICIENT_COINS if message.coins > account.available_coins else None
         case Transfer() | Hold() | Unfreeze() if account.closed or (account.frozen and not isinstance(message, Unfreeze)):
             return Refusal.ACCOUNT_FROZEN
         case Transfer() | Hold() if message.to == message.account:
             return Refusal.SAME_ACCOUNT
-        case Post() | Void() if _standing(account, message.hold) is None:
+        case Post() | Void() if account.standing(message.hold) is None:
             return Refusal.HOLD_UNKNOWN
-        case Hold() if _standing(account, message.hold) is not None:
+        case Hold() if account.standing(message.hold) is not None:
             return Refusal.HOLD_EXISTS
         case Hold() if message.expires_at <= message.at:
             return Refusal.HOLD_EXPIRES_IN_PAST
-        case Post() if (standing := _standing(account, message.hold)) and message.coins > standing.coins:
+        case Post() if (standing := account.standing(message.hold)) and message.coins > standing.coins:
             return Refusal.HOLD_EXCEEDED
         case Hold() if len(account.holds) >= MAX_HOLDS:
             return Refusal.TOO_MANY_HOLDS
@@ -125,12 +132,11 @@ def refusal_of(account: Account | None, message: Refusable) -> Refusal | None:
     return None
 
 
-def _standing(account: Account, hold: str) -> StandingHold | None:
-    return next((standing for standing in account.holds if standing.hold == hold), None)
-
-
-def _without(account: Account, hold: StandingHold) -> tuple[StandingHold, ...]:
-    return tuple(standing for standing in account.holds if standing is not hold)
+def _not_credited(account: Account, message: Credit) -> Refusal | None:
+    """An agency whose account is closed has no share any more: what was meant for it is the member's."""
+    if account.closed and message.reason is Reason.SHARE:
+        return Refusal.ACCOUNT_FROZEN
+    return Refusal.BALANCE_LIMIT if account.balance_coins + message.coins > MAX_BALANCE_COINS else None
 
 
 def _enter(
@@ -138,7 +144,7 @@ def _enter(
     message: AccountInbox,
     name: AccountId,
     kind: EntryKind,
-    why: Mapping[str, str],
+    why: Mapping[str, Any],
     *,
     coins: int = 0,
     held_change_coins: int = 0,
@@ -162,6 +168,7 @@ def _enter(
         account.closed if closed is None else closed,
         account.debt_coins + debt_change_coins,
         (spent(account.lots, -coins) if coins < 0 and account.lots else account.lots) if lots is None else lots,
+        account.share,
     )
     entry = EntryRecorded(
         id=f"{message.id}/{ordinal}",
@@ -192,7 +199,7 @@ def _shut(account: Account | None, message: CloseAccount) -> Decision:
     if account is None or account.closed:
         return account, ()
     after, entry = _enter(account, message, message.account, EntryKind.CLOSE, {}, frozen=True, closed=True, lots=())
-    return after, (entry,)
+    return replace(after, share=None), (entry,)
 
 
 def _forfeits(before: Account | None, after: Account, message: AccountInbox) -> Sequence[Message]:
@@ -213,7 +220,20 @@ def _credit(account: Account, message: Credit) -> Decision:
     why = _why_moved(message, message.counterparty)
     lots = with_lots(account.lots, message.lots) if message.lots and not account.closed else None
     after, entry = _enter(account, message, message.account, kind, why, coins=message.coins, lots=lots)
-    return after, (entry,)
+    if account.share is None or account.closed or message.reason not in EARNED or message.returned:
+        return after, (entry,)
+    return _split(after, message, entry, account.share)
+
+
+def _split(account: Account, message: Credit, earned: EntryRecorded, share: Share) -> Decision:
+    """Of what was earned the agency's share goes on, in the same decision."""
+    coins, earned_coins, after = share_of(share, earned.coins)
+    if not coins:
+        return replace(account, share=after), (earned,)
+    why = {"counterparty": earnings_account(share.agency), "reason": Reason.SHARE, "ref": message.ref}
+    of = {"share_version": share.version, "shared_coins": earned_coins}
+    split, entry = _enter(account, message, message.account, EntryKind.DEBIT, why | of, coins=-coins, ordinal="share")
+    return replace(split, share=after), (earned, entry, *_credit_leg(entry))
 
 
 def _transfer(account: Account, message: Transfer) -> Decision:
@@ -247,17 +267,17 @@ def _hold(account: Account, message: Hold) -> Decision:
 
 
 def _post(account: Account, message: Post) -> Decision:
-    hold = _standing(account, message.hold)
+    hold = account.standing(message.hold)
     assert hold is not None  # guarded
     after, entry = _enter(
         account, message, message.account, EntryKind.POST, _why_held(hold), coins=-message.coins,
-        held_change_coins=-hold.coins, holds=_without(account, hold),
+        held_change_coins=-hold.coins, holds=account.without(hold),
     )  # fmt: skip
     return after, (entry, *_credit_leg(entry))
 
 
 def _void(account: Account, message: Void) -> Decision:
-    hold = _standing(account, message.hold)
+    hold = account.standing(message.hold)
     assert hold is not None  # guarded
     after, entry = _free(account, message, message.account, hold)
     return after, (entry,)
@@ -278,7 +298,7 @@ def _free(
     """The coins of a hold can be spent again: it was voided, or its time is over."""
     kind = EntryKind.VOID if isinstance(message, Void) else EntryKind.EXPIRE
     return _enter(
-        account, message, name, kind, _why_held(hold), held_change_coins=-hold.coins, holds=_without(account, hold),
+        account, message, name, kind, _why_held(hold), held_change_coins=-hold.coins, holds=account.without(hold),
         ordinal=ordinal,
     )  # fmt: skip
 
@@ -287,12 +307,20 @@ def _why_held(hold: StandingHold) -> dict[str, str]:
     return {"counterparty": hold.to, "reason": hold.reason, "ref": hold.ref, "hold": hold.hold}
 
 
-def _freeze(account: Account, message: Freeze | Unfreeze) -> Decision:
-    freezes = isinstance(message, Freeze)
-    kind = EntryKind.FREEZE if freezes else EntryKind.UNFREEZE
-    why = {"reason": message.reason, "ref": message.ref, "transfer": message.transfer}
-    after, entry = _enter(account, message, message.account, kind, why, frozen=freezes)
-    return after, (entry,)
+def _mark(account: Account, message: Freeze | Unfreeze | SetShare) -> Decision:
+    """What changes no coins: a freeze and its end, an agency's share of what is earned from here on."""
+    if not isinstance(message, SetShare):
+        freezes = isinstance(message, Freeze)
+        kind = EntryKind.FREEZE if freezes else EntryKind.UNFREEZE
+        why = {"reason": message.reason, "ref": message.ref, "transfer": message.transfer}
+        after, entry = _enter(account, message, message.account, kind, why, frozen=freezes)
+        return after, (entry,)
+    agency, version = UserId(message.agency), message.version
+    to = earnings_account(agency) if agency else ""
+    marks = {"counterparty": to, "reason": message.reason, "ref": message.ref, "share_version": version}
+    after, entry = _enter(account, message, message.account, EntryKind.SHARE, marks)
+    share = Share(agency, message.share_bps, version) if agency and not account.closed else None
+    return replace(after, share=share), (entry,)
 
 
 # --- debts and lots ---------------------------------------------------------------------------------------------------------
@@ -353,14 +381,10 @@ def _settle(account: Account, message: AccountInbox, told: Sequence[Message]) ->
     return (account, (*told, *entries)) if entries else (account, told)
 
 
-def _read_lots(account: Account | None, message: ReadLots) -> LotsRead:
-    lots = account.lots if account is not None else ()
-    return LotsRead(**reply(message), account=message.account, request=message.request, lots=lots)
-
-
 def _refuse(account: Account | None, message: Refusable, refusal: Refusal) -> tuple[Message, ...]:
-    """The refusal; and the coins of a refused credit leg go back to where they came from."""
-    asked = _asked(message)
+    """The refusal, which repeats what was asked; and the coins of a refused credit leg go back to where they came from."""
+    asked: dict[str, Any] = {"counterparty": getattr(message, "to", "")}
+    asked |= {name: getattr(message, name) for name in ("coins", "counterparty", "hold", "transfer") if hasattr(message, name)}
     if refusal is Refusal.INSUFFICIENT_COINS and account is not None:
         asked["shortfall_coins"] = asked["coins"] - account.available_coins
     refused = AccountRefused(
@@ -374,24 +398,3 @@ def _refuse(account: Account | None, message: Refusable, refusal: Refusal) -> tu
         coins=message.coins, reason=message.reason, ref=message.ref, transfer=message.transfer, returned=True,
     )  # fmt: skip
     return refused, back
-
-
-def _asked(message: Refusable) -> dict[str, Any]:
-    """What a refusal repeats of the refused command, beyond the account, the reason and `ref`, which every command has."""
-    match message:
-        case Credit():
-            return {"coins": message.coins, "counterparty": message.counterparty, "transfer": message.transfer}
-        case Transfer():
-            return {"coins": message.coins, "counterparty": message.to, "transfer": message.transfer}
-        case Hold():
-            return {"coins": message.coins, "counterparty": message.to, "hold": message.hold}
-        case Post():
-            return {"coins": message.coins, "hold": message.hold}
-        case Void():
-            return {"hold": message.hold}
-        case Clawback():
-            return {"coins": message.coins, "counterparty": message.counterparty}
-        case WriteOff():
-            return {"coins": message.coins, "transfer": message.transfer}
-        case Freeze() | Unfreeze():
-            return {"transfer": message.transfer}

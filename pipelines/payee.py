@@ -13,7 +13,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from schemas.balance import EntryRecorded
+from schemas.balance import EntryRecorded, Reason
 from schemas.log.base import Message, Wake, later, reply, same_fields
 from schemas.payee import (
     MAX_DAYS,
@@ -54,7 +54,8 @@ def decide_payee(payee: Payee | None, message: PayeeInbox) -> Decision:
 
 
 def _booked(payee: Payee, entry: EntryRecorded) -> Payee:
-    if entry.coins < 0:
+    """An agency's share is taken off the day on which it was earned; whatever else goes out, off what is old enough."""
+    if entry.coins < 0 and entry.reason != Reason.SHARE:
         return replace(payee, debits_coins=payee.debits_coins - entry.coins, debits_seq=entry.seq)
     return replace(payee, days=_with(payee.days, EarnedDay(day_of(entry.at), entry.coins, entry.seq)))
 

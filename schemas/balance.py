@@ -12,6 +12,7 @@ from typing import Annotated, ClassVar, Final
 from msgspec import Meta
 
 from schemas.balance_lots import LotName, Lots
+from schemas.balance_share import Share, ShareBps, ShareVersion
 from schemas.log.base import (
     MAX_COINS,
     AccountId,
@@ -30,7 +31,7 @@ from schemas.log.base import (
 )
 from schemas.log.entity import Entity, Flow, Shown
 from schemas.log.personal import PLAIN
-from schemas.user import USER_ID
+from schemas.user import USER_ID, OptionalUser
 
 ACCOUNT_ID_PATTERN: Final = f"^{USER_ID}/(coins|earnings)$"
 OUTSIDE_PATTERN: Final = r"^@[a-z][a-z0-9_.-]{0,63}$"
@@ -88,11 +89,13 @@ class Reason(StrEnum):
     FORFEIT = "forfeit"
     DEBT = "debt"
     EXPIRY = "expiry"
+    SHARE = "share"
 
 
 class EntryKind(StrEnum):
     """What an entry did to the account: `coins` is the change of the balance, `held_change_coins` of what is held,
-    `debt_change_coins` of what is owed. Only a lapse, a clawback, a repayment and a write-off have to do with lots or debts."""
+    `debt_change_coins` of what is owed. Only a lapse, a clawback, a repayment and a write-off have to do with lots or debts.
+    `share`: the share of an agency changed; the coins that it gets are a debit for the reason `share`."""
 
     OPEN = "open"
     CREDIT = "credit"
@@ -109,6 +112,7 @@ class EntryKind(StrEnum):
     REPAY = "repay"
     WRITE_OFF = "write_off"
     LAPSE = "lapse"
+    SHARE = "share"
 
 
 class Refusal(StrEnum):
@@ -230,25 +234,24 @@ class WriteOff(_Adjustment):
     debt_coins: int
 
 
+class SetShare(_ToAccount):
+    """From here on an agency has this share of what is earned; without an agency: nobody has. `version`: of the membership."""
+
+    agency: OptionalUser
+    version: ShareVersion
+    share_bps: ShareBps = 0
+    reason: Reason = Reason.SHARE
+    ref: Ref = ""
+
+
 class CloseAccount(_ToAccount):
     """Its owner was erased: what is free goes to FORFEITED, now and whenever anything becomes free. Closed: nothing happens."""
 
 
 AccountInbox = (
-    OpenAccount
-    | Credit
-    | Transfer
-    | Hold
-    | Post
-    | Void
-    | Clawback
-    | WriteOff
-    | ReadLots
-    | Freeze
-    | Unfreeze
-    | CloseAccount
-    | Wake
-)
+    OpenAccount | Credit | Transfer | Hold | Post | Void | Clawback | WriteOff | ReadLots | SetShare | Freeze | Unfreeze
+    | CloseAccount | Wake
+)  # fmt: skip
 
 
 # --- what an account tells ---------------------------------------------------------------------------------------------------
@@ -256,7 +259,8 @@ AccountInbox = (
 
 class EntryRecorded(Fact):
     """One line of the account's book. `seq` counts from 1 without a gap; balance, held and debt are those after the entry.
-    `transfer`: the transfer or the adjustment that it is of."""
+    `transfer`: the transfer or the adjustment that it is of. `share_version`, `shared_coins`: of an agency's share its version,
+    and the earnings that it is of."""
 
     account: Account_
     seq: int
@@ -272,6 +276,8 @@ class EntryRecorded(Fact):
     transfer: OptionalId = ""
     debt_coins: int = 0
     debt_change_coins: Moved = 0
+    share_version: int = 0
+    shared_coins: int = 0
 
 
 class LotsRead(Fact):
@@ -322,11 +328,20 @@ class Account(State):
     closed: bool = False
     debt_coins: int = 0
     lots: Lots = ()
+    share: Share | None = None
 
     @property
     def available_coins(self) -> int:
         """What can be spent or held."""
         return self.balance_coins - self.held_coins
+
+    def standing(self, hold: str) -> StandingHold | None:
+        """The hold of this name; None: it does not stand."""
+        return next((standing for standing in self.holds if standing.hold == hold), None)
+
+    def without(self, hold: StandingHold) -> tuple[StandingHold, ...]:
+        """The other holds."""
+        return tuple(standing for standing in self.holds if standing is not hold)
 
     @property
     def wake_at(self) -> datetime | None:
@@ -338,6 +353,8 @@ class Account(State):
         return hold if first is None else min(hold, first)
 
 
+# For what coins are earned; an agency has its share of these, and of nothing else.
+EARNED: Final = (Reason.CALL, Reason.GIFT)
 # What staff does to an account, and not with its coins.
 ADJUSTING: Final = (EntryKind.FREEZE, EntryKind.UNFREEZE, EntryKind.WRITE_OFF)
 ADJUSTERS: Final = (Freeze.__name__, Unfreeze.__name__, WriteOff.__name__)
@@ -371,7 +388,7 @@ ACCOUNT: Final = Entity(
     state=Account,
     commands=(
         *(OpenAccount, Credit, Transfer, Hold, Post, Void, Freeze, Unfreeze, CloseAccount),
-        *(Clawback, WriteOff, ReadLots),
+        *(Clawback, WriteOff, ReadLots, SetShare),
     ),
     facts=(EntryRecorded, AccountRefused, LotsRead),
     shown=(Shown(EntryRecorded, (lambda entry: owner_of(entry.account),), "the phone shows the balance"),),

@@ -44,7 +44,8 @@ class DestinationRefused(Refused):
 
 
 class EarnedDay(State):
-    """What was credited on a day (days since 1970, UTC), and the seq of its last entry."""
+    """What was earned on a day (days since 1970, UTC), less an agency's share, and the seq of its last entry. Below zero: a
+    share of what was drawn by then."""
 
     day: int
     coins: int

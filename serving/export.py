@@ -17,6 +17,7 @@ from fastapi.responses import StreamingResponse
 from msgspec.structs import replace
 
 from schemas.ads import ATTRIBUTION, INSTALL, Attribution, Install
+from schemas.agency import MEMBERSHIP
 from schemas.balance import coins_account, earnings_account
 from schemas.blocklist import BLOCKS, RECORD, Record
 from schemas.favorites import FAVORITES, FOLLOWERS
@@ -43,11 +44,13 @@ CHUNK: Final = 65_536
 # Whose states stand under the user's id.
 OWN: Final = (
     USER, PROFILE, PAYEE, PRIVATE_PROFILE, FAVORITES, FOLLOWERS, BLOCKS, RECORD, LINE, MEMBER, RANK, ATTRIBUTION, NOTIFICATION,
+    MEMBERSHIP,
 )  # fmt: skip
 # Whose stand under other keys, by which they are found.
 FOUND: Final = (INSTALL, CLIP)
 # Which rows of a table are the user's; columns that are about others, or were never shown, are left out.
 ROWS: Final[Mapping[str, tuple[str, str]]] = {
+    "agency_shares": ("", "user = {user:String} OR agency = {user:String}"),
     "audit": ("act, staff, why, asked, commands", "has(subjects, {user:String})"),
     "attributions": ("", "user = {user:String}"),
     "balance_entries": ("", "account IN {accounts:Array(String)}"),
@@ -63,6 +66,7 @@ ROWS: Final[Mapping[str, tuple[str, str]]] = {
     "gallery_impressions": ("", "viewer = {user:String}"),
     "gifts": ("refusal", "sender = {user:String} OR (receiver = {user:String} AND refusal = '')"),
     "interactions": ("", "user = {user:String}"),
+    "membership_steps": ("by, ref", "user = {user:String} OR agency = {user:String}"),
     "notification_steps": ("", "user = {user:String}"),
     "outreach_steps": ("campaign", "user = {user:String}"),
     "phones": ("", "user = {user:String}"),
@@ -86,6 +90,7 @@ ROWS: Final[Mapping[str, tuple[str, str]]] = {
 _BOOKS: Final = "rules and catalogues are nobody's"
 LEFT_OUT: Final[Mapping[str, str]] = {
     "account": "what is on an account stands under `balances`, how it came there in the table balance_entries",
+    "agency": "what an agency is called is for its streamers; its steps with them stand in the table membership_steps",
     "payout": "your payouts stand in the table payout_steps",
     "payout_terms": "what a coin is worth is no one's",
     "payout_batch": "which payouts went to the bank together stands in the table payout_steps",

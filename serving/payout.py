@@ -1,4 +1,4 @@
-"""Payouts: what streamers earned, as money. Streamers: `PUT`, `GET /v1/payouts/destination`, `POST`, `GET /v1/payouts`,
+"""Payouts: what streamers and agencies earned, as money. They: `PUT`, `GET /v1/payouts/destination`, `POST`, `GET /v1/payouts`,
 `GET /v1/payouts/{payout}`. Staff: terms, `POST /v1/admin/payouts` for a user, approve, reject, settle; batches stand in
 `payout_batch`."""
 
@@ -38,7 +38,7 @@ from serving.body import RequestBody
 from serving.runtime.auth import SignedIn
 from serving.runtime.commands import commands_of, request_id, views_of
 from serving.runtime.fields import LATEST, IdempotencyKey, IdInPath, KeptMoment
-from serving.runtime.gate import ActingStreamer, Looking
+from serving.runtime.gate import ActingPayee, Looking
 from serving.runtime.problems import Problem, responses
 from serving.runtime.refusals import Refusals, refusal_of
 from serving.runtime.staff import MoneyChange, MoneyLook, look_as_staff
@@ -200,7 +200,7 @@ async def read_payout_terms(_: Looking, request: Request) -> Any:
 
 
 @router.put("/v1/payouts/destination", response_model=DestinationAnswer, responses=ACTS)
-async def put_payout_destination(body: DestinationBody, caller: ActingStreamer, request: Request) -> Any:
+async def put_payout_destination(body: DestinationBody, caller: ActingPayee, request: Request) -> Any:
     """Say where your earnings are paid to. While a payout is under way it cannot be changed."""
     try:
         iban = IBAN(body.iban)
@@ -229,14 +229,14 @@ def _hidden(iban: str) -> str:
 
 
 @router.post("/v1/payouts", status_code=201, response_model=PayoutAnswer, responses=ACTS)
-async def request_payout(caller: ActingStreamer, key: IdempotencyKey, request: Request) -> Any:
+async def request_payout(caller: ActingPayee, key: IdempotencyKey, request: Request) -> Any:
     """Ask for all that you earned long enough ago. Somebody of the staff looks at it before it is paid."""
     return await _request(request, request_id(caller.user, f"payout {key}"), caller.user, caller.user)
 
 
 @router.post("/v1/admin/payouts", status_code=201, response_model=PayoutAnswer, responses=ACTS)
 async def request_payout_for(body: ForBody, caller: MoneyChange, key: IdempotencyKey, request: Request) -> Any:
-    """Ask for a streamer's payout; another one of the staff approves it."""
+    """Ask for a streamer's or an agency's payout; another one of the staff approves it."""
     return await _request(request, request_id(caller.user, f"payout {key}"), body.user, caller.user)
 
 

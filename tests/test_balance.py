@@ -29,6 +29,7 @@ from schemas.balance import (
     ReadLots,
     Reason,
     Refusal,
+    SetShare,
     StandingHold,
     Transfer,
     Unfreeze,
@@ -227,10 +228,14 @@ def named(at: datetime, coins: int, more: int, name: str, expires_at: datetime |
     )  # fmt: skip
 
 
+reasons = st.sampled_from((Reason.GRANT, Reason.GIFT, Reason.CALL, Reason.SHARE))
 messages = st.one_of(
     st.builds(OpenAccount, **own),
     st.builds(named, times, coins, coins, names, st.none() | times),
-    st.builds(Credit, **own, counterparty=st.sampled_from(["@p", "eve/coins"]), coins=coins, reason=st.just(Reason.GRANT)),
+    st.builds(Credit, **own, counterparty=st.sampled_from(["@p", "eve/coins"]), coins=coins, reason=reasons),
+    st.builds(
+        SetShare, **own, agency=st.sampled_from(["", "agy"]), share_bps=st.integers(0, 10_000), version=st.integers(0, 9)
+    ),
     st.builds(Transfer, **own, to=parties, coins=coins, reason=st.just(Reason.GIFT)),
     st.builds(Hold, **own, hold=holds, to=parties, coins=coins, reason=st.just(Reason.CALL), expires_at=times),
     st.builds(Post, **own, hold=holds, coins=coins),

@@ -33,9 +33,10 @@ from tests.people import BOB, SUE
 
 GOLDEN: Final = golden_lines()
 GATES: Final = {
-    gate.acting: "acting", gate.acting_streamer: "streamer", gate.looking: "looking", auth._caller: "own",
+    gate.acting: "acting", gate.acting_streamer: "streamer", gate.acting_payee: "payee", gate.acting_agency: "agency",
+    gate.looking: "looking", auth._caller: "own",
 }  # fmt: skip
-RANK: Final = ("streamer", "acting", "staff", "looking", "own")
+RANK: Final = ("streamer", "payee", "agency", "acting", "staff", "looking", "own")
 # What a banned person, or a stranger, may do all the same: read what is theirs. (The feed, too, which is no route.)
 OWN: Final = {
     "GET /v1/audit",
@@ -45,6 +46,7 @@ OWN: Final = {
     "GET /v1/favorites", "GET /v1/followers", "GET /v1/followers/users", "GET /v1/gifts/{gift}",
     "GET /v1/notifications", "GET /v1/users/me/notification-preferences",
     "GET /v1/profile/private", "GET /v1/transfers/{transfer}", "GET /v1/users/me", "GET /v1/users/me/export",
+    "GET /v1/users/me/agency",
     "GET /v1/users/me/roles", "GET /v1/payouts", "GET /v1/payouts/{payout}", "GET /v1/payouts/destination",
 }  # fmt: skip
 OTHERS: Final = {
@@ -60,7 +62,15 @@ PUBLIC: Final = {
     "POST /v1/webhooks/google": "what Google has signed is known by its signature",
     "POST /v1/webhooks/apple": "what Apple has signed is known by its signature",
 }
-STREAMERS: Final = {"PUT /v1/clips/{clip}", "PUT /v1/payouts/destination", "POST /v1/payouts"}
+STREAMERS: Final = {
+    "PUT /v1/clips/{clip}", "DELETE /v1/users/me/agency",
+    "POST /v1/users/me/agency/invitations/{agency}/accept", "POST /v1/users/me/agency/invitations/{agency}/decline",
+}  # fmt: skip
+PAYEES: Final = {"PUT /v1/payouts/destination", "POST /v1/payouts"}
+AGENCIES: Final = {
+    "GET /v1/agency", "GET /v1/agency/people", "DELETE /v1/agency/people/{user}", "GET /v1/agency/statements/{month}",
+    "POST /v1/agency/invitations", "DELETE /v1/agency/invitations/{user}",
+}  # fmt: skip
 LOOKING: Final = {
     "GET /v1/clips", "GET /v1/gallery", "GET /v1/gallery/stream", "GET /v1/gifts",
     "GET /v1/payouts/terms", "GET /v1/products", "GET /v1/profiles/{user}",
@@ -90,6 +100,8 @@ def test_every_route_says_who_is_let_in() -> None:
     assert {route for route, name in found.items() if name == "own"} == OWN | OTHERS.keys()
     assert {route for route, name in found.items() if name == "looking"} == LOOKING
     assert {route for route, name in found.items() if name == "streamer"} == STREAMERS
+    assert {route for route, name in found.items() if name == "payee"} == PAYEES
+    assert {route for route, name in found.items() if name == "agency"} == AGENCIES
     staff = {route for route in found if "/admin/" in route}
     assert {route for route, name in found.items() if name == "staff"} == staff, "a route of staff's takes a permission"
 
@@ -117,6 +129,8 @@ def test_what_phones_must_not_see_of_a_fact_is_hidden_and_all_else_is_shown() ->
         ("Notified", "by"),
         ("ItemPosted", "quiet"),
         ("ItemPosted", "muted"),
+        ("MembershipStepped", "by"),
+        ("MembershipStepped", "ref"),
         ("PayoutStepped", "by"),
         ("PayoutStepped", "seen"),
     }

@@ -7,10 +7,14 @@ import pytest
 from hypothesis import settings
 from msgspec.structs import replace
 
+from pipelines.agency import decide_membership
+from pipelines.balance import decide_account
 from pipelines.payee import decide_payee
 from pipelines.payout import decide_payout
 from pipelines.runtime.core import Decider
 from pipelines.runtime.simulator import search, tell
+from schemas.agency import MEMBERSHIP, AcceptInvitation, Membership, MembershipInbox
+from schemas.balance import ACCOUNT, Account, AccountInbox
 from schemas.log.base import Message
 from schemas.log.entity import Entity
 from schemas.payee import PAYEE, Payee, PayeeInbox
@@ -46,11 +50,24 @@ def is_sent_twice(state: Payout | None, message: PayoutInbox) -> tuple[Payout | 
     return decide_payout(replace(state, status=PayoutStatus.APPROVED) if sent and state else state, message)
 
 
+def forgets_what_is_left_of_a_coin(state: Account | None, message: AccountInbox) -> tuple[Account | None, Sequence[Message]]:
+    """Each earning's share is rounded down by itself."""
+    if state is not None and state.share is not None:
+        state = replace(state, share=replace(state.share, carried=0))
+    return decide_account(state, message)
+
+
+def belongs_to_two(state: Membership | None, message: MembershipInbox) -> tuple[Membership | None, Sequence[Message]]:
+    """A streamer joins an agency without leaving another."""
+    joins = isinstance(message, AcceptInvitation) and state is not None and state.agency
+    return decide_membership(replace(state, agency="") if joins and state else state, message)
+
+
 @pytest.mark.parametrize(
     ("entity", "bug"),
     [
         (PAYEE, forgets_what_went_out), (PAYEE, draws_what_is_too_young), (PAYEE, loses_what_was_not_paid),
-        (PAYOUT, is_sent_twice),
+        (PAYOUT, is_sent_twice), (ACCOUNT, forgets_what_is_left_of_a_coin), (MEMBERSHIP, belongs_to_two),
     ],
 )  # fmt: skip
 def test_a_planted_bug_is_found(entity: Entity, bug: Callable[..., Any]) -> None:

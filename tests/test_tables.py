@@ -13,6 +13,7 @@ from msgspec.structs import fields
 
 from infra import clickhouse
 from infra.clickhouse import connect, migrate
+from schemas.balance import EntryRecorded, owner_of
 from schemas.billing import BillClosed, ReceiptStep, Traits
 from schemas.log.codec import decoder_of, encode
 from schemas.log.topics import ENTITIES
@@ -41,6 +42,10 @@ def _told(fact: Any) -> Any:
 
 # Columns that are not a field of that name: how the Struct tells them.
 TOLD: dict[str, dict[str, Callable[..., Any]]] = {
+    "agency_shares": {
+        "agency": lambda f: owner_of(f.counterparty), "user": lambda f: owner_of(f.account),
+        "version": lambda f: f.share_version, "earned_coins": lambda f: f.shared_coins, "share_coins": lambda f: -f.coins,
+    },
     "audit": {"step": lambda f: type(f).__name__, "acted_at": lambda f: getattr(f, "acted_at", f.at)},
     "approvals": {"step": lambda f: type(f).__name__},
     "presence": {"until": lambda f: f.at, "since": lambda f: f.at - timedelta(seconds=f.online_s)},
@@ -93,6 +98,7 @@ LEFT_OUT = {
     "gallery_impressions": {"cards"},
     "chat_items": {"quiet", "muted"},
     "notification_steps": {"peer", "ref", "seq", "ends_at", "due_at", "title", "body", "by", "until"},
+    "agency_shares": fields_of(EntryRecorded) - {"at", "seq", "ref"},
     "phones": {"locale"},
     "pushes": {"touch"},
     "attributions": {"touch"},

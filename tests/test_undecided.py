@@ -48,7 +48,11 @@ ONCE_SUCCESS = [
     ("admin", "post", "/v1/admin/reviews/nobody/unknown", {"upheld": True}, 404, "review_unknown"),
 ]
 
-OF_STREAMERS = ("put /v1/clips/{clip}", "put /v1/payouts/destination", "post /v1/payouts")
+OF_STREAMERS = (
+    "put /v1/clips/{clip}", "put /v1/payouts/destination", "post /v1/payouts", "delete /v1/users/me/agency",
+    "post /v1/users/me/agency/invitations/{agency}/accept", "post /v1/users/me/agency/invitations/{agency}/decline",
+)  # fmt: skip
+OF_AGENCIES = "/v1/agency/"
 
 Request = tuple[Api, str, str, Any]
 # Who calls, each write's request by its operation, and the API's document.
@@ -107,6 +111,7 @@ def bodies(bob: str, sue: str, known: Callable[[str], Any]) -> dict[str, Any]:
         "put /v1/admin/payouts/terms": {"cents_per_100_coins": 50},
         "put /v1/payouts/destination": {"holder": "Sue", "iban": "DE89370400440532013000"},
         "post /v1/admin/payouts": {"user": sue},
+        "post /v1/agency/invitations": {"user": sue, "share_bps": 2_000},
         "post /v1/admin/payouts/batches": {"payouts": ["none"]},
         "post /v1/admin/payouts/{payout}/approve": {"seen": "5f2d"},
         "post /v1/admin/payouts/{payout}/reject": {"ref": "ticket"},
@@ -159,6 +164,7 @@ def test_every_write_has_an_example() -> None:
 def scene(phones: Phones, admin: Api, stack: Stack, new_user: NewUser, app_store: AppStore) -> Scene:
     """For each write of the API's document a request that would be decided; a call rings, which commands can be sent to."""
     bob, sue = phones()
+    agency = new_user("agency")
 
     def known(path: str) -> dict[str, Any]:
         return {name: value for name, value in admin.get(path).json().items() if name != "version"}
@@ -181,11 +187,14 @@ def scene(phones: Phones, admin: Api, stack: Stack, new_user: NewUser, app_store
     for operation, write in writes(document):
         method, path = operation.split()
         api = admin if path.startswith("/v1/admin") else sue.api if operation in OF_STREAMERS else bob.api
+        api = agency if path.startswith(OF_AGENCIES) else api
         filled = re.sub(r"\{(\w+)\}", lambda found: values.get(found[1], "undecided"), path)
         requests[operation] = (api, method, filled, given.get(operation) or example(document, write)[0])
     reading = f"/v1/admin/profiles/{sue.user}/private?reason=ticket"
     requests["get /v1/admin/profiles/{user}/private"] = (admin, "get", reading, None)
     requests["delete /v1/users/me"] = (new_user(), "delete", "/v1/users/me", None)
+    parting = f"/v1/admin/agencies/{agency.user}/people/{sue.user}?reason=ticket"
+    requests["delete /v1/admin/agencies/{agency}/people/{user}"] = (admin, "delete", parting, None)
     leaving = f"/v1/admin/users/{new_user().user}?reason=ticket"
     requests["delete /v1/admin/users/{user}"] = (admin, "delete", leaving, None)
     return bob, requests, document["paths"]

@@ -19,6 +19,8 @@ CREATE TABLE IF NOT EXISTS balance_entries
     cause             String,
     debt_coins        Int64,
     debt_change_coins Int64,
+    share_version     UInt64,
+    shared_coins      Int64,
     partition         UInt16,
     offset            UInt64
 )

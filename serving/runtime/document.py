@@ -27,6 +27,7 @@ DESCRIPTION: Final = (
     "stable `code`. What Olo shows a phone comes by `GET /v1/feed`, as server-sent events."
 )
 TAGS: Final = {
+    "agencies": "Agencies, their streamers and their share of what these earn",
     "attribution": "Campaigns: tracking consent, AppsFlyer's pushes, exports",
     "balance": "Balances and entries",
     "billing": "Tariffs and receipts",
@@ -44,7 +45,7 @@ TAGS: Final = {
     "outbox": "What is owed to vendors, and what became of it",
     "outreach": "Campaigns to the members of a cohort",
     "payments": "Products, and coins that were bought at a store",
-    "payouts": "What streamers earned, as money: requested, approved by a second person, paid by a bank",
+    "payouts": "What streamers and agencies earned, as money: requested, approved by a second person, paid by a bank",
     "postbacks": "What ad networks are told",
     "profiles": "Profiles, public and private",
     "rooms": "Credentials of a call's picture and sound",

@@ -5,6 +5,8 @@ A route says by its caller's type who is let in; `tests/test_gate.py` holds ever
 - `Looking`: likewise, but nobody who is banned or was erased. It is for reading what others offer.
 - `Acting`: who has signed up and is not banned. It is for all that changes something.
 - `ActingStreamer`: likewise, and is a streamer, by the sign-up and by the token.
+- `ActingAgency`: likewise, and has the role agency, which staff gives.
+- `ActingPayee`: likewise, and is a streamer or an agency: whoever earns.
 - Those of `staff`, such as `MoneyChange`: whoever has a role that gives the permission, signed up or not, and is not banned.
 
 The gate looks at this process's views, which may lag behind by some milliseconds. Where coins or other people are concerned the
@@ -69,3 +71,21 @@ async def acting_streamer(caller: Acting, request: Request) -> Caller:
 
 
 ActingStreamer = Annotated[Caller, Depends(acting_streamer)]
+
+
+async def acting_agency(caller: Acting) -> Caller:
+    """The caller, who has signed up, has the role agency and is not banned."""
+    if Role.AGENCY not in caller.roles:
+        raise Problem(403, "forbidden", "this is for agencies; who is one has the role agency, which an admin gives")
+    return caller
+
+
+ActingAgency = Annotated[Caller, Depends(acting_agency)]
+
+
+async def acting_payee(caller: Acting, request: Request) -> Caller:
+    """The caller, who is an agency or acts as a streamer."""
+    return caller if Role.AGENCY in caller.roles else await acting_streamer(caller, request)
+
+
+ActingPayee = Annotated[Caller, Depends(acting_payee)]

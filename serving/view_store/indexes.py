@@ -9,6 +9,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
+from schemas.agency import MEMBERSHIP
+from schemas.agency import Membership as OfAgency
 from schemas.blocklist import RECORD, Record
 from schemas.chat import CHAT, Chat
 from schemas.chat_report import CHAT_REPORT, ChatReport
@@ -73,6 +75,11 @@ def _approvals(_: str, approval: Approval) -> tuple[str, ...]:
     return ("",) if approval.status is ApprovalStatus.OPEN else ()
 
 
+def _agencies(_: str, member: OfAgency) -> tuple[str, ...]:
+    invited = tuple(f"{one.agency}/invited" for one in member.invitations)
+    return (member.agency, *invited) if member.agency else invited
+
+
 def _cohorts(user: str, member: Member) -> tuple[str, ...]:
     return () if user.startswith("@") else tuple(member.cohorts)
 
@@ -102,6 +109,8 @@ CHATS: Final = Index("chats", CHAT, _chats)
 OPEN_REPORTS: Final = Index("open_reports", CHAT_REPORT, _reports)
 # What waits for a second person.
 OPEN_APPROVALS: Final = Index("open_approvals", APPROVAL, _approvals)
+# Who belongs to an agency, and, under "<agency>/invited", whom it has invited.
+AGENCY_PEOPLE: Final = Index("agency_people", MEMBERSHIP, _agencies)
 # Who is in a cohort.
 COHORT_MEMBERS: Final = Index("cohort_members", MEMBER, _cohorts)
 # How many members there are, and how many were decided under a version of the book.
@@ -109,7 +118,9 @@ MEMBER_VERSIONS: Final = Index("member_versions", MEMBER, _versions, listed=Fals
 # What is owed to vendors and waits for its next attempt, or ended badly: by status, and by status and vendor.
 EFFECTS: Final = Index("effects", OUTBOX, _effects)
 
-INDEXES: Final = (ONLINE, OPEN_CASES, PAIRS, CHATS, OPEN_REPORTS, OPEN_APPROVALS, COHORT_MEMBERS, MEMBER_VERSIONS, EFFECTS)
+INDEXES: Final = (
+    ONLINE, OPEN_CASES, PAIRS, CHATS, OPEN_REPORTS, OPEN_APPROVALS, AGENCY_PEOPLE, COHORT_MEMBERS, MEMBER_VERSIONS, EFFECTS,
+)  # fmt: skip
 LISTED: Final = frozenset(index.name for index in INDEXES if index.listed)
 OVER: Final = {one.entity.changelog: [index for index in INDEXES if index.entity is one.entity] for one in INDEXES}
 _DECODERS: Final = {index.entity.changelog: state_decoder(index.entity.state) for index in INDEXES}

@@ -1,8 +1,10 @@
 """Payouts in the simulator: streamers who earn, are fined, spend, change where they are paid, ask again and again, are erased;
-terms that change; two of finance who approve, reject, export in batches that overlap and write down the bank's word, twice and
-in any order; with crashes, lost commits and repeats.
+agencies that invite them, take that back, let them go, have their share of what they earn, and are paid; terms that change;
+two of finance who approve, reject, export in batches that overlap and write down the bank's word, twice and in any order;
+with crashes, lost commits and repeats.
 
-Laws: those of money (`tests.lab.proofs.auditor`) and of payouts (`tests.lab.proofs.payouts`).
+Laws: those of money (`tests.lab.proofs.auditor`), of payouts (`tests.lab.proofs.payouts`) and of agencies' shares
+(`tests.lab.proofs.shares`).
 
 `python -m tests.lab.simulated_payouts 2000` plays so many seeds and prints the counts.
 """
@@ -16,6 +18,15 @@ from typing import Any, Final
 from pipelines.flows.deciders import decider_of, deciders
 from pipelines.runtime.core import Output, Written
 from pipelines.runtime.simulator import EPOCH, Log, Setup, Step
+from schemas.agency import (
+    AGENCY,
+    MEMBERSHIP,
+    AcceptInvitation,
+    EndInvitation,
+    EndMembership,
+    Invite,
+    PutAgency,
+)
 from schemas.balance import Freeze, Hold, Reason, Unfreeze, Void, earnings_account
 from schemas.log.base import MAX_COINS, AccountId, HoldId, Message, TransferId, UserId
 from schemas.log.codec import decoder_of
@@ -40,12 +51,16 @@ from schemas.transfer import PlaceTransfer
 from schemas.user import USER, EraseUser, Role, SignUp
 from tests.lab.proofs.auditor import Audit
 from tests.lab.proofs.payouts import PayoutAudit
+from tests.lab.proofs.shares import broken_shares
 from tests.lab.simulated_money import output_of, reader_of, report
 
 DECIDERS = (
-    decider_of(USER), *deciders(Flow.MONEY), *map(decider_of, (PAYEE, PAYOUT, PAYOUT_TERMS, PAYOUT_BATCH)),
+    decider_of(USER), *deciders(Flow.MONEY), *map(decider_of, (PAYEE, PAYOUT, PAYOUT_TERMS, PAYOUT_BATCH, AGENCY, MEMBERSHIP)),
 )  # fmt: skip
-USERS = tuple(map(UserId, ("sue", "tia")))
+STREAMERS = tuple(map(UserId, ("sue", "tia")))
+AGENCIES = tuple(map(UserId, ("agy", "moon")))
+USERS = (*STREAMERS, *AGENCIES)
+SHARES: Final = (0, 1, 1_500, 3_333, 10_000)
 STAFF: Final = ("fay", "gus")
 SENDS: Final = 70
 LATER_S: Final = (0, 0, 3_600, 90_000)
@@ -57,10 +72,13 @@ def workload(chance: random.Random) -> Iterator[Output | Step]:
     for n, user in enumerate(USERS):
         yield output_of(SignUp(id=f"s{n}", at=at, user=user, role=Role.STREAMER))
         yield output_of(_destination(f"d{n}", at, user, "0"))
+    for n, agency in enumerate(AGENCIES):
+        yield output_of(PutAgency(id=f"a{n}", at=at, agency=agency, agency_name=agency, most_share_bps=10_000))
     yield output_of(_terms(chance, "t0", at))
     makers: tuple[tuple[int, Callable[[str, datetime], Message]], ...] = (
         (40, lambda name, at: _earned(chance, name, at)),
         (8, lambda name, at: _fined(chance, name, at)),
+        (20, lambda name, at: _of_agency(chance, name, at)),
         (30, lambda name, at: _asked(chance, name, at)),
         (5, lambda name, at: _destination(name, at, chance.choice(people), str(chance.randrange(3)))),
         (5, lambda name, at: _hold(chance, name, at)),
@@ -78,12 +96,32 @@ def workload(chance: random.Random) -> Iterator[Output | Step]:
         if chance.random() < 0.4:
             yield Step("quiet")
         if n == erased:
-            yield output_of(EraseUser(id="e", at=at, user=people[-1], by="fay", reason="asked"))
-            del people[-1]  # no door is open to them any more
+            gone = people.pop(chance.randrange(len(people)))
+            yield output_of(EraseUser(id="e", at=at, user=gone, by="fay", reason="asked"))  # no door is open to them any more
 
 
 def _account(chance: random.Random) -> AccountId:
     return earnings_account(chance.choice(USERS))
+
+
+def _of_agency(chance: random.Random, name: str, at: datetime) -> Message:
+    """Something between a streamer and an agency; now and then what cannot be."""
+    of: dict[str, Any] = {"id": name, "at": at, "user": chance.choice(STREAMERS), "agency": chance.choice(AGENCIES)}
+    share_bps = chance.choice(SHARES)
+    kind = chance.choices(("invite", "accept", "end", "part", "close"), (40, 40, 6, 12, 2))[0]
+    match kind:
+        case "invite":
+            return Invite(**of, share_bps=share_bps)
+        case "accept":
+            return AcceptInvitation(**of, share_bps=share_bps)
+        case "end":
+            return EndInvitation(**of, refused=chance.random() < 0.5)
+        case "part":
+            return EndMembership(**of | {"agency": chance.choice(("", of["agency"]))}, by="fay")
+    agency = of["agency"]
+    return PutAgency(
+        id=name, at=at, agency=agency, agency_name=agency, most_share_bps=share_bps, is_open=chance.random() < 0.7
+    )  # fmt: skip
 
 
 def _destination(name: str, at: datetime, user: UserId, number: str) -> PutDestination:
@@ -191,7 +229,7 @@ def laws(log: Log) -> list[str]:
     """What is broken: in the ledger, and of payouts."""
     read = reader_of(log)
     dead = [f"{len(list(read('dead_letters')))} dead letters"] if any(read("dead_letters")) else []
-    return [*Audit(read).broken, *PayoutAudit(read, USERS).broken(), *dead]
+    return [*Audit(read).broken, *PayoutAudit(read, USERS).broken(), *broken_shares(read), *dead]
 
 
 SETUP = Setup(DECIDERS, workload, laws, partitions=DEFAULT_PARTITIONS, log=Finance)

@@ -53,13 +53,13 @@ class NaiveLedger:
             if account is not None:
                 return []
             account = self.accounts[name] = {"seq": 0, "balance": 0, "held": 0, "frozen": False, "holds": {}}
-            account |= {"closed": False, "debt": 0, "lots": []}
+            account |= {"closed": False, "debt": 0, "lots": [], "share": {}}
             return [self._entry(name, "open")]
         if message["type"] == "CloseAccount":
             if account is None or account["closed"]:
                 return []
             account["closed"] = account["frozen"] = True
-            account["lots"] = []
+            account["lots"], account["share"] = [], {}
             return [self._entry(name, "close")]
         if message["type"] == "ReadLots":
             return [{"account": name, "lots": [_shown(lot) for lot in (account["lots"] if account else [])]}]
@@ -68,6 +68,8 @@ class NaiveLedger:
             return [{"account": name, "refusal": why[0], "shortfall_coins": why[1]}]
         assert account is not None
         entries = [getattr(self, "_" + message["type"].lower())(name, account, message)]
+        if message["type"] == "Credit":
+            entries += self._shared(name, account, message)
         limit = message.get("freeze_above_coins")
         if message["type"] == "Clawback" and limit is not None and account["debt"] > limit and not account["frozen"]:
             account["frozen"] = True
@@ -81,7 +83,8 @@ class NaiveLedger:
         forfeits = account["closed"] and message.get("to") == "@forfeited" and kind == "Transfer"
         if account["frozen"] and kind in ("Transfer", "Hold") and not forfeits:
             return "account_frozen", 0
-        if account["closed"] and kind == "Unfreeze":
+        share = kind == "Credit" and message["reason"] == "share" and not message.get("returned")
+        if account["closed"] and (kind == "Unfreeze" or share):
             return "account_frozen", 0
         if kind in ("Transfer", "Hold") and message["to"] == message["account"]:
             return "same_account", 0
@@ -105,7 +108,7 @@ class NaiveLedger:
             return "debt_changed", 0
         return None
 
-    def _entry(self, name: str, kind: str, coins: int = 0, held: int = 0, debt: int = 0, **more: str) -> Json:
+    def _entry(self, name: str, kind: str, coins: int = 0, held: int = 0, debt: int = 0, **more: Any) -> Json:
         account = self.accounts[name]
         account["debt"] += debt
         account["seq"] += 1
@@ -122,6 +125,26 @@ class NaiveLedger:
             new = [dict(lot) for lot in message.get("lots", [])]
             self.accounts[name]["lots"] = _sorted(self.accounts[name]["lots"] + new)[:32]
         return self._entry(name, kind, message["coins"], counterparty=message["counterparty"])
+
+    def _shared(self, name: str, account: Json, message: Json) -> list[Json]:
+        """The agency has its part of all that was earned under this version; what is new of that goes on now."""
+        share, earned = account["share"], message["reason"] in ("call", "gift") and not message.get("returned")
+        if not share or not earned:
+            return []
+        share["earned"] += message["coins"]
+        share["since"] += message["coins"]
+        due = share["earned"] * share["bps"] // 10_000 - share["had"]
+        share["had"] += due
+        of = {"reason": "share", "share_version": share["version"], "shared_coins": share["since"]}
+        share["since"] = 0 if due else share["since"]
+        return [self._entry(name, "debit", -due, counterparty=f"{share['agency']}/earnings", **of)] if due else []
+
+    def _setshare(self, name: str, account: Json, message: Json) -> Json:
+        agency, version = message["agency"], message["version"]
+        share = {"agency": agency, "bps": message.get("share_bps", 0), "version": version, "earned": 0, "had": 0}
+        share["since"] = 0
+        account["share"] = share if agency and not account["closed"] else {}
+        return self._entry(name, "share", counterparty=f"{agency}/earnings" if agency else "", share_version=version)
 
     def _transfer(self, name: str, _: Json, message: Json) -> Json:
         return self._entry(name, "debit", -message["coins"], counterparty=message["to"])

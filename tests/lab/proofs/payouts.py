@@ -72,7 +72,7 @@ class PayoutAudit:
                 yield f"{user}: {kind} {twice} stand in two payouts"
         for one in live:
             credited, debited = (
-                sum(coins for seq, coins in self._earned(user) if (coins > 0) == earned and first <= seq <= last)
+                sum(coins for seq, coins, of_earnings in self._earned(user) if of_earnings == earned and first <= seq <= last)
                 for earned, first, last in (
                     (True, one.get("from_seq", 0), one.get("to_seq", 0)),
                     (False, one.get("debits_from_seq", 0), one.get("debits_to_seq", 0)),
@@ -81,13 +81,16 @@ class PayoutAudit:
             if (one["coins"], one.get("debits_coins", 0)) != (credited + debited + one.get("again_coins", 0), -debited):
                 yield f"{one['payout']} draws {credited} less {-debited} of its entries, and says {one}"
 
-    def _earned(self, user: str) -> list[tuple[int, int]]:
-        """Seq and coins of the entries that are no payout's."""
-        return [(e["seq"], e.get("coins", 0)) for e in self.books[user] if e.get("reason") != "payout"]
+    def _earned(self, user: str) -> list[tuple[int, int, bool]]:
+        """Seq and coins of the entries that are no payout's, and whether they are of earnings, as an agency's share is, too."""
+        return [
+            (e["seq"], e.get("coins", 0), e.get("coins", 0) > 0 or e.get("reason") == "share")
+            for e in self.books[user] if e.get("reason") != "payout"
+        ]  # fmt: skip
 
     def _all_told(self, user: str, payouts: list[Json]) -> Iterator[str]:
         """What was earned and did not go out is paid, under way, or can be drawn."""
-        earned = sum(coins for _, coins in self._earned(user))
+        earned = sum(coins for _, coins, _ in self._earned(user))
         paid = sum(one["coins"] for one in payouts if one["status"] == "paid")
         if (booked := -sum(e.get("coins", 0) for e in self.books[user] if e.get("reason") == "payout")) != paid:
             yield f"{user}: {paid} coins are paid, the book says {booked}"
