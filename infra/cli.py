@@ -21,10 +21,11 @@ from infra.cli_jobs import jobs_app
 from infra.cli_payments import payments_app
 from infra.config import POSTBACKS_NEED, ConfigError, Environment, load, missing_for
 from infra.doctor import report
+from infra.endpoints import config_here
 from infra.errors import UsageError
 from infra.laboratory import laboratory
 from infra.machine import allow_open_files
-from infra.platform import Platform, PlatformError, config_here
+from infra.platform import Platform, PlatformError
 from infra.purge import PATIENCE_S
 from infra.purge import purge as take_out
 from infra.topics import create_topics

@@ -16,8 +16,8 @@ from infra.attribution import Export, ExportFormat, Network
 from infra.attribution import export as rows_of
 from infra.clickhouse import TIMEOUT_S, connect
 from infra.config import Config
+from infra.endpoints import config_here
 from infra.errors import UsageError
-from infra.platform import config_here
 from schemas.names import name_of
 from schemas.outbox import EffectStatus
 from schemas.postback import Provider

@@ -18,9 +18,9 @@ from infra.doctor_flows import examine_flows
 from infra.doctor_log import Examined, examine_log
 from infra.doctor_redpanda import examine_redpanda
 from infra.doctor_states import examine_states
+from infra.endpoints import endpoints_of
 from infra.exposition import total
 from infra.kafka import quiet
-from infra.platform import endpoints_of
 from schemas.log.topics import ENTITIES
 
 FREE_GB: Final = 5

@@ -1,10 +1,8 @@
 """`olo up`: the whole platform on one machine, a step at a time, and the file that tells where everything is.
 
-`$OLO_HOME/endpoints.json`: {"http", "brokers", "clickhouse", "children": [{"role", "pid", "url", "log"}]}; written anew, in one
-piece, whenever a child starts or dies. Errors: `PlatformError`, one line that says what to do.
+Errors: `PlatformError`, one line that says what to do, and `UsageError`. Where everything is: `infra/endpoints.py`.
 """
 
-import fcntl
 import json
 import os
 import signal
@@ -14,27 +12,25 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
-from typing import IO, Any, Final
+from typing import Final
 
-import httpx
 from rich.console import Console
 from rich.table import Table
 
 from infra import broker
-from infra.config import EMULATOR_VARIABLE, Config, Environment, load
+from infra.config import EMULATOR_VARIABLE, Config, Environment
+from infra.endpoints import only_one
 from infra.errors import UsageError
-from infra.exposition import total
 from infra.machine import launch
 from infra.pages import Building
 from infra.ports import Ports, answers, replace
+from infra.readiness import Ready, answers_well
 from infra.supervisor import Child, Supervisor
 from infra.warehouse import door
 from schemas.log.entity import Flow
 
 # A child that is not ready and has done nothing for so long hangs.
 READY_S: Final = 90.0
-TELL_S: Final = 10.0
 # A broker that is not ours is asked so often, ten seconds each time, before its address is taken for wrong.
 BROKER_TRIES: Final = 3
 
@@ -173,7 +169,7 @@ class Platform:
 
         if not self.config.clickhouse_url:
             tell("waiting for the warehouse ...")
-            self._wait("warehouse", lambda child: _ok(f"{child.url}/ping"))
+            self._wait("warehouse", lambda child: answers_well(f"{child.url}/ping"))
         try:
             migrate(self.clickhouse)
         except Exception as error:
@@ -193,17 +189,17 @@ class Platform:
         for name in (*self.flows, "store"):
             tell(f"waiting for {name} ...")
             ready, left = (f'{metric}{{flow="{name}"}}' for metric in ("olo_assigned_partitions", "olo_restoring_records"))
-            self._wait(name, _Ready(ready, left, tell))
+            self._wait(name, Ready(ready, left, tell))
 
     def wait_for_views(self, tell: Callable[[str], None]) -> None:
         """The views' store is complete, which takes as long as the log is large, once."""
         tell("waiting for the views' store ...")
-        self._wait("views", _Ready("olo_view_store_ready", "olo_view_store_behind_records", tell))
+        self._wait("views", Ready("olo_view_store_ready", "olo_view_store_behind_records", tell))
 
     def wait_for_serving(self, tell: Callable[[str], None]) -> None:
         """The HTTP processes answer; the first one has the port that people know."""
         tell("waiting for the HTTP side ...")
-        self._wait("serving", lambda child: _ok(f"{child.url}/readyz"))
+        self._wait("serving", lambda child: answers_well(f"{child.url}/readyz"))
 
     # --- up --------------------------------------------------------------------------------------------------------------
 
@@ -219,10 +215,10 @@ class Platform:
         yield "HTTP", self.wait_for_serving
 
     def up(self, city: list[str] | None = None) -> int:
-        """Start everything, tell where it is, keep it alive until SIGINT or SIGTERM. Errors: PlatformError.
+        """Start everything, tell where it is, keep it alive until SIGINT or SIGTERM. Errors: PlatformError, UsageError.
 
         `city`: a command to run on it; when that ends, so does the platform. Gives its exit status, 0 without one."""
-        with _only_one(self.home):
+        with only_one(self.home):
             self._port_is_free()
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, lambda *_: setattr(self.supervisor, "stopping", True))
@@ -260,7 +256,7 @@ class Platform:
     def foundation(self) -> Iterator[dict[str, str]]:
         """The broker and the warehouse alone, for work beside which no flow runs; the environment that leads to them. Errors:
         PlatformError."""
-        with _only_one(self.home):
+        with only_one(self.home):
             try:
                 self.launch_warehouse()
                 self.start_broker(lambda _: None)
@@ -329,71 +325,3 @@ class Platform:
             table.add_row(what, where)
         self.console.print(table)
         self.console.print("ready; Ctrl-C stops everything, the data stays. Next: [bold].venv/bin/olo token --user ann[/]")
-
-
-def _get(url: str) -> httpx.Response | None:
-    try:
-        return httpx.get(url, timeout=2)
-    except httpx.HTTPError:
-        return None
-
-
-def _ok(url: str) -> bool:
-    found = _get(url)
-    return found is not None and found.status_code == 200
-
-
-class _Ready:
-    """Asks whether a process's metric `ready` is above zero; until then it tells now and then how many records are to be read
-    (the metric `left`)."""
-
-    def __init__(self, ready: str, left: str, tell: Callable[[str], None]) -> None:
-        self._ready = ready
-        self._left = left
-        self._tell = tell
-        self._tell_at = time.monotonic() + TELL_S
-
-    def __call__(self, child: Child) -> bool:
-        found = _get(child.url)
-        text = found.text if found else ""
-        if total(text, self._ready):
-            return True
-        if time.monotonic() > self._tell_at:
-            self._tell_at = time.monotonic() + TELL_S
-            left = total(text, self._left)
-            more = f" (about {left:,.0f} records of its states are still to be read)" if left else ""
-            self._tell(f"still waiting for {child.role} ...{more}")
-        return False
-
-
-def endpoints_of(home: Path) -> dict[str, Any]:
-    """What runs in a folder, as its endpoints file tells; empty: nothing does."""
-    file = home / "endpoints.json"
-    found: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
-    return found
-
-
-def config_here() -> Config:
-    """The settings; what `olo up` started is found by its endpoints file."""
-    config = load()
-    if found := endpoints_of(config.home):
-        config = config.model_copy(
-            update={
-                "brokers": config.brokers or found["brokers"],
-                "clickhouse_url": config.clickhouse_url or found["clickhouse"],
-            }
-        )
-    return config
-
-
-@contextmanager
-def _only_one(home: Path) -> Iterator[IO[str]]:
-    os.umask(0o077)  # what is written here, by children too, is the owner's: logs, data, and where everything is
-    home.mkdir(parents=True, exist_ok=True)
-    home.chmod(0o700)
-    with (home / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise PlatformError(f"Olo runs already in {home}; stop it first, or set OLO_HOME to another folder") from None
-        yield lock

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from infra.config import EMULATOR_VARIABLE, Config, ConfigError, load
-from infra.platform import _only_one
+from infra.endpoints import only_one
 from infra.supervisor import STOP_S
 from serving.runtime.auth import may_watch
 from serving.runtime.problems import Problem
@@ -63,7 +63,7 @@ def test_what_lies_in_the_home_is_its_owners(tmp_path: Path) -> None:
     home, before = tmp_path / "olo", os.umask(0o022)
     try:
         home.mkdir(mode=0o755)
-        with _only_one(home):
+        with only_one(home):
             (home / "logs").mkdir()
             (home / "secret").write_text("x")
     finally:

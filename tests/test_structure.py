@@ -52,7 +52,7 @@ FLOORS = (
     ("serving.runtime",),
     ("serving",),
     ("serving.app", "serving.parts", "serving.__main__"),
-    ("infra.supervisor", "infra.laboratory"),
+    ("infra.supervisor", "infra.laboratory", "infra.readiness"),
     ("infra.platform",),
     ("infra.doctor", "infra.cli_ads", "infra.cli_jobs", "infra.cli_payments"),
     ("infra.cli",),

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from infra.cli import fail, main
 from infra.config import load
-from infra.platform import endpoints_of
+from infra.endpoints import endpoints_of
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="What tries the platform: cities and proofs.")
 prove_app = typer.Typer(no_args_is_help=True, help="Proofs on a platform of their own.")

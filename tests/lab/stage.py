@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.config import Config, load
-from infra.platform import endpoints_of
+from infra.endpoints import endpoints_of
 
 # A first start downloads the broker's jars; a machine under load takes its time.
 START_S = 180.0

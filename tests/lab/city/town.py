@@ -15,8 +15,8 @@ from rich.table import Table
 
 from infra import tokens
 from infra.config import Config
+from infra.endpoints import endpoints_of
 from infra.exposition import total
-from infra.platform import endpoints_of
 from tests.lab.city.books import MARGIN, Books
 from tests.lab.city.campaigns import Campaigns
 from tests.lab.city.life import GIFTS, Person, Streamer, User

@@ -11,7 +11,8 @@ from typing import Final
 from rich.console import Console
 
 from infra.config import Config
-from infra.platform import Platform, config_here
+from infra.endpoints import config_here
+from infra.platform import Platform
 from pipelines.flows.replay import Replayed, check
 
 SHOWN: Final = 20
