@@ -149,14 +149,13 @@ def show_topics(
         return
     table = Table("topic", "key", "partitions", "kept", "messages", "also goes to")
     for topic in topics():
-        kept = "last a key" if topic.compacted else f"{topic.retention_s // 86_400} days"
         heard = [
             f"{s.fact.__name__} -> {s.topic}"
             for s in SUBSCRIPTIONS
             if topic.name.endswith(".events") and s.fact in topic.messages
         ]
         names = ", ".join(message.__name__ for message in topic.messages)
-        table.add_row(topic.name, topic.key, str(topic.partitions), kept, names, "\n".join(heard))
+        table.add_row(topic.name, topic.key, str(topic.partitions), topic.kept, names, "\n".join(heard))
     console.print(table)
 
 

@@ -155,7 +155,13 @@ class Platform:
     def flows(self) -> dict[str, int]:
         """The flows that need the log alone, and how many processes each has."""
         given = self.config
-        return {"money": given.money_processes, "live": given.live_processes, "growth": given.growth_processes, "dispatch": 1}
+        return {
+            "money": given.money_processes,
+            "live": given.live_processes,
+            "growth": given.growth_processes,
+            "dispatch": 1,
+            "pulse": 1,
+        }
 
     def _start_flow(self, name: str, slot: int) -> None:
         port = self.ports.of(f"{name}-{slot}")

@@ -123,7 +123,8 @@ def _config(topic: Topic) -> dict[str, str]:
         # A restore reads the whole changelog: compact soon, so that it stays near one record an entity.
         # A store of states that stood still for days must still learn what was forgotten meanwhile (`disk.STALE_S`).
         return {
-            "cleanup.policy": "compact",
+            "cleanup.policy": ",".join(topic.policies),
+            **({"retention.ms": str(topic.retention_s * 1000)} if topic.fades else {}),
             "min.cleanable.dirty.ratio": "0.2",
             # What was changed or forgotten is gone within a day (and a pass of the cleaner), however little is written.
             **KEPT,

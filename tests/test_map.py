@@ -21,7 +21,8 @@ from schemas.log.base import Message, Wake
 from schemas.log.dead_letters import DeadLetter, LetterSettled
 from schemas.log.entity import Entity
 from schemas.log.parking import Release
-from schemas.log.topics import DOMAINS, ENTITIES, entities_of, hears, routes
+from schemas.log.topics import DOMAINS, ENTITIES, PULSE_MINUTES, entities_of, hears, routes
+from schemas.pulse import PulseWindow
 from schemas.tables import PROJECTIONS, Projection, ddl
 from serving.app import build
 from serving.parts import parts
@@ -132,7 +133,7 @@ def test_every_table_is_made_and_filled() -> None:
 
 @pytest.mark.parametrize("projection", PROJECTIONS, ids=lambda one: one.table)
 def test_every_table_reads_topics_and_says_why_it_is_ordered_so(projection: Projection) -> None:
-    name, topics = projection.table, [entity.events for entity in ENTITIES]
+    name, topics = projection.table, [PULSE_MINUTES.name, *(entity.events for entity in ENTITIES)]
     strays = set(projection.topics) - set(topics)
     assert not strays, f"{name}.select.sql reads {strays}: no entity has that name"
     assert "-- ORDER BY:" in ddl(name), f"add a comment `-- ORDER BY: why` to schemas/tables/{name}.sql"
@@ -146,7 +147,7 @@ def test_every_message_has_a_golden_line(domain: ModuleType) -> None:
 
 
 def test_every_golden_line_is_of_a_message_of_the_log() -> None:
-    others: tuple[type[Message], ...] = (Wake, Release, DeadLetter, LetterSettled)
+    others: tuple[type[Message], ...] = (Wake, Release, DeadLetter, LetterSettled, PulseWindow)
     known = {type_.__name__ for type_ in (*routes(), *others)}
     strays = {json.loads(line)["type"] for line in golden_lines()} - known
     assert not strays, f"the log carries no {strays}; what was written once must stay readable"

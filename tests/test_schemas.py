@@ -41,6 +41,7 @@ def test_every_message_has_a_golden_example() -> None:
         "DeadLetter",
         "LetterSettled",
         "Release",
+        "PulseWindow",
     }
     lacking, strange = sorted(messages - written), sorted(written - messages)
     assert not lacking, f"add a line of each of {lacking} to the domain's file in tests/golden"

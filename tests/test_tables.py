@@ -16,7 +16,8 @@ from infra.clickhouse import connect, migrate
 from schemas.balance import EntryRecorded, owner_of
 from schemas.billing import BillClosed, ReceiptStep, Traits
 from schemas.log.codec import decoder_of, encode
-from schemas.log.topics import ENTITIES
+from schemas.log.topics import ENTITIES, PULSE_MINUTES
+from schemas.pulse import PulseWindow
 from schemas.tables import PROJECTIONS, TABLES, VIEWS, Projection, ddl
 from tests.conftest import Stack
 from tests.golden import golden_lines
@@ -30,7 +31,7 @@ def columns(client: Client, table: str) -> list[str]:
     return [row[0] for row in client.query(f"DESCRIBE TABLE {table}").result_rows]
 
 
-TYPES = {type_.__name__: type_ for entity in ENTITIES for type_ in entity.facts}
+TYPES = {type_.__name__: type_ for entity in ENTITIES for type_ in entity.facts} | {PulseWindow.__name__: PulseWindow}
 EXAMPLES = [json.loads(line) for line in golden_lines()]
 PLACE = {"partition", "offset"}
 TOUCH = ("network", "campaign", "campaign_id", "adset", "adset_id", "ad", "ad_id", "channel", "platform", "country")
@@ -100,6 +101,7 @@ LEFT_OUT = {
     "notification_steps": {"peer", "ref", "seq", "ends_at", "due_at", "title", "body", "by", "until"},
     "agency_shares": fields_of(EntryRecorded) - {"at", "seq", "ref"},
     "phones": {"locale"},
+    "pulse": {"width_s"},
     "pushes": {"touch"},
     "attributions": {"touch"},
     "postback_attempts": {"kind", "expires_at", "postback", "next_at", "plan", "wanted", "push", "claims", "store_act"},
@@ -113,6 +115,7 @@ def examples(stack: Stack) -> Client:
     """A database of its own whose log holds each golden fact once, as the store would have written it."""
     client = connect(stack.database("examples"))
     topics = {fact.__name__: entity.events for entity in ENTITIES for fact in entity.facts}
+    topics[PulseWindow.__name__] = PULSE_MINUTES.name
     rows = [[topics[e["type"]], 0, n, b"k", json.dumps(e)] for n, e in enumerate(EXAMPLES) if e["type"] in topics]
     client.insert("log", rows, ["topic", "partition", "offset", "key", "value"])
     return client

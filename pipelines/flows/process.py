@@ -5,13 +5,16 @@ import logging
 import sys
 import time
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 from infra.config import Config, ConfigError, load
 from infra.kafka import patiently
 from infra.topics import check_topics
 from pipelines.runtime import metrics
-from pipelines.runtime.flow import Steps, run
+from pipelines.runtime.flow import run
 from schemas.log.topics import topics
+
+F = TypeVar("F")
 
 
 def arguments(*flows: str) -> argparse.Namespace:
@@ -24,8 +27,10 @@ def arguments(*flows: str) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def start(name: str, build: Callable[[int, Config], Steps], given: argparse.Namespace) -> None:
-    """Build the flow's steps and run them until told to stop."""
+def start(
+    name: str, build: Callable[[int, Config], F], given: argparse.Namespace, until_told: Callable[[str, Any], None] = run
+) -> None:
+    """Build the flow, of steps unless `until_told` says how else it runs, and run it until told to stop."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
     # it would log every URL that it asks, and with that the tokens that vendors want in there
     logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -39,9 +44,10 @@ def start(name: str, build: Callable[[int, Config], Steps], given: argparse.Name
     began = time.monotonic()
     try:
         patiently("the broker", lambda: check_topics(config, topics()))
-        steps = build(given.slot, config)
+        flow = build(given.slot, config)
         log.info("slot %d connected in %.2f s", given.slot, time.monotonic() - began)
-        run(name, steps)
+        until_told(name, flow)
+        sys.exit(0)
     except Exception as error:
         log.exception("slot %d stops", given.slot)
         cause = error.__cause__ or error

@@ -26,13 +26,17 @@ from pipelines.flows.process import arguments, start
 from pipelines.runtime import metrics
 from pipelines.runtime.lag import Lag
 from schemas.log.outward import outward, outward_key
-from schemas.log.topics import DEAD_LETTERS, ENTITIES
+from schemas.log.topics import DEAD_LETTERS, ENTITIES, PULSE_MINUTES
 from schemas.tables import LOG, PROJECTIONS, TABLES, Projection
 
 log = logging.getLogger("olo.store")
 
 NAME: Final = "store"
-TOPICS: Final = (*(topic for e in ENTITIES for topic in ((e.events,) if e.private else (e.inbox, e.events))), DEAD_LETTERS.name)
+TOPICS: Final = (
+    *(topic for e in ENTITIES for topic in ((e.events,) if e.private else (e.inbox, e.events))),
+    DEAD_LETTERS.name,
+    PULSE_MINUTES.name,
+)
 
 # Large inserts make few parts; 50,000 rows of 300 bytes stay far below the size at which an insert is split into two parts.
 BATCH_RECORDS: Final = 50_000

@@ -93,8 +93,13 @@ def dataflow(name: str, steps: Steps, stopped: Callable[[], bool]) -> Dataflow:
 
 def run(name: str, steps: Steps) -> None:
     """Run until SIGTERM or SIGINT; exits the process: 0 when asked to stop, 1 when a step failed (the cause on stderr)."""
-    stopping: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda caught, _frame: stopping.append(caught))
-    cli_main(dataflow(name, steps, lambda: bool(stopping)))
+    cli_main(dataflow(name, steps, stopping()))
     sys.exit(0)
+
+
+def stopping() -> Callable[[], bool]:
+    """Whether SIGTERM or SIGINT has come; from now on none ends the process by itself."""
+    caught: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda signal_, _frame: caught.append(signal_))
+    return lambda: bool(caught)

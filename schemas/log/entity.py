@@ -42,7 +42,8 @@ def set_log_partitions(partitions: int) -> None:
 class Topic(Struct, frozen=True):
     """A topic: `messages` are the types that it carries, `key` says in words what its records are keyed by.
 
-    `own_partitions`: how many it has whatever the log's other topics have; 0: as many as those."""
+    `own_partitions`: how many it has whatever the log's other topics have; 0: as many as those. `fades`: of a compacted one:
+    also the last record of a key is gone after `retention_s`."""
 
     name: str
     key: str
@@ -50,11 +51,26 @@ class Topic(Struct, frozen=True):
     own_partitions: int = 0
     compacted: bool = False
     retention_s: int = EVENTS_RETENTION_S
+    fades: bool = False
 
     @property
     def partitions(self) -> int:
         """How many partitions the topic has."""
         return self.own_partitions or log_partitions()
+
+    @property
+    def policies(self) -> tuple[str, ...]:
+        """What a broker does with what is old, as Kafka calls it."""
+        return ("compact", *(("delete",) if self.fades else ())) if self.compacted else ("delete",)
+
+    @property
+    def kept(self) -> str:
+        """How long a record is kept, in words."""
+        days, hours = self.retention_s // DAY_S, self.retention_s // 3_600
+        span = f"{days} days" if days else f"{hours} hour{'s' if hours > 1 else ''}"
+        return " for ".join(
+            (*(("the last of each key",) if self.compacted else ()), *((span,) if "delete" in self.policies else ()))
+        )
 
 
 class Flow(StrEnum):

@@ -63,8 +63,8 @@ def _channel(topic: Topic) -> Json:
         "bindings": {
             "kafka": {
                 "topic": topic.name,
-                "topicConfiguration": {"cleanup.policy": ["compact" if topic.compacted else "delete"]}
-                | ({} if topic.compacted else {"retention.ms": topic.retention_s * 1000}),
+                "topicConfiguration": {"cleanup.policy": list(topic.policies)}
+                | ({"retention.ms": topic.retention_s * 1000} if "delete" in topic.policies else {}),
             }
         },
     }

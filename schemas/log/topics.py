@@ -23,6 +23,7 @@ from schemas.log.base import Message, Wake
 from schemas.log.dead_letters import DeadLetter, LetterSettled
 from schemas.log.entity import FEED_RETENTION_S, Entity, Topic, log_partitions, subscriptions_of
 from schemas.log.parking import Release
+from schemas.pulse import PulseWindow
 
 # Every file of `schemas` is a domain's. What is no domain, such as the log's own machinery, stands in folders.
 DOMAINS: Final = tuple(
@@ -44,8 +45,12 @@ FEED: Final = Topic(
     tuple(dict.fromkeys(shown.fact for entity in ENTITIES for shown in entity.shown)),
     retention_s=FEED_RETENTION_S,
 )
+WINDOW: Final = "<metric>/<width in seconds>/<start>"
 DEAD_LETTERS: Final = Topic("dead_letters", "<topic>/<partition>/<offset>", (DeadLetter, LetterSettled), own_partitions=1)
 SKIPS: Final = Topic("skips", "<topic>/<partition>/<offset>", (), own_partitions=1, compacted=True)
+# Seconds are for whoever looks now, minutes for whoever asks later, too; each window of a metric has its own key.
+PULSE_SECONDS: Final = Topic("pulse.seconds", WINDOW, (PulseWindow,), 1, compacted=True, retention_s=3_600, fades=True)
+PULSE_MINUTES: Final = Topic("pulse.minutes", WINDOW, (PulseWindow,), 1, compacted=True, fades=True)
 SUBSCRIPTIONS: Final = tuple(subscription for entity in ENTITIES for subscription in subscriptions_of(entity, FEED.name))
 
 
@@ -65,7 +70,7 @@ def topics() -> tuple[Topic, ...]:
             Topic(entity.events, key, entity.facts),
             Topic(entity.changelog, key, (entity.state,), compacted=True),
         ]
-    return (*found, FEED, DEAD_LETTERS, SKIPS)
+    return (*found, FEED, DEAD_LETTERS, SKIPS, PULSE_SECONDS, PULSE_MINUTES)
 
 
 class Route(Struct, frozen=True):

@@ -1,10 +1,10 @@
 """The warehouse: plain SQL, desired state. `<table>.sql` makes a table, `<table>.select.sql` fills it from the log, and
 `<view>.view.sql` is what analysts ask first. A file in this folder is a part of the warehouse; nothing else names it.
 
-A select reads facts, and says of which entities by `topic = '<entity>.events'`; it ends in a condition that can be narrowed by
-AND. A table that is filled from several topics has a column `kind`, the entity's name, by which a record's place is one.
-A comment `-- rows_each: 50` tells roughly to how many rows a record comes; without one a record is a row. Views are made behind
-the views that they ask.
+A select reads facts, and says of which entities by `topic = '<entity>.events'` (or it reads `pulse.minutes`); it ends in a
+condition that can be narrowed by AND. A table that is filled from several topics has a column `kind`, the entity's name, by
+which a record's place is one. A comment `-- rows_each: 50` tells roughly to how many rows a record comes; without one a record
+is a row. Views are made behind the views that they ask.
 """
 
 import re
@@ -16,7 +16,7 @@ from msgspec import Struct
 
 HERE: Final = Path(__file__).parent
 LOG: Final = "log"
-TOPIC: Final = re.compile(r"\btopic = '([a-z_]+\.events)'")
+TOPIC: Final = re.compile(r"\btopic = '([a-z_]+\.(?:events|minutes))'")
 ROWS_EACH: Final = re.compile(r"^-- rows_each: (\d+)$", re.MULTILINE)
 
 

@@ -18,7 +18,6 @@ import serving.view_store
 from infra.cli import app as olo
 from infra.config import Config
 from pipelines.flows import dispatch, host, store
-from schemas.log.entity import DAY_S
 from schemas.log.personal import Personal, personal_of
 from schemas.log.sizes import AIM, LARGEST, sizes_of
 from schemas.log.topics import DOMAINS, ENTITIES, SUBSCRIPTIONS, entities_of, topics
@@ -48,12 +47,9 @@ def _cell(value: object) -> str:
 
 def topics_page() -> str:
     """Every topic, and every subscription with its reason."""
-    kept = {
-        topic.name: "the last of each key" if topic.compacted else f"{topic.retention_s // DAY_S} days" for topic in topics()
-    }
     all_topics = table(
         ("topic", "key", "kept", "carries"),
-        ((f"`{t.name}`", t.key, kept[t.name], ", ".join(one.__name__ for one in t.messages)) for t in topics()),
+        ((f"`{t.name}`", t.key, t.kept, ", ".join(one.__name__ for one in t.messages)) for t in topics()),
     )
     why = table(("topic", "hears", "why"), ((f"`{s.topic}`", s.fact.__name__, s.why) for s in SUBSCRIPTIONS))
     flows = table(

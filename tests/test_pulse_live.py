@@ -1,0 +1,77 @@
+"""The pulse on the platform: what it counted is what SQL says of the same facts, though it was killed meanwhile."""
+
+import time
+from collections import defaultdict
+from typing import Any
+
+import msgspec
+
+from infra.clickhouse import connect
+from infra.kafka import read_topic
+from schemas.log.topics import PULSE_SECONDS
+from tests.conftest import Api, NewUser, Stack, eventually
+
+# Each metric's facts in the table `log`: their topic, type, and what they count for.
+SQL = {
+    "sign_ups": ("user.events", "UserSignedUp", "1"),
+    "coins_in": ("account.events", "EntryRecorded", "greatest(e.coins, 0) * startsWith(e.counterparty, '@')"),
+    "coins_out": ("account.events", "EntryRecorded", "greatest(-e.coins, 0) * startsWith(e.counterparty, '@')"),
+    "coins_spent": ("account.events", "EntryRecorded", "greatest(-e.coins, 0) * endsWith(e.account, '/coins')"),
+}
+Told = dict[str, dict[int, int]]
+
+
+def in_sql(stack: Stack, begin: int, end: int) -> Told:
+    """By metric and second, from `log`; what says that it is from the future counts when it came."""
+    found: Told = {}
+    for metric, (topic, kind, by) in SQL.items():
+        rows = connect(stack.clickhouse).query(
+            "WITH JSONExtract(value, 'Tuple(account String, coins Int64, counterparty String)') AS e"
+            f" SELECT toUnixTimestamp(toDateTime(least(at, logged_at))) AS second, sum({by}) AS n FROM log FINAL"
+            f" WHERE topic = '{topic}' AND type = '{kind}' AND second >= {begin} AND second < {end}"
+            " GROUP BY second HAVING n > 0"
+        )
+        found[metric] = {int(second): int(n) for second, n in rows.result_rows}
+    return found
+
+
+def in_pulse(stack: Stack, begin: int, end: int) -> tuple[Told, dict[str, set[int]], int]:
+    """By metric and second; every value that any window was ever written with; and how many seconds there are."""
+    told: defaultdict[str, dict[int, int]] = defaultdict(dict)
+    values: defaultdict[str, set[int]] = defaultdict(set)
+    windows: dict[str, Any] = {}
+    for record in read_topic(stack.config, PULSE_SECONDS.name):
+        window = msgspec.json.decode(record.value() or b"")
+        if window["width_s"] == 1:
+            windows[window["id"]] = window
+            values[window["id"]].add(window["value"])
+    for key, window in windows.items():
+        metric, _, second = key.split("/")
+        if begin <= int(second) < end:
+            told[metric][int(second)] = window["value"] + window.get("late", 0)
+    return told, values, len(told["online"])
+
+
+def test_the_pulse_is_what_sql_says_though_it_is_killed(stack: Stack, admin: Api, new_user: NewUser) -> None:
+    begin = int(time.time())
+    for number in range(3):
+        users = [new_user() for _ in range(2)]
+        for user in users:
+            assert admin.place("/v1/admin/grants", account=f"{user.user}/coins", coins=100).status_code == 201
+        ann, bob = (user.user for user in users)
+        moved = admin.place("/v1/admin/transfers", payer=f"{ann}/coins", payee=f"{bob}/earnings", coins=30 + number)
+        assert moved.status_code == 201
+        if number < 2:
+            stack.kill("pulse-0")
+    end = int(time.time()) + 1
+
+    def agree() -> bool:
+        told, _, seconds = in_pulse(stack, begin, end)
+        return seconds == end - begin and in_sql(stack, begin, end) == {
+            metric: {second: value for second, value in told[metric].items() if value} for metric in SQL
+        }
+
+    eventually(agree, 60)
+    told, values, _ = in_pulse(stack, begin, end)
+    assert sum(told["sign_ups"].values()) >= 6
+    assert {key for key, found in values.items() if len(found) > 1} == set(), "counted again, a window is what it was"
