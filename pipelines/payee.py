@@ -2,7 +2,8 @@
 
 State: earnings that are not drawn by day, debits since the last draw, the destination (`schemas.payee.Payee`).
 Laws: what is drawn is at most what was earned at least `reserve_days` ago, less all that went out since; an entry is drawn
-once, unless its payout came to nothing; one payout at a time; a destination changes only between payouts.
+once, unless its payout came to nothing; one payout at a time; a destination changes only between payouts; who wants it is asked
+for in each round that begins from then on, once.
 Refusals: `destination_unknown`, `payout_open`, `below_minimum`.
 """
 
@@ -14,31 +15,39 @@ from typing import Any
 from msgspec.structs import replace
 
 from schemas.balance import EntryRecorded, Reason
-from schemas.log.base import Message, Wake, later, reply, same_fields
+from schemas.log.base import Message, UserId, Wake, derive, later, reply, same_fields
 from schemas.payee import (
     MAX_DAYS,
+    AutomaticPut,
     DestinationPut,
     DestinationRefused,
     Draw,
     EarnedDay,
+    OpenRound,
     Payee,
     PayeeInbox,
+    PutAutomatic,
     PutDestination,
     day_of,
 )
-from schemas.payout import DrawEarnings, EarningsDrawn, EndDraw, PayoutRefusal
+from schemas.payout import DrawEarnings, EarningsDrawn, EndDraw, RequestPayout
+from schemas.payout_fields import PayoutRefusal
 from schemas.user import UserErased
 
 Decision = tuple[Payee | None, Sequence[Message]]
 NOTHING = Payee()
 
 
-def decide_payee(payee: Payee | None, message: PayeeInbox) -> Decision:
-    """Decide one message of a payee's inbox."""
+def decide_payee(payee: Payee | None, message: PayeeInbox, common: Payee | None = None) -> Decision:
+    """Decide one message of a payee's inbox, under the round of payouts that its partition was told of last."""
     known = payee or NOTHING
     match message:
         case Wake():
-            return (None if payee is not None and payee.is_due(message.at) else payee), ()
+            return _wake(payee, message, common)
+        case OpenRound():
+            return Payee(round=message.round), ()
+        case PutAutomatic():
+            return _put_automatic(payee, known, message, common)
         case EntryRecorded() | EndDraw() if known.erased_at is not None:
             return payee, ()
         case EntryRecorded():
@@ -51,6 +60,28 @@ def decide_payee(payee: Payee | None, message: PayeeInbox) -> Decision:
             return (None if payee is None else _ended(payee, message)), ()
         case UserErased():
             return Payee(erased_at=message.at), ()  # what is left is forfeited, what the bank has is settled without a payee
+
+
+def _wake(payee: Payee | None, message: Wake, common: Payee | None) -> Decision:
+    """The mark of an erasure is forgotten; or a round has begun, in which the payee is asked for, if there may be something."""
+    if payee is None or payee.is_due(message.at):
+        return None, ()
+    if common is None or not payee.behind(common):
+        return payee, ()
+    after, user = replace(payee, round=common.round), UserId(message.key)
+    if payee.open is not None or not payee.destination or not (payee.days or payee.returned_coins > 0):
+        return after, ()
+    name = sha256(f"{common.round}/{user}".encode()).hexdigest()[:32]
+    return after, (RequestPayout(**derive(message, "round"), payout=name, user=user, by=user),)
+
+
+def _put_automatic(payee: Payee | None, known: Payee, message: PutAutomatic, common: Payee | None) -> Decision:
+    """A round that has begun before is nothing to whoever comes later."""
+    if known.erased_at is not None:
+        refusal = PayoutRefusal.PAYEE_ERASED
+        return payee, (DestinationRefused(**reply(message), user=message.user, refusal=refusal),)
+    after = replace(known, automatic=message.automatic, round=common.round if common is not None else "")
+    return after, (AutomaticPut(**reply(message), user=message.user, automatic=message.automatic),)
 
 
 def _booked(payee: Payee, entry: EntryRecorded) -> Payee:

@@ -23,7 +23,9 @@ from schemas.balance import (
     Void,
     earnings_account,
 )
-from schemas.log.base import LAST, MAX_COINS, HoldId, Message, MessageId, Wake, derive, later, reply, same_fields
+from schemas.log.base import LAST, MAX_COINS, HoldId, Message, MessageId, UserId, Wake, derive, later, reply, same_fields
+from schemas.log.entity import broadcast_keys, log_partitions
+from schemas.payee import OpenRound
 from schemas.payout import (
     HELD_FOR,
     MAX_PAID_CENTS,
@@ -36,16 +38,16 @@ from schemas.payout import (
     BatchRefused,
     BatchRepeated,
     BeginBatch,
+    BeginPayoutRound,
     DrawEarnings,
     EarningsDrawn,
     EndDraw,
     ExportPayout,
     Payout,
     PayoutInbox,
-    PayoutRefusal,
     PayoutRefused,
     PayoutRepeated,
-    PayoutStatus,
+    PayoutRoundBegun,
     PayoutStepped,
     PinTerms,
     PutTerms,
@@ -56,8 +58,10 @@ from schemas.payout import (
     TermsInbox,
     TermsPinned,
     TermsPut,
+    TermsRefused,
     seen_of,
 )
+from schemas.payout_fields import PayoutRefusal, PayoutStatus
 
 NOBODY_DECIDED = "nobody decided in time"
 Decision = tuple[Payout | None, Sequence[Message]]
@@ -78,9 +82,19 @@ def decide_payout_terms(terms: Terms | None, message: TermsInbox) -> tuple[Terms
         case PutTerms():
             after = Terms(**same_fields(message, Terms), version=terms.version + 1 if terms else 1)
             return after, (TermsPut(**reply(message), terms=message.terms, by=message.by, **same_fields(after, TermsPut)),)
+        case BeginPayoutRound():
+            return terms, _begin_round(terms, message)
         case PinTerms():
             told = same_fields(terms or Terms(), TermsPinned)
             return terms, (TermsPinned(**reply(message), terms=message.terms, payout=message.payout, **told),)
+
+
+def _begin_round(terms: Terms | None, message: BeginPayoutRound) -> Sequence[Message]:
+    if terms is None:
+        return (TermsRefused(**reply(message), terms=message.terms, refusal=PayoutRefusal.TERMS_UNKNOWN),)
+    begun = PayoutRoundBegun(**reply(message), terms=message.terms, round=message.round, by=message.by)
+    partitions = broadcast_keys(log_partitions())
+    return (begun, *(OpenRound(**derive(message, f"to/{key}"), user=UserId(key), round=message.round) for key in partitions))
 
 
 def decide_payout(payout: Payout | None, message: PayoutInbox) -> Decision:

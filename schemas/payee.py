@@ -10,10 +10,11 @@ from msgspec import Meta
 
 from schemas.balance import EntryRecorded, Reason, owner_of
 from schemas.erased import mark_ends
-from schemas.log.base import OptionalId, Refused, State, Time, Wake
+from schemas.log.base import Id, OptionalId, Refused, State, Time, Wake
 from schemas.log.entity import DAY_S, Entity, Flow, Hears
 from schemas.log.personal import CONTACT
-from schemas.payout import MAX_RESERVE_DAYS, DrawEarnings, DrawFields, EarningsDrawn, EndDraw, Mark, PayoutRefusal
+from schemas.payout import DrawEarnings, EarningsDrawn, EndDraw
+from schemas.payout_fields import MAX_RESERVE_DAYS, DrawFields, Mark, PayoutRefusal
 from schemas.user import User_, UserCommand, UserErased, UserFact
 
 # Days that are told apart: the reserve's, and one for all that is older.
@@ -28,6 +29,24 @@ class PutDestination(UserCommand):
 
     holder: Holder
     iban: Iban
+
+
+class PutAutomatic(UserCommand):
+    """Ask for a payout in each round, or do not, from now on."""
+
+    automatic: bool
+
+
+class OpenRound(UserCommand):
+    """To the broadcast key of a partition (`user`): a round of payouts begins."""
+
+    round: Id
+
+
+class AutomaticPut(UserFact):
+    """Whether the user is asked for in each round."""
+
+    automatic: bool
 
 
 class DestinationPut(UserFact):
@@ -61,8 +80,9 @@ class Draw(State, DrawFields):
 class Payee(State):
     """`days`: in order, oldest first; `debits_coins`: what went out and was not taken off yet, up to entry `debits_seq`;
     `drawn_seq` and `settled_seq`: up to where credits were drawn, and debits taken off; `returned_coins`: of payouts that came
-    back, and, below zero in a draw, what it left for the next one. `erased_at`: the user was erased then; for a day, so that a
-    destination that comes late is refused."""
+    back, and, below zero in a draw, what it left for the next one. `automatic`: a payout is asked for in each round. `round`:
+    the last one that this payee has heard of; under a broadcast key, which has nothing else, the last one of all. `erased_at`:
+    the user was erased then; for a day, so that a destination that comes late is refused."""
 
     days: Annotated[tuple[EarnedDay, ...], Meta(max_length=MAX_DAYS)] = ()
     debits_coins: int = 0
@@ -75,6 +95,12 @@ class Payee(State):
     iban: Iban = ""
     destination: Mark = ""
     erased_at: Time | None = None
+    automatic: bool = False
+    round: OptionalId = ""
+
+    def behind(self, common: State | None) -> bool:
+        """Whether a round has begun of which a payee who waits for rounds has not heard."""
+        return self.automatic and isinstance(common, Payee) and self.round != common.round
 
     @property
     def wake_at(self) -> datetime | None:
@@ -94,19 +120,20 @@ def of_earnings(entry: EntryRecorded) -> str:
     return owner_of(entry.account) if earned else ""
 
 
-PayeeInbox = PutDestination | DrawEarnings | EndDraw | EntryRecorded | UserErased | Wake
+PayeeInbox = PutDestination | PutAutomatic | OpenRound | DrawEarnings | EndDraw | EntryRecorded | UserErased | Wake
 
 PAYEE: Final = Entity(
     "payee",
     key="user",
     flow=Flow.GROWTH,
     state=Payee,
-    commands=(PutDestination, DrawEarnings, EndDraw),
-    facts=(DestinationPut, DestinationRefused, EarningsDrawn),
+    commands=(PutDestination, PutAutomatic, OpenRound, DrawEarnings, EndDraw),
+    facts=(DestinationPut, AutomaticPut, DestinationRefused, EarningsDrawn),
     hears=(
         Hears(EntryRecorded, of_earnings, "what was earned can be paid"),
         Hears(UserErased, "user", "where to pay is forgotten"),
     ),
     raw="payouts carry what was drawn; who is paid where is for nobody else",
     private=True,
+    broadcast=True,
 )

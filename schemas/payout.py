@@ -6,7 +6,6 @@ The drawn coins are held until the bank's word is known; what is not known stays
 """
 
 from datetime import datetime, timedelta
-from enum import StrEnum
 from hashlib import sha256
 from typing import Annotated, ClassVar, Final
 
@@ -19,7 +18,6 @@ from schemas.log.base import (
     By,
     Coins,
     Fact,
-    Fields,
     Id,
     Message,
     MessageName,
@@ -32,6 +30,7 @@ from schemas.log.base import (
 )
 from schemas.log.entity import Entity, Flow, Hears, Shown
 from schemas.log.personal import PLAIN
+from schemas.payout_fields import DrawFields, Mark, PayoutFields, PayoutRefusal, PayoutStatus, ReserveDays, TermFields
 from schemas.user import User_
 
 PAYOUTS: Final = AccountId("@payouts")
@@ -39,90 +38,9 @@ PAYOUTS: Final = AccountId("@payouts")
 TERMS: Final = "terms"
 # A payout that nobody takes to the bank is let go.
 HELD_FOR: Final = timedelta(days=400)
-MAX_RESERVE_DAYS: Final = 90
-MAX_CENTS: Final = 1_000_000_000_000
 # What the bank's file can say of one payment: 999,999,999.99.
 MAX_PAID_CENTS: Final = 99_999_999_999
 MAX_BATCH: Final = 200
-
-Cents = Annotated[int, Meta(ge=0, le=MAX_CENTS)]
-ReserveDays = Annotated[int, Meta(ge=0, le=MAX_RESERVE_DAYS)]
-Currency = Annotated[str, Meta(pattern=r"^[A-Z]{3}$", max_length=3), PLAIN]
-Mark = Annotated[str, Meta(max_length=64, description="a hash, by which what was seen is known again"), PLAIN]
-
-
-class PayoutStatus(StrEnum):
-    """Where a payout stands: `requested` (being drawn), `held` (a second person decides), `approved`, `exported` (the bank has
-    it, its outcome is unknown), then `paid`, and perhaps `returned`; or `rejected` or `failed`: the coins are free again."""
-
-    REQUESTED = "requested"
-    HELD = "held"
-    APPROVED = "approved"
-    EXPORTED = "exported"
-    PAID = "paid"
-    RETURNED = "returned"
-    REJECTED = "rejected"
-    FAILED = "failed"
-
-
-class PayoutRefusal(StrEnum):
-    """Why not, in order of precedence."""
-
-    TERMS_UNKNOWN = "terms_unknown"
-    DESTINATION_UNKNOWN = "destination_unknown"
-    PAYOUT_OPEN = "payout_open"
-    BELOW_MINIMUM = "below_minimum"
-    PAYEE_ERASED = "payee_erased"
-    ACCOUNT_REFUSES = "account_refuses"
-    PAYOUT_UNKNOWN = "payout_unknown"
-    PAYOUT_DIFFERS = "payout_differs"
-    PAYOUT_IN_PROGRESS = "payout_in_progress"
-    PAYOUT_ELSEWHERE = "payout_elsewhere"
-    OWN_PAYOUT = "own_payout"
-    SAME_PERSON = "same_person"
-    SEEN_DIFFERS = "seen_differs"
-    BATCH_DIFFERS = "batch_differs"
-
-
-class TermFields(Fields):
-    """What a coin is worth and what a payout costs: `cents_per_100_coins` of the currency; a fee a payout; earnings younger
-    than `reserve_days` are not paid yet."""
-
-    currency: Currency = "EUR"
-    cents_per_100_coins: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
-    fee_cents: Cents = 0
-    minimum_coins: Annotated[int, Meta(ge=1)] = 1
-    reserve_days: ReserveDays = 14
-
-
-class DrawFields(Fields):
-    """What was drawn, to which destination (its mark). `coins` are the credits of the account's entries from `from_seq` to
-    `to_seq`, less `debits_coins`, the debits from `debits_from_seq` to `debits_to_seq`, and `again_coins` of payouts that came
-    back; below zero: what was too much for one payout, and waits for the next one."""
-
-    coins: int = 0
-    from_seq: int = 0
-    to_seq: int = 0
-    debits_coins: int = 0
-    debits_from_seq: int = 0
-    debits_to_seq: int = 0
-    again_coins: int = 0
-    destination: Mark = ""
-
-
-class PayoutFields(Fields):
-    """A payout as it stands. Gross is `amount_cents + fee_cents`; `seen`: the hash of all that an approval binds."""
-
-    user: User_
-    status: PayoutStatus
-    currency: Annotated[str, Meta(max_length=3), PLAIN] = ""
-    version: int = 0
-    cents_per_100_coins: int = 0
-    amount_cents: int = 0
-    fee_cents: int = 0
-    seen: Mark = ""
-    batch: OptionalId = ""
-
 
 # --- terms ------------------------------------------------------------------------------------------------------------------
 
@@ -139,6 +57,30 @@ class PinTerms(Message):
 
     terms: Id
     payout: Id
+
+
+class BeginPayoutRound(Message):
+    """Ask for payouts of all payees who want that by themselves, once a round; a job of the timetable sends it, or finance."""
+
+    terms: Id
+    round: Id
+    by: By = ""
+
+
+class PayoutRoundBegun(Fact):
+    """Each payee who wants that is asked for what they have."""
+
+    terms: Id
+    round: Id
+    by: By = ""
+    changes_state: ClassVar[bool] = False
+
+
+class TermsRefused(Refused):
+    """Nobody has said what a coin is worth."""
+
+    terms: Id
+    refusal: PayoutRefusal
 
 
 class TermsPut(Fact, TermFields):
@@ -335,7 +277,7 @@ class Batch(State):
 
 # --- the entities -----------------------------------------------------------------------------------------------------------
 
-TermsInbox = PutTerms | PinTerms | Wake
+TermsInbox = PutTerms | PinTerms | BeginPayoutRound | Wake
 PayoutInbox = (
     RequestPayout | ApprovePayout | RejectPayout | ExportPayout | SettlePayout | TermsPinned | EarningsDrawn | EntryRecorded
     | AccountRefused | Wake
@@ -361,8 +303,8 @@ PAYOUT_TERMS: Final = Entity(
     key="terms",
     flow=Flow.GROWTH,
     state=Terms,
-    commands=(PutTerms, PinTerms),
-    facts=(TermsPut, TermsPinned),
+    commands=(PutTerms, PinTerms, BeginPayoutRound),
+    facts=(TermsPut, TermsPinned, PayoutRoundBegun, TermsRefused),
     raw="each payout carries the version of its terms",
 )
 PAYOUT: Final = Entity(

@@ -13,18 +13,16 @@ from schwifty.exceptions import SchwiftyException
 from infra.sepa import name_at_bank
 from schemas.log.base import MAX_REF_LENGTH, Message, UserId, new_id, now
 from schemas.mission_control_roles import Permission
-from schemas.payee import PAYEE, DestinationPut, Payee, PutDestination
+from schemas.payee import PAYEE, AutomaticPut, DestinationPut, Payee, PutAutomatic, PutDestination
 from schemas.payout import (
-    MAX_CENTS,
-    MAX_RESERVE_DAYS,
     PAYOUT,
     PAYOUT_TERMS,
     TERMS,
     ApprovePayout,
+    BeginPayoutRound,
     Payout,
-    PayoutRefusal,
     PayoutRepeated,
-    PayoutStatus,
+    PayoutRoundBegun,
     PayoutStepped,
     PutTerms,
     RejectPayout,
@@ -33,6 +31,7 @@ from schemas.payout import (
     Terms,
     TermsPut,
 )
+from schemas.payout_fields import MAX_CENTS, MAX_RESERVE_DAYS, PayoutRefusal, PayoutStatus
 from schemas.user import USER_ID_PATTERN
 from serving.body import RequestBody
 from serving.runtime.auth import SignedIn
@@ -104,10 +103,29 @@ class DestinationBody(RequestBody):
 
 
 class DestinationAnswer(BaseModel):
-    """The destination, its number with all but its ends hidden."""
+    """The destination, its number with all but its ends hidden. `automatic`: a payout is asked for in each round."""
 
     holder: str
     iban: str
+    automatic: bool
+
+
+class AutomaticBody(RequestBody):
+    """Whether a payout is to be asked for in each round."""
+
+    automatic: Annotated[bool, Field(strict=True, examples=[True])]
+
+
+class AutomaticAnswer(BaseModel):
+    """Whether a payout is asked for in each round."""
+
+    automatic: bool
+
+
+class RoundAnswer(BaseModel):
+    """A round has begun."""
+
+    round: str
 
 
 class PayoutAnswer(BaseModel):
@@ -212,7 +230,26 @@ async def put_payout_destination(body: DestinationBody, caller: ActingPayee, req
         raise Problem(422, "holder_unwritable", "banks write names in Latin letters, and nothing of this one is left in them")
     command = PutDestination(id=new_id(), at=now(), user=UserId(caller.user), holder=body.holder.strip(), iban=iban.compact)
     await commands_of(request).ask(command, DestinationPut)
-    return DestinationAnswer(holder=command.holder, iban=_hidden(iban.compact))
+    known: Payee | None = views_of(request).of(PAYEE).get(caller.user)
+    automatic = known is not None and known.automatic
+    return DestinationAnswer(holder=command.holder, iban=_hidden(iban.compact), automatic=automatic)
+
+
+@router.put("/v1/payouts/automatic", response_model=AutomaticAnswer, responses=ACTS)
+async def put_automatic_payouts(body: AutomaticBody, caller: ActingPayee, request: Request) -> Any:
+    """Say whether a payout is to be asked for in each round that staff has on the timetable. Each is looked at as any other."""
+    command = PutAutomatic(id=new_id(), at=now(), user=UserId(caller.user), automatic=body.automatic)
+    fact = await commands_of(request).ask(command, AutomaticPut)
+    return AutomaticAnswer(automatic=fact.automatic)
+
+
+@router.post("/v1/admin/payouts/rounds", status_code=201, response_model=RoundAnswer, responses=ACTS)
+async def open_payout_round(caller: MoneyChange, key: IdempotencyKey, request: Request) -> Any:
+    """Ask for payouts of all who want that by themselves, as a job of the timetable does that sends `BeginPayoutRound`."""
+    name = request_id(caller.user, f"round {key}")
+    command = BeginPayoutRound(id=new_id(), at=now(), terms=TERMS, round=name, by=caller.user)
+    fact = await commands_of(request).ask(command, PayoutRoundBegun)
+    return RoundAnswer(round=fact.round)
 
 
 @router.get("/v1/payouts/destination", response_model=DestinationAnswer, responses=responses(401, 403, 409, 503))
@@ -221,7 +258,7 @@ async def read_payout_destination(caller: SignedIn, request: Request) -> Any:
     found: Payee | None = views_of(request).of(PAYEE).get(caller.user)
     if found is None or not found.destination:
         raise refusal_of(request, PayoutRefusal.DESTINATION_UNKNOWN)
-    return DestinationAnswer(holder=found.holder, iban=_hidden(found.iban))
+    return DestinationAnswer(holder=found.holder, iban=_hidden(found.iban), automatic=found.automatic)
 
 
 def _hidden(iban: str) -> str:

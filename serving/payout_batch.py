@@ -15,18 +15,8 @@ from infra.config import Config
 from infra.sepa import Payment, transfer_file
 from schemas.log.base import new_id, now
 from schemas.payee import PAYEE, Payee
-from schemas.payout import (
-    MAX_BATCH,
-    PAYOUT,
-    PAYOUT_BATCH,
-    Batch,
-    BatchClosed,
-    BatchRepeated,
-    BeginBatch,
-    Payout,
-    PayoutRefusal,
-    PayoutStatus,
-)
+from schemas.payout import MAX_BATCH, PAYOUT, PAYOUT_BATCH, Batch, BatchClosed, BatchRepeated, BeginBatch, Payout
+from schemas.payout_fields import PayoutRefusal, PayoutStatus
 from serving.body import RequestBody
 from serving.runtime.commands import commands_of, request_id, views_of
 from serving.runtime.fields import IdempotencyKey, IdInPath, ItemId

@@ -137,7 +137,11 @@ def _work(job: str, body: ScheduledJobBody, at: datetime) -> msgspec.Struct | No
     if body.command not in commands():
         raise Problem(422, "command_unknown", f"no inbox hears {body.command}; docs/reference/topics.md has all commands")
     if body.command not in sendable():
-        raise Problem(422, "command_forbidden", f"{body.command} carries what is personal, or commands jobs; no job sends it")
+        raise Problem(
+            422,
+            "command_forbidden",
+            f"{body.command} carries what is personal, commands jobs, or is people's to send; no job sends it",
+        )
     template = msgspec.json.encode(body.template).decode()
     if len(template) > MAX_TEMPLATE:
         raise Problem(422, "template_invalid", f"the template has more than {MAX_TEMPLATE} characters")

@@ -66,7 +66,7 @@ STREAMERS: Final = {
     "PUT /v1/clips/{clip}", "DELETE /v1/users/me/agency",
     "POST /v1/users/me/agency/invitations/{agency}/accept", "POST /v1/users/me/agency/invitations/{agency}/decline",
 }  # fmt: skip
-PAYEES: Final = {"PUT /v1/payouts/destination", "POST /v1/payouts"}
+PAYEES: Final = {"PUT /v1/payouts/destination", "PUT /v1/payouts/automatic", "POST /v1/payouts"}
 AGENCIES: Final = {
     "GET /v1/agency", "GET /v1/agency/people", "DELETE /v1/agency/people/{user}", "GET /v1/agency/statements/{month}",
     "POST /v1/agency/invitations", "DELETE /v1/agency/invitations/{user}",

@@ -13,8 +13,19 @@ from pipelines.payee import decide_payee
 from schemas.balance import EntryKind, EntryRecorded, Reason
 from schemas.log.base import MAX_COINS, AccountId, UserId, Wake
 from schemas.log.codec import encode, state_decoder
-from schemas.payee import MAX_DAYS, DestinationPut, DestinationRefused, Payee, PutDestination, day_of, of_earnings
-from schemas.payout import DrawEarnings, EarningsDrawn, EndDraw, PayoutRefusal
+from schemas.payee import (
+    MAX_DAYS,
+    DestinationPut,
+    DestinationRefused,
+    OpenRound,
+    Payee,
+    PutAutomatic,
+    PutDestination,
+    day_of,
+    of_earnings,
+)
+from schemas.payout import DrawEarnings, EarningsDrawn, EndDraw, RequestPayout
+from schemas.payout_fields import PayoutRefusal
 from schemas.user import UserErased
 from tests.decisions import decisions_of, last_decision
 
@@ -203,3 +214,27 @@ def test_each_entry_is_in_one_payout_and_no_more_is_paid_than_is_earned_and_old_
     covered = [seq for one in paid for seq in range(one.from_seq, one.to_seq + 1)]
     assert len(covered) == len(set(covered))
     assert sum(one.coins for one in paid) - returned <= max(0, sum(e.coins for e in entries))
+
+
+def test_who_wants_it_is_asked_for_once_in_each_round_that_begins_from_then_on() -> None:
+    def of_round(name: str) -> Payee:
+        common, _ = decide(None, OpenRound(id="o", at=T, user=UserId("@0"), round=name))
+        assert isinstance(common, Payee)
+        return common
+
+    wake, put = Wake(id="sue~1", at=T, key="sue"), PutAutomatic(id="a", at=T, user=SUE, automatic=True)
+    first, second = of_round("r1"), of_round("r2")
+    payee, _ = after(PUT, entry(1, 10))
+    assert not payee.behind(first), "who has not asked for it is not asked for"
+    assert decide(payee, wake, first) == (payee, ())
+    payee, (fact,) = decide(payee, put, first)
+    assert (fact.automatic, payee.behind(first), payee.behind(second)) == (True, False, True)
+    payee, (asks,) = decide(payee, wake, second)
+    assert (type(asks), asks.user, asks.by, len(asks.payout)) == (RequestPayout, SUE, SUE, 32)
+    assert (payee.behind(second), decide(payee, wake, second)) == (False, (payee, ()))
+    poor, _ = after(put)
+    assert decide(poor, wake, second) == (replace(poor, round="r2"), ()), "there is nothing, and nowhere to pay it to"
+    waits, _ = decide(payee, draw(day=9))
+    assert decide(replace(waits, round=""), wake, second)[1] == (), "one payout at a time"
+    gone, _ = after(UserErased(id="u", at=T, cause="x", user=SUE))
+    assert decide(gone, put)[1][0].refusal is PayoutRefusal.PAYEE_ERASED

@@ -14,6 +14,8 @@ from infra.sepa import FOREIGN, Payment, name_at_bank, transfer_file
 from pipelines import payout as domain
 from schemas.balance import AccountRefused, Credit, EntryKind, EntryRecorded, Hold, Post, Reason, Refusal, Void
 from schemas.log.base import LAST, AccountId, UserId, Wake
+from schemas.log.entity import broadcast_keys, log_partitions
+from schemas.log.templates import sendable
 from schemas.payout import (
     MAX_PAID_CENTS,
     PAYOUTS,
@@ -23,24 +25,26 @@ from schemas.payout import (
     BatchRefused,
     BatchRepeated,
     BeginBatch,
+    BeginPayoutRound,
     DrawEarnings,
     EarningsDrawn,
     EndDraw,
     ExportPayout,
-    PayoutRefusal,
     PayoutRefused,
     PayoutRepeated,
-    PayoutStatus,
     PayoutStepped,
     PinTerms,
     PutTerms,
     RejectPayout,
     RequestPayout,
     SettlePayout,
+    Terms,
     TermsPinned,
+    TermsRefused,
     of_batch,
     of_payout,
 )
+from schemas.payout_fields import PayoutRefusal, PayoutStatus
 from serving.payout_batch import _cell
 from tests.conftest import Api, NewUser, Stack, eventually
 from tests.decisions import decisions_of, last_decision
@@ -152,6 +156,18 @@ def test_each_refusal_by_name(messages: tuple[Any, ...], refusal: PayoutRefusal)
     _, told = after(*messages)
     assert (type(told[0]), told[0].refusal) == (PayoutRefused, refusal)
     assert refusal is not PayoutRefusal.ACCOUNT_REFUSES or (told[0].cause, type(told[1])) == ("r", EndDraw)
+
+
+def test_a_round_reaches_every_partition_once_there_are_terms() -> None:
+    begin = BeginPayoutRound(id="b", at=T, terms=TERMS, round="weekly/1", by="weekly")
+    _, (refused,) = decide_terms(None, begin)
+    assert (type(refused), refused.refusal) == (TermsRefused, PayoutRefusal.TERMS_UNKNOWN)
+    terms = Terms(version=1)
+    state, (begun, *told) = decide_terms(terms, begin)
+    assert (state, begun.round, {one.round for one in told}) == (terms, "weekly/1", {"weekly/1"})
+    assert sorted(one.user for one in told) == sorted(broadcast_keys(log_partitions()))
+    assert "BeginPayoutRound" in sendable()
+    assert not {"ApprovePayout", "SettlePayout", "Credit", "EndDraw", "ClaimPurchase", "AcceptInvitation"} & sendable().keys()
 
 
 def test_who_asks_again_hears_how_it_stands_and_late_words_change_nothing() -> None:
@@ -311,3 +327,20 @@ def test_a_payout_by_http(stack: Stack, admin: Api, new_user: NewUser) -> None:
     rows = eventually(lambda: [row for row in sue.get("/v1/payouts").json()["payouts"] if row["status"] == "paid"])
     assert rows[0]["payout"] == payout["payout"]
     assert rows[0] in eventually(lambda: finance.get("/v1/admin/payouts", params={"status": "paid"}).json()["payouts"])
+
+
+def test_a_round_asks_for_what_an_agency_has_that_wants_it(stack: Stack, admin: Api, new_user: NewUser) -> None:
+    stars, key = new_user("agency"), uuid.uuid4().hex[:8]
+    finance = Api(stack, f"fin-{key}", "finance")
+    assert finance.put("/v1/admin/payouts/terms", json={"cents_per_100_coins": 50, "reserve_days": 0}).status_code == 200
+    assert stars.put("/v1/payouts/destination", json={"holder": "Stars", "iban": IBAN}).json()["automatic"] is False
+    assert stars.put("/v1/payouts/automatic", json={"automatic": True}).json() == {"automatic": True}
+    assert admin.place("/v1/admin/grants", account=f"{stars.user}/earnings", coins=200).status_code == 201
+
+    def asked() -> Any:
+        assert finance.place("/v1/admin/payouts/rounds").status_code == 201
+        return stars.get("/v1/payouts").json()["payouts"]
+
+    (payout,) = eventually(asked)
+    assert (payout["status"], payout["coins"], payout["amount_cents"]) == ("held", 200, 100)
+    assert stars.get("/v1/payouts/destination").json()["automatic"] is True

@@ -18,7 +18,8 @@ from schemas.balance import ACCOUNT, Account, AccountInbox
 from schemas.log.base import Message
 from schemas.log.entity import Entity
 from schemas.payee import PAYEE, Payee, PayeeInbox
-from schemas.payout import PAYOUT, DrawEarnings, EndDraw, ExportPayout, Payout, PayoutInbox, PayoutStatus
+from schemas.payout import PAYOUT, DrawEarnings, EndDraw, ExportPayout, Payout, PayoutInbox
+from schemas.payout_fields import PayoutStatus
 from tests.lab.simulated_payouts import SETUP
 
 SEEDS = settings().max_examples // 2

@@ -269,7 +269,8 @@ def test_a_template_that_gives_no_command_says_why(command: str, template: str, 
 def test_a_template_may_be_of_no_command_that_carries_what_is_personal_or_commands_jobs() -> None:
     left_out = commands().keys() - sendable().keys()
     assert {"PutTracking", "PutProfile", "RunJob", "PutJobOnTimetable"} <= left_out
-    assert {"PutGiftItem", "Transfer", "Credit"} <= sendable().keys()
+    assert {"Transfer", "Credit"} <= left_out, "coins move past the four eyes' limit"
+    assert {"PutGiftItem", "PlaceTransfer"} <= sendable().keys()
 
 
 # --- chores -----------------------------------------------------------------------------------------------------------------

@@ -49,7 +49,8 @@ ONCE_SUCCESS = [
 ]
 
 OF_STREAMERS = (
-    "put /v1/clips/{clip}", "put /v1/payouts/destination", "post /v1/payouts", "delete /v1/users/me/agency",
+    "put /v1/clips/{clip}", "put /v1/payouts/destination", "put /v1/payouts/automatic", "post /v1/payouts",
+    "delete /v1/users/me/agency",
     "post /v1/users/me/agency/invitations/{agency}/accept", "post /v1/users/me/agency/invitations/{agency}/decline",
 )  # fmt: skip
 OF_AGENCIES = "/v1/agency/"

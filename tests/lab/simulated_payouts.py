@@ -31,7 +31,7 @@ from schemas.balance import Freeze, Hold, Reason, Unfreeze, Void, earnings_accou
 from schemas.log.base import MAX_COINS, AccountId, HoldId, Message, TransferId, UserId
 from schemas.log.codec import decoder_of
 from schemas.log.entity import DEFAULT_PARTITIONS, Flow
-from schemas.payee import PAYEE, PutDestination
+from schemas.payee import PAYEE, PutAutomatic, PutDestination
 from schemas.payout import (
     HELD_FOR,
     PAYOUT,
@@ -40,13 +40,14 @@ from schemas.payout import (
     TERMS,
     ApprovePayout,
     BeginBatch,
-    PayoutStatus,
+    BeginPayoutRound,
     PayoutStepped,
     PutTerms,
     RejectPayout,
     RequestPayout,
     SettlePayout,
 )
+from schemas.payout_fields import PayoutStatus
 from schemas.transfer import PlaceTransfer
 from schemas.user import USER, EraseUser, Role, SignUp
 from tests.lab.proofs.auditor import Audit
@@ -85,6 +86,8 @@ def workload(chance: random.Random) -> Iterator[Output | Step]:
         (5, lambda name, at: Void(id=name, at=at, account=_account(chance), hold=HoldId(chance.choice("ab")))),
         (4, lambda name, at: chance.choice((Freeze, Unfreeze, Unfreeze))(id=name, at=at, account=_account(chance))),
         (4, lambda name, at: _terms(chance, name, at)),
+        (6, lambda name, at: PutAutomatic(id=name, at=at, user=chance.choice(people), automatic=chance.random() < 0.7)),
+        (6, lambda name, at: BeginPayoutRound(id=name, at=at, terms=TERMS, round=f"r{chance.randrange(9)}", by="weekly")),
     )
     erased = SENDS // 2 + chance.randrange(SENDS)  # for half of the seeds, nobody
     for n in range(SENDS):

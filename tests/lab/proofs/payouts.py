@@ -60,6 +60,7 @@ class PayoutAudit:
             if user not in erased:  # of whom what is left is forfeited
                 yield from self._all_told(user, mine)
         yield from self._reserve(payouts)
+        yield from self._rounds()
         yield from self._batches()
         yield from self._answers()
         yield from self._waits()
@@ -117,6 +118,17 @@ class PayoutAudit:
             ]  # fmt: skip
             if young:
                 yield f"{one['payout']} draws entries {young} that are in reserve"
+
+    def _rounds(self) -> Iterator[str]:
+        """A round asks for payouts of those only who have wanted that."""
+        wants: dict[str, bool] = {}
+        for row in self.read("payee.inbox"):
+            if row.value and row.value["type"] == "PutAutomatic":
+                wants[row.key] = wants.get(row.key, False) or row.value["automatic"]
+        for row in self.read("payout.inbox"):
+            asks = row.value and row.value["type"] == "RequestPayout" and row.value["id"].endswith("/round")
+            if asks and row.value and not wants.get(row.value["user"]):
+                yield f"{row.value['user']} is asked for, and does not want that: {row.value}"
 
     def _batches(self) -> Iterator[str]:
         taken = Counter(name for batch in self._facts("payout_batch", "BatchClosed") for name in batch.get("payouts", ()))
