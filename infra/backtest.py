@@ -7,6 +7,7 @@ that must give what was billed, to the coin, or the comparison is worth nothing 
 Errors: DraftError, one line, for a file that is no draft.
 """
 
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -39,6 +40,8 @@ BUCKETS: Final = """SELECT bucket, count(*) AS calls FROM (
         ELSE least(100, greatest(-100, round(10.0 * (new_paid - paid_coins) / paid_coins) * 10)) END::INTEGER AS bucket
     FROM rated WHERE under) GROUP BY bucket ORDER BY bucket"""
 SHOWN: Final = 5
+# Of so many calls that are rated a word is given.
+TOLD_EVERY: Final = 10_000
 
 
 class DraftError(UsageError):
@@ -128,15 +131,20 @@ def _way(key: tuple[Any, ...], known: dict[tuple[str, int], Tariff], draft: Draf
     return _Way(own.payer, own.earner, under, name == draft.tariff and not fits)
 
 
-def rate(found: pa.Table, known: dict[tuple[str, int], Tariff], draft: Draft) -> pa.Table:
-    """The bills with what their own version and the draft come to: own_paid, own_earned, new_paid, new_earned, under, left."""
+def rate(
+    found: pa.Table, known: dict[tuple[str, int], Tariff], draft: Draft, tell: Callable[[int], None] = lambda _: None
+) -> pa.Table:
+    """The bills with what their own version and the draft come to: own_paid, own_earned, new_paid, new_earned, under, left.
+    `tell`: is told now and then how many of them are rated."""
     keys = list(zip(*(found[name].to_pylist() for name in KEY), strict=True))
     lengths_us: list[Any] = found["length_us"].to_pylist()
     ways = {key: _way(key, known, draft) for key in set(keys)}
     columns: list[list[Any]] = [[] for _ in range(6)]
     own_paid, own_earned, new_paid, new_earned, under, left = columns
     pays, earns = draft.payer.total, draft.earner.total
-    for key, length_us in zip(keys, lengths_us, strict=True):
+    for number, (key, length_us) in enumerate(zip(keys, lengths_us, strict=True)):
+        if number % TOLD_EVERY == 0:
+            tell(number)
         way, length = ways[key], timedelta(microseconds=length_us)
         paid, earned = way.payer.total(length), way.earner.total(length)
         own_paid.append(paid)
@@ -150,9 +158,10 @@ def rate(found: pa.Table, known: dict[tuple[str, int], Tariff], draft: Draft) ->
     return found
 
 
-def backtest(client: Client, draft: Draft, days: int) -> Backtest:
-    """Rate the calls of the last `days` with the draft."""
-    rated = rate(bills(client, days), versions(client), draft)
+def backtest(client: Client, draft: Draft, days: int, tell: Callable[[int, int], None] = lambda *_: None) -> Backtest:
+    """Rate the calls of the last `days` with the draft. `tell`: is told now and then how many of how many are rated."""
+    found = bills(client, days)
+    rated = rate(found, versions(client), draft, lambda number: tell(number, found.num_rows))
     with duckdb.connect() as db:
         db.register("rated", rated)
         unequal, left = db.execute(

@@ -1,12 +1,16 @@
 """Tariffs and receipts: `PUT /v1/admin/tariffs/{id}`, `GET /v1/admin/tariffs`, a preview, `GET /v1/calls/{id}/receipt`."""
 
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
 
 import msgspec
 from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, ConfigDict, Field
+from sse_starlette import EventSourceResponse, ServerSentEvent
 
+from infra.config import Config
 from schemas.billing import (
     BILL,
     BOOK,
@@ -30,8 +34,10 @@ from serving.runtime.commands import commands_of, views_of
 from serving.runtime.fields import IdInPath, KeptMoment, Word
 from serving.runtime.lookups import call_of
 from serving.runtime.problems import Problem, responses
+from serving.runtime.processes import lines_of
 from serving.runtime.refusals import Refusals
 from serving.runtime.staff import MoneyChange, MoneyLook
+from serving.runtime.warehouse import rows_of
 
 router = APIRouter(tags=["billing"])
 
@@ -46,6 +52,16 @@ REFUSED: Final[Refusals] = {
 # A preview's table: so many rows show an hour's call without drowning its reader.
 MAX_PREVIEW_ROWS: Final = 200
 
+# A backtest rates the calls of so many days at most, and takes so long at most.
+MAX_BACKTEST_DAYS: Final = 366
+BACKTEST_S: Final = 600.0
+# Versions of a tariff that are shown, the newest first.
+MAX_VERSIONS: Final = 100
+VERSIONS: Final = """SELECT definition FROM tariffs FINAL WHERE tariff = {tariff:String}
+ORDER BY version DESC LIMIT {limit:UInt32}"""
+
+TARIFF_PATTERN: Final = r"^[A-Za-z0-9_.-]+$"
+TariffInPath = Annotated[str, Path(min_length=1, max_length=64, pattern=TARIFF_PATTERN)]
 StepCoins = Annotated[int, Field(strict=True, ge=0, le=MAX_STEP_COINS)]
 StepSeconds = Annotated[int, Field(strict=True, ge=0, le=MAX_CALL_S)]
 
@@ -168,12 +184,22 @@ class ReceiptAnswer(BaseModel):
     earns: TariffSideBody
 
 
+class BacktestBody(RequestBody):
+    """A draft of a tariff (a new name: of a new one), and over the calls of how many days it is rated."""
+
+    tariff: Annotated[str, Field(min_length=1, max_length=64, pattern=TARIFF_PATTERN)]
+    rule: TariffRuleBody
+    payer: TariffSideBody
+    earner: TariffSideBody
+    days: Annotated[int, Field(strict=True, ge=1, le=MAX_BACKTEST_DAYS)] = 30
+
+
 TARIFF_PROBLEMS: Final = responses(400, 401, 403, 409, 422, 503)
 
 
 @router.put("/v1/admin/tariffs/{tariff}", response_model=TariffAnswer, responses=TARIFF_PROBLEMS)
 async def publish_tariff(
-    tariff: Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")],
+    tariff: TariffInPath,
     body: TariffBody,
     caller: MoneyChange,
     request: Request,
@@ -204,6 +230,45 @@ async def list_tariffs(_: MoneyLook, request: Request) -> Any:
     return [_shown(tariff) for tariff in versions]
 
 
+@router.get("/v1/admin/tariffs/{tariff}/versions", response_model=list[TariffAnswer], responses=responses(401, 403, 422, 503))
+async def list_tariff_versions(tariff: TariffInPath, _: MoneyLook, request: Request) -> Any:
+    """The versions that a tariff ever had, the newest first, from the warehouse; the one that was shipped is the last."""
+    rows = await rows_of(request, VERSIONS, {"tariff": tariff, "limit": MAX_VERSIONS})
+    published = [msgspec.json.decode(row["definition"], type=Tariff) for row in rows]
+    return [_shown(one) for one in (*published, *(shipped for shipped in SHIPPED if shipped.tariff == tariff))]
+
+
+@router.post(
+    "/v1/admin/tariffs/backtest",
+    response_class=EventSourceResponse,
+    responses={
+        200: {"description": "A stream", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
+        **responses(400, 401, 403, 422, 503),
+    },
+)
+async def backtest_tariff(body: BacktestBody, _: MoneyLook, request: Request) -> EventSourceResponse:
+    """Rate past calls with a draft, as `olo tariff backtest` does: the events `progress` (`rated`, `calls`), and at the end
+    `result`, or `wrong`."""
+    payer, earner = _sides(body)
+    draft = {"tariff": body.tariff, "rule": Rule(**body.rule.model_dump()), "payer": payer, "earner": earner}
+    return EventSourceResponse(_backtest(request.app.state.config, msgspec.json.encode(draft), body.days), ping=15)
+
+
+async def _backtest(config: Config, given: bytes, days: int) -> AsyncIterator[ServerSentEvent]:
+    asked = lines_of(config, "infra.backtest_lines", str(days), given=given, limit_s=BACKTEST_S)
+    last = b""
+    try:
+        async with aclosing(asked):
+            async for last in asked:
+                if last.startswith(b'{"rated"'):
+                    yield ServerSentEvent(data=last.decode().strip(), event="progress")
+    except TimeoutError:
+        last = b'{"wrong":"it took too long; ask for fewer days"}'
+    name = "result" if last.startswith(b'{"result"') else "wrong"
+    data = last.decode().strip() if last.startswith((b'{"result"', b'{"wrong"')) else '{"wrong":"it ended without a word"}'
+    yield ServerSentEvent(data=data, event=name)
+
+
 def _shown(tariff: Tariff) -> TariffAnswer:
     return TariffAnswer(**msgspec.to_builtins(tariff))
 
@@ -211,10 +276,7 @@ def _shown(tariff: Tariff) -> TariffAnswer:
 @router.post("/v1/admin/tariffs/preview", response_model=TariffPreviewAnswer, responses=responses(400, 401, 403, 422))
 async def preview_tariff(body: TariffPreviewBody, _: MoneyLook) -> Any:
     """What a tariff would cost and pay, by length, before it is published."""
-    payer, earner = body.payer.side(), body.earner.side()
-    problems = [*problems_of(payer, "payer"), *problems_of(earner, "earner")]
-    if problems:
-        raise Problem(422, "invalid_tariff", "; ".join(problems))
+    payer, earner = _sides(body)
     changes = sorted({0, *_times(payer, body.up_to_s), *_times(earner, body.up_to_s)})[:MAX_PREVIEW_ROWS]
     rows = []
     for second in changes:
@@ -222,6 +284,14 @@ async def preview_tariff(body: TariffPreviewBody, _: MoneyLook) -> Any:
         pays, earns = payer.total(length), earner.total(length)
         rows.append(TariffPreviewRow(after_s=second, payer_coins=pays, earner_coins=earns, margin_coins=pays - earns))
     return TariffPreviewAnswer(rows=rows, curve=[(row.after_s, row.payer_coins, row.earner_coins) for row in rows])
+
+
+def _sides(body: TariffPreviewBody | BacktestBody) -> tuple[Side, Side]:
+    """What the payer pays and the earner earns. Errors: Problem 422 `invalid_tariff`."""
+    payer, earner = body.payer.side(), body.earner.side()
+    if problems := [*problems_of(payer, "payer"), *problems_of(earner, "earner")]:
+        raise Problem(422, "invalid_tariff", "; ".join(problems))
+    return payer, earner
 
 
 def _times(side: Side, up_to_s: int) -> list[int]:

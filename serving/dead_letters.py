@@ -5,10 +5,8 @@ bytes are shown without what is personal, like every record. Whoever lets a lett
 """
 
 import asyncio
-import os
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Annotated, Any, Final
 
@@ -25,16 +23,17 @@ from schemas.log.outward import outward
 from schemas.log.topics import DEAD_LETTERS
 from serving.body import RequestBody
 from serving.runtime.problems import Problem, responses, unavailable
+from serving.runtime.processes import lines_of
 from serving.runtime.staff import LogChange, LogLook
 from serving.runtime.warehouse import rows_of
 
 router = APIRouter(tags=["log"])
 
 MAX_LETTERS: Final = 1_000
-# What a redrive would decide is worked out by a process of its own, one at a time, and told in so many characters.
+# What a redrive would decide is worked out by a process of its own, and told in so many lines of so many characters.
 PREVIEW_S: Final = 60.0
-MAX_PREVIEW: Final = 20_000
-_previewing: Final = asyncio.Semaphore(1)
+MAX_LINES: Final = 200
+MAX_LINE: Final = 1_000
 
 # Of each place its last word: a letter, or that it was settled.
 LETTERS: Final = """SELECT key AS place, max(offset) AS letter, argMax(type, offset) AS last, argMax(at, offset) AS at,
@@ -146,20 +145,14 @@ async def _preview(config: Config, letter: DeadLetter) -> list[str]:
     """What a redrive would do, a line each."""
     if letter.cause not in PARKING:
         return [f"its record would be written to {letter.topic} once more, behind all others"]
-    command = [sys.executable, "-m", "pipelines.flows.preview", "--", letter.topic, str(letter.partition), letter.key.decode()]
-    settings = os.environ | {"OLO_BROKERS": config.brokers, "OLO_HOME": str(config.home)}
-    async with _previewing:
-        process = await asyncio.create_subprocess_exec(
-            *command, env=settings, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
-        )
-        try:
-            told, _ = await asyncio.wait_for(process.communicate(), PREVIEW_S)
-        except TimeoutError:
-            return [f"this was not worked out within {PREVIEW_S:.0f} s; ask again, or `olo dead-letters show {letter.id}`"]
-        finally:
-            with suppress(ProcessLookupError):
-                process.kill()
-    return told.decode(errors="replace")[:MAX_PREVIEW].splitlines() or ["this cannot be worked out; see `olo doctor`"]
+    asked = lines_of(
+        config, "pipelines.flows.preview", "--", letter.topic, str(letter.partition), letter.key.decode(), limit_s=PREVIEW_S
+    )
+    try:
+        told = [line.decode(errors="replace").rstrip("\n")[:MAX_LINE] async for line in asked]
+    except TimeoutError:
+        return [f"this was not worked out within {PREVIEW_S:.0f} s; ask again, or `olo dead-letters show {letter.id}`"]
+    return told[:MAX_LINES] or ["this cannot be worked out; see `olo doctor`"]
 
 
 @contextmanager

@@ -29,7 +29,7 @@ from schemas.gallery import (
     ShowCards,
 )
 from schemas.log.base import UserId, new_id, now
-from schemas.user import Role
+from schemas.user import USER, USER_ID_PATTERN, Role
 from serving.body import RequestBody
 from serving.gallery_room import Room, Rooms, Watcher, room_of
 from serving.gallery_shelf import Position
@@ -39,6 +39,7 @@ from serving.runtime.fields import Word
 from serving.runtime.gate import Looking
 from serving.runtime.problems import Problem, responses
 from serving.runtime.staff import RulesChange, RulesLook
+from serving.view_store.indexes import ONLINE
 
 router = APIRouter(tags=["gallery"])
 
@@ -91,6 +92,8 @@ class BoostBody(RequestBody):
 
 
 Tags = Annotated[list[Word], Field(max_length=MAX_BOOSTS)]
+# A preview looks at so many of those online, and shows so many cards.
+MAX_PREVIEWED: Final = 2_000
 
 
 class GalleryRulesBody(RequestBody):
@@ -103,6 +106,20 @@ class GalleryRulesBody(RequestBody):
     same_country: bool = False
     only_tags: Tags = []
     never_tags: Tags = []
+
+
+class GalleryPreviewBody(RequestBody):
+    """Rules that need not be in force, and whose eyes to see by."""
+
+    rules: GalleryRulesBody
+    viewer: Annotated[str, Field(pattern=USER_ID_PATTERN, examples=["ann"])]
+
+
+class GalleryPreviewAnswer(BaseModel):
+    """The first cards, each with why it stands where it stands. `cut`: more are online than were looked at."""
+
+    cards: list[CardAnswer]
+    cut: bool
 
 
 def prepare(app: FastAPI) -> None:
@@ -195,10 +212,30 @@ async def read_gallery_rules(_: RulesLook, request: Request) -> Any:
 @router.put("/v1/admin/gallery/{role}", response_model=GalleryRulesBody, responses=responses(400, 401, 403, 422, 503))
 async def put_gallery_rules(role: Role, body: GalleryRulesBody, caller: RulesChange, request: Request) -> Any:
     """Whom a role sees from now on, in which order, lifted by what."""
+    command = PutGalleryRules(id=new_id(), at=now(), role=role, rules=_rules(body), by=caller.user)
+    await commands_of(request).ask(command, GalleryRulesPut)
+    return body
+
+
+def _rules(body: GalleryRulesBody) -> GalleryRules:
+    """The rules as the log has them. Errors: Problem 422."""
     for boost in body.boosts:
         if (boost.kind is BoostKind.TAG) != bool(boost.tag):
             raise Problem(422, "boost_invalid", "a boost of kind tag names its tag; no other kind has one")
-    given = msgspec.convert(body.model_dump(), GalleryRules)
-    command = PutGalleryRules(id=new_id(), at=now(), role=role, rules=given, by=caller.user)
-    await commands_of(request).ask(command, GalleryRulesPut)
-    return body
+    rules: GalleryRules = msgspec.convert(body.model_dump(), GalleryRules)
+    return rules
+
+
+@router.post(
+    "/v1/admin/gallery/{role}/preview", response_model=GalleryPreviewAnswer, responses=responses(400, 401, 403, 404, 422, 503)
+)
+async def preview_gallery(role: Role, body: GalleryPreviewBody, _: RulesLook, request: Request) -> Any:
+    """What somebody would see if their role's rules were these; nobody is shown anything, and nothing is counted as shown."""
+    views, rules = views_of(request), _rules(body.rules)
+    if body.viewer not in views.of(USER):
+        raise Problem(404, "user_unknown", "there is no such user")
+    rooms: Rooms = request.app.state.rooms
+    room = await rooms.tried(role, rules, MAX_PREVIEWED)
+    viewer = room.viewpoint(body.viewer)
+    cards = [CardAnswer(**room.card(viewer, one, explain=True)) for one in room.shelf.page(viewer, PAGE_LIMIT)]
+    return GalleryPreviewAnswer(cards=cards, cut=views.count(ONLINE, rules.shows) > MAX_PREVIEWED)

@@ -27,6 +27,8 @@ from serving.view_store.indexes import ONLINE, PAIRS
 # Changes that wait for a slow reader; then its stream is told to read anew.
 MAX_WAITING: Final = 1_000
 NOT_RANKED: Final = 0.333
+# So many cards are placed before others are answered.
+AT_ONCE: Final = 20
 
 WATCHERS = Gauge("olo_gallery_watchers", "Open gallery streams", ["role"])
 CHANGES = Metric("olo_gallery_changes", "Changes handed to gallery streams", ["role"])
@@ -278,6 +280,16 @@ class Rooms:
         else:
             room = self.by_role[Role(role)] = Room(self._views, Role(role), self._viewpoints, rules)
             room.rule(rules)
+
+    async def tried(self, role: Role, rules: GalleryRules, most: int) -> "Room":
+        """A room of rules that are not in force, with so many of those online at most, which nobody follows. Others are
+        answered meanwhile."""
+        room = Room(self._views, role, self._viewpoints, rules)
+        for number, user in enumerate(self._views.rows(ONLINE, rules.shows, most)):
+            room.look_at(user)
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)
+        return room
 
 
 def room_of(request: Request, role: Role) -> Room | None:

@@ -17,11 +17,13 @@ from schemas.panel import (
     BOOK,
     COHORTS,
     MEMBER,
+    Attribute,
     Cohort,
     CohortBook,
     CohortPut,
     CohortRefusal,
     CohortRemoved,
+    Moment,
     PutCohort,
     PutTag,
     RemoveCohort,
@@ -32,7 +34,7 @@ from schemas.panel import (
     check,
     in_form,
 )
-from schemas.panel_counters import RuleError
+from schemas.panel_counters import UNITS, Counter, RuleError
 from schemas.panel_sql import members_sql
 from schemas.user import USER, USER_ID_PATTERN
 from serving.body import RequestBody
@@ -98,6 +100,16 @@ class CohortAnswer(BaseModel):
     members: int
     evaluated: int
     users: int
+
+
+class CohortFieldsAnswer(BaseModel):
+    """What rules may look at: `attributes` by `is`, `moments` by `within`, `counters` by `count`, over windows of at most so
+    many minutes (m), hours (h) or days (d)."""
+
+    attributes: list[Attribute]
+    moments: list[Moment]
+    counters: list[Counter]
+    windows: dict[str, int]
 
 
 class CohortMembersAnswer(BaseModel):
@@ -167,6 +179,13 @@ async def remove_cohort(cohort: IdInPath, caller: GrowthChange, request: Request
     """Remove a cohort: everybody leaves it."""
     command = RemoveCohort(id=new_id(), at=now(), book=BOOK, cohort=cohort, by=caller.user)
     await commands_of(request).ask(command, CohortRemoved)
+
+
+@router.get("/v1/admin/cohorts/fields", response_model=CohortFieldsAnswer, responses=responses(401, 403, 503))
+async def list_cohort_fields(_: GrowthLook) -> Any:
+    """What a cohort's rule may be made of."""
+    windows = {unit: kept for unit, (_, kept) in UNITS.items()}
+    return CohortFieldsAnswer(attributes=[*Attribute], moments=[*Moment], counters=[*Counter], windows=windows)
 
 
 @router.get("/v1/admin/cohorts", response_model=list[CohortAnswer], responses=responses(401, 403, 503))

@@ -30,7 +30,7 @@ VERBS = {
         "sign", "open", "beat", "place", "accept", "decline", "hang", "play", "join", "send", "grant", "transfer", "preview",
         "review", "add", "issue", "receive", "run", "pause", "resume", "acknowledge", "freeze", "unfreeze", "write", "ask",
         "give", "reject", "request", "approve", "settle", "export",
-        "redrive", "drop",
+        "redrive", "drop", "backtest",
     },
 }  # fmt: skip
 # Words of Dart, Kotlin, Swift, Python and TypeScript that no model can be called, in the parameters of paths, too.

@@ -296,6 +296,7 @@ ANSWERED = {
     "GET /v1/products": CATALOGUE, "GET /v1/admin/products/{product}": CATALOGUE,
     "PUT /v1/admin/products/{product}": CATALOGUE,
     "GET /v1/gifts": CATALOGUE, "PUT /v1/admin/gifts/{item}": CATALOGUE,
+    "GET /v1/admin/tariffs/{tariff}/versions": CATALOGUE, "POST /v1/admin/gallery/{role}/preview": PUBLIC,
     "GET /v1/gallery": PUBLIC, "GET /v1/profiles/{user}": PUBLIC, "GET /v1/clips": PUBLIC,
     "PUT /v1/profile": OWN, "PUT /v1/profile/private": OWN, "GET /v1/profile/private": OWN, "PUT /v1/clips/{clip}": OWN,
     "GET /v1/admin/profiles/{user}/private": "for staff, with a reason that is kept",

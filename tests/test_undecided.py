@@ -34,6 +34,8 @@ UNANSWERED = {
     "post /v1/admin/cohorts/preview": "writes nothing",
     "post /v1/admin/tariffs/preview": "writes nothing",
     "post /v1/admin/jobs/preview": "writes nothing",
+    "post /v1/admin/gallery/{role}/preview": "writes nothing",
+    "post /v1/admin/tariffs/backtest": "writes nothing",
     "post /v1/admin/dead-letters/redrive": "the answer says that the log has the word; what comes of it the list shows",
     "post /v1/admin/dead-letters/drop": "likewise",
     "post /v1/admin/outbox/redrive": "is looked up first, and there is no such effect",
