@@ -54,7 +54,7 @@ from schemas.balance import (
 )
 from schemas.balance_lots import Lot, spent, taken, with_lots
 from schemas.balance_share import Share, share_of
-from schemas.log.base import MAX_BALANCE_COINS, MAX_COINS, AccountId, Message, UserId, Wake, in_calendar, reply
+from schemas.log.base import MAX_BALANCE_COINS, MAX_COINS, AccountId, Message, UserId, Wake, in_calendar, reply, same_fields
 
 Decision = tuple[Account | None, Sequence[Message]]
 # Opening and closing an account and waking it are never refused.
@@ -80,8 +80,8 @@ def _decide(account: Account | None, message: AccountInbox) -> Decision:
         case CloseAccount():
             return _shut(account, message)
         case ReadLots():
-            lots = account.lots if account is not None else ()
-            return account, (LotsRead(**reply(message), account=message.account, request=message.request, lots=lots),)
+            lots, closed = (account.lots, account.closed) if account is not None else ((), True)
+            return account, (LotsRead(**reply(message), **same_fields(message, LotsRead), lots=lots, closed=closed),)
     refusal = refusal_of(account, message)
     if account is None or refusal is not None:
         return account, _refuse(account, message, refusal or Refusal.ACCOUNT_UNKNOWN)

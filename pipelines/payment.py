@@ -76,7 +76,7 @@ def _open(intent: Intent | None, message: OpenIntent) -> tuple[Intent | None, Se
     if intent is None:
         pin = PinProduct(**derive(message, "pin"), product=message.product, intent=message.intent)
         opened = Intent(
-            user=message.user, product=message.product, asked=(MessageId(message.id),),
+            user=message.user, product=message.product, usage_consent=message.usage_consent, asked=(MessageId(message.id),),
             forget_at=later(message.at, INTENT_KEPT_FOR),
         )  # fmt: skip
         return opened, (pin,)

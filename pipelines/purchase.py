@@ -12,19 +12,33 @@ Refusals: `schemas.payment.PaymentRefusal`, in order of precedence.
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 from msgspec.structs import replace
 
-from schemas.balance import AccountRefused, Clawback, Credit, EntryKind, EntryRecorded, Reason, coins_account
+from schemas.balance import (
+    AccountRefused,
+    Clawback,
+    Credit,
+    EntryKind,
+    EntryRecorded,
+    LotsRead,
+    ReadLots,
+    Reason,
+    coins_account,
+)
 from schemas.balance_lots import Lot
-from schemas.log.base import Message, UserId, Wake, derive, later, reply, same_fields
-from schemas.outbox import CONSUME_EXPIRES, PLAY, EffectKind, OweEffect, StoreActTaken, consume_id
+from schemas.log.base import Message, TransferId, UserId, Wake, derive, later, reply, same_fields
+from schemas.outbox import APP_STORE, CONSUME_EXPIRES, PLAY, EffectKind, OweEffect, StoreActTaken, consume_id, tell_usage_id
 from schemas.payment import MAX_ASKED, IntentRead, PaymentRefusal, ReadIntent, StoreAct
 from schemas.purchase import (
     ALARM_AFTER,
     BONUS,
+    MAX_ASKS,
     MAX_QUANTITY,
+    WHOLE,
     Asked,
+    AskUsage,
     ClaimPurchase,
     Purchase,
     PurchaseConsumed,
@@ -35,9 +49,13 @@ from schemas.purchase import (
     PurchaseRepeated,
     PurchaseRestored,
     PurchaseUnconsumed,
+    UsageAsk,
+    UsageStated,
+    UsageWithheld,
     bonus_lot,
     price_check,
     store_account,
+    used_coins,
 )
 
 RETRY: timedelta = timedelta(hours=1)
@@ -50,6 +68,8 @@ def decide_purchase(purchase: Purchase | None, message: PurchaseInbox) -> Decisi
     match message:
         case ClaimPurchase():
             return _begin(message) if purchase is None else _again(purchase, message)
+        case AskUsage():
+            return _asked_usage(purchase, message)
         case _ if purchase is None:
             return None, ()
         case Wake():
@@ -63,6 +83,8 @@ def decide_purchase(purchase: Purchase | None, message: PurchaseInbox) -> Decisi
             return _moved(purchase, message)
         case AccountRefused():
             return _refused_by_account(purchase, message)
+        case LotsRead():
+            return _state_usage(purchase, message)
         case StoreActTaken():
             return _consumed(purchase, message)
 
@@ -191,6 +213,51 @@ def _consumed(purchase: Purchase, message: StoreActTaken) -> Decision:
     fields = same_fields(purchase, PurchaseConsumed)
     fact = PurchaseConsumed(**reply(message), purchase=message.purchase, **fields)
     return replace(purchase, consumed=True, consume_by=None), (fact,)
+
+
+def _asked_usage(purchase: Purchase | None, message: AskUsage) -> Decision:
+    """The store is told what of it was used, once the account has said what is left; or why not, we say only here."""
+    withheld = _withheld(purchase, message)
+    if withheld is not None or purchase is None:
+        user = "" if purchase is None else purchase.user
+        said = UsageStated(**reply(message), purchase=message.purchase, ask=message.ask, user=user, withheld=withheld)
+        return purchase, (said,)
+    if any(one.ask == message.ask for one in purchase.asks):
+        return purchase, ()
+    name = message.purchase
+    read = ReadLots(**derive(message, "lots"), account=coins_account(purchase.user), request=TransferId(name), purchase=name)
+    return replace(purchase, asks=(*purchase.asks, UsageAsk(message.ask, message.until, message.token))), (read,)
+
+
+def _withheld(purchase: Purchase | None, message: AskUsage) -> UsageWithheld | None:
+    if purchase is None or not purchase.user:
+        return UsageWithheld.PURCHASE_UNKNOWN
+    if purchase.store.is_apple and not purchase.usage_consent:
+        return UsageWithheld.NO_CONSENT
+    if not purchase.net_coins:
+        return UsageWithheld.TAKEN_BACK
+    full = len(purchase.asks) >= MAX_ASKS and all(one.ask != message.ask for one in purchase.asks)
+    return UsageWithheld.TOO_MANY if full else None
+
+
+def _state_usage(purchase: Purchase, message: LotsRead) -> Decision:
+    told: list[Message] = []
+    name, net = message.purchase, purchase.net_coins
+    used = used_coins(purchase, name, message.lots)
+    withheld = UsageWithheld.ERASED if message.closed else None if net else UsageWithheld.TAKEN_BACK
+    for number, one in enumerate(purchase.asks):
+        fields: dict[str, Any] = {"coins": net, "used_coins": used or 0, "exact": used is not None}
+        said = {"withheld": withheld} if withheld else fields
+        told.append(UsageStated(**reply(message, number), purchase=name, ask=one.ask, user=purchase.user, **said))
+        if withheld is None:
+            parts = None if used is None else min(WHOLE, used * WHOLE // net)
+            owed = OweEffect(
+                **derive(message, f"usage/{number}"), effect=tell_usage_id(name, one.ask), kind=EffectKind.TELL_USAGE,
+                provider=APP_STORE if purchase.store.is_apple else PLAY, subject=name, expires_at=one.until,
+                store_act=StoreAct(purchase.store_product, one.token, parts),
+            )  # fmt: skip
+            told.append(owed)
+    return replace(purchase, asks=()), told
 
 
 def _wake(purchase: Purchase, message: Wake) -> Decision:

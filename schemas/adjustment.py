@@ -127,7 +127,7 @@ ADJUSTMENT: Final = Entity(
     hears=(
         Hears(EntryRecorded, of_adjustment, "an adjustment hears that it was done"),
         Hears(AccountRefused, of_adjustment, "an adjustment hears why not"),
-        Hears(LotsRead, "request", "who asked for an account's lots is told"),
+        Hears(LotsRead, lambda told: "" if told.purchase else told.request, "who asked for an account's lots is told"),
     ),
     raw="the ledger's entries carry the adjustment's id",
 )

@@ -214,9 +214,10 @@ class Clawback(_ToAccount):
 
 
 class ReadLots(_ToAccount):
-    """Somebody asks for the account's lots; `request`: for whom the answer is."""
+    """Somebody asks for the account's lots; `request`: for whom the answer is, or `purchase`, for which."""
 
     request: TransferName
+    purchase: OptionalId = ""
 
 
 class Freeze(_Adjustment):
@@ -281,11 +282,14 @@ class EntryRecorded(Fact):
 
 
 class LotsRead(Fact):
-    """The account's lots. One that is missing was spent or taken back, has expired, or lost its name among too many."""
+    """The account's lots. One that is missing was spent or taken back, has expired, or is in the lot UNNAMED, if there is one.
+    `closed`: its owner was erased, and the coins were forfeited."""
 
     account: Account_
     request: TransferName
     lots: Lots = ()
+    purchase: OptionalId = ""
+    closed: bool = False
     changes_state: ClassVar[bool] = False
 
 

@@ -13,8 +13,10 @@ from msgspec.structs import replace
 from schemas.log.base import MAX_COINS, State, Time
 from schemas.log.personal import PLAIN
 
-# Above it the lot that would be spent last loses its name: its coins stay, and never expire any more.
+# Above it the lots that would be spent last lose their names: their coins stay, as one lot, and never expire any more.
 MAX_LOTS: Final = 32
+
+UNNAMED: Final = "unnamed"
 
 LotName = Annotated[
     str, Meta(min_length=1, max_length=140, description="<purchase>, <purchase>/bonus or a transfer's id"), PLAIN
@@ -34,11 +36,13 @@ Lots = Annotated[tuple[Lot, ...], Meta(max_length=MAX_LOTS)]
 
 
 def with_lots(lots: tuple[Lot, ...], more: tuple[Lot, ...]) -> tuple[Lot, ...]:
-    """The lots with new ones among them, in the order in which they are spent."""
+    """The lots with new ones among them, in the order in which they are spent; of too many the last are one without a name."""
     after = list(lots)
     for lot in more:
         after.insert(next((n for n, one in enumerate(after) if _expires_before(lot, one)), len(after)), lot)
-    return tuple(after[:MAX_LOTS])
+    if len(after) <= MAX_LOTS:
+        return tuple(after)
+    return *after[: MAX_LOTS - 1], Lot(UNNAMED, sum(lot.coins for lot in after[MAX_LOTS - 1 :]))
 
 
 def _expires_before(lot: Lot, other: Lot) -> bool:

@@ -48,6 +48,7 @@ class EffectKind(StrEnum):
     PUSH = "push"
     # To a store, about a purchase that was credited.
     CONSUME = "consume"
+    TELL_USAGE = "tell_usage"
 
 
 class AttemptOutcome(StrEnum):
@@ -72,6 +73,7 @@ class EffectStatus(StrEnum):
 # Who is told that a purchase was consumed; and for so long it is tried: Google gives back what nobody has acknowledged within
 # three days, and a purchase that was acknowledged waits until it is consumed.
 PLAY: Final = "google_play"
+APP_STORE: Final = "app_store"
 CONSUME_EXPIRES: Final = timedelta(days=30)
 # Nobody's room is open any more an hour after the call: credentials are not renewed for calls that ended.
 ROOM_EXPIRES: Final = timedelta(hours=1)
@@ -93,6 +95,11 @@ def delete_account_id(user: str) -> str:
 def consume_id(purchase: str) -> str:
     """The effect that tells a purchase's store that it was consumed."""
     return f"consume/{purchase}"
+
+
+def tell_usage_id(purchase: str, ask: str) -> str:
+    """The effect that answers a store which asked what of a purchase was used."""
+    return f"usage/{purchase}/{ask}"
 
 
 def set_claims_id(user: str) -> str:

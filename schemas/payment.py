@@ -71,10 +71,12 @@ class PaymentRefusal(StrEnum):
 
 
 class StoreAct(State):
-    """What a store is told about a purchase: Google by product and token, that it was consumed."""
+    """What a store is told about a purchase: Google by product and token, that it was consumed; and who thinks about a refund,
+    how much of it was used, in parts of 100,000 (None: nobody knows to the coin), under Google's `token` of the review."""
 
     store_product: StoreProduct
     token: PurchaseToken = ""
+    used_parts: Annotated[int, Meta(ge=0, le=100_000)] | None = None
 
 
 # --- products ---------------------------------------------------------------------------------------------------------------
@@ -158,7 +160,13 @@ class Product(State, ProductFields):
 # --- intents ----------------------------------------------------------------------------------------------------------------
 
 
-class OpenIntent(Message):
+class ConsentFields(Fields):
+    """Whether the buyer agrees that the store is told what of the coins was used, where a refund is asked for."""
+
+    usage_consent: bool = False
+
+
+class OpenIntent(Message, ConsentFields):
     """`user` is about to buy the product."""
 
     intent: Id
@@ -204,7 +212,7 @@ class IntentRefused(Refused):
     refusal: PaymentRefusal
 
 
-class IntentRead(Fact, OfferFields, PriceFields):
+class IntentRead(Fact, OfferFields, PriceFields, ConsentFields):
     """What a purchase's intent has pinned, of its prices those of the purchase's country; a refusal: there is no such intent,
     or it is not sold there, and the rest is empty."""
 
@@ -217,7 +225,7 @@ class IntentRead(Fact, OfferFields, PriceFields):
     changes_state: ClassVar[bool] = False
 
 
-class Intent(State, PinnedFields, OfferFields, PriceFields):
+class Intent(State, PinnedFields, OfferFields, PriceFields, ConsentFields):
     """An intent; without a version its product has not answered yet. Forgotten at `forget_at`."""
 
     asked: Annotated[tuple[MessageName, ...], Meta(max_length=MAX_ASKED)] = ()

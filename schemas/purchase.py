@@ -12,7 +12,8 @@ from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta
 
-from schemas.balance import AccountRefused, EntryRecorded, Reason
+from schemas.balance import AccountRefused, EntryRecorded, LotsRead, Reason
+from schemas.balance_lots import UNNAMED, Lot
 from schemas.log.base import (
     EPOCH,
     AccountId,
@@ -32,6 +33,7 @@ from schemas.outbox import EffectKind, StoreActTaken
 from schemas.payment import (
     MAX_ASKED,
     Claimant,
+    ConsentFields,
     Country,
     Currency,
     IntentRead,
@@ -50,6 +52,8 @@ MAX_QUANTITY: Final = 10
 WHOLE: Final = 100_000
 # A purchase that was credited so long ago, and is not consumed, is looked at by a person: Google gives it back a day later.
 ALARM_AFTER: Final = timedelta(hours=48)
+# Questions of a store's that wait for the account's lots.
+MAX_ASKS: Final = 4
 # Behind a purchase's name: the lot of its bonus.
 BONUS: Final = "/bonus"
 
@@ -126,6 +130,33 @@ class ClaimPurchase(Message, TransactionFields, WordFields, TokenFields):
     user: Claimant = ""
 
 
+class UsageAsk(State):
+    """A store's question: its id, Google's token of the review, until when an answer is of use."""
+
+    ask: Id
+    until: Time
+    token: PurchaseToken = ""
+
+
+class AskUsage(Message):
+    """The store thinks about a refund, and asks what of the purchase was used."""
+
+    purchase: PurchaseName
+    ask: Id
+    until: Time
+    token: PurchaseToken = ""
+
+
+class UsageWithheld(StrEnum):
+    """Why a store is not told what was used."""
+
+    PURCHASE_UNKNOWN = "purchase_unknown"
+    NO_CONSENT = "no_consent"
+    TAKEN_BACK = "taken_back"
+    ERASED = "erased"
+    TOO_MANY = "too_many"
+
+
 class PurchaseCredited(Fact, TransactionFields):
     """Paid for, and credited: this is said once. `coins`: fewer than were bought where a refund was heard of first."""
 
@@ -188,6 +219,19 @@ class PurchaseUnconsumed(Fact):
     alarm: ClassVar[bool] = True
 
 
+class UsageStated(Fact):
+    """What the store is told: of `coins` (those that are not taken back) `used_coins` were used; without `exact` nobody knows,
+    since the account has too many lots, and the store is told that they were delivered. `withheld`: why it is told nothing."""
+
+    purchase: PurchaseName
+    ask: Id
+    user: Claimant = ""
+    coins: int = 0
+    used_coins: int = 0
+    exact: bool = False
+    withheld: UsageWithheld | None = None
+
+
 class PurchaseRefused(Refused):
     """Nothing was credited to this claim. The same transaction may be claimed again."""
 
@@ -204,13 +248,13 @@ class Asked(State):
     user: Claimant
 
 
-class Purchase(State, TransactionFields, WordFields, OfferFields, TokenFields):
+class Purchase(State, TransactionFields, WordFields, OfferFields, TokenFields, ConsentFields):
     """A transaction under way or credited; it is kept for good, since a store may tell of it again at any time.
 
     `coins`: all that was bought, with the bonus; `returned_coins`: those of them that are not credited, once anything was;
     `moving_coins`: what the ledger was asked to credit, or, below zero, to take back; `lapsed_coins`: of its bonus, which was
     not spent in its time, so that no refund asks for them. `retry_at`: the account refused. `consume_by`: when somebody has to
-    look whether the store has taken that it was consumed."""
+    look whether the store has taken that it was consumed. `asks`: of the store's, which wait for the account's lots."""
 
     asked: Annotated[tuple[Asked, ...], Meta(max_length=MAX_ASKED)] = ()
     user: Claimant = ""
@@ -224,6 +268,7 @@ class Purchase(State, TransactionFields, WordFields, OfferFields, TokenFields):
     retry_at: Time | None = None
     consume_by: Time | None = None
     consumed: bool = False
+    asks: Annotated[tuple[UsageAsk, ...], Meta(max_length=MAX_ASKS)] = ()
 
     @property
     def net_coins(self) -> int:
@@ -242,7 +287,7 @@ class Purchase(State, TransactionFields, WordFields, OfferFields, TokenFields):
         return min((at for at in (self.retry_at, self.consume_by) if at is not None), default=None)
 
 
-PurchaseInbox = ClaimPurchase | IntentRead | EntryRecorded | AccountRefused | StoreActTaken | Wake
+PurchaseInbox = ClaimPurchase | AskUsage | IntentRead | EntryRecorded | AccountRefused | LotsRead | StoreActTaken | Wake
 
 
 def price_check(prices: tuple[StorePrice, ...], currency: str, milliunits: int, quantity: int) -> PriceCheck | None:
@@ -255,6 +300,16 @@ def price_check(prices: tuple[StorePrice, ...], currency: str, milliunits: int, 
         return None
     fits = any(milliunits in (one, one * quantity) for one in ours)
     return PriceCheck.AS_PINNED if fits else PriceCheck.DIFFERS
+
+
+def used_coins(purchase: Purchase, name: str, lots: tuple[Lot, ...]) -> int | None:
+    """How many of the coins that are not taken back were used; what lapsed was not. None: coins of this purchase may be in the
+    lot that has no name."""
+    own = [lot.coins for lot in lots if lot.lot in (name, bonus_lot(name))]
+    expected = 2 if purchase.bonus_coins and purchase.bonus_days else 1
+    if len(own) < expected and any(lot.lot == UNNAMED for lot in lots):
+        return None
+    return max(0, purchase.net_coins - purchase.lapsed_coins - sum(own))
 
 
 def bonus_lot(purchase: str) -> str:
@@ -284,15 +339,16 @@ PURCHASE: Final = Entity(
     key="purchase",
     flow=Flow.LIVE,
     state=Purchase,
-    commands=(ClaimPurchase,),
+    commands=(ClaimPurchase, AskUsage),
     facts=(
         *(PurchaseCredited, PurchaseRepeated, PurchaseRefunded, PurchaseRestored, PurchaseRefused),
-        *(PurchaseConsumed, PurchaseUnconsumed),
+        *(PurchaseConsumed, PurchaseUnconsumed, UsageStated),
     ),
     hears=(
         Hears(IntentRead, "purchase", "a purchase knows whose it is and what it gives"),
         Hears(EntryRecorded, of_purchase(), "a purchase follows its coins"),
         Hears(AccountRefused, of_purchase(), "a purchase hears why not"),
+        Hears(LotsRead, "purchase", "a purchase says what of it was used"),
         Hears(StoreActTaken, _consumed, "a purchase knows that its store has taken that it was consumed"),
     ),
     shown=(

@@ -77,6 +77,7 @@ ROWS: Final[Mapping[str, tuple[str, str]]] = {
     "profiles": ("", "user = {user:String}"),
     "purchases": ("", "user = {user:String}"),
     "purchase_consumptions": ("", "user = {user:String}"),
+    "purchase_usages": ("", "user = {user:String}"),
     "purchase_refusals": ("", "user = {user:String}"),
     "payout_steps": ("by", "user = {user:String}"),
     "refunds": ("", "user = {user:String}"),

@@ -104,6 +104,7 @@ class IntentBody(RequestBody):
     """What the user is about to buy."""
 
     product: Annotated[ItemId, Field(examples=["coins-100"])]
+    usage_consent: Annotated[bool, Field(description="the buyer agrees that the App Store is told what of it was used")] = False
 
 
 class IntentAnswer(BaseModel):
@@ -174,7 +175,9 @@ def _shown(name: str, found: Product) -> ProductAnswer:
 async def open_intent(body: IntentBody, caller: Acting, key: IdempotencyKey, request: Request) -> Any:
     """Say what you are about to buy, before the store is asked: its coins are yours whatever the product becomes meanwhile."""
     intent = request_id(caller.user, f"intent {key}")
-    command = OpenIntent(id=new_id(), at=now(), intent=intent, user=UserId(caller.user), product=body.product)
+    command = OpenIntent(
+        id=new_id(), at=now(), intent=intent, user=UserId(caller.user), product=body.product, usage_consent=body.usage_consent
+    )  # fmt: skip
     fact = await commands_of(request).ask(command, IntentOpened, IntentRepeated)
     return IntentAnswer(
         intent=intent, product=fact.product, version=fact.version, coins=fact.coins, bonus_coins=fact.bonus_coins,

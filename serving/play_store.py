@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from functools import cache
+from hashlib import sha256
 from typing import Annotated, Any, Final
 
 import httpx
@@ -12,9 +13,18 @@ from pydantic import BaseModel, Field
 from infra.config import Config
 from infra.vendors import play_store
 from infra.vendors.app_store import ForgedError
-from infra.vendors.play_store import AwayError, Hint
-from schemas.log.base import new_id
-from schemas.purchase import PURCHASE, ClaimPurchase, Purchase, PurchaseCredited, PurchaseRepeated, Store, purchase_name
+from infra.vendors.play_store import ANSWER_WITHIN, REVIEW, AwayError, Hint
+from schemas.log.base import later, new_id, now
+from schemas.purchase import (
+    PURCHASE,
+    AskUsage,
+    ClaimPurchase,
+    Purchase,
+    PurchaseCredited,
+    PurchaseRepeated,
+    Store,
+    purchase_name,
+)
 from serving.body import RequestBody
 from serving.runtime.commands import commands_of, views_of
 from serving.runtime.gate import Acting
@@ -81,6 +91,9 @@ async def receive_google_notification(request: Request) -> dict[str, str]:
     try:
         found = read_json(body)
         hint = await asyncio.to_thread(play_store.read_notice, config, request.headers.get("authorization", ""), found)
+        if hint.kind == REVIEW:
+            await commands_of(request).tell(_asked(request, hint))
+            return {"status": "noted"}
         told = _whole(request, hint)
         if told.product:
             await commands_of(request).tell(await _claim(config, told, ""))
@@ -101,6 +114,15 @@ async def receive_google_notification(request: Request) -> dict[str, str]:
         return {"status": "noted"}
     await keep_notice(request, NOTIFICATIONS, body, f"nothing is decided of a {hint.kind[:60]} yet")
     return {"status": "kept"}
+
+
+def _asked(request: Request, hint: Hint) -> AskUsage:
+    """Google's question what was used of an order, under the name under which it was credited."""
+    known = [name for store in STORES if (name := purchase_name(store, hint.order)) in views_of(request).of(PURCHASE)]
+    return AskUsage(
+        id=new_id(), at=now(), purchase=known[0] if known else purchase_name(Store.GOOGLE, hint.order), token=hint.token,
+        ask=sha256(hint.token.encode()).hexdigest()[:32], until=later(now(), ANSWER_WITHIN),
+    )  # fmt: skip
 
 
 def _whole(request: Request, hint: Hint) -> Hint:

@@ -12,7 +12,7 @@ import pytest
 
 from infra.config import Config, load
 from infra.vendors.app_store import ForgedError, missing_settings, read_notification, read_transaction
-from schemas.purchase import WHOLE, ClaimPurchase, Store
+from schemas.purchase import WHOLE, AskUsage, ClaimPurchase, Store
 from tests.lab.city.app_store import AppStore
 
 INTENT = str(uuid.uuid4())
@@ -104,7 +104,11 @@ def test_a_notification_of_a_purchase_claims_it_and_others_only_tell_their_kind(
     claim = read_notification(config, store.notify("ONE_TIME_CHARGE", sold)["signedPayload"], "m")
     assert isinstance(claim, ClaimPurchase)
     assert (claim.user, claim.intent) == ("", INTENT)
-    assert read_notification(config, store.notify("CONSUMPTION_REQUEST", sold)["signedPayload"], "m") == "CONSUMPTION_REQUEST"
+    asked = read_notification(config, store.notify("CONSUMPTION_REQUEST", sold)["signedPayload"], "m")
+    assert isinstance(asked, AskUsage)
+    assert asked.purchase == claim.purchase
+    assert timedelta(hours=11) < asked.until - asked.at <= timedelta(hours=12)
+    assert read_notification(config, store.notify("DID_RENEW", sold)["signedPayload"], "m") == "DID_RENEW"
     back = read_notification(config, store.notify("REFUND", store.sell("p1", INTENT, revocationDate=1))["signedPayload"], "m")
     assert isinstance(back, ClaimPurchase)
     assert back.revoked_parts == WHOLE

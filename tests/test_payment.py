@@ -28,6 +28,7 @@ from schemas.payment import (
 from tests.conftest import Api, NewUser, Phones, Stack, eventually
 from tests.decisions import all_decisions, decisions_of, last_decision
 from tests.lab.city.app_store import AppStore
+from tests.lab.city.app_store_api import AppStoreApi
 from tests.people import BOB, EVE
 
 decide_product = decisions_of(domain.decide_product)
@@ -156,7 +157,7 @@ def test_bought_by_phone_told_by_apple_and_claimed_by_another(
     assert eve.post("/v1/webhooks/apple", json=app_store.notify("ONE_TIME_CHARGE", later)).json() == {"status": "noted"}
     assert bob.wait_for("PurchaseCredited", 2)["coins"] == 110
     assert bob.api.post("/v1/payments/apple", json={"signed_transaction": later}).json()["coins"] == 110
-    assert eve.post("/v1/webhooks/apple", json=app_store.notify("CONSUMPTION_REQUEST", later)).json() == {"status": "kept"}
+    assert eve.post("/v1/webhooks/apple", json=app_store.notify("DID_RENEW", later)).json() == {"status": "kept"}
     eventually(lambda: "webhooks.apple" in stack.olo("dead-letters", "list").stdout)
 
 
@@ -204,6 +205,29 @@ def test_a_refund_behind_spending_is_owed_and_the_next_purchase_pays_it_first(
     assert (bob.wait_for("PurchaseRestored")["net_coins"], balance()) == (110, (140, 0))
     notify("REFUND", sale, revocationDate=at_ms, revocationPercentage=50_000, signedDate=at_ms + 3_000)
     assert (bob.wait_for("PurchaseRefunded", 2)["net_coins"], balance()) == (55, (85, 0))
+
+
+def test_apple_is_told_to_the_coin_what_was_used_where_the_buyer_agreed(
+    admin: Api, phones: Phones, app_store_api: AppStoreApi
+) -> None:
+    bob, _ = phones(coins=0)
+    product, name = f"coins-{uuid.uuid4().hex[:8]}", str(uuid.uuid4().int % 10**15)
+    admin.put(f"/v1/admin/products/{product}", json={"coins": 100, "apple_id": product})
+    agreed = {"product": product, "usage_consent": True}
+    intent = bob.api.post("/v1/payments/intents", json=agreed, headers={"Idempotency-Key": "k"}).json()["intent"]
+    signed = app_store_api.store.sell(product, intent, transactionId=name)
+    assert bob.api.post("/v1/payments/apple", json={"signed_transaction": signed}).status_code == 200
+    paid = {"payer": f"{bob.user}/coins", "payee": "@shop", "coins": 40}
+    assert admin.post("/v1/admin/transfers", json=paid, headers={"Idempotency-Key": name}).status_code == 201
+    app_store_api.trouble = [503]
+    notice = app_store_api.tell("CONSUMPTION_REQUEST", signed)
+    for _ in range(2):
+        assert bob.api.post("/v1/webhooks/apple", json=notice).json() == {"status": "noted"}
+    told = eventually(lambda: app_store_api.told.get(name))
+    assert told == {
+        "customerConsented": True, "sampleContentProvided": False, "deliveryStatus": "DELIVERED",
+        "consumptionPercentage": 40_000,
+    }  # fmt: skip
 
 
 def test_what_apple_did_not_sign_for_us_credits_nothing(

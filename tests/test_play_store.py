@@ -158,6 +158,8 @@ def test_a_notification_only_hints(play: PlayStore) -> None:
     voided = {"purchaseToken": "t", "orderId": "GPA.1", "productType": 2, "refundType": 1}
     assert hint("voidedPurchaseNotification", voided) == Hint("voidedPurchaseNotification", "t", "", "GPA.1")
     assert hint("voidedPurchaseNotification", voided | {"productType": 1}) == Hint("subscription")
+    asked = {"version": "1.0", "pendingRefundToken": "r", "orderId": "GPA.1", "refundReason": 7}
+    assert hint("pendingRefundReviewNotification", asked) == Hint("pendingRefundReviewNotification", "r", "", "GPA.1")
     assert hint("testNotification", {"version": "1.0"}) == Hint("testNotification")
     assert play.certificates_asked == 1  # whoever sends whatever
     wrong = ({"email": "eve@x"}, {"aud": "other"}, {"iss": "https://eve"}, {"email_verified": False}, {"exp": 1})
@@ -213,6 +215,13 @@ def test_bought_by_phone_told_by_google_and_taken_back(
     assert bob.api.get("/v1/balance").json()["balance_coins"] == 100
     assert told("voidedPurchaseNotification", voided | {"orderId": "GPA.none"}).json() == {"status": "noted"}
     assert play_store.consumed.count(order) == 1
+    for _ in range(2):
+        asked = {"pendingRefundToken": f"review-{order}", "orderId": order, "refundReason": 7}
+        assert told("pendingRefundReviewNotification", asked).json() == {"status": "noted"}
+    answer = eventually(lambda: play_store.reviews.get(f"review-{order}"))
+    assert answer == {
+        "sampleContentProvided": False, "refundPreference": "NEUTRAL", "consumptionPercentageMilliunits": 0
+    }  # fmt: skip
     play_store.trouble = [500]
     away = bob.api.send(bob.api.build_request("POST", "/v1/payments/google", json=body))
     assert away.status_code in (200, 503)

@@ -11,30 +11,32 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from pipelines import balance, purchase
-from pipelines.runtime.alarms import alarms_in, prefixes_of
-from schemas.balance import Account, AccountRefused, Clawback, Credit, EntryKind, EntryRecorded, Reason, Refusal
+from schemas.balance import (
+    Account,
+    AccountRefused,
+    Clawback,
+    Credit,
+    EntryKind,
+    EntryRecorded,
+    Reason,
+    Refusal,
+)
 from schemas.log.base import AccountId, Message, Wake
-from schemas.log.codec import encode
-from schemas.outbox import EffectKind, OweEffect, StoreActTaken
-from schemas.payment import MAX_ASKED, IntentRead, PaymentRefusal, ReadIntent, StoreAct, StorePrice
+from schemas.payment import MAX_ASKED, IntentRead, PaymentRefusal, ReadIntent, StorePrice
 from schemas.purchase import (
-    ALARM_AFTER,
-    PURCHASE,
     WHOLE,
     ClaimPurchase,
     PriceCheck,
-    PurchaseConsumed,
     PurchaseCredited,
     PurchaseInbox,
     PurchaseRefunded,
     PurchaseRefused,
     PurchaseRepeated,
     PurchaseRestored,
-    PurchaseUnconsumed,
     Store,
     of_purchase,
 )
-from tests.decisions import all_decisions, decisions_of, last_decision
+from tests.decisions import decisions_of, last_decision
 from tests.people import BOB
 
 decide_account = decisions_of(balance.decide_account)
@@ -221,57 +223,6 @@ def test_words_in_any_order_lead_to_what_the_last_one_says(
         one.cause for one in told if isinstance(one, PurchaseCredited | PurchaseRepeated | PurchaseRefused)
     ]  # fmt: skip
     assert sorted(cause for cause in answers if cause in ids) == sorted(ids)
-
-
-def play(**more: Any) -> ClaimPurchase:
-    return replace(claim(**more), store=Store.GOOGLE, token="t", purchase="google:7")
-
-
-def at_google(fact: Any) -> Any:
-    changes = {"purchase": "google:7"} if isinstance(fact, IntentRead) else {"ref": "google:7", "counterparty": "@google"}
-    return replace(fact, **changes, **({"google_id": "coins.100"} if isinstance(fact, IntentRead) else {}))
-
-
-ACCEPTED = StoreActTaken(
-    id="a", at=T + timedelta(hours=1), cause="r", effect="consume/google:7", kind=EffectKind.CONSUME, purchase="google:7"
-)  # fmt: skip
-ALARM = Wake(id="w", at=T + ALARM_AFTER, key="google:7")
-
-
-def test_google_is_told_once_behind_the_first_credit_that_it_was_consumed() -> None:
-    paid = at_google(entry())
-    state, told = after(play(), at_google(READ), paid)
-    assert [type(one) for one in told] == [PurchaseCredited, OweEffect]
-    assert (told[1].effect, told[1].subject, told[1].store_act) == ("consume/google:7", "google:7", StoreAct("coins.100", "t"))
-    refund, back = play(user="", id_="m2", signed_s=1, revoked=WHOLE), at_google(entry(EntryKind.CLAWBACK, -110))
-    again = play(user="", id_="m3", signed_s=2)
-    _, told = all_decisions(decide_purchase, play(), at_google(READ), paid, refund, back, again, paid)
-    assert [type(one) for one in told].count(OweEffect) == 1
-    _, (fact,) = decide_purchase(state, ACCEPTED)
-    assert (type(fact), fact.purchase) == (PurchaseConsumed, "google:7")
-    assert not after(play(), at_google(READ), paid, ACCEPTED, ACCEPTED)[1]
-    assert not after(play(), at_google(READ), paid, ACCEPTED, ALARM)[1]
-    assert not any(isinstance(one, OweEffect) for one in after(claim(), READ, entry())[1])
-    keys = [heard.key for heard in PURCHASE.hears if heard.fact is StoreActTaken]
-    assert [key(ACCEPTED) for key in keys if callable(key)] == ["google:7"]
-    assert [key(replace(ACCEPTED, kind=EffectKind.PUSH)) for key in keys if callable(key)] == [""]
-
-
-def test_what_is_not_consumed_in_time_raises_one_alarm() -> None:
-    paid = at_google(entry())
-    state, _ = after(play(), at_google(READ), paid)
-    assert decide_purchase(state, replace(ALARM, at=T + timedelta(hours=47))) == (state, ())
-    state, (fact,) = decide_purchase(state, ALARM)
-    assert (type(fact), fact.alarm, fact.user) == (PurchaseUnconsumed, True, "bob")
-    assert decide_purchase(state, ALARM) == (state, ())
-    assert [type(one) for one in decide_purchase(state, ACCEPTED)[1]] == [PurchaseConsumed]
-    assert list(alarms_in("live", [(PURCHASE.events, 0, b"k", encode(fact)), (PURCHASE.events, 0, b"k", None)])) == [
-        "PurchaseUnconsumed"
-    ]
-    assert list(alarms_in("live", [("user.events", 0, b"k", encode(fact)), (PURCHASE.events, 0, b"k", encode(paid))])) == []
-    assert prefixes_of("money") == {}
-    refund, back = play(user="", id_="m2", signed_s=1, revoked=WHOLE), at_google(entry(EntryKind.CLAWBACK, -110))
-    assert after(play(), at_google(READ), paid, refund, back, ALARM)[1] == []
 
 
 LAPSED = EntryRecorded(

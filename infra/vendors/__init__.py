@@ -14,6 +14,7 @@ from infra.vendors import (
     agora,
     amplitude,
     apns,
+    app_store_api,
     appsflyer,
     chores,
     fcm,
@@ -27,7 +28,7 @@ from infra.vendors import (
 )
 from infra.vendors.answers import DETAIL, Attempt, network_failure
 from schemas.log.base import now
-from schemas.outbox import PLAY, SIGN_IN, AttemptOutcome, EffectDue, EffectKind
+from schemas.outbox import APP_STORE, PLAY, SIGN_IN, AttemptOutcome, EffectDue, EffectKind
 from schemas.postback import Provider, name_error
 from schemas.push import ANY_PROVIDER, VOIP_PROVIDER
 
@@ -67,6 +68,8 @@ VENDOR_CALLS: Final[dict[tuple[str, str], VendorCall]] = {
     (EffectKind.DELETE_ACCOUNT, SIGN_IN): VendorCall(identity.delete_account, identity.CALLS_PER_S),
     (EffectKind.SET_CLAIMS, SIGN_IN): VendorCall(identity.set_claims, identity.CALLS_PER_S),
     (EffectKind.CONSUME, PLAY): VendorCall(play_consume.consume, play_consume.CALLS_PER_S),
+    (EffectKind.TELL_USAGE, PLAY): VendorCall(play_consume.review, play_consume.CALLS_PER_S),
+    (EffectKind.TELL_USAGE, APP_STORE): VendorCall(app_store_api.tell_usage, app_store_api.CALLS_PER_S),
     (EffectKind.PLAN, "timetable"): VendorCall(_plan, UNSPARING_PER_S),
     **{(EffectKind.CHORE, name): VendorCall(chores.run, UNSPARING_PER_S) for name in chores.CHORES},
 }

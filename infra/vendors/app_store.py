@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 import pycountry
 
 from infra.config import Config
-from schemas.log.base import EPOCH, moment_of, now
-from schemas.purchase import WHOLE, ClaimPurchase, Store, purchase_name
+from schemas.log.base import EPOCH, later, moment_of, now
+from schemas.purchase import WHOLE, AskUsage, ClaimPurchase, Store, purchase_name
 
 if TYPE_CHECKING:
     from appstoreserverlibrary.signed_data_verifier import SignedDataVerifier
@@ -28,6 +28,10 @@ MAX_MILLIUNITS: Final = 2**53
 CONSUMABLE: Final = "Consumable"
 # Notifications of a transaction that was bought, taken back, or given back.
 TAKEN_BACK: Final = ("REFUND", "REVOKE")
+# A refund is asked for, and Apple takes what we say within twelve hours.
+ASKED: Final = "CONSUMPTION_REQUEST"
+ANSWER_WITHIN: Final = timedelta(hours=12)
+TRANSACTION_NAME: Final = re.compile("[0-9A-Za-z-]{1,64}")
 OF_PURCHASES: Final = ("ONE_TIME_CHARGE", *TAKEN_BACK, "REFUND_REVERSED")
 # What the developer's console sends to try the address, and what changes nothing.
 NOTED: Final = ("TEST", "REFUND_DECLINED")
@@ -73,15 +77,19 @@ def read_transaction(config: Config, signed: str, user: str, claim: str) -> Clai
     return _claim(config, _verified(config, "verify_and_decode_signed_transaction", signed), user, claim)
 
 
-def read_notification(config: Config, signed: str, claim: str) -> ClaimPurchase | str:
-    """The claim that a notification makes, or the kind of a notification that makes none. Errors: ForgedError.
+def read_notification(config: Config, signed: str, claim: str) -> ClaimPurchase | AskUsage | str:
+    """The claim that a notification makes, or the question that it asks, or the kind of any other. Errors: ForgedError.
 
     What was taken back is told by the transaction itself; a notification whose transaction does not say so is unreadable."""
     found = _verified(config, "verify_and_decode_notification", signed)
     kind = found.rawNotificationType or ""
-    if kind not in OF_PURCHASES or found.data is None or not found.data.signedTransactionInfo:
+    if kind not in (*OF_PURCHASES, ASKED) or found.data is None or not found.data.signedTransactionInfo:
         return str(kind)
     told = read_transaction(config, found.data.signedTransactionInfo, "", claim)
+    if kind == ASKED:
+        asked_at = moment_of(_number(found.signedDate, 0, MAX_MILLIUNITS) / 1_000)
+        ask = checked(found.notificationUUID, TRANSACTION_NAME)
+        return AskUsage(id=claim, at=now(), purchase=told.purchase, ask=ask, until=later(asked_at, ANSWER_WITHIN))
     if kind in TAKEN_BACK and not told.revoked_parts:
         raise ForgedError("transaction_unreadable", "the notification says that it was taken back, the transaction does not")
     return told

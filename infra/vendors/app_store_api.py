@@ -3,8 +3,10 @@
 Contract: a bearer that we sign (ES256; `iss`, `iat`, `exp`, `aud` "appstoreconnect-v1", `bid`, header `kid`) with a key of App
 Store Connect. `POST /inApps/v1/notifications/history` takes `startDate` and `endDate` (ms; at most 180 days ago, in the
 sandbox 30) and gives `notificationHistory[].signedPayload`, 20 at a time, then `hasMore` and `paginationToken`, which goes
-into the query. `GET /inApps/v1/transactions/{id}` gives `signedTransactionInfo`; 404: Apple knows none. 429 and 5xx: ask
-again. Paths and fields are those of Apple's own library, whose client takes no other host.
+into the query. `GET /inApps/v1/transactions/{id}` gives `signedTransactionInfo`; 404: Apple knows none. `PUT
+/inApps/v2/transactions/consumption/{id}` takes what was used of it (`consumptionPercentage` in thousandths of a percent) where
+the customer has consented. 429 and 5xx: ask again. Paths and fields are those of Apple's own library, whose client takes no
+other host.
 """
 
 import time
@@ -17,11 +19,15 @@ import httpx
 import jwt
 
 from infra.config import Config
+from infra.vendors.answers import Attempt, read
 from infra.vendors.app_store import missing_settings as missing_for_signatures
 from infra.vendors.play_store import AwayError
+from schemas.outbox import AttemptOutcome, EffectDue
 
 PRODUCTION: Final = "https://api.storekit.apple.com"
 SANDBOX: Final = "https://api.storekit-sandbox.apple.com"
+# Apple limits how often it is asked in an hour; production takes some 3,600 of these.
+CALLS_PER_S: Final = 1.0
 LIVES_S: Final = 300
 TIMEOUT_S: Final = 20.0
 # Far more than a span of days can have.
@@ -54,6 +60,22 @@ def transaction(config: Config, client: httpx.Client, name: str) -> str | None:
     answer = ask(config, client, "GET", f"/inApps/v1/transactions/{name}")
     found = None if answer.status_code in (400, 404) else _json(answer).get("signedTransactionInfo")
     return found if isinstance(found, str) else None
+
+
+def tell_usage(due: EffectDue, config: Config, client: httpx.Client) -> Attempt:
+    """Tell Apple what of a purchase was used, to the coin, as its buyer has agreed to. A repeat does no harm."""
+    if due.store_act is None:
+        return Attempt(AttemptOutcome.REFUSED, 0, "there is nothing to tell")
+    if missing := missing_settings(config):
+        return Attempt(AttemptOutcome.REFUSED, 0, f"not set: {', '.join(missing)}; set them, then redrive")
+    told: dict[str, Any] = {"customerConsented": True, "sampleContentProvided": False, "deliveryStatus": "DELIVERED"}
+    if due.store_act.used_parts is not None:
+        told["consumptionPercentage"] = due.store_act.used_parts
+    name = due.subject.partition(":")[2]
+    try:
+        return read(ask(config, client, "PUT", f"/inApps/v2/transactions/consumption/{name}", json=told))
+    except AwayError as error:
+        return Attempt(AttemptOutcome.FAILED, 0, str(error))
 
 
 def ask(config: Config, client: httpx.Client, method: str, path: str, **more: Any) -> httpx.Response:

@@ -4,8 +4,13 @@ nobody acknowledges within three days Google gives back.
 Contract: `POST /androidpublisher/v3/applications/{package}/purchases/products/{product}/tokens/{token}:consume` with an OAuth
 bearer; 2xx: done. Whatever else is answered, the purchase itself says what is so: `consumptionState` 1 is done, by an earlier
 attempt or by the phone, and of what was cancelled there is nothing left to consume. So a repeat does no harm.
+
+Where a buyer's bank wants the money back Google asks (`pendingRefundReviewNotification`: `orderId`, `pendingRefundToken`) and
+takes one answer within 24 hours: `POST …/orders/{order}:reviewrefund` (`pendingRefundToken`, `refundPreference`,
+`sampleContentProvided`, `consumptionPercentageMilliunits`); later ones it passes over.
 """
 
+from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -21,6 +26,7 @@ from schemas.outbox import AttemptOutcome, EffectDue
 # Google's quota is 200,000 a day, and 3,000 a minute.
 CALLS_PER_S: Final = 20.0
 CONSUMED: Final = 1
+Send = Callable[[str, str, dict[str, Any] | None], httpx.Response]
 
 
 def consume(due: EffectDue, config: Config, client: httpx.Client) -> Attempt:
@@ -28,24 +34,45 @@ def consume(due: EffectDue, config: Config, client: httpx.Client) -> Attempt:
     act = due.store_act
     if act is None:
         return Attempt(AttemptOutcome.REFUSED, 0, "there is nothing to consume")
+    path = f"purchases/products/{quote(act.store_product, safe='')}/tokens/{quote(act.token, safe='')}"
+
+    def act_on(send: Send) -> Attempt:
+        answer = send("POST", f"{path}:consume", None)
+        return read(answer) if answer.is_success else _otherwise(answer, send("GET", path, None))
+
+    return _with_account(config, client, act_on)
+
+
+def review(due: EffectDue, config: Config, client: httpx.Client) -> Attempt:
+    """Answer Google what of a purchase was used, to the coin; whether it is refunded is Google's business."""
+    act = due.store_act
+    if act is None:
+        return Attempt(AttemptOutcome.REFUSED, 0, "there is nothing to tell")
+    told = {"pendingRefundToken": act.token, "sampleContentProvided": False, "refundPreference": "NEUTRAL"}
+    if act.used_parts is not None:
+        told["consumptionPercentageMilliunits"] = act.used_parts
+    path = f"orders/{quote(due.subject.partition(':')[2], safe='')}:reviewrefund"
+    return _with_account(config, client, lambda send: _patient(read(send("POST", path, told))))
+
+
+def _with_account(config: Config, client: httpx.Client, act: Callable[[Send], Attempt]) -> Attempt:
     if missing := play_store.missing_settings(config):
         return Attempt(AttemptOutcome.REFUSED, 0, f"not set: {', '.join(missing)}; set them, then redrive")
-    at_google = f"{config.play_url}/androidpublisher/v3/applications/{config.app_id_android}/purchases/products"
-    url = f"{at_google}/{quote(act.store_product, safe='')}/tokens/{quote(act.token, safe='')}"
+    app = f"{config.play_url}/androidpublisher/v3/applications/{config.app_id_android}"
     try:
         account = account_of(config.play_key_file, play_store.SCOPE)
     except ValueError as error:
         return Attempt(AttemptOutcome.REFUSED, 0, f"OLO_PLAY_KEY_FILE: {error}"[:DETAIL])
 
-    def send(method: str, to: str) -> httpx.Response:
+    def send(method: str, path: str, told: dict[str, Any] | None) -> httpx.Response:
         def with_bearer(bearer: str) -> httpx.Response:
-            return client.request(method, to, headers={"authorization": f"Bearer {bearer}"}, timeout=play_store.TIMEOUT_S)
+            headers = {"authorization": f"Bearer {bearer}"}
+            return client.request(method, f"{app}/{path}", headers=headers, json=told, timeout=play_store.TIMEOUT_S)
 
         return ask(account, client, with_bearer, is_taken)
 
     try:
-        answer = send("POST", f"{url}:consume")
-        return read(answer) if answer.is_success else _otherwise(answer, send("GET", url))
+        return act(send)
     except exceptions.GoogleAuthError as error:
         return Attempt(AttemptOutcome.FAILED, 0, f"no token: {error}"[:DETAIL])
 
@@ -58,8 +85,11 @@ def _otherwise(answer: httpx.Response, now: httpx.Response) -> Attempt:
         return Attempt(AttemptOutcome.ACCEPTED, answer.status_code, "it was consumed before")
     if found.get("purchaseState") == play_store.CANCELLED:
         return Attempt(AttemptOutcome.ACCEPTED, answer.status_code, "Google has taken it back")
-    told = read(answer)
-    return told._replace(outcome=AttemptOutcome.FAILED) if answer.status_code in (401, 403, 409) else told
+    return _patient(read(answer))
+
+
+def _patient(told: Attempt) -> Attempt:
+    return told._replace(outcome=AttemptOutcome.FAILED) if told.status in (401, 403, 409) else told
 
 
 def _said(answer: httpx.Response) -> dict[str, Any]:

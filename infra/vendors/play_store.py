@@ -15,7 +15,7 @@ import base64
 import binascii
 import json
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
@@ -42,6 +42,9 @@ PRODUCT_PATTERN: Final = re.compile(r"[a-z0-9._]{1,128}")
 TIMEOUT_S: Final = 20.0
 # Far more than a span of days can have.
 MOST_PAGES: Final = 10_000
+# Google asks what was used of a purchase, and takes the first answer within a day.
+REVIEW: Final = "pendingRefundReviewNotification"
+ANSWER_WITHIN: Final = timedelta(hours=24)
 BOUGHT, CANCELLED, PENDING = 0, 1, 2
 TESTERS: Final = 0
 # Of a voided purchase: one of in-app products.
@@ -53,7 +56,8 @@ class AwayError(Exception):
 
 
 class Hint(NamedTuple):
-    """What a notification of some `kind` is about: a product and a token; of a voided purchase its order and the token."""
+    """What a notification of some `kind` is about: a product and a token; of a voided purchase its order and the token; of a
+    review its order and the token of the review."""
 
     kind: str
     token: str = ""
@@ -216,6 +220,8 @@ def read_notice(config: Config, header: str, body: Any) -> Hint:
                 if kind.startswith("voided") and told.get("productType", ONE_TIME) != ONE_TIME:
                     return Hint("subscription")
                 return Hint(kind, _token(told["purchaseToken"]), str(told.get("sku", "")), str(told.get("orderId", "")))
+        if told := data.get(REVIEW):
+            return Hint(REVIEW, _token(told["pendingRefundToken"]), "", checked(told["orderId"], ORDER_PATTERN))
     except (AttributeError, KeyError, TypeError, ValueError, binascii.Error) as error:
         raise ForgedError("transaction_unreadable", "the notification has another form") from error
     return Hint(next((name for name in data if name.endswith("Notification")), "none"))

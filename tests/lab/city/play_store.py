@@ -35,6 +35,7 @@ class PlayStore:
         self.trouble: list[int] = []
         self.consume_trouble: list[int] = []
         self.consumed: list[str] = []
+        self.reviews: dict[str, dict[str, Any]] = {}
         self.certificates_asked = 0
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self._certificate = _certificate(self._key)
@@ -42,8 +43,10 @@ class PlayStore:
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                self.rfile.read(int(self.headers.get("content-length") or 0))
-                if self.path.endswith(":consume"):
+                body = self.rfile.read(int(self.headers.get("content-length") or 0))
+                if self.path.endswith(":reviewrefund"):
+                    self._say(*stub.review(self.path, self.headers.get("authorization", ""), body))
+                elif self.path.endswith(":consume"):
                     self._say(*stub.consume(self.path, self.headers.get("authorization", "")))
                 else:
                     self._say(200, {"access_token": BEARER, "expires_in": 3600, "token_type": "Bearer"})
@@ -102,6 +105,17 @@ class PlayStore:
         if order is None or parts[4] != PACKAGE or parts[7] != order["sku"]:
             return 404, {"error": {"code": 404}}
         return 200, {name: value for name, value in order.items() if name not in ("sku", "price") and value is not None}
+
+    def review(self, path: str, bearer: str, body: bytes) -> tuple[int, dict[str, Any]]:
+        """What an answer about a refund is answered; the first one of a review counts (`reviews`: token -> it)."""
+        order = path.split("/")[-1].removesuffix(":reviewrefund")
+        if bearer != f"Bearer {BEARER}" or path.split("/")[4] != PACKAGE:
+            return 401, {}
+        told = json.loads(body)
+        if all(one["orderId"] != order for one in self.orders.values()):
+            return 404, {}
+        self.reviews.setdefault(told.pop("pendingRefundToken"), told)
+        return 200, {}
 
     def consume(self, path: str, bearer: str) -> tuple[int, dict[str, Any]]:
         """What a POST of consumption is answered; a trouble of 0: it is done, and nobody hears."""
