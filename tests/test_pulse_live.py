@@ -1,7 +1,9 @@
 """The pulse on the platform: what it counted is what SQL says of the same facts, though it was killed meanwhile."""
 
+import json
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -9,6 +11,8 @@ import msgspec
 from infra.clickhouse import connect
 from infra.kafka import read_topic
 from schemas.log.topics import PULSE_SECONDS
+from schemas.pulse import LEVELS
+from serving.pulse_board import COUNTS
 from tests.conftest import Api, NewUser, Stack, eventually
 
 # Each metric's facts in the table `log`: their topic, type, and what they count for.
@@ -75,3 +79,28 @@ def test_the_pulse_is_what_sql_says_though_it_is_killed(stack: Stack, admin: Api
     told, values, _ = in_pulse(stack, begin, end)
     assert sum(told["sign_ups"].values()) >= 6
     assert {key for key, found in values.items() if len(found) > 1} == set(), "counted again, a window is what it was"
+
+
+def test_the_panel_is_told_all_numbers_over_one_stream(stack: Stack, admin: Api, new_user: NewUser) -> None:
+    flows = {"money", "live", "growth", "dispatch", "store", "pulse"}
+    needed = {*LEVELS, *COUNTS, "accept_percent", "answer_s", *(f"lag_records/{flow}" for flow in flows)}
+
+    def events() -> Iterator[tuple[str, dict[str, Any]]]:
+        with admin.stream("GET", "/v1/admin/now") as answer:
+            assert answer.status_code == 200
+            name = ""
+            for line in answer.iter_lines():
+                name = line.removeprefix("event: ") if line.startswith("event: ") else name
+                if line.startswith("data: "):
+                    yield name, {one["name"]: one for one in json.loads(line.removeprefix("data: "))["numbers"]}
+
+    known: dict[str, Any] = {}
+    for number, (name, numbers) in enumerate(events()):
+        assert (number == 0) == (name == "snapshot")
+        known |= numbers
+        if number == 1:
+            assert admin.place("/v1/admin/grants", account=f"{new_user().user}/coins", coins=77).status_code == 201
+        if needed <= known.keys() and known["coins_in"]["value"] >= 77:
+            break
+    assert all(one["as_of"] for one in known.values())
+    assert new_user().get("/v1/admin/now").status_code == 403

@@ -18,6 +18,7 @@ from tests.lab.bench import (
     latency,
     ledger,
     lots,
+    now,
     outreach,
     person,
     restore,
@@ -45,6 +46,7 @@ ALL = {
     "chat": chat.main,
     "outreach": outreach.main,
     "person": person.main,
+    "now": now.main,
 }
 
 

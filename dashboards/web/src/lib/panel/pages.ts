@@ -12,6 +12,7 @@ export interface PageEntry {
 }
 
 export const PAGES = {
+  Now: { group: 'Live', needs: 'money.look', load: () => import('./Now.svelte') },
   People: { group: 'People', needs: null, load: () => import('./People.svelte') },
   Payouts: { group: 'Money', needs: 'money.look', load: () => import('./Payouts.svelte') },
   Approvals: { group: 'Money', needs: 'money.look', load: () => import('./Approvals.svelte') },

@@ -8,7 +8,9 @@ export class Staff {
     readonly olo: Olo,
     readonly user: string,
     readonly roles: readonly Role[],
-    readonly permissions: readonly Permission[]
+    readonly permissions: readonly Permission[],
+    /** For streams, which the client does not read. */
+    readonly token = ''
   ) {}
 
   may(permission: Permission): boolean {
@@ -18,7 +20,8 @@ export class Staff {
 
 /** Sign in, and ask what the roles allow: the log has the last word, not the token. */
 export async function signIn(user: string, role: Role): Promise<Staff> {
-  const olo = clientOf(await developmentToken(user, role));
+  const token = await developmentToken(user, role);
+  const olo = clientOf(token);
   const own = await decided(() => olo.GET('/v1/users/me/roles'));
-  return new Staff(olo, user, own.roles, own.permissions);
+  return new Staff(olo, user, own.roles, own.permissions, token);
 }
