@@ -16,16 +16,20 @@ import duckdb
 import msgspec
 import pyarrow as pa
 from clickhouse_connect.driver.client import Client
+from msgspec.structs import replace
 
 from infra.errors import UsageError
-from schemas.billing import SHIPPED, Rule, Tariff, Traits
+from schemas.billing import SHIPPED, FreeTime, Tariff
 from schemas.billing_rating import Side, problems_of
+from schemas.billing_rules import Rule, Traits
 
-BILLS: Final = """SELECT kind, payer_role, earner_role, country, arrayStringConcat(tags, '\\n') AS tags, tariff, version,
-    payer, earner, toInt64(round(duration_s * 1000000)) AS length_us, paid_coins, earned_coins
+# Of calls that did not tell yet when they were placed: when they connected.
+BILLS: Final = """SELECT kind, payer_role, earner_role, country, arrayStringConcat(tags, '\\n') AS tags, price_class, tariff,
+    version, if(placed_at > 0, placed_at, connected_at) AS placed_at, payer, earner,
+    toInt64(round(duration_s * 1000000)) AS length_us, paid_coins, earned_coins
 FROM bills FINAL
 WHERE connected_at > 0 AND at >= now() - toIntervalDay({days:UInt32})"""
-KEY: Final = ("kind", "payer_role", "earner_role", "country", "tags", "tariff", "version")
+KEY: Final = ("kind", "payer_role", "earner_role", "country", "tags", "price_class", "tariff", "version")
 SUMS: Final = """SELECT count(*) AS calls, sum(paid_coins)::BIGINT AS paid, sum(earned_coins)::BIGINT AS earned,
     sum(new_paid)::BIGINT AS new_paid, sum(new_earned)::BIGINT AS new_earned,
     quantile_disc(paid_coins, [0.5, 0.95]) AS paid_q, quantile_disc(new_paid, [0.5, 0.95]) AS new_paid_q,
@@ -56,6 +60,7 @@ class Draft(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     earner: Side
     rule: Rule = Rule()
     name: str = ""
+    free: tuple[FreeTime, ...] = ()
 
 
 class Change(NamedTuple):
@@ -116,19 +121,22 @@ class _Way(NamedTuple):
 
     payer: Side
     earner: Side
+    drafted: Side
     under: bool
     left: bool
 
 
-def _way(key: tuple[Any, ...], known: dict[tuple[str, int], Tariff], draft: Draft) -> _Way:
-    kind, payer_role, earner_role, country, tags, name, version = key
+def _way(key: tuple[Any, ...], holds: bool, known: dict[tuple[str, int], Tariff], draft: Draft) -> _Way:
+    """`holds`: whether the call was placed in the draft's hours."""
+    kind, payer_role, earner_role, country, tags, price_class, name, version = key
     own = known.get((name, version))
     if own is None:
         raise DraftError(f"ClickHouse has calls under version {version} of {name}, but not that version: is the store behind?")
-    traits = Traits(kind, payer_role, earner_role, country, tuple(tags.split("\n")) if tags else ())
-    fits = draft.rule.fits(traits)
+    traits = Traits(kind, payer_role, earner_role, country, tuple(tags.split("\n")) if tags else (), price_class)
+    fits = holds and draft.rule.suits(traits)
     under = fits and (name == draft.tariff or draft.rule.weight > own.rule.weight)
-    return _Way(own.payer, own.earner, under, name == draft.tariff and not fits)
+    drafted = replace(own, payer=draft.payer, free=draft.free).pinned(traits)
+    return _Way(own.pinned(traits).payer, own.earner, drafted.payer, under, name == draft.tariff and not fits)
 
 
 def rate(
@@ -138,18 +146,21 @@ def rate(
     `tell`: is told now and then how many of them are rated."""
     keys = list(zip(*(found[name].to_pylist() for name in KEY), strict=True))
     lengths_us: list[Any] = found["length_us"].to_pylist()
-    ways = {key: _way(key, known, draft) for key in set(keys)}
+    hours = draft.rule.hours
+    times: list[Any] = found["placed_at"].to_pylist() if hours else []
+    held = [hours.holds(at) for at in times] if hours else [True] * len(keys)
+    ways = {way: _way(*way, known, draft) for way in set(zip(keys, held, strict=True))}
     columns: list[list[Any]] = [[] for _ in range(6)]
     own_paid, own_earned, new_paid, new_earned, under, left = columns
-    pays, earns = draft.payer.total, draft.earner.total
-    for number, (key, length_us) in enumerate(zip(keys, lengths_us, strict=True)):
+    earns = draft.earner.total
+    for number, (key, holds, length_us) in enumerate(zip(keys, held, lengths_us, strict=True)):
         if number % TOLD_EVERY == 0:
             tell(number)
-        way, length = ways[key], timedelta(microseconds=length_us)
+        way, length = ways[key, holds], timedelta(microseconds=length_us)
         paid, earned = way.payer.total(length), way.earner.total(length)
         own_paid.append(paid)
         own_earned.append(earned)
-        new_paid.append(pays(length) if way.under else paid)
+        new_paid.append(way.drafted.total(length) if way.under else paid)
         new_earned.append(earns(length) if way.under else earned)
         under.append(way.under)
         left.append(way.left)

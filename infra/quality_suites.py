@@ -3,7 +3,7 @@
 from typing import Any, Final, NamedTuple
 
 from schemas.balance import Reason
-from schemas.billing import CallKind
+from schemas.billing_rules import CallKind
 from schemas.interaction import InteractionKind
 from schemas.user import Role
 

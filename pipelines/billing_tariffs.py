@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+from msgspec.structs import replace
+
 from schemas.billing import (
     MAX_BOOK_BYTES,
     MAX_DETAIL,
     MAX_TARIFFS,
     MAX_VERSIONS,
     PublishTariff,
-    Rule,
     SelectTariff,
     Tariff,
     TariffBook,
@@ -52,15 +53,6 @@ def decide_tariffs(book: TariffBook | None, message: TariffsInbox) -> Decision:
             return _publish(state, message)
 
 
-def overlap(one: Rule, other: Rule) -> bool:
-    """Whether some call fits both. A payer may have several tags, so different tags overlap."""
-    pairs = (
-        (one.kind, other.kind), (one.payer_role, other.payer_role), (one.earner_role, other.earner_role),
-        (one.country, other.country),
-    )  # fmt: skip
-    return all(not left or not right or left == right for left, right in pairs)
-
-
 def _publish(book: TariffBook, message: PublishTariff) -> Decision:
     effective_from = message.effective_from or message.at
     versions = book.versions.get(message.tariff, ())
@@ -71,7 +63,7 @@ def _publish(book: TariffBook, message: PublishTariff) -> Decision:
     number = max((tariff.version for tariff in versions), default=0) + 1
     tariff = Tariff(
         message.tariff, number, message.rule, normal(message.payer), normal(message.earner), max(effective_from, message.at),
-        message.name, message.subsidy,
+        message.name, message.subsidy, message.free,
     )  # fmt: skip
     kept = [version for version in _kept(versions, message.at) if version.effective_from != tariff.effective_from]
     if len(kept) + 1 >= MAX_VERSIONS and tariff.effective_from > message.at:
@@ -96,11 +88,15 @@ def _kept(versions: Sequence[Tariff], at: datetime) -> list[Tariff]:
 def refusal_of(book: TariffBook, message: PublishTariff) -> tuple[TariffRefusal, str] | None:
     """The first guard that a new version fails, with the words for it; or None."""
     problems = [*problems_of(message.payer, "payer"), *problems_of(message.earner, "earner")]
+    if message.payer.free_s or message.earner.free_s:
+        problems.append("free_s belongs to no side; say in free for whom the first seconds are free")
     if problems:
         return TariffRefusal.INVALID_TARIFF, "; ".join(problems)
-    if not message.subsidy and (second := pays_more_from(message.payer, message.earner)) is not None:
+    free_s = max((one.free_s for one in message.free), default=0)
+    if not message.subsidy and (second := pays_more_from(replace(message.payer, free_s=free_s), message.earner)) is not None:
+        of = " whose first seconds are free" if free_s else ""
         return TariffRefusal.PAYS_MORE_THAN_IT_TAKES, (
-            f"behind second {second} the earner has got more than the payer has paid; if that is meant, say subsidy: true"
+            f"behind second {second} the earner has got more than a payer{of} has paid; if that is meant, say subsidy: true"
         )
     if message.effective_from and message.effective_from < later(message.at, -PAST):
         return TariffRefusal.EFFECTIVE_IN_PAST, "effective_from lies in the past; calls that were billed stay billed"
@@ -108,7 +104,7 @@ def refusal_of(book: TariffBook, message: PublishTariff) -> tuple[TariffRefusal,
         return TariffRefusal.TOO_MANY_TARIFFS, f"there are {MAX_TARIFFS} tariffs already"
     for name, versions in book.versions.items():
         for other in versions if name != message.tariff else ():
-            if other.rule.weight == message.rule.weight and overlap(other.rule, message.rule):
+            if other.rule.weight == message.rule.weight and other.rule.meets(message.rule):
                 return TariffRefusal.OVERLAPPING_RULES, (
                     f"a call could fit this rule and that of {name} (version {other.version}), and both say equally much; "
                     "make one of them say more"

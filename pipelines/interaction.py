@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
-from schemas.billing import CallKind
+from schemas.billing_rules import CallKind
 from schemas.blocklist import UserBlocked
 from schemas.chat import ItemPosted
 from schemas.favorites import FavoriteAdded, FavoriteRemoved

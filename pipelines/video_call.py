@@ -15,18 +15,8 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from schemas.billing import (
-    BOOK,
-    BillOpened,
-    BillRefused,
-    CallKind,
-    EndBill,
-    OpenBill,
-    SelectTariff,
-    StartBill,
-    TariffSelected,
-    Traits,
-)
+from schemas.billing import BOOK, BillOpened, BillRefused, EndBill, OpenBill, SelectTariff, StartBill, TariffSelected
+from schemas.billing_rules import CallKind, Traits
 from schemas.log.base import REMEMBERED_FOR, Message, MessageId, Reply, UserId, Wake, derive, later, reply, same_fields
 from schemas.user import AskPresence, PresenceTold
 from schemas.video import (
@@ -147,7 +137,10 @@ def _place(message: PlaceCall) -> Decision:
         return _refuse(replace(call, waiting=()), message, CallRefusal.SAME_USER)
     roles = (message.caller_role, message.callee_role)
     payer, _ = sides(message.caller, message.callee, *roles)
-    traits = Traits(message.kind, *(roles if payer == message.caller else roles[::-1]), message.country, message.tags)
+    traits = Traits(
+        message.kind, *(roles if payer == message.caller else roles[::-1]), message.country, message.tags, message.price_class,
+        message.at,
+    )  # fmt: skip
     select = SelectTariff(**derive(message, 2), book=BOOK, call=message.call, traits=traits)
     return replace(call, traits=traits), (*_seizes(message), select, *asks)
 

@@ -7,7 +7,7 @@ Refusals: `clip_unknown` (there is none, it was withdrawn, or it is another stre
 
 from collections.abc import Sequence
 
-from schemas.billing import CallKind
+from schemas.billing_rules import CallKind
 from schemas.erased import with_erased
 from schemas.log.base import Message, UserId, Wake, derive, reply, same_fields
 from schemas.user import Role

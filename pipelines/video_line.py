@@ -170,7 +170,7 @@ def _join(line: Line, message: JoinRoulette) -> Decision:
         refusal = LineRefusal.WAITING
     if refusal is not None:
         return line, (_refused(message, refusal),)
-    return _enter(replace(line, tags=message.tags, device=message.device), message, first=0)
+    return _enter(replace(line, tags=message.tags, device=message.device, price_class=message.price_class), message, first=0)
 
 
 def _enter(line: Line, message: JoinRoulette | ReleaseLine, first: int) -> tuple[Line, list[Message]]:
@@ -195,6 +195,7 @@ def _entry(line: Line, message: Message, user: UserId, ordinal: int) -> tuple[Li
         met_at=line.met_at,
         tags=line.tags,
         device=line.device,
+        price_class=line.price_class,
     )
     asks_at, apart_until = later(message.at, asks_every(user)), line.met_at and later(line.met_at, APART_FOR)
     return replace(line, asks_at=min(asks_at, apart_until) if apart_until and apart_until > message.at else asks_at), entry

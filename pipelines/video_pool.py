@@ -15,7 +15,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from schemas.billing import CallKind
+from schemas.billing_rules import CallKind
 from schemas.log.base import Message, Wake, later, reply, same_fields
 from schemas.log.codec import encode
 from schemas.user import MAX_BLOCKS, Role
@@ -112,6 +112,7 @@ def _match(message: EnterPool, user: Waiting, streamer: Waiting) -> tuple[Messag
         callee_role=streamer.role,
         country=user.country,
         tags=user.tags,
+        price_class=streamer.price_class,
         caller_device=user.device,
         callee_device=streamer.device,
     )

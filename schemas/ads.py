@@ -19,7 +19,7 @@ from msgspec import Meta
 
 from schemas.ads_details import PushDetails
 from schemas.balance import EntryRecorded, Reason, owner_of
-from schemas.billing import CallKind
+from schemas.billing_rules import CallKind
 from schemas.chat import ItemPosted, message_sender
 from schemas.erased import mark_ends
 from schemas.gift import GiftSent

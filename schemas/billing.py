@@ -9,9 +9,11 @@ from enum import StrEnum
 from typing import Annotated, Final
 
 from msgspec import Meta
+from msgspec.structs import replace
 
 from schemas.balance import AccountRefused, EntryRecorded, Reason, Refusal, paid_for
-from schemas.billing_rating import MAX_STEPS, Checkpoint, Side
+from schemas.billing_rating import MAX_CALL_S, MAX_STEPS, Checkpoint, Side
+from schemas.billing_rules import CallKind, Rule, Traits
 from schemas.log.base import (
     MAX_COINS,
     MAX_MESSAGE_ID_LENGTH,
@@ -38,13 +40,12 @@ CallId = Annotated[str, Meta(min_length=1, max_length=128), PLAIN]
 PlainCall = Annotated[str, Meta(max_length=65, pattern=r"^[A-Za-z0-9_.:-]{1,64}$"), PLAIN]
 EntryId = Annotated[str, Meta(max_length=MAX_MESSAGE_ID_LENGTH, extra={"max_bytes": 100}), PLAIN]
 RefusalWord = Annotated[str, Meta(max_length=32, extra={"max_bytes": 34}), PLAIN]  # a member of Refusal, or empty
-MAX_CALL_TAGS: Final = 32  # what tariff rules look at: of a payer's tags the first
-CallTags = Annotated[tuple[Code, ...], Meta(max_length=MAX_CALL_TAGS)]
 
 CALLS: Final = AccountId("@calls")
 BOOK: Final = "calls"
 MAX_VERSIONS: Final = 16  # of each tariff: the one in force, what is scheduled, and one that is published at once
 MAX_TARIFFS: Final = 500
+MAX_FREE: Final = 8
 MAX_BOOK_BYTES: Final = 192 * 1024  # as JSON: hundreds of tariffs of a dozen checkpoints
 MAX_DETAIL: Final = 2_000
 MAX_RECEIPT: Final = 2 * MAX_STEPS + 8  # each side's steps, and what came back
@@ -56,51 +57,19 @@ class CallName(Fields):
     call: CallId
 
 
-class CallKind(StrEnum):
-    """What kind of call."""
+class FreeTime(State):
+    """A payer with this tag, of a cohort, a subscription or staff's, pays nothing that is due before `free_s`."""
 
-    DIRECT = "direct"
-    ROULETTE = "roulette"
-    CLIP = "clip"
-
-
-class Traits(State):
-    """What a rule looks at in a call. `country` and `tags` are the payer's."""
-
-    kind: CallKind
-    payer_role: Role
-    earner_role: Role
-    country: Code = ""
-    tags: CallTags = ()
+    tag: Code
+    free_s: Annotated[int, Meta(ge=1, le=MAX_CALL_S)]
 
 
-class Rule(State):
-    """Which calls a tariff is for; what is left out fits every call."""
-
-    kind: CallKind | None = None
-    payer_role: Role | None = None
-    earner_role: Role | None = None
-    country: Code = ""
-    tag: Code = ""
-
-    def fits(self, call: Traits) -> bool:
-        """Whether it is for this call."""
-        return (
-            self.kind in (None, call.kind)
-            and self.payer_role in (None, call.payer_role)
-            and self.earner_role in (None, call.earner_role)
-            and self.country in ("", call.country)
-            and (not self.tag or self.tag in call.tags)
-        )
-
-    @property
-    def weight(self) -> int:
-        """How much it says: of the rules that fit, the heaviest wins."""
-        return sum(bool(part) for part in (self.kind, self.payer_role, self.earner_role, self.country, self.tag))
+FreeTimes = Annotated[tuple[FreeTime, ...], Meta(max_length=MAX_FREE)]
 
 
 class Tariff(State):
-    """One version of a tariff: for which calls, and what each side pays or earns. `subsidy`: it may pay more than it takes."""
+    """One version of a tariff: for which calls, and what each side pays or earns. `subsidy`: it may pay more than it takes.
+    `free`: for whom the first seconds are free; of several the longest counts."""
 
     tariff: Id
     version: int
@@ -110,6 +79,17 @@ class Tariff(State):
     effective_from: Time
     name: Code = ""
     subsidy: bool = False
+    free: FreeTimes = ()
+
+    def pinned(self, call: Traits) -> "Tariff":
+        """The tariff as a call keeps it: with the payer's free seconds, and without what other calls would need."""
+        free_s = max((one.free_s for one in self.free if one.tag in call.tags), default=0)
+        rule = replace(self.rule, hours=None)
+        return (
+            replace(self, rule=rule, free=(), payer=replace(self.payer, free_s=free_s))
+            if free_s
+            else replace(self, rule=rule, free=())
+        )
 
 
 class TariffRefusal(StrEnum):
@@ -136,6 +116,7 @@ class PublishTariff(Message, BookName):
     name: Code = ""
     by: By = ""
     subsidy: bool = False
+    free: FreeTimes = ()
 
 
 class SelectTariff(Message, BookName):

@@ -1,4 +1,4 @@
-"""Which tariff a call has: of those in force, the one whose rule fits the call and says most.
+"""Which tariff a call has: of those in force, the one whose rule fits the call and says most; and what of it the call pins.
 
 The tariff book decides by this (`pipelines/billing_tariffs.py`), and serving foretells by it what a call would cost.
 """
@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
-from schemas.billing import SHIPPED, Tariff, TariffBook, Traits
+from schemas.billing import SHIPPED, Tariff, TariffBook
+from schemas.billing_rules import Traits
 
 # The book before anything was published.
 SHIPPED_BOOK: Final = TariffBook({tariff.tariff: (tariff,) for tariff in SHIPPED})
@@ -22,4 +23,5 @@ def in_force(versions: Iterable[Tariff], at: datetime) -> Tariff | None:
 def choose(book: TariffBook, traits: Traits, at: datetime) -> Tariff | None:
     """The tariff of a call that asks at a time; None: there is none."""
     candidates = (in_force(versions, at) for versions in book.versions.values())
-    return max((one for one in candidates if one and one.rule.fits(traits)), key=lambda one: one.rule.weight, default=None)
+    found = [one for one in candidates if one and one.rule.fits(traits, at)]
+    return max(found, key=lambda one: one.rule.weight).pinned(traits) if found else None

@@ -2,7 +2,8 @@
 
 A side of a tariff is a list of checkpoints (after seconds, coins), then a step that repeats behind the last one. A checkpoint
 counts when the call gets past it: `after_s` < length; one at 0 counts as soon as the call connects, however short it is. So a
-call that is cut at a checkpoint does not pay it, and rating has no rounding: lengths are exact to the microsecond.
+call that is cut at a checkpoint does not pay it, and rating has no rounding: lengths are exact to the microsecond. A side may
+have a most that a call comes to, and seconds in which nothing is due: a checkpoint in them is passed like others, at no coins.
 
 Laws (tests/test_billing_rating.py): equals a naive second implementation; never falls as time passes; pieces add up to the
 whole; a side and its normal form rate every length alike, and two spellings of one price have the same normal form; a tariff
@@ -13,6 +14,9 @@ from datetime import timedelta
 from typing import Annotated, Final
 
 from msgspec import Meta, Struct
+from msgspec.structs import replace
+
+from schemas.log.base import MAX_COINS
 
 # A call is ended at this length; so a bill has an end, and a state a size.
 MAX_CALL_S: Final = 6 * 3600
@@ -34,11 +38,15 @@ class Checkpoint(Struct, frozen=True, gc=False):
 
 
 class Side(Struct, frozen=True, gc=False, omit_defaults=True):
-    """What one side pays or earns: the checkpoints, then `step_coins` every `step_s` behind the last one (0: no more)."""
+    """What one side pays or earns: the checkpoints, then `step_coins` every `step_s` behind the last one (0: no more).
+
+    `most_coins`: what a call comes to at most, however long it is (0: no limit); `free_s`: what is due before costs nothing."""
 
     checkpoints: Annotated[tuple[Checkpoint, ...], Meta(max_length=MAX_CHECKPOINTS)] = ()
     step_s: Seconds = 0
     step_coins: StepCoins = 0
+    most_coins: Annotated[int, Meta(ge=0, le=MAX_COINS)] = 0
+    free_s: Seconds = 0
 
     @property
     def last_s(self) -> int:
@@ -48,11 +56,10 @@ class Side(Struct, frozen=True, gc=False, omit_defaults=True):
     def at(self, number: int) -> Checkpoint | None:
         """The checkpoint of that number, from 0; None: there are no more."""
         listed = len(self.checkpoints)
-        if number < listed:
-            return self.checkpoints[number]
-        if not self.step_s:
+        if number >= listed and not self.step_s:
             return None
-        return Checkpoint(self.last_s + (number - listed + 1) * self.step_s, self.step_coins)
+        after_s = self.checkpoints[number].after_s if number < listed else self.last_s + (number - listed + 1) * self.step_s
+        return Checkpoint(after_s, self.coins(number + 1) - self.coins(number))
 
     @property
     def longest_s(self) -> int:
@@ -71,8 +78,18 @@ class Side(Struct, frozen=True, gc=False, omit_defaults=True):
 
     def coins(self, passed: int) -> int:
         """The sum of the first `passed` checkpoints."""
+        due = self._listed(passed) - self._listed(min(passed, self.free))
+        return min(due, self.most_coins) if self.most_coins else due
+
+    def _listed(self, passed: int) -> int:
+        """That sum as it is written down, whatever is free, and whatever is the most."""
         listed = self.checkpoints[:passed]
         return sum(c.coins for c in listed) + (passed - len(listed)) * self.step_coins
+
+    @property
+    def free(self) -> int:
+        """How many of the first checkpoints cost nothing."""
+        return self.count(timedelta(seconds=self.free_s)) if self.free_s else 0
 
     def total(self, length: timedelta) -> int:
         """What a call of this length costs or earns, coins."""
@@ -81,6 +98,9 @@ class Side(Struct, frozen=True, gc=False, omit_defaults=True):
     def lasts_s(self, covered: int, coins: int) -> int | None:
         """How long the call can last, seconds from its start, when the checkpoints before number `covered` are paid for and
         `coins` are left; None: as long as a call may."""
+        if self.most_coins and coins >= self.most_coins - self.coins(covered):
+            return None
+        covered = max(covered, self.free)
         while (following := self.at(covered)) is not None and following.after_s < MAX_CALL_S:
             if covered >= len(self.checkpoints):
                 if not self.step_coins:
@@ -96,13 +116,14 @@ class Side(Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 def normal(side: Side) -> Side:
-    """The shortest way to write the same price: without checkpoints and steps that cost nothing. The last checkpoint stays
-    where the repeating step counts from it, unless that is the connection."""
+    """The shortest way to write the same price: without checkpoints and steps that cost nothing, and a most that none reaches.
+    The last checkpoint stays where the repeating step counts from it, unless that is the connection."""
     step_s, step_coins = (side.step_s, side.step_coins) if side.step_s and side.step_coins else (0, 0)
     listed, last = side.checkpoints, len(side.checkpoints) - 1
     counts_from = last if step_s and side.last_s else None
     kept = tuple(checkpoint for number, checkpoint in enumerate(listed) if checkpoint.coins or number == counts_from)
-    return Side(kept, step_s, step_coins)
+    most = side.most_coins if side.most_coins < replace(side, most_coins=0).total(timedelta(seconds=MAX_CALL_S)) else 0
+    return Side(kept, step_s, step_coins, most, side.free_s)
 
 
 def pays_more_from(payer: Side, earner: Side) -> int | None:
@@ -130,7 +151,7 @@ def problems_of(side: Side, name: str) -> list[str]:
         found.append(f"{name}: more than {MAX_CHECKPOINTS} checkpoints")
     if any(later.after_s <= sooner.after_s for sooner, later in zip(side.checkpoints, side.checkpoints[1:], strict=False)):
         found.append(f"{name}: each checkpoint must be later than the one before")
-    if any(c.coins < 0 or c.after_s < 0 for c in side.checkpoints) or side.step_coins < 0 or side.step_s < 0:
+    if any(c.coins < 0 or c.after_s < 0 for c in side.checkpoints) or min(side.step_coins, side.step_s, side.most_coins) < 0:
         found.append(f"{name}: coins and seconds cannot be negative")
     if side.step_coins and not side.step_s:
         found.append(f"{name}: step_coins needs step_s, the seconds after which the step repeats")

@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta
 
-from schemas.billing import CallKind
+from schemas.billing_rules import CallKind
 from schemas.blocklist import UserBlocked, UserUnblocked
 from schemas.chat_message import (
     SENDER_IS_TOLD,

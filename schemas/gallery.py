@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-from schemas.billing import CallKind
+from schemas.billing_rules import CallKind
 from schemas.blocklist import BlockReason, UserBlocked
 from schemas.chat import ItemPosted, message_sender
 from schemas.gift import GiftSent

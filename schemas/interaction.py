@@ -14,7 +14,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-from schemas.billing import CallKind
+from schemas.billing_rules import CallKind
 from schemas.blocklist import MAX_RULES, BlockReason, BlockRule, UserBlocked, UserUnblocked
 from schemas.chat import ItemKind, ItemPosted
 from schemas.favorites import FavoriteAdded, FavoriteRemoved

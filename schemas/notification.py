@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import ClassVar, Final
 
 from schemas.balance import EntryRecorded, owner_of
-from schemas.billing import CallKind
+from schemas.billing_rules import CallKind
 from schemas.blocklist import Consequence, ConsequenceDrawn
 from schemas.chat import ChatRead, ItemHidden, ItemPosted, KeptRef
 from schemas.chat_message import MessageDeleted

@@ -10,8 +10,9 @@ from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta
 
-from schemas.billing import BillOpened, BillRefused, CallId, CallKind, CallName, CallTags, Tariff, TariffSelected, Traits
+from schemas.billing import BillOpened, BillRefused, CallId, CallName, Tariff, TariffSelected
 from schemas.billing_rating import MAX_CALL_S
+from schemas.billing_rules import CallKind, CallTags, Traits
 from schemas.log.base import By, Fact, Fields, Message, MessageName, OptionalId, Refused, Repeated, State, Time, Wake, later
 from schemas.log.entity import Entity, Flow, Hears, Shown
 from schemas.user import Code, PresenceTold, Role, User_
@@ -115,7 +116,7 @@ class CallStatus(StrEnum):
 
 class PlaceCall(Message):
     """`caller` wants to talk to `callee` (of a clip: to watch what `callee` recorded, `clip`). The devices: which phone calls,
-    and, in roulette, which one of the callee's waits; empty: nobody knows."""
+    and, in roulette, which one of the callee's waits; empty: nobody knows. `price_class`: what the one who earns has picked."""
 
     call: CallId
     caller: User_
@@ -125,6 +126,7 @@ class PlaceCall(Message):
     callee_role: Role
     country: Code = ""
     tags: CallTags = ()
+    price_class: Code = ""
     clip: OptionalId = ""
     clip_s: Annotated[int, Meta(ge=0, le=MAX_CLIP_S)] = 0
     caller_device: Code = ""

@@ -4,7 +4,8 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-from schemas.billing import CallId, CallTags
+from schemas.billing import CallId
+from schemas.billing_rules import CallTags
 from schemas.erased import ErasedUsers
 from schemas.log.base import Fact, Id, Message, Refused, State, Wake
 from schemas.log.entity import Entity, Flow
@@ -35,6 +36,7 @@ class PlayClip(Message):
     viewer_role: Role
     country: Code = ""
     tags: CallTags = ()
+    price_class: Code = ""
     caller_device: Code = ""
 
 

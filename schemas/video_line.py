@@ -11,7 +11,8 @@ from zlib import crc32
 
 from msgspec import Meta
 
-from schemas.billing import CallId, CallTags
+from schemas.billing import CallId
+from schemas.billing_rules import CallTags
 from schemas.log.base import Fact, Fields, Id, Message, Refused, State, Time, Wake
 from schemas.log.entity import Entity, Flow, Hears, Shown
 from schemas.log.personal import PLAIN
@@ -96,10 +97,12 @@ class ReleaseLine(UserCommand):
 
 
 class JoinRoulette(UserCommand):
-    """The user waits for a partner; `tags`: what tariff rules look at; `device`: on which phone."""
+    """The user waits for a partner; `tags`: what tariff rules look at; `device`: on which phone; `price_class`: what
+    the user has picked, who may earn."""
 
     tags: CallTags = ()
     device: Code = ""
+    price_class: Code = ""
 
 
 class LeaveRoulette(UserCommand):
@@ -202,8 +205,8 @@ class MessageAdmitted(_OfLine):
 
 class Line(State):
     """What decides whether a user can be called: known, banned, online, in which call, whom the user has blocked (`barred`);
-    `tags` as of the last time in roulette; `waited_since`: since when the user waited before the call; `met_at`: when
-    the talk with `last_partner` was over; `device`: the phone as of the last time in roulette."""
+    `tags`, `device` and `price_class` as of the last time in roulette; `waited_since`: since when the user waited before the
+    call; `met_at`: when the talk with `last_partner` was over."""
 
     role: Role | None = None
     country: Code = ""
@@ -220,6 +223,7 @@ class Line(State):
     barred: BlockedUsers = ()
     asks_at: Time | None = None
     device: Code = ""
+    price_class: Code = ""
 
     @property
     def wake_at(self) -> datetime | None:
@@ -243,6 +247,7 @@ class WaitingFields(Fields):
     tags: CallTags = ()
     bars: Marks = ()
     device: Code = ""
+    price_class: Code = ""
 
 
 class _ToPool(Message):

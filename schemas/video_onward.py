@@ -8,7 +8,7 @@ the callee, too, the place back from which it took her.
 
 from typing import Final, NamedTuple
 
-from schemas.billing import CallKind
+from schemas.billing_rules import CallKind
 from schemas.video import Call, CallRefusal, CallStatus, EndReason
 from schemas.video_length import sides
 

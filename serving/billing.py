@@ -10,15 +10,16 @@ from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, ConfigDict, Field
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
+from infra import cron
 from infra.config import Config
 from schemas.billing import (
     BILL,
     BOOK,
+    MAX_FREE,
     SHIPPED,
     TARIFFS,
-    CallKind,
+    FreeTime,
     PublishTariff,
-    Rule,
     StepKind,
     Tariff,
     TariffPublished,
@@ -26,7 +27,8 @@ from schemas.billing import (
 )
 from schemas.billing import receipt as billed
 from schemas.billing_rating import MAX_CALL_S, MAX_CHECKPOINTS, MAX_STEP_COINS, Checkpoint, Side, problems_of
-from schemas.log.base import new_id, now
+from schemas.billing_rules import MAX_WINDOWS, CallKind, Hours, Rule, Window
+from schemas.log.base import MAX_COINS, new_id, now
 from schemas.user import Role
 from serving.body import RequestBody
 from serving.runtime.auth import SignedIn
@@ -38,6 +40,7 @@ from serving.runtime.processes import lines_of
 from serving.runtime.refusals import Refusals
 from serving.runtime.staff import MoneyChange, MoneyLook
 from serving.runtime.warehouse import rows_of
+from serving.runtime.wall import WallClock, ZoneName, clock_of, minute_of, offsets_of
 
 router = APIRouter(tags=["billing"])
 
@@ -74,30 +77,74 @@ class TariffCheckpointBody(RequestBody):
 
 
 class TariffSideBody(RequestBody):
-    """What one side pays or earns: checkpoints, then `step_coins` every `step_s` behind the last one."""
+    """What one side pays or earns: checkpoints, then `step_coins` every `step_s` behind the last one, and `most_coins` at most
+    (0: no limit)."""
 
     checkpoints: Annotated[list[TariffCheckpointBody], Field(max_length=MAX_CHECKPOINTS)] = []
     step_s: StepSeconds = 0
     step_coins: StepCoins = 0
+    most_coins: Annotated[int, Field(strict=True, ge=0, le=MAX_COINS)] = 0
 
     def side(self) -> Side:
         """As the log has it."""
-        return Side(tuple(Checkpoint(c.after_s, c.coins) for c in self.checkpoints), self.step_s, self.step_coins)
+        listed = tuple(Checkpoint(c.after_s, c.coins) for c in self.checkpoints)
+        return Side(listed, self.step_s, self.step_coins, self.most_coins)
+
+
+class TariffWindowBody(RequestBody):
+    """On these days (1 is Monday) from when to when, on the wall; `ends` not later than `begins` is on the next day."""
+
+    days: Annotated[list[Annotated[int, Field(strict=True, ge=1, le=7)]], Field(min_length=1, max_length=7)]
+    begins: WallClock
+    ends: WallClock
+
+
+class TariffHoursBody(RequestBody):
+    """Windows that come back each week. The time at which a call is placed counts, for the whole call."""
+
+    windows: Annotated[list[TariffWindowBody], Field(min_length=1, max_length=MAX_WINDOWS)]
+    zone: ZoneName
+
+    def hours(self) -> Hours:
+        """With what the zone's clocks will show. Errors: Problem 422 `zone_unknown`."""
+        windows = tuple(Window(tuple(w.days), minute_of(w.begins), minute_of(w.ends)) for w in self.windows)
+        return Hours(windows, self.zone, offsets_of(self.zone), cron.ZONES)
 
 
 class TariffRuleBody(RequestBody):
-    """Which calls a tariff is for; what is left out fits every call. The rule that says most wins."""
+    """Which calls a tariff is for; what is left out fits every call. The rule that says most wins. `tag`, `country`: the
+    payer's; `price_class`: what the streamer has picked."""
 
     kind: CallKind | None = None
     payer_role: Role | None = None
     earner_role: Role | None = None
     country: Word = ""
     tag: Word = ""
+    price_class: Word = ""
+    hours: Annotated[
+        TariffHoursBody | None,
+        Field(examples=[{"windows": [{"days": [5, 6], "begins": "20:00", "ends": "02:00"}], "zone": "Europe/Berlin"}]),
+    ] = None
+
+    def rule(self) -> Rule:
+        """As the log has it. Errors: Problem 422 `zone_unknown`."""
+        return Rule(**self.model_dump(exclude={"hours"}), hours=self.hours.hours() if self.hours else None)
+
+
+class FreeTimeBody(RequestBody):
+    """A payer with this tag, of a cohort, a subscription or staff's, pays nothing that is due before `free_s`."""
+
+    tag: Annotated[Word, Field(min_length=1)]
+    free_s: Annotated[int, Field(strict=True, ge=1, le=MAX_CALL_S)]
+
+
+FreeTimes = Annotated[list[FreeTimeBody], Field(max_length=MAX_FREE)]
 
 
 class TariffBody(RequestBody):
     """A new version of a tariff, in force at once or from a time on. One by which the earner at any second has got more than
-    the payer has paid is refused, unless it says `subsidy`."""
+    the payer has paid is refused, unless it says `subsidy`; so is one by which somebody's first seconds are `free`, of which
+    the earner has a part."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -119,6 +166,7 @@ class TariffBody(RequestBody):
     effective_from: KeptMoment | None = None
     name: Word = ""
     subsidy: Annotated[bool, Field(strict=True)] = False
+    free: FreeTimes = []
 
 
 class TariffAnswer(TariffBody):
@@ -129,10 +177,11 @@ class TariffAnswer(TariffBody):
 
 
 class TariffPreviewBody(RequestBody):
-    """What to preview: both sides, up to a length."""
+    """What to preview: both sides, up to a length; `free_s`: for a payer whose first seconds are free."""
 
     payer: TariffSideBody
     earner: TariffSideBody
+    free_s: StepSeconds = 0
     up_to_s: Annotated[int, Field(strict=True, ge=1, le=MAX_CALL_S)] = 600
 
 
@@ -191,6 +240,7 @@ class BacktestBody(RequestBody):
     rule: TariffRuleBody
     payer: TariffSideBody
     earner: TariffSideBody
+    free: FreeTimes = []
     days: Annotated[int, Field(strict=True, ge=1, le=MAX_BACKTEST_DAYS)] = 30
 
 
@@ -210,12 +260,13 @@ async def publish_tariff(
         at=now(),
         book=BOOK,
         tariff=tariff,
-        rule=Rule(**body.rule.model_dump()),
+        rule=body.rule.rule(),
         payer=body.payer.side(),
         earner=body.earner.side(),
         effective_from=body.effective_from,
         name=body.name,
         subsidy=body.subsidy,
+        free=_free(body.free),
         by=caller.user,
     )
     fact = await commands_of(request).ask(command, TariffPublished)
@@ -250,7 +301,7 @@ async def backtest_tariff(body: BacktestBody, _: MoneyLook, request: Request) ->
     """Rate past calls with a draft, as `olo tariff backtest` does: the events `progress` (`rated`, `calls`), and at the end
     `result`, or `wrong`."""
     payer, earner = _sides(body)
-    draft = {"tariff": body.tariff, "rule": Rule(**body.rule.model_dump()), "payer": payer, "earner": earner}
+    draft = {"tariff": body.tariff, "rule": body.rule.rule(), "payer": payer, "earner": earner, "free": _free(body.free)}
     return EventSourceResponse(_backtest(request.app.state.config, msgspec.json.encode(draft), body.days), ping=15)
 
 
@@ -270,13 +321,21 @@ async def _backtest(config: Config, given: bytes, days: int) -> AsyncIterator[Se
 
 
 def _shown(tariff: Tariff) -> TariffAnswer:
-    return TariffAnswer(**msgspec.to_builtins(tariff))
+    told, hours = msgspec.to_builtins(tariff), tariff.rule.hours
+    if hours:
+        windows = [
+            {"days": list(window.days), "begins": clock_of(window.begins), "ends": clock_of(window.ends)}
+            for window in hours.windows
+        ]
+        told["rule"]["hours"] = {"windows": windows, "zone": hours.zone}
+    return TariffAnswer(**told)
 
 
 @router.post("/v1/admin/tariffs/preview", response_model=TariffPreviewAnswer, responses=responses(400, 401, 403, 422))
 async def preview_tariff(body: TariffPreviewBody, _: MoneyLook) -> Any:
     """What a tariff would cost and pay, by length, before it is published."""
     payer, earner = _sides(body)
+    payer = msgspec.structs.replace(payer, free_s=body.free_s)
     changes = sorted({0, *_times(payer, body.up_to_s), *_times(earner, body.up_to_s)})[:MAX_PREVIEW_ROWS]
     rows = []
     for second in changes:
@@ -292,6 +351,10 @@ def _sides(body: TariffPreviewBody | BacktestBody) -> tuple[Side, Side]:
     if problems := [*problems_of(payer, "payer"), *problems_of(earner, "earner")]:
         raise Problem(422, "invalid_tariff", "; ".join(problems))
     return payer, earner
+
+
+def _free(given: list[FreeTimeBody]) -> tuple[FreeTime, ...]:
+    return tuple(FreeTime(one.tag, one.free_s) for one in given)
 
 
 def _times(side: Side, up_to_s: int) -> list[int]:

@@ -24,7 +24,7 @@ from schemas.notification import (
     SendNotice,
 )
 from schemas.notification_kinds import MANNERS, NotificationKind, Text, text_of
-from schemas.notification_quiet import MAX_OFFSETS, Offset, QuietHours
+from schemas.notification_quiet import QuietHours
 from schemas.notification_state import (
     MAX_LANGUAGES,
     NoPush,
@@ -47,6 +47,7 @@ from serving.runtime.problems import Problem, responses
 from serving.runtime.refusals import USER_ERASED, Refusals, refusal_of
 from serving.runtime.staff import PeopleChange, PeopleLook
 from serving.runtime.views import Views
+from serving.runtime.wall import WallClock, ZoneName, clock_of, minute_of, offsets_of
 
 router = APIRouter(tags=["notifications"])
 
@@ -54,8 +55,6 @@ REFUSED: Final[Refusals] = {
     NotificationRefusal.PERSON_ERASED: USER_ERASED,
     NotificationRefusal.NOTIFICATION_UNKNOWN: (404, "you have no such notification, or 50 newer ones have come since"),
 }
-WALL: Final = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
-WallClock = Annotated[str, Field(pattern=WALL, description="on the wall, such as 22:00")]
 
 
 class NotificationAnswer(BaseModel):
@@ -89,7 +88,7 @@ class QuietHoursBody(RequestBody):
 
     begins: WallClock
     ends: WallClock
-    zone: Annotated[str, Field(max_length=64)]
+    zone: ZoneName
 
 
 class NotificationPreferencesBody(RequestBody):
@@ -215,23 +214,13 @@ def _quiet(body: QuietHoursBody) -> QuietHours:
     """Quiet hours with what the zone's clocks will show. Errors: Problem 422."""
     if body.begins == body.ends:
         raise Problem(422, "quiet_hours_empty", "quiet hours begin and end at different times; leave `quiet` out for none")
-    try:
-        found = cron.offsets_of(body.zone, now(), MAX_OFFSETS)
-    except cron.ScheduleError as error:
-        raise Problem(422, error.code, str(error)) from None
-    offsets = tuple(Offset(since, minutes) for since, minutes in found)
-    return QuietHours(_minute(body.begins), _minute(body.ends), body.zone, offsets, cron.ZONES)
-
-
-def _minute(wall: str) -> int:
-    return int(wall[:2]) * 60 + int(wall[3:])
+    return QuietHours(minute_of(body.begins), minute_of(body.ends), body.zone, offsets_of(body.zone), cron.ZONES)
 
 
 def _preferences(silent: tuple[NotificationKind, ...], quiet: QuietHours | None) -> NotificationPreferencesAnswer:
     shown = None
     if quiet is not None:
-        begins, ends = (f"{minute // 60:02}:{minute % 60:02}" for minute in (quiet.begins, quiet.ends))
-        shown = QuietHoursBody(begins=begins, ends=ends, zone=quiet.zone)
+        shown = QuietHoursBody(begins=clock_of(quiet.begins), ends=clock_of(quiet.ends), zone=quiet.zone)
     return NotificationPreferencesAnswer(silent=list(silent), quiet=shown, kinds=list(NotificationKind))
 
 

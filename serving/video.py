@@ -12,7 +12,7 @@ from msgspec.structs import asdict
 from pydantic import BaseModel, Field
 
 from infra.film_urls import secret_of, signed
-from schemas.billing import CallKind
+from schemas.billing_rules import CallKind
 from schemas.log.base import UserId, derive, new_id, now
 from schemas.user import USER_ID_PATTERN, Role
 from schemas.video import (

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
 from schemas.balance import coins_account
-from schemas.billing import CallKind, Traits
+from schemas.billing_rules import CallKind, Traits
 from schemas.log.base import UserId, new_id, now
 from schemas.user import Role
 from schemas.video import CallRefusal

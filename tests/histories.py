@@ -16,7 +16,8 @@ from pipelines.notification import decide_notification
 from pipelines.outbox import decide_outbox
 from schemas.ads import Attribution, ClaimInstall, Install, PutTracking, RecordPush, Touch, TouchKind, UserTouched
 from schemas.balance import EntryKind, EntryRecorded, Reason
-from schemas.billing import BillClosed, CallKind, Traits
+from schemas.billing import BillClosed
+from schemas.billing_rules import CallKind, Traits
 from schemas.chat import ChatRead, ItemKind, ItemPosted
 from schemas.chat_message import ChatRefusal
 from schemas.gift import GiftRefusal, GiftRefused, GiftSent

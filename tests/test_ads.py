@@ -35,7 +35,7 @@ from schemas.ads import (
 )
 from schemas.ads_hashes import hashed_email, hashed_phone
 from schemas.balance import EntryKind, EntryRecorded, Reason
-from schemas.billing import CallKind
+from schemas.billing_rules import CallKind
 from schemas.chat import ItemKind, ItemPosted
 from schemas.gift import GiftSent
 from schemas.log.base import AccountId, Message, UserId, Wake

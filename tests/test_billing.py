@@ -7,20 +7,10 @@ import pytest
 from msgspec.structs import replace
 
 from pipelines.billing_tariffs import decide_tariffs
-from schemas.billing import (
-    BOOK,
-    Bill,
-    CallKind,
-    HoldStatus,
-    PublishTariff,
-    Rule,
-    SelectTariff,
-    Tariff,
-    TariffRefusal,
-    Traits,
-)
+from schemas.billing import BOOK, Bill, HoldStatus, PublishTariff, SelectTariff, Tariff, TariffRefusal
 from schemas.billing_choice import in_force
 from schemas.billing_rating import Checkpoint, Side
+from schemas.billing_rules import CallKind, Rule, Traits
 from schemas.log.base import MessageId
 from schemas.user import Role
 from tests.decisions import decisions_of

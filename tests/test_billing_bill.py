@@ -13,18 +13,16 @@ from schemas.billing import (
     BillOpened,
     BillRefused,
     BillStepped,
-    CallKind,
     CreditLow,
     EndBill,
     HoldStatus,
     OpenBill,
-    Rule,
     StartBill,
     StepKind,
     Tariff,
-    Traits,
 )
 from schemas.billing_rating import MAX_CALL_S, MAX_STEPS, Checkpoint, Side
+from schemas.billing_rules import CallKind, Rule, Traits
 from schemas.log.base import AccountId, Message, UserId, Wake
 from schemas.log.codec import encode
 from schemas.log.sizes import worst_size

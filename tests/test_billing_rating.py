@@ -21,9 +21,9 @@ def naive(side: Side, length: timedelta) -> int:
     for second in range(int(end) + 2):
         repeated = side.step_s and second > last and (second - last) % side.step_s == 0
         coins = due.get(second, 0) + (side.step_coins if repeated else 0)
-        if second < end or second == 0:
+        if (second < end or second == 0) and second >= side.free_s:
             paid += coins
-    return paid
+    return min(paid, side.most_coins) if side.most_coins else paid
 
 
 @st.composite
@@ -31,7 +31,8 @@ def sides(draw: st.DrawFn) -> Side:
     times = sorted(draw(st.sets(st.integers(0, 300), max_size=6)))
     step_s = draw(st.sampled_from([0, 5, 7, 30, 60]))
     step_coins = draw(st.integers(0, 100)) if step_s else 0
-    return Side(tuple(Checkpoint(s, draw(st.integers(0, 200))) for s in times), step_s, step_coins)
+    most_coins, free_s = draw(st.integers(0, 900)), draw(st.sampled_from([0, 1, 30, 60, 61, 200]))
+    return Side(tuple(Checkpoint(s, draw(st.integers(0, 200))) for s in times), step_s, step_coins, most_coins, free_s)
 
 
 lengths = st.integers(0, 1200 * 1_000_000).map(lambda us: timedelta(microseconds=us)) | st.integers(0, 1200).map(
@@ -100,6 +101,8 @@ def test_a_side_and_its_normal_form_rate_alike(side: Side, length: timedelta) ->
         (Side((), 60, 5), Side((Checkpoint(0, 0),), 60, 5)),
         (Side(), Side((Checkpoint(0, 0), Checkpoint(9, 0)), 30, 0)),
         (Side((Checkpoint(30, 0),), 60, 5), Side((Checkpoint(10, 0), Checkpoint(30, 0)), 60, 5)),
+        (Side((Checkpoint(0, 30),)), Side((Checkpoint(0, 30),), most_coins=30)),
+        (Side((Checkpoint(0, 30),), 60, 60), Side((Checkpoint(0, 30),), 60, 60, most_coins=30 + 359 * 60)),
     ],
 )
 def test_two_spellings_of_a_price_have_one_normal_form(one: Side, other: Side) -> None:
@@ -128,6 +131,7 @@ def test_what_olo_ships_is_no_subsidy() -> None:
         (Side((Checkpoint(20, 1), Checkpoint(10, 1))), "later than the one before"),
         (Side((Checkpoint(20, 1), Checkpoint(20, 1))), "later than the one before"),
         (Side((Checkpoint(0, -1),)), "negative"),
+        (Side((Checkpoint(0, 1),), most_coins=-1), "negative"),
         (Side((), 0, 5), "needs step_s"),
         (Side((), 1, 5), "5 seconds or more"),
         (Side(tuple(Checkpoint(s, 1) for s in range(60))), "more than 50"),

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from pipelines.chat import decide_chat, unread_of
 from pipelines.chat_message import decide_chat_message
 from pipelines.flows.deciders import decider_of
-from schemas.billing import CallKind
+from schemas.billing_rules import CallKind
 from schemas.blocklist import BLOCKS, BlockReason, BlockUser, UnblockUser, UserBlocked, UserUnblocked
 from schemas.chat import (
     CHAT,

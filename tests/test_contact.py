@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pipelines.blocklist import decide_record
 from pipelines.contact import decide_contact
-from schemas.billing import CallKind
+from schemas.billing_rules import CallKind
 from schemas.blocklist import (
     SHIPPED_RULES,
     BlockReason,

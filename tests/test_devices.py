@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 from starlette.datastructures import Headers, QueryParams
 
-from schemas.billing import CallKind
+from schemas.billing_rules import CallKind
 from schemas.log.base import Message
 from schemas.log.entity import Entity
 from schemas.user import USER, Beat, OpenSession, Role, Session, User, mark_of

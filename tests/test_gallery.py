@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from infra.clickhouse import connect
 from pipelines import gallery as domain
 from pipelines.gallery import engagement_of
-from schemas.billing import CallKind
+from schemas.billing_rules import CallKind
 from schemas.blocklist import BlockReason, UserBlocked
 from schemas.chat import ItemPosted
 from schemas.gallery import SHIPPED_RULES, WINDOW_HOURS, Boost, BoostKind, GalleryRules, Hour, Order

@@ -12,7 +12,8 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
 from pipelines.runtime.lane import _usual_ways
-from schemas.billing import BILL, BillStepped, CallKind
+from schemas.billing import BILL, BillStepped
+from schemas.billing_rules import CallKind
 from schemas.log.codec import decoder_of, encode
 from schemas.log.entity import without
 from schemas.log.topics import SUBSCRIPTIONS

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from pipelines.interaction import POINTS, decide_pair
-from schemas.billing import CallKind
+from schemas.billing_rules import CallKind
 from schemas.blocklist import BlockReason, UserBlocked
 from schemas.chat import ItemPosted
 from schemas.favorites import FavoriteAdded, FavoriteRemoved

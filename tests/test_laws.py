@@ -18,8 +18,9 @@ from pipelines.runtime.simulator import EPOCH, Log, Step, search, tell
 from pipelines.video_call import decide_call
 from pipelines.video_pool import NAMESPACE
 from schemas.balance import Reason
-from schemas.billing import BOOK, CallKind, EndBill, PublishTariff, Rule, StartBill
+from schemas.billing import BOOK, EndBill, PublishTariff, StartBill
 from schemas.billing_rating import Checkpoint, Side
+from schemas.billing_rules import CallKind, Rule
 from schemas.gift import PutGiftItem, SendGift
 from schemas.log.base import AccountId, TransferId, UserId, Wake
 from schemas.transfer import PlaceTransfer

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from pipelines.notification import decide_notification
 from schemas.balance import EntryKind, EntryRecorded
-from schemas.billing import CallKind
+from schemas.billing_rules import CallKind
 from schemas.chat import ChatRead, ItemHidden, ItemKind, ItemPosted
 from schemas.chat_message import MessageDeleted
 from schemas.favorites import FavoriteCameOnline
@@ -26,7 +26,7 @@ from schemas.notification import (
     SendNotice,
 )
 from schemas.notification_kinds import LOW_COINS, MANNERS, TEXTS, Delivery, NotificationKind, text_of
-from schemas.notification_quiet import Offset, QuietHours
+from schemas.notification_quiet import QuietHours
 from schemas.notification_state import (
     KEPT,
     MAX_NOTICES,
@@ -42,6 +42,7 @@ from schemas.outbox import OweEffect
 from schemas.push import PushAccepted, PushChannel, PushFailure, PushPlatform, PushTokenDead, WithdrawPush, token_mark
 from schemas.user import CameOnline, UserErased, WentOffline
 from schemas.video import CallConnected, CallEnded, CallRinging, EndReason
+from schemas.wall import Offset
 from tests.decisions import all_decisions, decisions_of, last_decision
 from tests.people import BOB, SUE
 

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.cron import offsets_of, zone_names, zone_of
-from schemas.notification_quiet import MAX_OFFSETS, Offset, QuietHours
+from schemas.notification_quiet import QuietHours
+from schemas.wall import MAX_OFFSETS, Offset, offset_at
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
 YEAR_MIN = 366 * 1_440
@@ -42,4 +43,4 @@ def test_what_was_worked_out_is_what_the_zones_data_say(zone: str, minute: int) 
     at = NOW + timedelta(minutes=minute)
     ahead = at.astimezone(zone_of(zone)).utcoffset()
     assert ahead is not None
-    assert quiet_of(zone, 0, 1).offset_at(at) == ahead // timedelta(minutes=1)
+    assert offset_at(quiet_of(zone, 0, 1).offsets, at) == ahead // timedelta(minutes=1)

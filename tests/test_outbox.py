@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.outbox import KEPT_FOR_A_PERSON, decide_outbox, pause
-from schemas.billing import CallKind
+from schemas.billing_rules import CallKind
 from schemas.log.base import REMEMBERED_FOR, Wake
 from schemas.outbox import (
     LONGEST_RETRY,

@@ -17,7 +17,7 @@ from pipelines import panel as domain
 from pipelines.runtime.core import Batch, Core, Decider
 from schemas.ads import Touch, TouchKind, UserAttributed
 from schemas.balance import EntryKind, EntryRecorded, Reason
-from schemas.billing import CallKind
+from schemas.billing_rules import CallKind
 from schemas.chat import ItemPosted
 from schemas.gift import GiftSent
 from schemas.log.base import AccountId, Message, UserId, Wake

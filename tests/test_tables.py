@@ -15,6 +15,8 @@ from infra import clickhouse
 from infra.clickhouse import connect, migrate
 from schemas.balance import EntryRecorded, owner_of
 from schemas.billing import BillClosed, ReceiptStep, Traits
+from schemas.billing import BillClosed, ReceiptStep
+from schemas.billing_rules import Traits
 from schemas.log.codec import decoder_of, encode
 from schemas.log.topics import ENTITIES, PULSE_MINUTES
 from schemas.pulse import PulseWindow

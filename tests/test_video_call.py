@@ -12,8 +12,9 @@ from msgspec.structs import replace
 from pipelines import video_clip
 from pipelines.chat import decide_chat
 from pipelines.video_call import decide_call
-from schemas.billing import SHIPPED, BillOpened, BillRefused, CallKind, EndBill, TariffSelected
+from schemas.billing import SHIPPED, BillOpened, BillRefused, EndBill, TariffSelected
 from schemas.billing_rating import MAX_STEPS, Side
+from schemas.billing_rules import CallKind
 from schemas.log.base import UserId, Wake
 from schemas.log.entity import without
 from schemas.log.topics import FEED, routes

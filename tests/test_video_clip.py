@@ -10,7 +10,8 @@ from msgspec.structs import replace
 from pipelines.video_call import decide_call
 from pipelines.video_clip import decide_clip
 from pipelines.video_line import decide_line
-from schemas.billing import CallKind, EndBill
+from schemas.billing import EndBill
+from schemas.billing_rules import CallKind
 from schemas.log.base import UserId, Wake
 from schemas.user import Role, UserBanned, UserUnbanned
 from schemas.video import (

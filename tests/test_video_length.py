@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from pipelines.video_call import decide_call
-from schemas.billing import CallKind, EndBill
+from schemas.billing import EndBill
 from schemas.billing_rating import Checkpoint, Side
+from schemas.billing_rules import CallKind
 from schemas.log.base import Message, UserId, Wake
 from schemas.user import Role
 from schemas.video import BeatCall, Call, CallEnded, CallStatus, EndCall, EndReason, HangUp, LeaveCall, OpenRoom

@@ -11,6 +11,8 @@ CREATE TABLE IF NOT EXISTS bills
     earner_role  LowCardinality(String),
     country      LowCardinality(String),
     tags         Array(LowCardinality(String)),
+    price_class  LowCardinality(String),
+    placed_at    DateTime64(6, 'UTC'),
     tariff       LowCardinality(String),
     version      UInt32,
     connected_at DateTime64(6, 'UTC'),

@@ -7,8 +7,9 @@ from typing import Final, TypeVar
 
 from fastapi import Request
 
-from schemas.billing import BOOK, MAX_CALL_TAGS, TARIFFS, Tariff, Traits
+from schemas.billing import BOOK, TARIFFS, Tariff
 from schemas.billing_choice import SHIPPED_BOOK, choose
+from schemas.billing_rules import MAX_CALL_TAGS, Traits
 from schemas.log.base import now
 from schemas.mission_control_roles import Permission
 from schemas.panel import MEMBER
@@ -50,11 +51,12 @@ def country_of(views: Views, user: str) -> str:
 
 
 def tags_of(views: Views, user: str) -> tuple[str, ...]:
-    """The tags of a user that some tariff's rule names, at most MAX_CALL_TAGS."""
+    """The tags of a user that some tariff names, at most MAX_CALL_TAGS."""
     member, book = views.of(MEMBER).get(user), views.of(TARIFFS).get(BOOK)
     if member is None or book is None:
         return ()
-    named = {tariff.rule.tag for versions in book.versions.values() for tariff in versions}
+    tariffs = [tariff for versions in book.versions.values() for tariff in versions]
+    named = {tariff.rule.tag for tariff in tariffs} | {free.tag for tariff in tariffs for free in tariff.free}
     return tuple(sorted(member.all_tags & named)[:MAX_CALL_TAGS])
 
 

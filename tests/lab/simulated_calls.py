@@ -18,8 +18,9 @@ from pipelines.runtime.core import Output
 from pipelines.runtime.simulator import EPOCH, Log, Setup, Step
 from pipelines.video_pool import NAMESPACE
 from schemas.balance import Account, Reason, owner_of
-from schemas.billing import BOOK, CallKind, PublishTariff, Rule
+from schemas.billing import BOOK, PublishTariff
 from schemas.billing_rating import Checkpoint, Side
+from schemas.billing_rules import CallKind, Rule
 from schemas.blocklist import BlockReason, BlockRule, BlockUser, Consequence, Review, UnblockUser
 from schemas.favorites import AddFavorite, RemoveFavorite
 from schemas.gift import PutGiftItem, SendGift

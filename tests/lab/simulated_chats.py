@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from pipelines.flows.deciders import decider_of
 from pipelines.runtime.core import Output
 from pipelines.runtime.simulator import EPOCH, Log, Setup, Step
-from schemas.billing import CallKind
+from schemas.billing_rules import CallKind
 from schemas.blocklist import BLOCKS, BlockReason, BlockUser, UnblockUser, UserBlocked, UserUnblocked
 from schemas.chat import (
     CHAT,

@@ -22,7 +22,7 @@ from pipelines.runtime.core import Batch, Core, Decider, Output
 from pipelines.runtime.simulator import EPOCH, Log, Setup, Step
 from schemas.ads import ATTRIBUTION, PutTracking, RecordPush, ShareHashes, Touch, TouchKind
 from schemas.balance import EntryKind, EntryRecorded, Reason, coins_account
-from schemas.billing import CallKind
+from schemas.billing_rules import CallKind
 from schemas.blocklist import BlockReason, UserBlocked
 from schemas.chat import ItemPosted
 from schemas.chat_message import ChatRefusal, MessageRefused

@@ -20,7 +20,7 @@ from typing import Any
 from pipelines.flows.deciders import decider_of
 from pipelines.runtime.core import Output, Written
 from pipelines.runtime.simulator import EPOCH, Log, Setup, Step
-from schemas.billing import CallKind
+from schemas.billing_rules import CallKind
 from schemas.chat import CHAT, Chat, HideItem, MuteChat, PostMessage, ReadChat, side_of
 from schemas.log import topics
 from schemas.log.base import FIRST, Message, UserId, Wake
@@ -40,13 +40,14 @@ from schemas.notification import (
     SendNotice,
 )
 from schemas.notification_kinds import MANNERS, NotificationKind
-from schemas.notification_quiet import Offset, QuietHours
+from schemas.notification_quiet import QuietHours
 from schemas.notification_state import NoticeText, Notifications, PushReason, occurrence_of
 from schemas.outbox import OUTBOX, AttemptOutcome, EffectDue, OweEffect, ReportAttempt
 from schemas.pair import pair_of
 from schemas.push import ANY_PROVIDER, PushFailure, PushTokenDead, token_mark
 from schemas.user import USER, CameOnline, CloseSession, OpenSession, Role, SignUp, WentOffline
 from schemas.video import CallConnected, CallEnded, CallRinging, EndReason
+from schemas.wall import Offset
 from tests.lab.simulated_growth import unfolded
 from tests.lab.simulated_money import report
 

@@ -11,8 +11,9 @@ from clickhouse_connect.driver.client import Client
 
 from infra.backtest import Draft, backtest, bills
 from infra.clickhouse import connect
-from schemas.billing import SHIPPED, CallKind, Rule
+from schemas.billing import SHIPPED
 from schemas.billing_rating import Checkpoint, Side
+from schemas.billing_rules import CallKind, Rule
 from schemas.log.base import now
 from tests.lab.bench.ground import ground
 

@@ -25,8 +25,9 @@ from infra.exposition import total
 from infra.kafka import end_offsets, quiet, reader
 from infra.ports import free_port
 from schemas.balance import Credit, OpenAccount, Reason, coins_account, earnings_account
-from schemas.billing import BILL, BOOK, CallKind, PublishTariff, Rule
+from schemas.billing import BILL, BOOK, PublishTariff
 from schemas.billing_rating import Checkpoint, Side
+from schemas.billing_rules import CallKind, Rule
 from schemas.log.base import AccountId, Message, UserId, now
 from schemas.log.codec import encode
 from schemas.log.entity import partition_of
