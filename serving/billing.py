@@ -39,8 +39,8 @@ from serving.runtime.problems import Problem, responses
 from serving.runtime.processes import lines_of
 from serving.runtime.refusals import Refusals
 from serving.runtime.staff import MoneyChange, MoneyLook
-from serving.runtime.warehouse import rows_of
 from serving.runtime.wall import WallClock, ZoneName, clock_of, minute_of, offsets_of
+from serving.runtime.warehouse import rows_of
 
 router = APIRouter(tags=["billing"])
 
@@ -89,6 +89,12 @@ class TariffSideBody(RequestBody):
         """As the log has it."""
         listed = tuple(Checkpoint(c.after_s, c.coins) for c in self.checkpoints)
         return Side(listed, self.step_s, self.step_coins, self.most_coins)
+
+
+class TariffSideAnswer(TariffSideBody):
+    """A side as a call keeps it; `free_s`: this payer pays nothing that is due before."""
+
+    free_s: StepSeconds = 0
 
 
 class TariffWindowBody(RequestBody):
@@ -229,8 +235,8 @@ class ReceiptAnswer(BaseModel):
     earned_coins: int
     steps: list[ReceiptStepAnswer]
     as_of: datetime
-    pays: TariffSideBody
-    earns: TariffSideBody
+    pays: TariffSideAnswer
+    earns: TariffSideAnswer
 
 
 class BacktestBody(RequestBody):

@@ -27,6 +27,7 @@ from schemas.log.entity import Entity
 from schemas.notification import NOTIFICATION
 from schemas.panel import MEMBER
 from schemas.payee import PAYEE
+from schemas.price_class import PRICE_CLASS
 from schemas.profile import PRIVATE_PROFILE, PROFILE
 from schemas.user import USER, User, UserRefusal
 from schemas.video_clip import CLIP
@@ -45,6 +46,7 @@ CHUNK: Final = 65_536
 OWN: Final = (
     USER, PROFILE, PAYEE, PRIVATE_PROFILE, FAVORITES, FOLLOWERS, BLOCKS, RECORD, LINE, MEMBER, RANK, ATTRIBUTION, NOTIFICATION,
     MEMBERSHIP,
+    PRICE_CLASS,
 )  # fmt: skip
 # Whose stand under other keys, by which they are found.
 FOUND: Final = (INSTALL, CLIP)
@@ -62,6 +64,7 @@ ROWS: Final[Mapping[str, tuple[str, str]]] = {
     "cohort_changes": ("", "user = {user:String}"),
     "conversions": ("", "user = {user:String}"),
     "engagements": ("complaints", "user = {user:String}"),
+    "price_classes": ("by", "user = {user:String}"),
     "favorites": ("", "user = {user:String}"),
     "gallery_impressions": ("", "viewer = {user:String}"),
     "gifts": ("refusal", "sender = {user:String} OR (receiver = {user:String} AND refusal = '')"),

@@ -31,6 +31,7 @@ from schemas.video import (
     PlaceCall,
 )
 from schemas.video_clip import CLIP, Clip, ClipOffered, OfferClip, PlayClip
+from schemas.video_length import sides
 from serving.body import Name, RequestBody
 from serving.runtime.auth import Caller, SignedIn
 from serving.runtime.commands import commands_of, request_id, views_of
@@ -38,7 +39,7 @@ from serving.runtime.devices import Device
 from serving.runtime.fields import IdInPath, OptionalIdempotencyKey, WebUrl
 from serving.runtime.gate import Acting, ActingStreamer, Looking, takes_part
 from serving.runtime.later import Later, NotDecided, accepted
-from serving.runtime.lookups import call_of, country_of, role_of, tags_of
+from serving.runtime.lookups import call_of, country_of, price_class_of, role_of, tags_of
 from serving.runtime.problems import responses
 from serving.runtime.refusals import Refusals
 
@@ -135,6 +136,8 @@ async def place_call(
 ) -> Any:
     """Call somebody; answers when the other phone rings, or says why it does not."""
     views = views_of(request)
+    roles = role_of(views, caller.user, caller.role), role_of(views, body.to, Role.STREAMER)
+    _, earner = sides(caller.user, body.to, *roles)
     command = PlaceCall(
         id=new_id(),
         at=now(),
@@ -142,10 +145,11 @@ async def place_call(
         caller=UserId(caller.user),
         callee=UserId(body.to),
         kind=CallKind.DIRECT,
-        caller_role=role_of(views, caller.user, caller.role),
-        callee_role=role_of(views, body.to, Role.STREAMER),
+        caller_role=roles[0],
+        callee_role=roles[1],
         country=country_of(views, caller.user),
         tags=tags_of(views, caller.user),
+        price_class=price_class_of(views, earner),
         caller_device=device,
     )
     later = _later(command.call)
@@ -262,10 +266,12 @@ async def play_clip(
     """Watch a clip: a priced call without a callee, which ends with the clip, or when you hang up. The answer has the film's
     address, which expires soon after the clip's end."""
     views = views_of(request)
+    offered: Clip | None = views.of(CLIP).get(clip)
     command = PlayClip(
         id=new_id(), at=now(), clip=clip, call=request_id(caller.user, f"clip {key}") if key else new_id(),
         viewer=UserId(caller.user), viewer_role=role_of(views, caller.user, caller.role),
         country=country_of(views, caller.user), tags=tags_of(views, caller.user), caller_device=device,
+        price_class=price_class_of(views, offered.streamer) if offered else "",
     )  # fmt: skip
     placed, later = derive(command, 0)["id"], _later(command.call)
     fact = await commands_of(request).ask(command, CallConnected, CallEnded, CallRepeated, derived=placed, later=later)

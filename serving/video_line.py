@@ -14,7 +14,7 @@ from schemas.video_line import JoinRoulette, LeaveRoulette, LineRefusal, Roulett
 from serving.runtime.commands import commands_of, views_of
 from serving.runtime.devices import Device
 from serving.runtime.gate import Acting
-from serving.runtime.lookups import country_of, role_of, tags_of, tariff_of
+from serving.runtime.lookups import country_of, price_class_of, role_of, tags_of, tariff_of
 from serving.runtime.problems import responses
 from serving.runtime.refusals import SHORTFALL, Refusals, refusal_of
 
@@ -47,7 +47,14 @@ async def join_roulette(caller: Acting, device: Device, request: Request) -> Rou
         _can_pay(
             caller.user, Traits(CallKind.ROULETTE, Role.USER, Role.STREAMER, country_of(views, caller.user), tags), request
         )
-    command = JoinRoulette(id=new_id(), at=now(), user=UserId(caller.user), tags=tags, device=device)
+    command = JoinRoulette(
+        id=new_id(),
+        at=now(),
+        user=UserId(caller.user),
+        tags=tags,
+        device=device,
+        price_class=price_class_of(views, caller.user),
+    )
     await commands_of(request).ask(command, RouletteJoined)
     return RouletteAnswer()
 

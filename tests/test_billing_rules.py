@@ -89,9 +89,9 @@ def test_a_rule_with_hours_says_more_and_fits_within_them_only(windows: list[Win
     assert rule.fits(CALL, at) == told(windows, at)
 
 
-def publish(rule: Rule, at: datetime = T, **more: object) -> PublishTariff:
+def publish(rule: Rule, **more: object) -> PublishTariff:
     given_ = {"tariff": "evening", "payer": MINUTE, "earner": HALF} | more
-    return PublishTariff(id="p", at=at, book=BOOK, rule=rule, by=By("root"), **given_)  # type: ignore[arg-type]
+    return PublishTariff(id="p", at=T, book=BOOK, rule=rule, by=By("root"), **given_)  # type: ignore[arg-type]
 
 
 def chosen(book: object, at: datetime, traits: Traits = CALL) -> Tariff:

@@ -49,6 +49,7 @@ OWN: Final = {
     "GET /v1/profile/private", "GET /v1/transfers/{transfer}", "GET /v1/users/me", "GET /v1/users/me/export",
     "GET /v1/users/me/agency",
     "GET /v1/users/me/roles", "GET /v1/payouts", "GET /v1/payouts/{payout}", "GET /v1/payouts/destination",
+    "GET /v1/price-class",
 }  # fmt: skip
 OTHERS: Final = {
     "POST /v1/users": "a stranger signs up; who is banned has signed up before, and is told so",
@@ -64,7 +65,7 @@ PUBLIC: Final = {
     "POST /v1/webhooks/apple": "what Apple has signed is known by its signature",
 }
 STREAMERS: Final = {
-    "PUT /v1/clips/{clip}", "DELETE /v1/users/me/agency",
+    "PUT /v1/clips/{clip}", "PUT /v1/price-class", "DELETE /v1/users/me/agency",
     "POST /v1/users/me/agency/invitations/{agency}/accept", "POST /v1/users/me/agency/invitations/{agency}/decline",
 }  # fmt: skip
 PAYEES: Final = {"PUT /v1/payouts/destination", "PUT /v1/payouts/automatic", "POST /v1/payouts"}

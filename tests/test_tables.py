@@ -14,7 +14,6 @@ from msgspec.structs import fields
 from infra import clickhouse
 from infra.clickhouse import connect, migrate
 from schemas.balance import EntryRecorded, owner_of
-from schemas.billing import BillClosed, ReceiptStep, Traits
 from schemas.billing import BillClosed, ReceiptStep
 from schemas.billing_rules import Traits
 from schemas.log.codec import decoder_of, encode
@@ -84,6 +83,7 @@ TOLD: dict[str, dict[str, Callable[..., Any]]] = {
         "step": lambda f: type(f).__name__,
         "number": lambda f: getattr(f, "number", 0) if type(f).__name__ == "OpeningSent" else 0,
     },
+    "price_classes": {"step": lambda f: type(f).__name__},
     "phones": {"kept": lambda f: type(f).__name__ == "PhoneKept"},
     "gallery_impressions": {"line": lambda _: 1, "card": lambda f: f.cards[0]},
     "bill_steps": {"line": lambda _: 1} | {

@@ -52,7 +52,7 @@ ONCE_SUCCESS = [
 
 OF_STREAMERS = (
     "put /v1/clips/{clip}", "put /v1/payouts/destination", "put /v1/payouts/automatic", "post /v1/payouts",
-    "delete /v1/users/me/agency",
+    "put /v1/price-class", "delete /v1/users/me/agency",
     "post /v1/users/me/agency/invitations/{agency}/accept", "post /v1/users/me/agency/invitations/{agency}/decline",
 )  # fmt: skip
 OF_AGENCIES = "/v1/agency/"
@@ -125,6 +125,8 @@ def bodies(bob: str, sue: str, known: Callable[[str], Any]) -> dict[str, Any]:
         "put /v1/admin/postbacks/rules": known("/v1/admin/postbacks/rules"),
         "put /v1/admin/settings": known("/v1/settings"),
         "put /v1/admin/tariffs/{tariff}": {"rule": {"kind": "clip", "country": "XU"}, "payer": {}, "earner": {}},
+        "put /v1/admin/price-classes/{user}": {"classes": ["gold"]},
+        "put /v1/price-class": {"price_class": ""},
         "put /v1/blocks/{user}": {"reason": "spam"},
         "put /v1/clips/{clip}": {"title": "hello", "url": "https://example.com/v.mp4", "duration_s": 60},
         "put /v1/profile": {"name": "Bob"},

@@ -13,6 +13,7 @@ from schemas.billing_rules import MAX_CALL_TAGS, Traits
 from schemas.log.base import now
 from schemas.mission_control_roles import Permission
 from schemas.panel import MEMBER
+from schemas.price_class import PRICE_CLASS
 from schemas.user import USER, Role
 from schemas.video import CALL, Call, CallRefusal
 from serving.runtime.auth import Caller
@@ -58,6 +59,12 @@ def tags_of(views: Views, user: str) -> tuple[str, ...]:
     tariffs = [tariff for versions in book.versions.values() for tariff in versions]
     named = {tariff.rule.tag for tariff in tariffs} | {free.tag for tariff in tariffs for free in tariff.free}
     return tuple(sorted(member.all_tags & named)[:MAX_CALL_TAGS])
+
+
+def price_class_of(views: Views, user: str) -> str:
+    """The price class that a streamer has picked; empty: none."""
+    found = views.of(PRICE_CLASS).get(user)
+    return found.price_class if found else ""
 
 
 def tariff_of(views: Views, traits: Traits) -> Tariff | None:
