@@ -47,11 +47,13 @@ class MomentKind(StrEnum):
     FAVORITES = "favorites"
     GIFT = "gift"
     MEMBER = "member"
+    MEMBERSHIP = "membership"
     NOTIFICATION = "notification"
     OUTBOX = "outbox"
     OUTREACH = "recipient"
     PAYEE = "payee"
     PAYOUT = "payout"
+    PRICE_CLASS = "price_class"
     PRIVATE_PROFILE = "private_profile"
     PROFILE = "profile"
     PURCHASE = "purchase"
@@ -65,6 +67,7 @@ class MomentKind(StrEnum):
 TAKES: Final[Mapping[MomentKind, Permission]] = {
     MomentKind.ACCOUNT: Permission.MONEY_LOOK,
     MomentKind.GIFT: Permission.MONEY_LOOK,
+    MomentKind.MEMBERSHIP: Permission.MONEY_LOOK,
     MomentKind.PAYEE: Permission.MONEY_LOOK,
     MomentKind.PAYOUT: Permission.MONEY_LOOK,
     MomentKind.PURCHASE: Permission.MONEY_LOOK,

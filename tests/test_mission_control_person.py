@@ -27,14 +27,15 @@ UNTOLD: Final = {
     "NotificationPreferencesPut", "NotificationRefused", "EffectDue", "EffectAccepted", "EffectPostponed",
     "EffectRefused", "EffectExpired", "DestinationRefused", "EarningsDrawn", "PayoutRepeated", "PayoutRefused",
     "PrivateProfileRefused", "ProfileRefused", "PurchaseRepeated", "ReviewRefused", "RoleUnchanged", "RoleRefused",
-    "StaffActed", "SignUpRepeated", "UserRefused", "PresenceTold", "ErasureRepeated",
+    "StaffActed", "SignUpRepeated", "StoreActTaken", "MembershipRefused", "PriceClassRefused", "UserRefused",
+    "PresenceTold", "ErasureRepeated",
 }  # fmt: skip
 THINGS: Final = (
     "operation", "ref", "hold", "call", "gift", "purchase", "payout", "cohort", "tag", "campaign", "notification", "occurrence",
-    "report", "session", "device", "case",
+    "report", "session", "device", "case", "price_class",
 )  # fmt: skip
 NOTES: Final = (
-    "refusal", "code", "outcome", "reason", "no_push", "withdrawal", "end", "why", "status", "conversion", "item",
+    "refusal", "code", "outcome", "reason", "no_push", "withdrawal", "end", "step", "why", "status", "conversion", "item",
     "product", "role", "kind", "platform", "country",
 )  # fmt: skip
 Row = dict[str, Any]
@@ -49,11 +50,11 @@ def moments(fact: Row, kind: str) -> Iterator[Row]:
     """What a fact says of people."""
     owner, _, book = fact.get("account", "").partition("/")
     one = owner or first(fact, ("user", "caller", "sender"))
-    other = first(fact, ("counterparty", "peer", "callee", "receiver", "by", "reviewer"))
+    other = first(fact, ("counterparty", "peer", "callee", "receiver", "agency", "by", "reviewer"))
     people = [(one, other, True)]
     if kind == "staff_act":
         people = [(subject, fact["staff"], False) for subject in fact.get("subjects", ())]
-    elif other and kind in ("blocks", "call", "chat", "chat_report", "gift"):
+    elif other and kind in ("blocks", "call", "chat", "chat_report", "gift", "membership"):
         people.append((other, one, False))
     for user, peer, acted in people:
         coins = fact.get("coins", 0)

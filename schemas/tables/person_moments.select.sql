@@ -8,13 +8,14 @@ WITH
         occurrence String, report String, session String, device String, case String, role String, operation String,
         refusal String, reason String, outcome String, status String, code String, no_push String, withdrawal String,
         end String, why String, conversion String, kind String, item String, product String, platform String, country
-        String)') AS m,
+        String, agency String, step String, price_class String)') AS m,
     splitByString('.events', topic)[1] AS entity,
     arrayFirst(x -> x != '', [splitByChar('/', m.account)[1], m.user, m.caller, m.sender]) AS first,
-    arrayFirst(x -> x != '', [m.counterparty, m.peer, m.callee, m.receiver, if(entity = 'record', m.reviewer, m.by)]) AS second,
+    arrayFirst(x -> x != '', [m.counterparty, m.peer, m.callee, m.receiver, m.agency,
+        if(entity = 'record', m.reviewer, m.by)]) AS second,
     multiIf(
         entity = 'staff_act', arrayMap(one -> (one, m.staff, false), m.subjects),
-        entity IN ('blocks', 'call', 'chat', 'chat_report', 'gift') AND second != '',
+        entity IN ('blocks', 'call', 'chat', 'chat_report', 'gift', 'membership') AND second != '',
             [(first, second, true), (second, first, false)],
         [(first, second, true)]
     ) AS people
@@ -23,8 +24,8 @@ SELECT
     if(entity = 'gift', if(acted, -m.price_coins, m.share_coins), m.coins) AS coins, splitByChar('/', m.account)[2] AS book,
     m.balance_coins AS balance_coins,
     arrayFirst(x -> x != '', [m.operation, m.ref, m.hold, m.call, m.gift, m.purchase, m.payout, m.cohort, m.tag, m.campaign,
-        m.notification, m.occurrence, m.report, m.session, m.device, m.case]) AS thing,
-    arrayFirst(x -> x != '', [m.refusal, m.code, m.outcome, m.reason, m.no_push, m.withdrawal, m.end, m.why, m.status,
+        m.notification, m.occurrence, m.report, m.session, m.device, m.case, m.price_class]) AS thing,
+    arrayFirst(x -> x != '', [m.refusal, m.code, m.outcome, m.reason, m.no_push, m.withdrawal, m.end, m.step, m.why, m.status,
         m.conversion, m.item, m.product, m.role, m.kind, m.platform, m.country]) AS note,
     partition, offset
 FROM log
@@ -37,14 +38,17 @@ WHERE ((topic = 'account.events' AND type = 'EntryRecorded')
     OR (topic = 'favorites.events' AND type IN ('FavoriteAdded', 'FavoriteRemoved'))
     OR (topic = 'gift.events' AND type IN ('GiftSent', 'GiftRefused'))
     OR (topic = 'member.events' AND type IN ('CohortEntered', 'CohortLeft', 'TagChanged'))
+    OR (topic = 'membership.events' AND type = 'MembershipStepped')
     OR (topic = 'notification.events' AND type IN ('Notified', 'NotificationAcked', 'NotificationRead', 'NotificationWithdrawn',
         'PushDecided', 'PushForgone', 'PhoneKept', 'PhoneDropped'))
     OR (topic = 'outbox.events' AND type IN ('PushAccepted', 'PushRefused', 'PushTokenDead'))
     OR (topic = 'payee.events' AND type = 'DestinationPut')
     OR (topic = 'payout.events' AND type = 'PayoutStepped')
+    OR (topic = 'price_class.events' AND type IN ('PriceClassesApproved', 'PriceClassPicked'))
     OR (topic = 'private_profile.events' AND type IN ('PrivateProfilePut', 'PrivateProfileRead'))
     OR (topic = 'profile.events' AND type = 'ProfilePut')
-    OR (topic = 'purchase.events' AND type IN ('PurchaseCredited', 'PurchaseRefunded', 'PurchaseRestored', 'PurchaseRefused'))
+    OR (topic = 'purchase.events' AND type IN ('PurchaseCredited', 'PurchaseRefunded', 'PurchaseRestored', 'PurchaseRefused',
+        'PurchaseConsumed', 'PurchaseUnconsumed'))
     OR (topic = 'recipient.events' AND type IN ('CampaignTold', 'OpeningSent', 'OpeningRefused', 'OpeningsEnded'))
     OR (topic = 'record.events' AND type IN ('ConsequenceDrawn', 'ConsequenceReviewed'))
     OR (topic = 'staff.events' AND type = 'RolesChanged')
