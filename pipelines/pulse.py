@@ -18,7 +18,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from schemas.balance import ACCOUNT, EntryRecorded
-from schemas.billing import CallKind
+from schemas.billing_rules import CallKind
 from schemas.chat import CHAT, ItemKind, ItemPosted
 from schemas.gift import GIFT, GiftSent
 from schemas.log.base import Fact, unix_second

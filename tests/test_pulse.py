@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pipelines.pulse import CALLS, HEARD, LATE_S, TALKING, Resume, Seconds, Side, counts_of, counts_of_answer, resume_of
 from pipelines.runtime.windows import dataflow
 from schemas.balance import EntryKind, EntryRecorded
-from schemas.billing import CallKind
+from schemas.billing_rules import CallKind
 from schemas.log.base import EPOCH, AccountId, Fact, UserId, unix_second
 from schemas.log.codec import decoder_of
 from schemas.pulse import LEVELS, MINUTE_S, Pulse, PulseWindow
