@@ -8,10 +8,11 @@ its own. Errors: `UsageError`.
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import urlsplit
 
 from infra.config import Config, load
 from infra.errors import UsageError
@@ -21,6 +22,20 @@ def endpoints_of(home: Path) -> dict[str, Any]:
     """What runs in a folder, as its endpoints file tells; empty: nothing does."""
     file = home / "endpoints.json"
     found: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
+    return found
+
+
+def scraped(children: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Where the processes tell their metrics, as Prometheus' HTTP service discovery wants it (prometheus.io/docs): a target for
+    each, with its `role` and, of a flow, of the views or of serving, its `process`, the role without the slot."""
+    found = []
+    for child in children:
+        role, address = child["role"], urlsplit(child["url"])
+        process, _, slot = role.rpartition("-")
+        process = process if slot.isdigit() else role
+        if address.path == "/metrics" or process == "serving":
+            host = "127.0.0.1" if address.hostname == "0.0.0.0" else address.hostname  # noqa: S104 - what is listened on
+            found.append({"targets": [f"{host}:{address.port}"], "labels": {"role": role, "process": process}})
     return found
 
 

@@ -20,6 +20,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_
 
 from infra.clickhouse import connect
 from infra.config import Config
+from infra.endpoints import endpoints_of, scraped
 from serving.parts import parts
 from serving.runtime import later, pages, problems
 from serving.runtime.auth import Authenticator, may_watch
@@ -167,6 +168,12 @@ def _add_metrics(app: FastAPI, config: Config) -> None:
         """Prometheus metrics of this process, for who may read them."""
         may_watch(config, request.headers.get("authorization"), request.client.host if request.client else "")
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    @app.get("/metrics/targets", include_in_schema=False)
+    async def targets(request: Request) -> list[dict[str, Any]]:
+        """Where all processes that this folder's `olo up` has started tell their metrics, for Prometheus; likewise guarded."""
+        may_watch(config, request.headers.get("authorization"), request.client.host if request.client else "")
+        return scraped(endpoints_of(config.home).get("children", ()))
 
     app.add_middleware(_Measured)
     app.add_middleware(Audited)

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import msgspec
 
 from infra.clickhouse import connect
@@ -22,6 +23,7 @@ SQL = {
     "coins_out": ("account.events", "EntryRecorded", "greatest(-e.coins, 0) * startsWith(e.counterparty, '@')"),
     "coins_spent": ("account.events", "EntryRecorded", "greatest(-e.coins, 0) * endsWith(e.account, '/coins')"),
 }
+FLOWS = {"money", "live", "growth", "dispatch", "store", "pulse"}
 Told = dict[str, dict[int, int]]
 
 
@@ -82,8 +84,7 @@ def test_the_pulse_is_what_sql_says_though_it_is_killed(stack: Stack, admin: Api
 
 
 def test_the_panel_is_told_all_numbers_over_one_stream(stack: Stack, admin: Api, new_user: NewUser) -> None:
-    flows = {"money", "live", "growth", "dispatch", "store", "pulse"}
-    needed = {*LEVELS, *COUNTS, "accept_percent", "answer_s", *(f"lag_records/{flow}" for flow in flows)}
+    needed = {*LEVELS, *COUNTS, "accept_percent", "answer_s", *(f"lag_records/{flow}" for flow in FLOWS)}
 
     def events() -> Iterator[tuple[str, dict[str, Any]]]:
         with admin.stream("GET", "/v1/admin/now") as answer:
@@ -104,3 +105,12 @@ def test_the_panel_is_told_all_numbers_over_one_stream(stack: Stack, admin: Api,
             break
     assert all(one["as_of"] for one in known.values())
     assert new_user().get("/v1/admin/now").status_code == 403
+
+
+def test_prometheus_finds_every_process(stack: Stack) -> None:
+    targets = httpx.get(f"{stack.http}/metrics/targets", trust_env=False).json()
+    assert {one["labels"]["process"] for one in targets} >= {*FLOWS, "views", "serving"}
+    texts = {one["labels"]["role"]: httpx.get(f"http://{one['targets'][0]}/metrics", trust_env=False).text for one in targets}
+    for role, text in texts.items():
+        assert "process_start_time_seconds" in text, role
+    assert 'olo_pulse_level{metric="coins_under_way"}' in texts["pulse-0"]

@@ -299,6 +299,7 @@ class Dispatch:
         metrics.WRITTEN.labels(NAME).inc(len(records))
         metrics.mark_working(NAME)
         for one in ended:
+            metrics.VENDORS.labels(one.due.provider, one.due.kind, one.attempt.outcome).inc()
             if one.due.kind is EffectKind.PUSH:
                 metrics.PUSHES.labels(one.due.provider, one.attempt.failure or one.attempt.outcome).inc()
             log.info("%s attempt %d: %s, status %d", one.due.effect, one.due.attempt, one.attempt.outcome, one.attempt.status)

@@ -23,6 +23,8 @@ RESTORED = Gauge("olo_restored_entities", "Entities whose states this process ho
 RESTORE = Histogram("olo_restore_seconds", "Restoring states at an assignment", ["flow"], buckets=SECONDS)
 PARKED = Gauge("olo_parked_entities", "Entities that wait for an operator, see `olo dead-letters list`", ["flow"])
 RESTORING = Gauge("olo_restoring_records", "Records of the changelogs that are still to be read, about", ["flow"])
+VENDORS = Counter("olo_vendor_attempts", "Attempts at outside services, by what came of them", ["provider", "kind", "outcome"])
+PULSE_LEVEL = Gauge("olo_pulse_level", "A level of the pulse, such as who is online, at the end of the last second", ["metric"])
 PULSE_LATE = Counter("olo_pulse_late", "What was heard when the minute in which it happened had closed", ["metric"])
 WORKING_SINCE = Gauge("olo_working_since_seconds", "Unix time of this process's first commit; 0 before", ["flow"])
 

@@ -160,7 +160,10 @@ class Width:
         if isinstance(found, Total):
             assert found.metric is not None
             numbers = numbers or self._begun(found.metric)
-            return numbers, (numbers.close(place * self.width_s, found.by),)
+            closed = numbers.close(place * self.width_s, found.by)
+            if self.width_s == SECOND_S and found.metric in LEVELS:
+                metrics.PULSE_LEVEL.labels(found.metric).set(closed.value)
+            return numbers, (closed,)
         amount: Amount = found if isinstance(found, Amount) else found[1]
         numbers = numbers or self._begun(amount.metric)
         if place is Way.LEVEL:
