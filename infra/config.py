@@ -156,6 +156,8 @@ class Config(BaseSettings):
     apple_issuer_id: str = ""
     payer_name: str = Field("", max_length=70, description="who pays payouts: the name of our bank account's holder")
     payer_iban: str = Field("", description="our bank account, from which payouts are paid")
+    payout_url: str = Field("", description="the payouts' provider: where it is asked to pay (see infra/vendors/payouts.py)")
+    payout_key: str = Field("", repr=False, description="the provider's API key")
     play_url: str = "https://androidpublisher.googleapis.com"
     play_key_file: str = Field("", description="the key of the service account that may see Google Play's orders")
     play_test_purchases: bool = Field(False, description="credit what Google Play's testers buy, which costs them nothing")
@@ -281,6 +283,11 @@ PUSHES_NEED: Final = {
 def missing_push_settings(provider: str, config: Config) -> list[str]:
     """The variables that pushes by a provider cannot do without, and that are not set."""
     return [f"OLO_{name.upper()}" for name in PUSHES_NEED.get(provider, ()) if not getattr(config, name)]
+
+
+def missing_for_payouts(config: Config) -> list[str]:
+    """The variables without which no provider pays payouts, and that are not set."""
+    return [f"OLO_{name.upper()}" for name in ("payout_url", "payout_key") if not getattr(config, name)]
 
 
 def missing_for(provider: str, config: Config) -> list[str]:

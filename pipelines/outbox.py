@@ -8,7 +8,8 @@ A finished effect is remembered for a day (a postback for a week, as long as any
 knows its deduplication id), one that needs a person for a month. A push asks another provider only where none of its attempts
 may have been taken; its contents are forgotten with its end, and nobody sends it late. What tells of a user who was erased is
 given up, and its contents are forgotten at once: a broadcast names the user to every partition, and the host wakes each such
-effect.
+effect. A payment is asked for under its id until the provider has said what became of it, however long that takes; only the
+provider's own word ends it, and it is never redriven.
 """
 
 from collections.abc import Sequence
@@ -40,6 +41,7 @@ from schemas.outbox import (
     ForgetEffects,
     OutboxInbox,
     OweEffect,
+    PaymentEnded,
     RedriveEffect,
     ReportAttempt,
     StoreActTaken,
@@ -48,6 +50,7 @@ from schemas.outbox import (
     erased_effects,
     set_claims_id,
 )
+from schemas.payout_fields import Paying
 from schemas.push import (
     ANY_PROVIDER,
     TOKEN_FAILURES,
@@ -82,6 +85,10 @@ def decide_outbox(effect: Effect | None, message: OutboxInbox, common: Effect | 
         case OweEffect() if effect is None and common is not None and message.subject in common.erased:
             gone = Effect(**same_fields(message, Effect), status=EffectStatus.DUE, attempt=0)
             return _forget(gone, message.effect, message)
+        case OweEffect() if effect is None and common is not None and message.paying and message.paying.user in common.erased:
+            return _owe(None, replace(message, paying=_without_account(message.paying)))
+        case Wake() if effect is not None and effect.kind is EffectKind.PAY and effect.paying and effect.behind(common):
+            return replace(effect, paying=_without_account(effect.paying)), ()
         case Wake() if effect is not None and effect.behind(common):
             return _forget(effect, message.key, message)
     match message:
@@ -152,7 +159,7 @@ def _due(effect: Effect, name: str, message: Message, ordinal: int = 0) -> Decis
     after = replace(effect, status=EffectStatus.DUE, next_at=None, forget_at=None, told=told)
     due = EffectDue(
         **reply(message, ordinal), **_fields(after, name), expires_at=after.expires_at, postback=after.postback,
-        wanted=after.wanted, push=after.push, claims=after.claims, store_act=after.store_act,
+        wanted=after.wanted, push=after.push, claims=after.claims, store_act=after.store_act, paying=after.paying,
     )  # fmt: skip
     return after, (due,)
 
@@ -164,7 +171,7 @@ def _report(effect: Effect, message: ReportAttempt) -> Decision:
     if effect.claims is not None and effect.claims.version != effect.told:
         return _due(replace(effect, attempt=effect.attempt + 1), message.effect, message)
     tried = replace(effect, http_status=message.status, detail=message.detail, doubtful=doubtful)
-    match message.outcome:
+    match message.outcome if effect.paying is None else _of_payment(effect, effect.paying, message):
         case AttemptOutcome.ACCEPTED:
             fields = _fields(effect, message.effect) | {"detail": message.detail}
             kept = REMEMBERED_FOR if effect.postback is None else POSTBACK_REMEMBERED_FOR
@@ -178,6 +185,17 @@ def _report(effect: Effect, message: ReportAttempt) -> Decision:
             if next_at >= effect.expires_at or effect.withdrawn:
                 return _expire(tried, message.effect, message)
             return replace(tried, status=EffectStatus.WAITING, next_at=next_at), (_postponed(effect, message, next_at),)
+
+
+def _of_payment(effect: Effect, paying: Paying, message: ReportAttempt) -> AttemptOutcome:
+    """That money was not sent only the provider can say; whatever else went wrong, it is asked again, for ever. Where nobody
+    knows the account any more, an earlier attempt may still arrive there."""
+    said = message.status and not message.doubtful and (paying.iban or not effect.doubtful)
+    return AttemptOutcome.FAILED if message.outcome is AttemptOutcome.REFUSED and not said else message.outcome
+
+
+def _without_account(paying: Paying) -> Paying:
+    return Paying(paying.user, paying.amount_cents, paying.currency)
 
 
 def _postponed(effect: Effect, message: ReportAttempt, next_at: datetime) -> EffectPostponed:
@@ -212,8 +230,12 @@ def _expire(effect: Effect, name: str, message: Message, kept: timedelta = KEPT_
 
 def _end(effect: Effect, fact: LastFact, kept: timedelta, failure: Failure | None = None) -> Decision:
     """The effect's last fact, and for how long it is remembered. A push has other facts, and its contents are forgotten."""
-    after = replace(effect, status=ENDS[type(fact)], next_at=None, forget_at=later(fact.at, kept))
+    paying = _without_account(effect.paying) if effect.paying is not None else None
+    after = replace(effect, status=ENDS[type(fact)], next_at=None, forget_at=later(fact.at, kept), paying=paying)
     if effect.push is None:
+        if effect.kind is EffectKind.PAY and not isinstance(fact, EffectExpired):
+            same = same_fields(fact, PaymentEnded) | {"id": f"{fact.id}/ended", "at": fact.at, "cause": fact.cause}
+            return after, (fact, PaymentEnded(**same, payout=effect.subject, paid=isinstance(fact, EffectAccepted)))
         if effect.store_act is None or not isinstance(fact, EffectAccepted):
             return after, (fact,)
         fields = same_fields(fact, StoreActTaken) | {"id": f"{fact.id}/taken", "at": fact.at, "cause": fact.cause}
@@ -253,7 +275,7 @@ def _wake(effect: Effect | None, message: Wake) -> Decision:
 
 def _forget(effect: Effect, name: str, message: OweEffect | Wake) -> Decision:
     """The user is erased: nothing is tried any more, and what was to be told is gone."""
-    blank = replace(effect, postback=None, detail="")
+    blank = replace(effect, postback=None, detail="", paying=None)
     if effect.status not in (EffectStatus.DUE, EffectStatus.WAITING):
         return replace(blank, push=None), ()
     expired = EffectExpired(**reply(message), **_fields(blank, name))
@@ -270,6 +292,8 @@ def _withdraw(effect: Effect, message: WithdrawPush) -> Decision:
 
 def _redrive(effect: Effect, message: RedriveEffect) -> Decision:
     tells = effect.kind in (EffectKind.POSTBACK, EffectKind.PUSH)
+    if effect.kind is EffectKind.PAY:
+        return effect, ()  # the provider has said no, and its coins may be in another payout
     gone = tells and effect.postback is None  # of a user who was erased; a push that has ended is never sent
     if gone or effect.status not in (EffectStatus.REFUSED, EffectStatus.EXPIRED):
         return effect, ()

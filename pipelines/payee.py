@@ -15,7 +15,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from schemas.balance import EntryRecorded, Reason
-from schemas.log.base import Message, UserId, Wake, derive, later, reply, same_fields
+from schemas.log.base import LAST, Message, UserId, Wake, derive, later, reply, same_fields
+from schemas.outbox import EffectKind, OweEffect
 from schemas.payee import (
     MAX_DAYS,
     AutomaticPut,
@@ -30,8 +31,8 @@ from schemas.payee import (
     PutDestination,
     day_of,
 )
-from schemas.payout import DrawEarnings, EarningsDrawn, EndDraw, RequestPayout
-from schemas.payout_fields import PayoutRefusal
+from schemas.payout import DestinationGone, DrawEarnings, EarningsDrawn, EndDraw, PayByProvider, RequestPayout
+from schemas.payout_fields import PAYOUT_PROVIDER, Paying, PayoutRefusal, pay_id
 from schemas.user import UserErased
 
 Decision = tuple[Payee | None, Sequence[Message]]
@@ -44,6 +45,8 @@ def decide_payee(payee: Payee | None, message: PayeeInbox, common: Payee | None 
     match message:
         case Wake():
             return _wake(payee, message, common)
+        case PayByProvider():
+            return payee, (_pay(known, message),)
         case OpenRound():
             return Payee(round=message.round), ()
         case PutAutomatic():
@@ -82,6 +85,16 @@ def _put_automatic(payee: Payee | None, known: Payee, message: PutAutomatic, com
         return payee, (DestinationRefused(**reply(message), user=message.user, refusal=refusal),)
     after = replace(known, automatic=message.automatic, round=common.round if common is not None else "")
     return after, (AutomaticPut(**reply(message), user=message.user, automatic=message.automatic),)
+
+
+def _pay(payee: Payee, message: PayByProvider) -> Message:
+    if not payee.iban or payee.destination != message.destination:
+        return DestinationGone(**reply(message), user=message.user, payout=message.payout)
+    paying = Paying(message.user, message.amount_cents, message.currency, payee.holder, payee.iban)
+    return OweEffect(
+        **derive(message, "pay"), effect=pay_id(message.payout), kind=EffectKind.PAY, provider=PAYOUT_PROVIDER,
+        subject=message.payout, expires_at=LAST, paying=paying,
+    )  # fmt: skip
 
 
 def _booked(payee: Payee, entry: EntryRecorded) -> Payee:

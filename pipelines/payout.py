@@ -25,6 +25,7 @@ from schemas.balance import (
 )
 from schemas.log.base import LAST, MAX_COINS, HoldId, Message, MessageId, UserId, Wake, derive, later, reply, same_fields
 from schemas.log.entity import broadcast_keys, log_partitions
+from schemas.outbox import PaymentEnded
 from schemas.payee import OpenRound
 from schemas.payout import (
     HELD_FOR,
@@ -39,10 +40,12 @@ from schemas.payout import (
     BatchRepeated,
     BeginBatch,
     BeginPayoutRound,
+    DestinationGone,
     DrawEarnings,
     EarningsDrawn,
     EndDraw,
     ExportPayout,
+    PayByProvider,
     Payout,
     PayoutInbox,
     PayoutRefused,
@@ -53,6 +56,7 @@ from schemas.payout import (
     PutTerms,
     RejectPayout,
     RequestPayout,
+    SendPayout,
     SettlePayout,
     Terms,
     TermsInbox,
@@ -61,9 +65,10 @@ from schemas.payout import (
     TermsRefused,
     seen_of,
 )
-from schemas.payout_fields import PayoutRefusal, PayoutStatus
+from schemas.payout_fields import PAYOUT_PROVIDER, PayoutRefusal, PayoutStatus
 
 NOBODY_DECIDED = "nobody decided in time"
+NO_DESTINATION = "nobody knows where to pay to"
 Decision = tuple[Payout | None, Sequence[Message]]
 # From where a request leads to where, and the kind of entry with which the ledger makes it true.
 SETTLES = {
@@ -102,7 +107,7 @@ def decide_payout(payout: Payout | None, message: PayoutInbox) -> Decision:
     match message:
         case RequestPayout():
             return _request(payout, message)
-        case ApprovePayout() | RejectPayout() | ExportPayout() | SettlePayout():
+        case ApprovePayout() | RejectPayout() | ExportPayout() | SendPayout() | SettlePayout():
             return _act(payout, message)
         case Wake():
             return _let_go(payout, message) if payout is not None and payout.is_due(message.at) else (payout, ())
@@ -116,6 +121,8 @@ def decide_payout(payout: Payout | None, message: PayoutInbox) -> Decision:
             return _entered(payout, message)
         case AccountRefused():
             return _not_taken(payout, message)
+        case DestinationGone() | PaymentEnded():
+            return _said(payout, message)
 
 
 # --- the request ------------------------------------------------------------------------------------------------------------
@@ -171,7 +178,7 @@ def _drawn(payout: Payout, message: EarningsDrawn) -> Decision:
 
 # --- what people do ---------------------------------------------------------------------------------------------------------
 
-Act = ApprovePayout | RejectPayout | ExportPayout | SettlePayout
+Act = ApprovePayout | RejectPayout | ExportPayout | SendPayout | SettlePayout
 
 
 def _act(payout: Payout | None, message: Act) -> Decision:
@@ -187,6 +194,14 @@ def _act(payout: Payout | None, message: Act) -> Decision:
         case ExportPayout():
             exported = replace(payout, status=PayoutStatus.EXPORTED, batch=message.batch, until=None)
             return _step(exported, message, message.payout, message.by)
+        case SendPayout():
+            sent = replace(payout, status=PayoutStatus.EXPORTED, provider=PAYOUT_PROVIDER, until=None)
+            after, told = _step(sent, message, message.payout, message.by)
+            pay = PayByProvider(
+                **derive(message, "pay"), user=payout.user, payout=message.payout, amount_cents=payout.amount_cents,
+                currency=payout.currency, destination=payout.destination,
+            )  # fmt: skip
+            return after, (*told, pay)
         case RejectPayout() | SettlePayout():
             return _settle(payout, message)
 
@@ -198,6 +213,8 @@ def _refusal_of(payout: Payout | None, message: Act) -> PayoutRefusal | None:
         return PayoutRefusal.PAYOUT_ELSEWHERE
     if message.by == payout.user:
         return PayoutRefusal.OWN_PAYOUT
+    if payout.provider and payout.status is PayoutStatus.EXPORTED:
+        return PayoutRefusal.PROVIDER_DECIDES
     if isinstance(message, ApprovePayout):
         if message.by == payout.maker:
             return PayoutRefusal.SAME_PERSON
@@ -210,7 +227,7 @@ def _from(message: Act) -> tuple[PayoutStatus, ...]:
     match message:
         case ApprovePayout():
             return (PayoutStatus.HELD,)
-        case ExportPayout():
+        case ExportPayout() | SendPayout():
             return (PayoutStatus.APPROVED,)
         case RejectPayout():
             return SETTLES[PayoutStatus.REJECTED][0]
@@ -231,6 +248,16 @@ def _let_go(payout: Payout, message: Wake) -> Decision:
         return replace(payout, until=None), ()
     gone = replace(payout, settling=PayoutStatus.REJECTED, by="", ref=NOBODY_DECIDED, until=None)
     return gone, (_asked_of_ledger(payout, message, message.key, EntryKind.VOID),)
+
+
+def _said(payout: Payout, message: DestinationGone | PaymentEnded) -> Decision:
+    """The provider's word, or that it could not be asked to pay."""
+    if not payout.provider or payout.status is not PayoutStatus.EXPORTED or payout.settling is not None:
+        return payout, ()
+    to = PayoutStatus.PAID if isinstance(message, PaymentEnded) and message.paid else PayoutStatus.FAILED
+    ref = NO_DESTINATION if isinstance(message, DestinationGone) else payout.provider
+    waits = replace(payout, settling=to, asked=None, by="", ref=ref)
+    return waits, (_asked_of_ledger(waits, message, message.payout, SETTLES[to][1]),)
 
 
 def _asked_of_ledger(payout: Payout, message: Message, name: str, kind: EntryKind) -> Message:

@@ -17,6 +17,7 @@ from schemas.log.entity import Entity, Flow, Hears
 from schemas.log.personal import WORDS
 from schemas.mission_control_roles import Roles, RolesChanged
 from schemas.payment import StoreAct
+from schemas.payout_fields import Paying
 from schemas.postback import Postback
 from schemas.push import Push, PushAccepted, PushFailure, PushRefused, PushTokenDead, WithdrawPush
 from schemas.timetable_plan import Plan, PlanWanted
@@ -49,6 +50,8 @@ class EffectKind(StrEnum):
     # To a store, about a purchase that was credited.
     CONSUME = "consume"
     TELL_USAGE = "tell_usage"
+    # By a provider, to a payee.
+    PAY = "pay"
 
 
 class AttemptOutcome(StrEnum):
@@ -123,7 +126,7 @@ class EffectName(Fields):
 
 
 class EffectFields(Fields):
-    """What is to be done, by whom, and about what: `subject` is the call, the purchase, or the user who is told of."""
+    """What is to be done, by whom, and about what: `subject` is the call, purchase or payout, or the user who is told of."""
 
     kind: EffectKind
     provider: Code
@@ -138,6 +141,7 @@ class OweEffect(Message, EffectName, EffectFields):
     wanted: PlanWanted | None = None
     push: Push | None = None
     store_act: StoreAct | None = None
+    paying: Paying | None = None
 
 
 class ReportAttempt(Message, EffectName):
@@ -182,6 +186,7 @@ class EffectDue(_OfEffect):
     push: Push | None = None
     claims: Claims | None = None
     store_act: StoreAct | None = None
+    paying: Paying | None = None
 
 
 class EffectAccepted(_OfEffect):
@@ -196,6 +201,14 @@ class StoreActTaken(Fact, EffectName):
 
     kind: EffectKind
     purchase: Id
+
+
+class PaymentEnded(Fact, EffectName):
+    """The provider has said what became of a payout: it was paid, or never left; behind the effect's last fact, and without the
+    provider's words."""
+
+    payout: Id
+    paid: bool = False
 
 
 class EffectPostponed(_OfEffect):
@@ -240,6 +253,7 @@ class Effect(State, EffectFields):
     claims: Claims | None = None
     told: int = 0
     store_act: StoreAct | None = None
+    paying: Paying | None = None
 
     @property
     def wake_at(self) -> datetime | None:
@@ -248,7 +262,9 @@ class Effect(State, EffectFields):
 
     def behind(self, common: State | None) -> bool:
         """Whether it tells of a user who was erased."""
-        told = self.postback or self.push or self.detail
+        if self.kind is EffectKind.PAY and self.paying is not None:
+            return bool(self.paying.iban) and isinstance(common, Effect) and self.paying.user in common.erased
+        told = self.postback or self.push or self.detail or self.paying
         tells = told and self.kind in (EffectKind.POSTBACK, EffectKind.PUSH)
         return bool(tells) and isinstance(common, Effect) and self.subject in common.erased
 
@@ -272,7 +288,7 @@ OUTBOX: Final = Entity(
     commands=(OweEffect, ReportAttempt, RedriveEffect, WithdrawPush, ForgetEffects),
     facts=(
         EffectDue, EffectAccepted, EffectPostponed, EffectRefused, EffectExpired, PushAccepted, PushRefused, PushTokenDead,
-        StoreActTaken,
+        StoreActTaken, PaymentEnded,
     ),
     hears=(
         Hears(

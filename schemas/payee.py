@@ -12,16 +12,12 @@ from schemas.balance import EntryRecorded, Reason, owner_of
 from schemas.erased import mark_ends
 from schemas.log.base import Id, OptionalId, Refused, State, Time, Wake
 from schemas.log.entity import DAY_S, Entity, Flow, Hears
-from schemas.log.personal import CONTACT
-from schemas.payout import DrawEarnings, EarningsDrawn, EndDraw
-from schemas.payout_fields import MAX_RESERVE_DAYS, DrawFields, Mark, PayoutRefusal
+from schemas.payout import DestinationGone, DrawEarnings, EarningsDrawn, EndDraw, PayByProvider
+from schemas.payout_fields import MAX_RESERVE_DAYS, DrawFields, Holder, Iban, Mark, PayoutRefusal
 from schemas.user import User_, UserCommand, UserErased, UserFact
 
 # Days that are told apart: the reserve's, and one for all that is older.
 MAX_DAYS: Final = MAX_RESERVE_DAYS + 2
-
-Holder = Annotated[str, Meta(max_length=70), CONTACT]
-Iban = Annotated[str, Meta(max_length=34), CONTACT]
 
 
 class PutDestination(UserCommand):
@@ -120,15 +116,17 @@ def of_earnings(entry: EntryRecorded) -> str:
     return owner_of(entry.account) if earned else ""
 
 
-PayeeInbox = PutDestination | PutAutomatic | OpenRound | DrawEarnings | EndDraw | EntryRecorded | UserErased | Wake
+PayeeInbox = (
+    PutDestination | PutAutomatic | OpenRound | PayByProvider | DrawEarnings | EndDraw | EntryRecorded | UserErased | Wake
+)  # fmt: skip
 
 PAYEE: Final = Entity(
     "payee",
     key="user",
     flow=Flow.GROWTH,
     state=Payee,
-    commands=(PutDestination, PutAutomatic, OpenRound, DrawEarnings, EndDraw),
-    facts=(DestinationPut, AutomaticPut, DestinationRefused, EarningsDrawn),
+    commands=(PutDestination, PutAutomatic, OpenRound, PayByProvider, DrawEarnings, EndDraw),
+    facts=(DestinationPut, AutomaticPut, DestinationGone, DestinationRefused, EarningsDrawn),
     hears=(
         Hears(EntryRecorded, of_earnings, "what was earned can be paid"),
         Hears(UserErased, "user", "where to pay is forgotten"),

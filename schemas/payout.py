@@ -30,7 +30,18 @@ from schemas.log.base import (
 )
 from schemas.log.entity import Entity, Flow, Hears, Shown
 from schemas.log.personal import PLAIN
-from schemas.payout_fields import DrawFields, Mark, PayoutFields, PayoutRefusal, PayoutStatus, ReserveDays, TermFields
+from schemas.outbox import PaymentEnded
+from schemas.payout_fields import (
+    Cents,
+    Currency,
+    DrawFields,
+    Mark,
+    PayoutFields,
+    PayoutRefusal,
+    PayoutStatus,
+    ReserveDays,
+    TermFields,
+)
 from schemas.user import User_
 
 PAYOUTS: Final = AccountId("@payouts")
@@ -137,6 +148,23 @@ class EndDraw(Message):
     returned_coins: int = 0
 
 
+class PayByProvider(Message):
+    """A payout is approved, and a provider is to pay it, if the destination is still what was seen."""
+
+    user: User_
+    payout: Id
+    amount_cents: Cents
+    currency: Currency
+    destination: Mark
+
+
+class DestinationGone(Fact):
+    """Where the payout was to be paid to is not known any more."""
+
+    user: User_
+    payout: Id
+
+
 # --- payouts ----------------------------------------------------------------------------------------------------------------
 
 
@@ -167,6 +195,10 @@ class ExportPayout(_OfPayout):
     """A batch takes it to the bank."""
 
     batch: Id
+
+
+class SendPayout(_OfPayout):
+    """The provider is to pay it."""
 
 
 class SettlePayout(_OfPayout):
@@ -280,7 +312,7 @@ class Batch(State):
 TermsInbox = PutTerms | PinTerms | BeginPayoutRound | Wake
 PayoutInbox = (
     RequestPayout | ApprovePayout | RejectPayout | ExportPayout | SettlePayout | TermsPinned | EarningsDrawn | EntryRecorded
-    | AccountRefused | Wake
+    | AccountRefused | SendPayout | DestinationGone | PaymentEnded | Wake
 )  # fmt: skip
 BatchInbox = BeginBatch | PayoutStepped | PayoutRefused | Wake
 
@@ -312,13 +344,15 @@ PAYOUT: Final = Entity(
     key="payout",
     flow=Flow.GROWTH,
     state=Payout,
-    commands=(RequestPayout, ApprovePayout, RejectPayout, ExportPayout, SettlePayout),
+    commands=(RequestPayout, ApprovePayout, RejectPayout, ExportPayout, SendPayout, SettlePayout),
     facts=(PayoutStepped, PayoutRepeated, PayoutRefused),
     hears=(
         Hears(TermsPinned, "payout", "a payout knows its terms"),
         Hears(EarningsDrawn, "payout", "a payout knows what it has"),
         Hears(EntryRecorded, of_payout, "a payout follows its coins"),
         Hears(AccountRefused, of_payout, "a payout hears why not"),
+        Hears(DestinationGone, "payout", "a payout hears that nobody can be paid"),
+        Hears(PaymentEnded, "payout", "a payout hears what the provider says"),
     ),
     shown=(SHOWN_TO,),
 )

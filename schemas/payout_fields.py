@@ -3,15 +3,20 @@
 from enum import StrEnum
 from typing import Annotated, Final
 
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 from schemas.log.base import Fields, OptionalId
-from schemas.log.personal import PLAIN
+from schemas.log.personal import CONTACT, PLAIN
 from schemas.user import User_
 
 MAX_RESERVE_DAYS: Final = 90
 MAX_CENTS: Final = 1_000_000_000_000
 
+# Who pays without a file of ours: one provider, over the outbox.
+PAYOUT_PROVIDER: Final = "payout_provider"
+
+Holder = Annotated[str, Meta(max_length=70), CONTACT]
+Iban = Annotated[str, Meta(max_length=34), CONTACT]
 Cents = Annotated[int, Meta(ge=0, le=MAX_CENTS)]
 ReserveDays = Annotated[int, Meta(ge=0, le=MAX_RESERVE_DAYS)]
 Currency = Annotated[str, Meta(pattern=r"^[A-Z]{3}$", max_length=3), PLAIN]
@@ -46,6 +51,7 @@ class PayoutRefusal(StrEnum):
     PAYOUT_IN_PROGRESS = "payout_in_progress"
     PAYOUT_ELSEWHERE = "payout_elsewhere"
     OWN_PAYOUT = "own_payout"
+    PROVIDER_DECIDES = "provider_decides"
     SAME_PERSON = "same_person"
     SEEN_DIFFERS = "seen_differs"
     BATCH_DIFFERS = "batch_differs"
@@ -78,7 +84,8 @@ class DrawFields(Fields):
 
 
 class PayoutFields(Fields):
-    """A payout as it stands. Gross is `amount_cents + fee_cents`; `seen`: the hash of all that an approval binds."""
+    """A payout as it stands. Gross is `amount_cents + fee_cents`; `seen`: the hash of all that an approval binds;
+    `provider`: who pays it and says what became of it, where that is no bank."""
 
     user: User_
     status: PayoutStatus
@@ -89,3 +96,19 @@ class PayoutFields(Fields):
     fee_cents: int = 0
     seen: Mark = ""
     batch: OptionalId = ""
+    provider: OptionalId = ""
+
+
+class Paying(Struct, frozen=True, omit_defaults=True):
+    """What a provider is to pay, to whom and where. Without an account nobody knows where any more; it is only asked about."""
+
+    user: User_
+    amount_cents: Cents
+    currency: Currency
+    holder: Holder = ""
+    iban: Iban = ""
+
+
+def pay_id(payout: str) -> str:
+    """The effect that pays a payout, whose id the provider has: it is one for good."""
+    return f"pay/{payout}"

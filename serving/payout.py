@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from schwifty import IBAN
 from schwifty.exceptions import SchwiftyException
 
+from infra.config import Config, missing_for_payouts
 from infra.sepa import name_at_bank
 from schemas.log.base import MAX_REF_LENGTH, Message, UserId, new_id, now
 from schemas.mission_control_roles import Permission
@@ -27,6 +28,7 @@ from schemas.payout import (
     PutTerms,
     RejectPayout,
     RequestPayout,
+    SendPayout,
     SettlePayout,
     Terms,
     TermsPut,
@@ -58,6 +60,7 @@ REFUSED: Final[Refusals] = {
     PayoutRefusal.PAYOUT_IN_PROGRESS: (409, "this payout is being drawn; ask again in a moment, under the same key", 1),
     PayoutRefusal.PAYOUT_ELSEWHERE: (409, "the payout does not stand where this can be done; look again"),
     PayoutRefusal.OWN_PAYOUT: (403, "nobody decides on a payout to themselves"),
+    PayoutRefusal.PROVIDER_DECIDES: (409, "the provider has it, and says itself what became of it; it is asked until it does"),
     PayoutRefusal.SAME_PERSON: (403, "whoever asked for a payout does not approve it; a second person has to"),
     PayoutRefusal.SEEN_DIFFERS: (409, "what you have seen is not what the payout is; look again, and send its `seen`"),
     PayoutRefusal.BATCH_DIFFERS: (409, "this Idempotency-Key was used for a batch of other payouts; use a new one"),
@@ -292,6 +295,15 @@ async def approve_payout(payout: IdInPath, body: ApproveBody, caller: MoneyChang
 async def reject_payout(payout: IdInPath, body: PayoutReasonBody, caller: MoneyChange, request: Request) -> Any:
     """Do not pay it: the coins can be drawn again."""
     return await _act(request, RejectPayout(id=new_id(), at=now(), payout=payout, by=caller.user, ref=body.ref))
+
+
+@router.post("/v1/admin/payouts/{payout}/send", response_model=PayoutAnswer, responses=ACTS)
+async def send_payout(payout: IdInPath, caller: MoneyChange, request: Request) -> Any:
+    """Let the provider pay it, instead of a bank's file. It is asked under the same id until it says what became of it."""
+    config: Config = request.app.state.config
+    if missing := missing_for_payouts(config):
+        raise Problem(409, "provider_unknown", f"set {' and '.join(missing)}: nobody is there who pays")
+    return await _act(request, SendPayout(id=new_id(), at=now(), payout=payout, by=caller.user))
 
 
 @router.post("/v1/admin/payouts/{payout}/settle", response_model=PayoutAnswer, responses=ACTS)

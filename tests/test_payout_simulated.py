@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from pipelines.agency import decide_membership
 from pipelines.balance import decide_account
+from pipelines.outbox import decide_outbox
 from pipelines.payee import decide_payee
 from pipelines.payout import decide_payout
 from pipelines.runtime.core import Decider
@@ -17,8 +18,9 @@ from schemas.agency import MEMBERSHIP, AcceptInvitation, Membership, MembershipI
 from schemas.balance import ACCOUNT, Account, AccountInbox
 from schemas.log.base import Message
 from schemas.log.entity import Entity
+from schemas.outbox import OUTBOX, AttemptOutcome, Effect, OutboxInbox, ReportAttempt
 from schemas.payee import PAYEE, Payee, PayeeInbox
-from schemas.payout import PAYOUT, DrawEarnings, EndDraw, ExportPayout, Payout, PayoutInbox
+from schemas.payout import PAYOUT, DrawEarnings, EndDraw, ExportPayout, Payout, PayoutInbox, SettlePayout
 from schemas.payout_fields import PayoutStatus
 from tests.lab.simulated_payouts import SETUP
 
@@ -64,11 +66,25 @@ def belongs_to_two(state: Membership | None, message: MembershipInbox) -> tuple[
     return decide_membership(replace(state, agency="") if joins and state else state, message)
 
 
+def takes_any_no_for_the_providers(state: Effect | None, message: OutboxInbox) -> tuple[Effect | None, Sequence[Message]]:
+    """What nobody has answered was not sent."""
+    if isinstance(message, ReportAttempt) and message.outcome is AttemptOutcome.FAILED:
+        message = replace(message, outcome=AttemptOutcome.REFUSED, status=500, doubtful=False)
+    return decide_outbox(state, message)
+
+
+def is_settled_by_hand(state: Payout | None, message: PayoutInbox) -> tuple[Payout | None, Sequence[Message]]:
+    """Finance may say what became of what the provider has."""
+    by_hand = isinstance(message, SettlePayout) and state is not None
+    return decide_payout(replace(state, provider="") if by_hand and state else state, message)
+
+
 @pytest.mark.parametrize(
     ("entity", "bug"),
     [
         (PAYEE, forgets_what_went_out), (PAYEE, draws_what_is_too_young), (PAYEE, loses_what_was_not_paid),
         (PAYOUT, is_sent_twice), (ACCOUNT, forgets_what_is_left_of_a_coin), (MEMBERSHIP, belongs_to_two),
+        (OUTBOX, takes_any_no_for_the_providers), (PAYOUT, is_settled_by_hand),
     ],
 )  # fmt: skip
 def test_a_planted_bug_is_found(entity: Entity, bug: Callable[..., Any]) -> None:

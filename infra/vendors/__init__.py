@@ -21,6 +21,7 @@ from infra.vendors import (
     ga4,
     identity,
     onesignal,
+    payouts,
     play_consume,
     push,
     snapchat,
@@ -29,6 +30,7 @@ from infra.vendors import (
 from infra.vendors.answers import DETAIL, Attempt, network_failure
 from schemas.log.base import now
 from schemas.outbox import APP_STORE, PLAY, SIGN_IN, AttemptOutcome, EffectDue, EffectKind
+from schemas.payout_fields import PAYOUT_PROVIDER
 from schemas.postback import Provider, name_error
 from schemas.push import ANY_PROVIDER, VOIP_PROVIDER
 
@@ -67,6 +69,7 @@ VENDOR_CALLS: Final[dict[tuple[str, str], VendorCall]] = {
     (EffectKind.PUSH, VOIP_PROVIDER): VendorCall(apns.tell, apns.CALLS_PER_S),
     (EffectKind.DELETE_ACCOUNT, SIGN_IN): VendorCall(identity.delete_account, identity.CALLS_PER_S),
     (EffectKind.SET_CLAIMS, SIGN_IN): VendorCall(identity.set_claims, identity.CALLS_PER_S),
+    (EffectKind.PAY, PAYOUT_PROVIDER): VendorCall(payouts.pay, payouts.CALLS_PER_S),
     (EffectKind.CONSUME, PLAY): VendorCall(play_consume.consume, play_consume.CALLS_PER_S),
     (EffectKind.TELL_USAGE, PLAY): VendorCall(play_consume.review, play_consume.CALLS_PER_S),
     (EffectKind.TELL_USAGE, APP_STORE): VendorCall(app_store_api.tell_usage, app_store_api.CALLS_PER_S),

@@ -21,6 +21,7 @@ CREATE TABLE IF NOT EXISTS payout_steps
     amount_cents        Int64,
     fee_cents           Int64,
     batch               String,
+    provider            LowCardinality(String),
     by                  String,
     ref                 String,
     destination         String,

@@ -9,12 +9,19 @@ Laws: those of money (`tests.lab.proofs.auditor`), of payouts (`tests.lab.proofs
 `python -m tests.lab.simulated_payouts 2000` plays so many seeds and prints the counts.
 """
 
+import json
 import random
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
+from urllib.parse import unquote
 
+import httpx
+from msgspec.structs import replace
+
+from infra import vendors
+from infra.config import load
 from pipelines.flows.deciders import decider_of, deciders
 from pipelines.runtime.core import Output, Written
 from pipelines.runtime.simulator import EPOCH, Log, Setup, Step
@@ -31,6 +38,7 @@ from schemas.balance import Freeze, Hold, Reason, Unfreeze, Void, earnings_accou
 from schemas.log.base import MAX_COINS, AccountId, HoldId, Message, TransferId, UserId
 from schemas.log.codec import decoder_of
 from schemas.log.entity import DEFAULT_PARTITIONS, Flow
+from schemas.outbox import OUTBOX, EffectDue, EffectKind, ReportAttempt
 from schemas.payee import PAYEE, PutAutomatic, PutDestination
 from schemas.payout import (
     HELD_FOR,
@@ -45,18 +53,21 @@ from schemas.payout import (
     PutTerms,
     RejectPayout,
     RequestPayout,
+    SendPayout,
     SettlePayout,
 )
 from schemas.payout_fields import PayoutStatus
 from schemas.transfer import PlaceTransfer
 from schemas.user import USER, EraseUser, Role, SignUp
+from tests.lab.city.payout_provider import Provider
 from tests.lab.proofs.auditor import Audit
-from tests.lab.proofs.payouts import PayoutAudit
+from tests.lab.proofs.payouts import PayoutAudit, broken_payments
 from tests.lab.proofs.shares import broken_shares
 from tests.lab.simulated_money import output_of, reader_of, report
 
+OTHERS = (PAYEE, PAYOUT, PAYOUT_TERMS, PAYOUT_BATCH, AGENCY, MEMBERSHIP, OUTBOX)
 DECIDERS = (
-    decider_of(USER), *deciders(Flow.MONEY), *map(decider_of, (PAYEE, PAYOUT, PAYOUT_TERMS, PAYOUT_BATCH, AGENCY, MEMBERSHIP)),
+    decider_of(USER), *deciders(Flow.MONEY), *map(decider_of, OTHERS),
 )  # fmt: skip
 STREAMERS = tuple(map(UserId, ("sue", "tia")))
 AGENCIES = tuple(map(UserId, ("agy", "moon")))
@@ -168,11 +179,17 @@ def _hold(chance: random.Random, name: str, at: datetime) -> Hold:
 
 
 class Finance(Log):
-    """A log with two of finance before it: whatever a payout comes to, they act on it, now or a day later, up to thrice."""
+    """A log with two of finance before it: whatever a payout comes to, they act on it, now or a day later, up to thrice. The
+    provider is asked as `dispatch` asks it, with the vendor's own client, and its reports come late, and twice."""
 
     def __init__(self) -> None:
         super().__init__()
         self._chance = random.Random(7)
+        self.provider = Provider(7)
+        self._client = httpx.Client(transport=httpx.MockTransport(self._provided))
+        self._config = load(payout_url="http://provider", payout_key="key")
+        self._effects = decoder_of(OUTBOX.facts)
+        self._reports: list[tuple[datetime, ReportAttempt]] = []
         self._decode = decoder_of(PAYOUT.facts)
         self._waits: list[tuple[datetime, PayoutStepped]] = []
         self._seen: list[str] = []
@@ -186,6 +203,8 @@ class Finance(Log):
                 self._seen.append(step.payout)
                 times = self._chance.choice((1, 2, 3))
                 self._waits += [(self.time + timedelta(seconds=self._chance.choice(LATER_S)), step) for _ in range(times)]
+            elif topic == OUTBOX.events and isinstance(due := self._effects(value or b""), EffectDue):
+                self._attempt(due)
         self._act()
 
     def pass_to(self, time: datetime) -> None:
@@ -193,7 +212,29 @@ class Finance(Log):
         super().pass_to(time)
         self._act()
 
+    def _attempt(self, due: EffectDue) -> None:
+        """Made once or twice, as by a process that dies in front of its report."""
+        if due.kind is not EffectKind.PAY:
+            return
+        for number in range(self._chance.choice((1, 1, 2))):
+            tried = vendors.attempt(due, self._config, self._client)
+            told = ReportAttempt(
+                id=f"{due.id}/report/{number}", at=self.time, effect=due.effect, attempt=due.attempt, outcome=tried.outcome,
+                status=tried.status, doubtful=tried.doubtful,
+            )  # fmt: skip
+            self._reports.append((self.time + timedelta(seconds=self._chance.choice(LATER_S)), told))
+
+    def _provided(self, request: httpx.Request) -> httpx.Response:
+        body = json.loads(request.content) if request.content else None
+        said = self.provider.handle(request.method, unquote(request.url.path.partition("/payments/")[2]), body)
+        if not said.status:
+            raise (httpx.ReadTimeout if said.arrived else httpx.ConnectError)("no answer", request=request)
+        return httpx.Response(said.status, json=said.body)
+
     def _act(self) -> None:
+        for told in [told for at, told in self._reports if at <= self.time]:
+            self.append([output_of(replace(told, at=self.time))])
+        self._reports = [(at, told) for at, told in self._reports if at > self.time]
         now = [step for at, step in self._waits if at <= self.time]
         self._waits = [(at, step) for at, step in self._waits if at > self.time]
         for step in now:
@@ -212,6 +253,8 @@ class Finance(Log):
             return SettlePayout(**of_payout, status=act, ref="bank")
         if act == "reject":
             return RejectPayout(**of_payout, ref="doubtful")
+        if step.status is PayoutStatus.APPROVED and chance.random() < 0.4:
+            return SendPayout(**of_payout)
         if act == "batch" or step.status is PayoutStatus.APPROVED:
             names = (step.payout, *chance.choices((*self._seen[-3:], "none"), k=chance.randrange(3)))
             return BeginBatch(**told, batch=f"b{chance.randrange(30)}", payouts=names)
@@ -232,7 +275,9 @@ def laws(log: Log) -> list[str]:
     """What is broken: in the ledger, and of payouts."""
     read = reader_of(log)
     dead = [f"{len(list(read('dead_letters')))} dead letters"] if any(read("dead_letters")) else []
-    return [*Audit(read).broken, *PayoutAudit(read, USERS).broken(), *broken_shares(read), *dead]
+    provider = log.provider if isinstance(log, Finance) else Provider(0)
+    told = broken_payments(read, provider.paid, provider.changed)
+    return [*Audit(read).broken, *PayoutAudit(read, USERS).broken(), *broken_shares(read), *told, *dead]
 
 
 SETUP = Setup(DECIDERS, workload, laws, partitions=DEFAULT_PARTITIONS, log=Finance)

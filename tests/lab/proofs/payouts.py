@@ -8,7 +8,7 @@ waits for ever; of who was erased no bank account is known. It reads raw records
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -134,7 +134,10 @@ class PayoutAudit:
         taken = Counter(name for batch in self._facts("payout_batch", "BatchClosed") for name in batch.get("payouts", ()))
         if twice := [name for name, times in taken.items() if times > 1]:
             yield f"{twice} are in two batches"
-        exported = {name for name, steps in self.steps.items() if any(step["status"] == "exported" for step in steps)}
+        exported = {
+            name for name, steps in self.steps.items()
+            if any(step["status"] == "exported" and not step.get("provider") for step in steps)
+        }  # fmt: skip
         if exported != taken.keys():
             yield f"exported were {exported}, the batches have {sorted(taken)}"
 
@@ -199,3 +202,18 @@ def broken_steps(config: Config, payouts: PayoutAudit) -> list[str]:
             return [f"payout_steps has {rows}, the log {due}"]
         time.sleep(0.5)
     return []
+
+
+def broken_payments(read: Read, paid: Mapping[str, int], changed: Sequence[str]) -> Iterator[str]:
+    """What the provider has paid, by effect and in cents, against what the log says: nothing is let go that was paid, nothing
+    is called paid that was not, and under an id the provider was told one thing. What has no end yet is locked."""
+    states = {row.key: row.value for row in read("payout.state")}
+    sent = {f"pay/{name}": state for name, state in states.items() if state and state.get("provider")}
+    yield from (f"{effect} came to the provider with another amount or account" for effect in changed)
+    for effect, cents in paid.items():
+        state = sent.get(effect)
+        if state is None or state["status"] not in ("exported", "paid", "returned") or state["amount_cents"] != cents:
+            yield f"the provider paid {cents} for {effect}, the log says {state}"
+    for effect, state in sent.items():
+        if state["status"] in ("paid", "returned") and effect not in paid:
+            yield f"{effect} is paid, says the log, and the provider knows nothing of it: {state}"
