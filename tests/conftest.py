@@ -35,6 +35,7 @@ from tests.command_line import Done, olo
 from tests.lab.city.app_store import AppStore
 from tests.lab.city.app_store_api import AppStoreApi
 from tests.lab.city.books import Books
+from tests.lab.city.payout_provider import ProviderServer
 from tests.lab.city.play_store import PlayStore
 from tests.lab.city.push_vendors import Keys, PushVendors
 from tests.lab.city.town import City, Plan
@@ -299,15 +300,23 @@ PAYER = {"OLO_PAYER_NAME": "Olo GmbH", "OLO_PAYER_IBAN": "DE89370400440532013000
 
 
 @pytest.fixture(scope="session")
-def stack(
+def payout_provider() -> Iterator[ProviderServer]:
+    server = ProviderServer(7)
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def stack(  # noqa: PLR0917 - the vendors around it
     tmp_path_factory: pytest.TempPathFactory,
     vendors: VendorStub,
     networks: AdStub,
     app_store_api: AppStoreApi,
     play_store: PlayStore,
+    payout_provider: ProviderServer,
 ) -> Iterator[Stack]:
     stores = app_store_api.settings | play_store.settings
-    settings = vendors.environment | networks.environment | stores | PAYER
+    settings = vendors.environment | networks.environment | stores | PAYER | payout_provider.settings
     stack = Stack(tmp_path_factory.mktemp("olo") / "home", **settings)
     yield stack
     assert stack.stop() == 0

@@ -1,6 +1,7 @@
 """A provider that pays payouts over the outbox: only its own word ends a payment, under one id; what is unknown is locked."""
 
 import json
+import uuid
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,7 +31,9 @@ from schemas.payee import Payee
 from schemas.payout import DestinationGone, PayByProvider, Payout, SendPayout, SettlePayout
 from schemas.payout_fields import PAYOUT_PROVIDER, Paying, PayoutRefusal, PayoutStatus, pay_id
 from schemas.user import UserErased
+from tests.conftest import Api, NewUser, Stack, eventually
 from tests.decisions import decisions_of
+from tests.lab.city.payout_provider import ProviderServer
 
 decide, outbox, payee = decisions_of(decide_payout), decisions_of(decide_outbox), decisions_of(decide_payee)
 T = datetime(2030, 1, 1, tzinfo=UTC)
@@ -172,3 +175,29 @@ def test_an_outage_and_a_missing_setting_are_no_word() -> None:
     tried = attempt(DUE, load(payout_url="http://provider", payout_key="secret"), client)
     assert (tried.outcome, tried.doubtful) == (AttemptOutcome.FAILED, True)
     assert attempt(DUE, load(), client).outcome is AttemptOutcome.FAILED
+
+
+def test_a_provider_that_stumbles_pays_once(
+    stack: Stack, admin: Api, new_user: NewUser, payout_provider: ProviderServer
+) -> None:
+    finance = Api(stack, f"fin-{uuid.uuid4().hex[:8]}", "finance")
+    assert finance.put("/v1/admin/payouts/terms", json={"cents_per_100_coins": 50, "reserve_days": 0}).status_code == 200
+    sent = {}
+    for _ in range(3):
+        sue = new_user("streamer")
+        assert sue.put("/v1/payouts/destination", json={"holder": "Sue", "iban": IBAN}).status_code == 200
+        assert admin.place("/v1/admin/grants", account=f"{sue.user}/earnings", coins=200).status_code == 201
+        asked = eventually(lambda sue=sue: (a := sue.place("/v1/payouts", "first")).status_code == 201 and a.json())
+        path = f"/v1/admin/payouts/{asked['payout']}"
+        assert finance.post(f"{path}/send").json()["code"] == "payout_elsewhere"
+        seen = finance.get(f"/v1/payouts/{asked['payout']}").json()["seen"]
+        assert finance.post(f"{path}/approve", json={"seen": seen}).status_code == 200
+        assert finance.post(f"{path}/send").json()["status"] == "exported"
+        sent[asked["payout"]] = sue
+    ends = ("paid", "failed")
+    for payout, sue in sent.items():
+        stands = eventually(lambda p=payout: (s := finance.get(f"/v1/payouts/{p}").json()["status"]) in ends and s, 60.0)
+        assert (stands == "paid") == (payout_provider.provider.paid.get(pay_id(payout)) == 100)
+        left = eventually(lambda sue=sue: not (b := sue.balance(book="earnings").json())["held_coins"] and b)
+        assert left["balance_coins"] == (0 if stands == "paid" else 200)
+    assert payout_provider.provider.changed == []

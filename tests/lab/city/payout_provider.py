@@ -2,14 +2,17 @@
 not answer, takes a payment and lets the answer be lost, takes it late, and does not know yet. It pays once under an id,
 whatever it answers.
 
-`Provider.handle` is the provider itself, as a function of method, id and body; `paid`: what it has paid, or will.
+`Provider.handle` is the provider itself, as a function of method, id and body; `ProviderServer` has it on the loopback, where a
+request that is not answered is cut off.
 """
 
+import json
 import random
+import threading
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final, NamedTuple
-
-# How often it is asked until it knows what became of a payment.
-SLOW: Final = (0, 0, 1, 3)
+from urllib.parse import unquote
 
 
 class Said(NamedTuple):
@@ -28,12 +31,15 @@ class Taken:
 
 
 class Provider:
-    """`trouble`: how often a request goes wrong; `fails`: how often a payment does. `changed`: ids that came with another
-    body."""
+    """`trouble`: how often a request goes wrong, `most` times an id; `fails`: how often a payment does; `slow`: how often it is
+    asked until it knows. `changed`: ids that came with another body."""
 
-    def __init__(self, seed: int, trouble: float = 0.4, fails: float = 0.3) -> None:
+    def __init__(
+        self, seed: int, trouble: float = 0.4, fails: float = 0.3, *, most: int = 1_000, slow: tuple[int, ...] = (0, 0, 1, 3)
+    ) -> None:
         self._chance = random.Random(seed)
-        self._trouble, self._fails = trouble, fails
+        self._trouble, self._fails, self._most, self._slow = trouble, fails, most, slow
+        self._troubled: Counter[str] = Counter()
         self.taken: dict[str, Taken] = {}
         self.changed: list[str] = []
         self._on_its_way: list[tuple[str, dict[str, Any]]] = []
@@ -46,7 +52,9 @@ class Provider:
     def handle(self, method: str, id_: str, body: dict[str, Any] | None = None) -> Said:
         """Answer a request, or do not."""
         self._arrive()
-        kind = self._chance.choice(("away", "lost", "late")) if self._chance.random() < self._trouble else ""
+        troubled = self._chance.random() < self._trouble and self._troubled[id_] < self._most
+        self._troubled[id_] += troubled
+        kind = self._chance.choice(("away", "lost", "late")) if troubled else ""
         if kind == "away":
             return Said(self._chance.choice((0, 500, 503)), {}, arrived=False)
         if kind == "late" and method == "PUT" and body is not None:
@@ -66,10 +74,56 @@ class Provider:
         if known is None:
             if method != "PUT" or body is None:
                 return Said(404, {"error": "unknown"})
-            known = self.taken[id_] = Taken(body, self._chance.choice(SLOW), pays=self._chance.random() >= self._fails)
+            known = self.taken[id_] = Taken(body, self._chance.choice(self._slow), pays=self._chance.random() >= self._fails)
         if body is not None and known.body != body:
             self.changed.append(id_)
         if known.slow:
             known.slow -= 1
             return Said(202, {"status": "pending"})
         return Said(200, {"status": "paid" if known.pays else "failed"})
+
+
+class ProviderServer:
+    """A provider on the loopback; `settings` lead a platform to it."""
+
+    KEY: Final = "provider-key"
+
+    def __init__(self, seed: int) -> None:
+        # An effect's pauses are doubled: so many troubles take some seconds.
+        self.provider = Provider(seed, most=2, slow=(0, 1))
+        provider, lock, key = self.provider, threading.Lock(), self.KEY
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self._handle(None)
+
+            def do_PUT(self) -> None:
+                self._handle(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+
+            def _handle(self, body: dict[str, Any] | None) -> None:
+                said = Said(401, {})
+                if self.headers["authorization"] == f"Bearer {key}":
+                    with lock:
+                        said = provider.handle(self.command, unquote(self.path.partition("/payments/")[2]), body)
+                if not said.status:
+                    self.close_connection = True
+                    return
+                content = json.dumps(said.body).encode()
+                self.send_response(said.status)
+                self.send_header("content-type", "application/json")
+                self.send_header("content-length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{self._server.server_port}"
+        self.settings = {"OLO_PAYOUT_URL": url, "OLO_PAYOUT_KEY": key}
+
+    def close(self) -> None:
+        """End it."""
+        self._server.shutdown()
+        self._server.server_close()
