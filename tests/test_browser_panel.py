@@ -154,6 +154,12 @@ def test_an_account_and_its_persons_roles(context: BrowserContext, home: str, ne
     expect(freeze).to_be_focused()
     acted(account, "Unfreeze")
     expect(account.get_by_role("status")).to_have_text("The account is not frozen any more.")
+    life = panel.get_by_role("region", name="Life")
+    life.get_by_label("Show").select_option("money")
+    entry = life.get_by_role("row").filter(has_text="EntryRecorded").filter(has_text="причина 😀")
+    expect(found(life.get_by_role("button", name="Read anew"), entry)).to_contain_text("0 coins")
+    life.get_by_role("button", name="What was there then?").press("Enter")
+    expect(life.get_by_label("Balance then")).to_contain_text("0 coins, 0 of them held")
     kinds = ["unfreeze", "freeze"]
     eventually(lambda: [one["kind"] for one in ann.get("/v1/balance/entries").json()["entries"]][:2] == kinds)
     roles.get_by_label("Role").select_option("finance")
