@@ -20,7 +20,7 @@ MOMENTS: Final = next(one for one in PROJECTIONS if one.table == "person_moments
 TOPIC_OF: Final = {fact.__name__: entity.events for entity in ENTITIES for fact in entity.facts}
 # The fields by which a fact is somebody's.
 WHOSE: Final = {"user", "caller", "sender", "account", "subjects"}
-# Facts about people, of the entities of which a page tells, of which it does not: answers, refusals of orders, steps on the way.
+# Facts about people, of entities of which a page tells, of which it does not: answers, refusals of orders, steps on the way.
 UNTOLD: Final = {
     "AccountRefused", "LotsRead", "TrackingPut", "PostbackForgone", "BlockRefused", "CallRinging", "CallConnected",
     "RoomOpened", "MessageBarred", "EditAdmitted", "ChatRead", "ChatMuted", "ItemHidden", "ChatHidden", "ChatRefused",
