@@ -28,10 +28,12 @@ from schemas.payment import PRODUCT, Product
 from schemas.purchase import PURCHASE, ClaimPurchase, Purchase, Store, purchase_name
 from schemas.reconciliation import MAX_DIFFERENCES, RECONCILIATION, Difference, RecordReconciliation
 from schemas.reconciliation_rules import UNHEARD, UNKNOWN, Told, compare, cures, gathered
+from schemas.subscription import SUBSCRIPTION, ClaimSubscription, period_claim
 
 T = TypeVar("T")
-# What a store tells, and our purchases that are held against it.
-Held = tuple[list[Told], dict[str, Purchase]]
+# What a store tells, and our purchases that are held against it; of periods of subscriptions the words that they are of.
+Periods = dict[str, ClaimSubscription]
+Held = tuple[list[Told], dict[str, Purchase], Periods]
 GOOGLE: Final = (Store.GOOGLE, Store.GOOGLE_SANDBOX)
 TRIES: Final = 5
 FIRST_PAUSE_S: Final = 0.5
@@ -62,10 +64,13 @@ def reconcile(config: Config, store: Store, days: int, client: httpx.Client) -> 
     until = now()
     since = until - timedelta(days=min(days, MAX_DAYS))
     ask = _apple if store.is_apple else _google
-    told, known = ask(config, client, since, until)
+    told, known, periods = ask(config, client, since, until)
     found = tuple(compare(told, known, _sold(config, store)))
     for word in cures(told, found):
-        tell(config, PURCHASE, word.purchase, word)
+        if period := periods.get(word.id):
+            tell(config, SUBSCRIPTION, period.name, period)
+        else:
+            tell(config, PURCHASE, word.purchase, word)
     command = RecordReconciliation(
         id=new_id(), at=now(), run=f"{store}/{until:%Y-%m-%dT%H:%M:%SZ}", store=store, since=since, until=until, told=len(told),
         known=len(known), differences=found[:MAX_DIFFERENCES], left_off=max(0, len(found) - MAX_DIFFERENCES),
@@ -110,19 +115,23 @@ def _told(name: str, read: Callable[[], ClaimPurchase]) -> Told:
 
 
 def _apple(config: Config, client: httpx.Client, since: datetime, until: datetime) -> Held:
-    words, unread = list[ClaimPurchase](), dict[str, Told]()
+    words, unread, periods = list[ClaimPurchase](), dict[str, Told](), Periods()
     for signed in patient(lambda: list(app_store_api.history(config, client, since, until))):
         try:
             word = app_store.read_notification(config, signed, new_id())
         except ForgedError as error:
             unread[error.code] = Told("", code=error.code)
             continue
-        if isinstance(word, ClaimPurchase):
+        if isinstance(word, ClaimSubscription):
+            period = period_claim(word)
+            periods[period.id] = word
+            words.append(period)
+        elif isinstance(word, ClaimPurchase):
             words.append(word)
     told = gathered(words)
     known = _known(config, (apple_of(config),), since, told)
     now_told = [_transaction(config, client, name) for name in sorted(known.keys() - told.keys())]
-    return [*told.values(), *now_told, *unread.values()], known
+    return [*told.values(), *now_told, *unread.values()], known, periods
 
 
 def _transaction(config: Config, client: httpx.Client, name: str) -> Told:
@@ -130,7 +139,12 @@ def _transaction(config: Config, client: httpx.Client, name: str) -> Told:
     signed = patient(lambda: app_store_api.transaction(config, client, name.partition(":")[2]))
     if signed is None:
         return Told(name, code=UNKNOWN)
-    return _told(name, lambda: app_store.read_transaction(config, signed, "", new_id()))
+
+    def read() -> ClaimPurchase:
+        word = app_store.read_transaction(config, signed, "", new_id())
+        return word if isinstance(word, ClaimPurchase) else period_claim(word)
+
+    return _told(name, read)
 
 
 def _google(config: Config, client: httpx.Client, since: datetime, until: datetime) -> Held:
@@ -144,7 +158,7 @@ def _google(config: Config, client: httpx.Client, since: datetime, until: dateti
         if token := ours.token or next((one.token for one in voids), ""):
             found = _purchase(config, client, name, Hint("reconcile", token, ours.store_product))
             told.append(found._replace(doubled=_doubled(voids, ours.quantity)))
-    return [*told, *(Told(purchase_name(Store.GOOGLE, order), code=UNHEARD) for order in voided)], known
+    return [*told, *(Told(purchase_name(Store.GOOGLE, order), code=UNHEARD) for order in voided)], known, {}
 
 
 def _purchase(config: Config, client: httpx.Client, name: str, hint: Hint) -> Told:

@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from schemas.log.base import Message, MessageId, Wake, derive, later, reply, same_fields
+from schemas.log.base import Message, MessageId, Wake, derive, in_calendar, later, reply, same_fields
 from schemas.payment import (
     INTENT_KEPT_FOR,
     MAX_ASKED,
@@ -20,6 +20,7 @@ from schemas.payment import (
     IntentRead,
     IntentRefused,
     IntentRepeated,
+    KeepIntent,
     OpenIntent,
     PaymentRefusal,
     PinProduct,
@@ -68,6 +69,10 @@ def decide_intent(intent: Intent | None, message: IntentInbox) -> tuple[Intent |
             return _open(intent, message)
         case ReadIntent():
             return intent, (_read(intent, message),)
+        case KeepIntent():
+            until = in_calendar(message.until)
+            kept = intent is None or intent.forget_at is None or intent.forget_at >= until
+            return (intent if kept or intent is None else replace(intent, forget_at=until)), ()
         case ProductPinned():
             return (intent, ()) if intent is None or intent.version else _pinned(intent, message)
 

@@ -122,7 +122,8 @@ def _told(purchase: Purchase, read: IntentRead) -> Decision:
     """The intent says whose it is and what it gives."""
     if read.refusal is not None:
         return None, _refuse_all(purchase, read, read.purchase, read.refusal)
-    if purchase.store_product != (read.apple_id if purchase.store.is_apple else read.google_id):
+    sold_as = read.apple_id if purchase.store.is_apple else read.google_id
+    if purchase.store_product != sold_as or bool(purchase.subscription) != read.renewing:
         return None, _refuse_all(purchase, read, read.purchase, PaymentRefusal.PRODUCT_DIFFERS)
     check = price_check(read.prices, purchase.currency, purchase.price_milliunits, purchase.quantity)
     if check is None:

@@ -42,6 +42,7 @@ MAX_MILLIUNITS: Final = 2**53
 StoreProduct = Annotated[str, Meta(max_length=128, description="the product's id at a store, or empty"), PLAIN]
 ProductCoins = Annotated[int, Meta(gt=0, le=MAX_PRODUCT_COINS)]
 BonusCoins = Annotated[int, Meta(ge=0, le=MAX_PRODUCT_COINS)]
+TagOrNone = Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z0-9_.:-]*$", description="a tag, or empty"), PLAIN]
 BonusDays = Annotated[int, Meta(ge=0, le=MAX_BONUS_DAYS, description="how long the bonus can be spent; 0: for good")]
 DebtLimit = Annotated[int, Meta(ge=0, le=MAX_BALANCE_COINS, description="a debt above it freezes the buyer's account")]
 Claimant = Annotated[str, Meta(max_length=128, description="whose phone claims it; empty: the store told by itself"), PLAIN]
@@ -101,7 +102,9 @@ class PriceFields(Fields):
 
 
 class OfferFields(Fields):
-    """What a purchase gives, under which names stores sell it, and what a refund may lead to."""
+    """What a purchase gives, under which names stores sell it, and what a refund may lead to. `renewing`: it is a
+    subscription, its coins come each period, and while it lasts its user has the `tag`, by which tariffs and cohorts know
+    them."""
 
     coins: int = 0
     bonus_coins: BonusCoins = 0
@@ -109,6 +112,8 @@ class OfferFields(Fields):
     apple_id: StoreProduct = ""
     google_id: StoreProduct = ""
     freeze_above_debt_coins: DebtLimit | None = None
+    renewing: bool = False
+    tag: TagOrNone = ""
 
 
 class ProductFields(OfferFields, PriceFields):
@@ -182,6 +187,13 @@ class ReadIntent(Message):
     country: Country = ""
 
 
+class KeepIntent(Message):
+    """A subscription is paid for: keep the intent, which its next periods name, until then at least."""
+
+    intent: Id
+    until: Time
+
+
 class PinnedFields(Fields):
     """What an intent has pinned."""
 
@@ -246,7 +258,7 @@ def prices_in(prices: tuple[StorePrice, ...], country: str) -> tuple[StorePrice,
 
 
 ProductInbox = PutProduct | PinProduct | Wake
-IntentInbox = OpenIntent | ReadIntent | ProductPinned | Wake
+IntentInbox = OpenIntent | ReadIntent | KeepIntent | ProductPinned | Wake
 
 
 PRODUCT: Final = Entity(
@@ -263,7 +275,7 @@ INTENT: Final = Entity(
     key="intent",
     flow=Flow.LIVE,
     state=Intent,
-    commands=(OpenIntent, ReadIntent),
+    commands=(OpenIntent, ReadIntent, KeepIntent),
     facts=(IntentOpened, IntentRepeated, IntentRefused, IntentRead),
     hears=(Hears(ProductPinned, "intent", "an intent knows what it pins"),),
     raw="what came of an intent stands in the table purchases",

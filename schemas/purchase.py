@@ -97,7 +97,7 @@ def purchase_name(store: Store, transaction: str) -> str:
 
 class TransactionFields(Fields):
     """What the store has signed. `price_milliunits`: thousandths of the currency's unit, as the store tells it; without a
-    currency the price is not known. `country`: the store front's."""
+    currency the price is not known. `country`: the store front's; `subscription`: of which it is a period."""
 
     store: Store
     intent: OptionalId
@@ -107,6 +107,7 @@ class TransactionFields(Fields):
     price_milliunits: int = 0
     currency: Currency = ""
     country: Country = ""
+    subscription: OptionalId = ""
 
 
 class WordFields(Fields):
@@ -330,6 +331,10 @@ def of_purchase() -> Callable[[EntryRecorded | AccountRefused], str]:
     return key
 
 
+def _read_for(fact: IntentRead) -> str:
+    return "" if fact.purchase.startswith("subscription:") else fact.purchase
+
+
 def _consumed(fact: StoreActTaken) -> str:
     return fact.purchase if fact.kind is EffectKind.CONSUME else ""
 
@@ -345,7 +350,7 @@ PURCHASE: Final = Entity(
         *(PurchaseConsumed, PurchaseUnconsumed, UsageStated),
     ),
     hears=(
-        Hears(IntentRead, "purchase", "a purchase knows whose it is and what it gives"),
+        Hears(IntentRead, _read_for, "a purchase knows whose it is and what it gives"),
         Hears(EntryRecorded, of_purchase(), "a purchase follows its coins"),
         Hears(AccountRefused, of_purchase(), "a purchase hears why not"),
         Hears(LotsRead, "purchase", "a purchase says what of it was used"),

@@ -3,6 +3,7 @@ App Store has sold: `POST /v1/payments/apple`, from the phone, and `POST /v1/web
 
 import asyncio
 import logging
+from datetime import datetime
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -29,6 +30,7 @@ from schemas.payment import (
     StorePrice,
 )
 from schemas.purchase import PurchaseCredited, PurchaseRepeated
+from schemas.subscription import ClaimSubscription, SubscriptionChanged, SubscriptionRepeated
 from serving.body import RequestBody
 from serving.runtime.commands import commands_of, request_id, views_of
 from serving.runtime.fields import IdempotencyKey, IdInPath, ItemId, Word
@@ -90,6 +92,15 @@ class ProductBody(RequestBody):
     google_id: StoreProduct = ""
     name: Word = ""
     active: bool = True
+    renewing: Annotated[bool, Field(description="it is a subscription: its coins come each period")] = False
+    tag: Annotated[
+        str,
+        Field(
+            max_length=64,
+            pattern="^[A-Za-z0-9_.:-]*$",
+            description="what the user has while the subscription lasts, for tariffs and cohorts",
+        ),
+    ] = ""
     prices: Annotated[list[PriceBody], Field(max_length=MAX_PRICES)] = []
 
 
@@ -127,11 +138,12 @@ class AppleBody(RequestBody):
 
 
 class PurchaseAnswer(BaseModel):
-    """The transaction is credited; the phone finishes it."""
+    """The transaction is credited; the phone finishes it. Of a subscription: each period's coins, and until when it lasts."""
 
     purchase: str
     product: str
     coins: int
+    until: datetime | None = None
 
 
 @router.put("/v1/admin/products/{product}", response_model=ProductAnswer, responses=responses(400, 401, 403, 422, 503))
@@ -164,7 +176,7 @@ def _shown(name: str, found: Product) -> ProductAnswer:
     return ProductAnswer(
         product=name, version=found.version, coins=found.coins, bonus_coins=found.bonus_coins, bonus_days=found.bonus_days,
         freeze_above_debt_coins=found.freeze_above_debt_coins, apple_id=found.apple_id, google_id=found.google_id,
-        name=found.name, active=found.active,
+        name=found.name, active=found.active, renewing=found.renewing, tag=found.tag,
         prices=[PriceBody(**msgspec.structs.asdict(one)) for one in found.prices],
     )  # fmt: skip
 
@@ -196,6 +208,9 @@ async def send_apple_transaction(body: AppleBody, caller: Acting, request: Reque
     except ForgedError as error:
         log.warning("a transaction that %s brought was not taken: %s", caller.user, error.code)
         raise Problem(422, error.code, error.detail) from error
+    if isinstance(command, ClaimSubscription):
+        stands = await commands_of(request).ask(command, SubscriptionChanged, SubscriptionRepeated)
+        return PurchaseAnswer(purchase=stands.name, product=stands.product, coins=stands.coins, until=stands.until)
     fact = await commands_of(request).ask(command, PurchaseCredited, PurchaseRepeated)
     return PurchaseAnswer(purchase=fact.purchase, product=fact.product, coins=fact.coins)
 

@@ -52,7 +52,7 @@ def test_no_token_is_no_intent_and_no_price_is_none(store: AppStore) -> None:
     [
         ({"bundleId": "com.example.other"}, "transaction_of_another_app"),
         ({"environment": "Production"}, "transaction_of_another_environment"),
-        ({"type": "Auto-Renewable Subscription"}, "transaction_unsuitable"),
+        ({"type": "Non-Consumable"}, "transaction_unsuitable"),
         ({"revocationDate": 1, "revocationPercentage": 100_001}, "transaction_unreadable"),
         ({"purchaseDate": HOUR_AHEAD}, "transaction_time_impossible"),
         ({"purchaseDate": None}, "transaction_time_impossible"),
@@ -108,7 +108,7 @@ def test_a_notification_of_a_purchase_claims_it_and_others_only_tell_their_kind(
     assert isinstance(asked, AskUsage)
     assert asked.purchase == claim.purchase
     assert timedelta(hours=11) < asked.until - asked.at <= timedelta(hours=12)
-    assert read_notification(config, store.notify("DID_RENEW", sold)["signedPayload"], "m") == "DID_RENEW"
+    assert read_notification(config, store.notify("PRICE_INCREASE", sold)["signedPayload"], "m") == "PRICE_INCREASE"
     back = read_notification(config, store.notify("REFUND", store.sell("p1", INTENT, revocationDate=1))["signedPayload"], "m")
     assert isinstance(back, ClaimPurchase)
     assert back.revoked_parts == WHOLE

@@ -157,7 +157,7 @@ def test_bought_by_phone_told_by_apple_and_claimed_by_another(
     assert eve.post("/v1/webhooks/apple", json=app_store.notify("ONE_TIME_CHARGE", later)).json() == {"status": "noted"}
     assert bob.wait_for("PurchaseCredited", 2)["coins"] == 110
     assert bob.api.post("/v1/payments/apple", json={"signed_transaction": later}).json()["coins"] == 110
-    assert eve.post("/v1/webhooks/apple", json=app_store.notify("DID_RENEW", later)).json() == {"status": "kept"}
+    assert eve.post("/v1/webhooks/apple", json=app_store.notify("PRICE_INCREASE", later)).json() == {"status": "kept"}
     eventually(lambda: "webhooks.apple" in stack.olo("dead-letters", "list").stdout)
 
 

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pycountry
+from msgspec.structs import replace
 
 from infra.config import Config
 from schemas.log.base import EPOCH, later, moment_of, now
 from schemas.purchase import WHOLE, AskUsage, ClaimPurchase, Store, purchase_name
+from schemas.subscription import ClaimSubscription, SubscriptionStatus, subscription_name
 
 if TYPE_CHECKING:
     from appstoreserverlibrary.signed_data_verifier import SignedDataVerifier
@@ -26,6 +28,12 @@ AHEAD: Final = timedelta(minutes=10)
 TRANSACTION_PATTERN: Final = re.compile(r"[0-9A-Za-z]{1,64}")
 MAX_MILLIUNITS: Final = 2**53
 CONSUMABLE: Final = "Consumable"
+SUBSCRIPTION: Final = "Auto-Renewable Subscription"
+# Notifications of a subscription: what is so says the renewal that each carries.
+OF_SUBSCRIPTIONS: Final = (
+    "SUBSCRIBED", "DID_RENEW", "DID_FAIL_TO_RENEW", "DID_CHANGE_RENEWAL_STATUS", "GRACE_PERIOD_EXPIRED", "EXPIRED",
+    "OFFER_REDEEMED", "RENEWAL_EXTENDED",
+)  # fmt: skip
 # Notifications of a transaction that was bought, taken back, or given back.
 TAKEN_BACK: Final = ("REFUND", "REVOKE")
 # A refund is asked for, and Apple takes what we say within twelve hours.
@@ -72,50 +80,76 @@ def missing_settings(config: Config) -> list[str]:
     return [f"OLO_{name.upper()}" for name in needed if not getattr(config, name)]
 
 
-def read_transaction(config: Config, signed: str, user: str, claim: str) -> ClaimPurchase:
+def read_transaction(config: Config, signed: str, user: str, claim: str) -> ClaimPurchase | ClaimSubscription:
     """The claim that a signed transaction makes for `user`. May ask Apple about its certificates. Errors: ForgedError."""
     return _claim(config, _verified(config, "verify_and_decode_signed_transaction", signed), user, claim)
 
 
-def read_notification(config: Config, signed: str, claim: str) -> ClaimPurchase | AskUsage | str:
+def read_notification(config: Config, signed: str, claim: str) -> ClaimPurchase | ClaimSubscription | AskUsage | str:
     """The claim that a notification makes, or the question that it asks, or the kind of any other. Errors: ForgedError.
 
     What was taken back is told by the transaction itself; a notification whose transaction does not say so is unreadable."""
     found = _verified(config, "verify_and_decode_notification", signed)
     kind = found.rawNotificationType or ""
-    if kind not in (*OF_PURCHASES, ASKED) or found.data is None or not found.data.signedTransactionInfo:
+    if kind not in (*OF_PURCHASES, *OF_SUBSCRIPTIONS, ASKED) or found.data is None or not found.data.signedTransactionInfo:
         return str(kind)
     told = read_transaction(config, found.data.signedTransactionInfo, "", claim)
     if kind == ASKED:
         asked_at = moment_of(_number(found.signedDate, 0, MAX_MILLIUNITS) / 1_000)
         ask = checked(found.notificationUUID, TRANSACTION_NAME)
-        return AskUsage(id=claim, at=now(), purchase=told.purchase, ask=ask, until=later(asked_at, ANSWER_WITHIN))
+        name = told.purchase if isinstance(told, ClaimPurchase) else purchase_name(told.store, told.transaction)
+        return AskUsage(id=claim, at=now(), purchase=name, ask=ask, until=later(asked_at, ANSWER_WITHIN))
     if kind in TAKEN_BACK and not told.revoked_parts:
         raise ForgedError("transaction_unreadable", "the notification says that it was taken back, the transaction does not")
+    if isinstance(told, ClaimSubscription) and found.data.signedRenewalInfo:
+        return _renewed(told, _verified(config, "verify_and_decode_renewal_info", found.data.signedRenewalInfo))
     return told
 
 
-def _claim(config: Config, found: Any, user: str, claim: str) -> ClaimPurchase:
+def _claim(config: Config, found: Any, user: str, claim: str) -> ClaimPurchase | ClaimSubscription:
+    if found.rawType == SUBSCRIPTION:
+        return _subscription(config, found, user, claim)
     if found.rawType != CONSUMABLE:
-        raise ForgedError("transaction_unsuitable", "coins are consumables; this transaction is for something else")
+        raise ForgedError("transaction_unsuitable", "coins are consumables, or come with subscriptions; this is something else")
+    fields = _fields(config, found, user, claim)
+    transaction = checked(found.transactionId, TRANSACTION_PATTERN)
+    return ClaimPurchase(**fields, purchase=purchase_name(fields["store"], transaction))
+
+
+def _subscription(config: Config, found: Any, user: str, claim: str) -> ClaimSubscription:
+    """A period of a subscription, as its transaction says; of its renewal that says nothing."""
+    fields = _fields(config, found, user, claim)
+    original = checked(found.originalTransactionId, TRANSACTION_PATTERN)
+    return ClaimSubscription(
+        **fields, name=subscription_name(fields["store"], original),
+        transaction=checked(found.transactionId, TRANSACTION_PATTERN),
+        paid_until=moment_of(_number(found.expiresDate, 0, MAX_MILLIUNITS) / 1_000),
+    )  # fmt: skip
+
+
+def _renewed(told: ClaimSubscription, renewal: Any) -> ClaimSubscription:
+    """The same, with what Apple says of the renewal at that time: in grace, in retry, over, or going on."""
+    told_at = moment_of(_number(renewal.signedDate, 0, MAX_MILLIUNITS) / 1_000)
+    grace_until = moment_of(_number(renewal.gracePeriodExpiresDate, 0, MAX_MILLIUNITS) / 1_000)
+    status, until = SubscriptionStatus.ACTIVE, told.paid_until
+    if told.paid_until <= told_at:
+        status = SubscriptionStatus.HOLD if renewal.isInBillingRetryPeriod else SubscriptionStatus.EXPIRED
+        if grace_until > told_at:
+            status, until = SubscriptionStatus.GRACE, grace_until
+    return replace(told, told_at=told_at, status=status, until=until, renews=renewal.rawAutoRenewStatus != 0)
+
+
+def _fields(config: Config, found: Any, user: str, claim: str) -> dict[str, Any]:
     purchased_at = bought_at(found.purchaseDate or 0)
     store = Store.APPLE if config.apple_environment == "production" else Store.APPLE_SANDBOX
-    return ClaimPurchase(
-        id=claim,
-        at=now(),
-        purchase=purchase_name(store, checked(found.transactionId, TRANSACTION_PATTERN)),
-        user=user,
-        store=store,
-        intent=(found.appAccountToken or "").lower()[:64],
-        store_product=checked(found.productId, re.compile(r"[\x21-\x7e]{1,128}")),
-        purchased_at=purchased_at,
-        quantity=_number(found.quantity, 1, MAX_MILLIUNITS),
-        price_milliunits=_number(found.price, 0, MAX_MILLIUNITS),
-        signed_at=moment_of(_number(found.signedDate, 0, MAX_MILLIUNITS) / 1_000),
-        revoked_parts=_revoked(found),
-        currency=checked(found.currency, re.compile("[A-Z]{3}")) if found.currency else "",
-        country=_country(found.storefront),
-    )
+    return {
+        "id": claim, "at": now(), "user": user, "store": store, "intent": (found.appAccountToken or "").lower()[:64],
+        "store_product": checked(found.productId, re.compile(r"[\x21-\x7e]{1,128}")), "purchased_at": purchased_at,
+        "quantity": _number(found.quantity, 1, MAX_MILLIUNITS), "price_milliunits": _number(found.price, 0, MAX_MILLIUNITS),
+        "signed_at": moment_of(_number(found.signedDate, 0, MAX_MILLIUNITS) / 1_000), "revoked_parts": _revoked(found),
+        "currency": checked(found.currency, re.compile("[A-Z]{3}")) if found.currency else "",
+        "country": _country(found.storefront),
+    }  # fmt: skip
 
 
 def _country(storefront: Any) -> str:

@@ -21,7 +21,7 @@ from schemas.log.topics import ENTITIES
 # store, a payee or a streamer says, and what becomes of a payout, is theirs to say, or people's of staff.
 APART: Final = frozenset({
     "timetable", "staff", "staff_act", "approval", "account", "purchase", "intent", "payee", "payout", "payout_batch",
-    "membership",
+    "membership", "subscription", "reconciliation",
 })  # fmt: skip
 
 

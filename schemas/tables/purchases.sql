@@ -18,6 +18,7 @@ CREATE TABLE IF NOT EXISTS purchases
     price_check      LowCardinality(String),
     purchased_at     DateTime64(6, 'UTC'),
     intent           String,
+    subscription     String,
     partition        UInt16,
     offset           UInt64
 )

@@ -57,10 +57,24 @@ class AppStore:
         } | changes  # fmt: skip
         return self.sign({name: value for name, value in payload.items() if value is not None})
 
-    def notify(self, kind: str, signed_transaction: str) -> dict[str, str]:
-        """The body of a Server Notification about a transaction."""
+    def renew(self, product: str, intent: str | None, original: str, number: int, **changes: Any) -> str:
+        """A period of a subscription as it is signed: `number` counts from 1, and each is `days` (30) long; the first begins
+        now."""
+        days = changes.pop("days", 30)
+        begins = datetime.now(UTC) + timedelta(days=days * (number - 1))
+        fields = {
+            "type": "Auto-Renewable Subscription", "transactionId": f"{original}{number}", "originalTransactionId": original,
+            "expiresDate": int((begins + timedelta(days=days)).timestamp() * 1_000),
+        }  # fmt: skip
+        return self.sell(product, intent, **fields | changes)
+
+    def notify(self, kind: str, signed_transaction: str, **renewal: Any) -> dict[str, str]:
+        """The body of a Server Notification about a transaction, with what Apple says of its renewal."""
         data = {"bundleId": self.bundle, "environment": self.environment, "signedTransactionInfo": signed_transaction}
         at_ms = int(datetime.now(UTC).timestamp() * 1_000)
+        if renewal:
+            told = {"environment": self.environment, "signedDate": at_ms, "autoRenewStatus": 1, **renewal}
+            data["signedRenewalInfo"] = self.sign(told)
         payload = {
             "notificationType": kind, "notificationUUID": str(uuid.uuid4()), "version": "2.0", "signedDate": at_ms,
             "data": data,

@@ -73,9 +73,9 @@ class AppStoreApi:
             "OLO_APPLE_ISSUER_ID": ISSUER,
         }  # fmt: skip
 
-    def tell(self, kind: str, signed: str) -> dict[str, str]:
+    def tell(self, kind: str, signed: str, **renewal: Any) -> dict[str, str]:
         """Note a notification about a transaction, and its body, which may be sent or lost."""
-        notice = self.store.notify(kind, signed)
+        notice = self.store.notify(kind, signed, **renewal)
         self.notifications.append((int(time.time() * 1_000), notice["signedPayload"]))
         payload = jwt.decode(signed, options={"verify_signature": False})
         self.transactions[payload["transactionId"]] = signed
