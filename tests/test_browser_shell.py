@@ -3,10 +3,10 @@
 import re
 from typing import Final
 
-from playwright.sync_api import BrowserContext, Locator, Page, Request, expect
+from playwright.sync_api import BrowserContext, Locator, Page, Request, Response, expect
 
 from tests.chromium import HOSTILE, name, panel_of, violations
-from tests.conftest import Api, Stack
+from tests.conftest import Api, Stack, eventually
 
 STAFF: Final = ("admin", "auditor", "finance", "support")
 # Pages that are for all of staff, and ask for nothing before somebody is looked up.
@@ -18,6 +18,12 @@ def offered(panel: Page) -> list[Locator]:
     pages = panel.get_by_role("navigation", name="Pages").get_by_role("button")
     expect(pages.first).to_be_visible()
     return pages.all()
+
+
+def let_in(api: Api, url: str) -> bool:
+    """Whether the API answers this, which may be a stream without an end."""
+    with api.stream("GET", url) as answer:
+        return answer.status_code != 403
 
 
 def summoned(panel: Page, typed: str) -> Locator:
@@ -58,30 +64,61 @@ def test_the_palette_goes_everywhere_by_keyboard(context: BrowserContext, home: 
     assert panel.url == f"{home}/panel"
 
 
+class Asking:
+    """What a panel asks the API for, by the page that is turned to."""
+
+    def __init__(self, panel: Page, home: str) -> None:
+        self._panel, self._home, self._page = panel, home, ""
+        self._open: set[Request] = set()
+        self.asked: dict[str, set[str]] = {}
+        panel.on("request", self._note)
+        panel.on("requestfinished", self._over)
+        panel.on("requestfailed", self._over)
+        panel.on("response", lambda answer: self._over(answer.request) if is_stream(answer) else None)
+
+    def _note(self, request: Request) -> None:
+        if self._page and "/v1/" in request.url and request.method == "GET":
+            self._open.add(request)
+            self.asked[self._page].add(request.url.removeprefix(self._home))
+
+    def _over(self, request: Request) -> None:
+        self._open.discard(request)
+
+    def turn(self, button: Locator) -> None:
+        """Turn to a page, until it has asked for all that it begins with."""
+        self._page = button.inner_text()
+        self.asked[self._page] = set()
+        button.click()
+        expect(self._panel.locator(".page > *").first).to_be_visible()
+        eventually(self._is_quiet)
+
+    def _is_quiet(self) -> bool:
+        """Whether nothing is asked for any more: what comes next is asked within a frame behind an answer."""
+        return all(self._panel.evaluate("new Promise(requestAnimationFrame)") and not self._open for _ in range(3))
+
+
+def is_stream(answer: Response) -> bool:
+    """Whether an answer has no end."""
+    return answer.headers.get("content-type", "").startswith("text/event-stream")
+
+
 def test_each_role_is_offered_the_pages_that_the_api_allows_and_an_auditor_no_act(
     context: BrowserContext, home: str, stack: Stack
 ) -> None:
     """What each page asks for is seen with an admin; a role is offered the page if the API answers all of it to that role."""
     asked: dict[str, set[str]] = {}
-    page = ""
-
-    def note(request: Request) -> None:
-        if page and "/v1/" in request.url and request.method == "GET":
-            asked[page].add(request.url.removeprefix(stack.http))
-
     for role in STAFF:
         panel = panel_of(context, home, role, user := name())
+        pages, asking = offered(panel), Asking(panel, stack.http)
         if role == "admin":
-            panel.on("request", note)
-        else:
-            api = Api(stack, user, role)
-            allowed = [one for one, urls in asked.items() if all(api.get(url).status_code != 403 for url in urls)]
-            assert [button.inner_text() for button in offered(panel)] == allowed, role
-        for button in offered(panel) if role in ("admin", "auditor") else ():
-            page = button.inner_text()
-            asked.setdefault(page, set())
-            button.click()
-            expect(panel.locator(".page > *").first).to_be_visible()
-            if role == "auditor":
-                expect(panel.locator("[data-act]")).to_have_count(0)
+            for button in pages:
+                asking.turn(button)
+            asked = asking.asked
+            continue
+        api = Api(stack, user, role)
+        allowed = [one for one, urls in asked.items() if all(let_in(api, url) for url in urls)]
+        assert [button.inner_text() for button in pages] == allowed, role
+        for button in pages if role == "auditor" else ():
+            asking.turn(button)
+            expect(panel.locator("[data-act='change']")).to_have_count(0)
     assert {one for one, urls in asked.items() if not urls} == FOR_ALL

@@ -301,6 +301,7 @@ ANSWERED = {
     "PUT /v1/profile": OWN, "PUT /v1/profile/private": OWN, "GET /v1/profile/private": OWN, "PUT /v1/clips/{clip}": OWN,
     "GET /v1/admin/profiles/{user}/private": "for staff, with a reason that is kept",
     "POST /v1/admin/chats/reports/{report}/read": "for staff, with a reason that is kept",
+    "GET /v1/admin/insight/settings": "the platform's settings are no person's, and its secrets are not among them",
     "GET /v1/admin/outbox/effect": "a vendor's last words about one effect, for staff, and in the audit",
     "GET /v1/chats": TALK, "GET /v1/chats/{user}": TALK, "GET /v1/chats/{user}/messages/{message}": TALK,
     "POST /v1/calls/{call}/credentials": OWN,

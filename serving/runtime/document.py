@@ -40,6 +40,7 @@ TAGS: Final = {
     "feed": "What a phone is shown, live",
     "gallery": "Whom a user sees",
     "gifts": "Gifts and their catalogue",
+    "insight": "What happens and happened, for staff, and what the platform runs with",
     "log": "Records, what came of them, and those that nobody could decide",
     "notifications": "What a person is told, in the app and by pushes",
     "outbox": "What is owed to vendors, and what became of it",

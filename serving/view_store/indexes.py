@@ -22,6 +22,7 @@ from schemas.mission_control_approval import APPROVAL, Approval, ApprovalStatus
 from schemas.outbox import OUTBOX, Effect, EffectStatus
 from schemas.panel import MEMBER, Member
 from schemas.user import USER, User
+from schemas.video import CALL, Call, CallStatus
 
 # An index's name, and one of its groups.
 Membership = tuple[str, str]
@@ -97,6 +98,10 @@ def _effects(name: str, effect: Effect) -> tuple[str, ...]:
     return (effect.status, f"{effect.status}/{effect.provider}") if listed else ()
 
 
+def _calls(_: str, call: Call) -> tuple[str, ...]:
+    return ("",) if call.status in (CallStatus.RINGING, CallStatus.CONNECTED) else ()
+
+
 # Who is online, by role.
 ONLINE: Final = Index("online", USER, _online)
 # The records of which a case waits for a person.
@@ -117,9 +122,12 @@ COHORT_MEMBERS: Final = Index("cohort_members", MEMBER, _cohorts)
 MEMBER_VERSIONS: Final = Index("member_versions", MEMBER, _versions, listed=False)
 # What is owed to vendors and waits for its next attempt, or ended badly: by status, and by status and vendor.
 EFFECTS: Final = Index("effects", OUTBOX, _effects)
+# The calls that ring or run.
+LIVE_CALLS: Final = Index("live_calls", CALL, _calls)
 
 INDEXES: Final = (
     ONLINE, OPEN_CASES, PAIRS, CHATS, OPEN_REPORTS, OPEN_APPROVALS, AGENCY_PEOPLE, COHORT_MEMBERS, MEMBER_VERSIONS, EFFECTS,
+    LIVE_CALLS,
 )  # fmt: skip
 LISTED: Final = frozenset(index.name for index in INDEXES if index.listed)
 OVER: Final = {one.entity.changelog: [index for index in INDEXES if index.entity is one.entity] for one in INDEXES}

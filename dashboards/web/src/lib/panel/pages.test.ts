@@ -8,7 +8,7 @@ const staffOf = (...permissions: Permission[]): Staff => new Staff({} as Olo, 'f
 const ROWS: [Permission[], Page[]][] = [
   [[], ['People']],
   [['people.change'], ['People']],
-  [['money.look'], ['Now', 'People', 'Payouts', 'Approvals', 'Products', 'Tariffs']],
+  [['money.look'], ['Now', 'People', 'Calls', 'Payouts', 'Approvals', 'Products', 'Tariffs']],
   [['audit.look'], ['People', 'Audit']]
 ];
 

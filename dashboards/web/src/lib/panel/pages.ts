@@ -14,16 +14,21 @@ export interface PageEntry {
 export const PAGES = {
   Now: { group: 'Live', needs: 'money.look', load: () => import('./Now.svelte') },
   People: { group: 'People', needs: null, load: () => import('./People.svelte') },
+  Calls: { group: 'People', needs: 'money.look', load: () => import('./Calls.svelte') },
+  Reports: { group: 'People', needs: 'reports.look', load: () => import('./Reports.svelte') },
   Payouts: { group: 'Money', needs: 'money.look', load: () => import('./Payouts.svelte') },
   Approvals: { group: 'Money', needs: 'money.look', load: () => import('./Approvals.svelte') },
   Products: { group: 'Money', needs: 'money.look', load: () => import('./Products.svelte') },
   Tariffs: { group: 'Money', needs: 'money.look', load: () => import('./Tariffs.svelte') },
   Cohorts: { group: 'Growth', needs: 'growth.look', load: () => import('./Cohorts.svelte') },
   Gallery: { group: 'Growth', needs: 'rules.look', load: () => import('./Gallery.svelte') },
+  Notifications: { group: 'Growth', needs: 'growth.look', load: () => import('./Notifications.svelte') },
+  Attribution: { group: 'Growth', needs: 'growth.look', load: () => import('./Attribution.svelte') },
   Log: { group: 'Platform', needs: 'log.look', load: () => import('./Log.svelte') },
   'Dead letters': { group: 'Platform', needs: 'log.look', load: () => import('./DeadLetters.svelte') },
   Outbox: { group: 'Platform', needs: 'log.look', load: () => import('./Outbox.svelte') },
   Timetable: { group: 'Platform', needs: 'jobs.look', load: () => import('./Timetable.svelte') },
+  Settings: { group: 'Platform', needs: 'log.look', load: () => import('./Settings.svelte') },
   Audit: { group: 'Staff', needs: 'audit.look', load: () => import('./Audit.svelte') }
 } as const satisfies Record<string, PageEntry>;
 export type Page = keyof typeof PAGES;
