@@ -137,21 +137,23 @@ class Second(NamedTuple):
 class Seconds:
     """Facts of several places, put together second by second. A place is a partition; each tells how far it has been heard, and
     a second is whole when all have been heard beyond it. What comes behind that counts as heard in the next second. Holds sums
-    of the seconds by which the places are apart, and no facts."""
+    of the seconds by which the places are apart, and no facts: what happened before `minute`, from where windows are counted,
+    is one sum, and rings of long before are left out."""
 
-    def __init__(self, places: Iterable[tuple[str, int]], begin: int) -> None:
+    def __init__(self, places: Iterable[tuple[str, int]], begin: int, minute: int) -> None:
         self._heard = dict.fromkeys(places, 0)
-        self._next = begin
+        self._next = self._begin = begin
+        self._oldest = minute - 1
         self._open: dict[int, Second] = {}
 
     def put(self, fact: Fact, logged_ms: int) -> None:
         """A fact, and when the log took it."""
         clock = max(logged_ms // 1_000, self._next)
         second = self._open.get(clock) or self._open.setdefault(clock, Second(clock, Counter(), []))
-        at = min(unix_second(fact.at), clock)
+        at = max(min(unix_second(fact.at), clock), self._oldest)
         for metric, count in counts_of(fact):
             second.sums[metric, at] += count
-        if side := side_of(fact, clock):
+        if (side := side_of(fact, clock)) and side.ms >= self._begin * 1_000:
             second.sides.append(side)
 
     def reach(self, place: tuple[str, int], heard_ms: int) -> None:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Annotated, Final
 
 from msgspec import Meta
+from msgspec.json import Decoder
 
 from schemas.log.base import Message, Time
 from schemas.log.personal import PLAIN
@@ -51,15 +52,36 @@ LEVELS: Final = frozenset(
 MetricName = Annotated[str, Meta(min_length=1, max_length=64, description="a `Pulse`, or <sample>/<flow>"), PLAIN]
 
 
+# What is exact in JSON; a sum that is larger stands there as this.
+MOST: Final = 2**53
+Number = Annotated[int, Meta(ge=-MOST, le=MOST)]
+
+
+def shown(value: int) -> int:
+    """A sum as a window has it."""
+    return max(-MOST, min(value, MOST))
+
+
 class PulseWindow(Message):
     """One number. `at`: the window's start; `value`: what fell into it, or the level at its end; `late`: what came behind its
     end, which is no part of a count's `value`; `as_of`: how far the flow had heard the log when it closed the window."""
 
     metric: MetricName
     width_s: Annotated[int, Meta(ge=1, le=3_600)]
-    value: Annotated[int, Meta(ge=-(2**53), le=2**53)]
+    value: Number
     as_of: Time
-    late: Annotated[int, Meta(ge=-(2**53), le=2**53)] = 0
+    late: Number = 0
+
+
+_decode = Decoder(PulseWindow).decode
+
+
+def window_of(value: bytes) -> PulseWindow | None:
+    """A record of the pulse; None for what is none."""
+    try:
+        return _decode(value)
+    except ValueError:
+        return None
 
 
 def window_key(metric: str, width_s: int, start: int) -> str:

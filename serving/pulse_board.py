@@ -23,7 +23,7 @@ from infra.config import Config
 from infra.kafka import TIMEOUT_S, reader, records_of
 from schemas.log.base import unix_second
 from schemas.log.topics import PULSE_SECONDS
-from schemas.pulse import LEVELS, SECOND_S, Pulse, PulseWindow
+from schemas.pulse import LEVELS, SECOND_S, Pulse, PulseWindow, window_of
 
 log = logging.getLogger("olo.now")
 
@@ -40,8 +40,6 @@ IDLE_S: Final = 30.0
 # Flows are a handful; whatever else may stand in the topic, no more numbers than this are kept.
 SAMPLES: Final = 500
 COUNTS: Final = tuple(metric for metric in Pulse if metric not in {*LEVELS, Pulse.RANG, Pulse.ANSWERED, Pulse.ANSWER_MS})
-
-WINDOW: Final = msgspec.json.Decoder(PulseWindow).decode
 
 PANELS = Gauge("olo_panels", "Open streams of the panel's page Now")
 
@@ -191,7 +189,7 @@ def _read(config: Config, board: Board, loop: asyncio.AbstractEventLoop, stopped
                 consumer.assign(consumer.offsets_for_times([TopicPartition(PULSE_SECONDS.name, 0, begin_ms)], TIMEOUT_S))
                 while not stopped.is_set():
                     records = records_of(consumer.consume(5_000, 0.25))
-                    windows = [WINDOW(record.value() or b"") for record in records]
+                    windows = [found for record in records if (found := window_of(record.value() or b""))]
                     if windows and not loop.is_closed():
                         loop.call_soon_threadsafe(board.take, windows)
         except Exception as error:  # a broker that is away: what panels have is old by its as_of meanwhile

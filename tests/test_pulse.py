@@ -48,7 +48,7 @@ def of_call(number: int, kind: CallKind) -> dict[str, Any]:
 
 def windows_of(log: list[Logged], until: int, resume: Resume) -> list[PulseWindow]:
     """What the flow writes over a log: (when it was logged, fact), up to a second."""
-    seconds = Seconds([("t", 0)], resume.begin if resume.levels is not None else BEGIN - 120)
+    seconds = Seconds([("t", 0)], resume.begin if resume.levels is not None else BEGIN - 120, resume.minute)
     for ms, fact in log:
         if resume.levels is None or ms >= resume.begin * 1_000:
             seconds.put(fact, ms)

@@ -30,7 +30,7 @@ from pipelines.runtime.flow import stopping
 from pipelines.runtime.pulse import NAME, Input, InputSource, Output, OutputSink, resume_from
 from pipelines.runtime.windows import dataflow
 from schemas.log.base import EPOCH
-from schemas.pulse import SAMPLE_S, PulseWindow, window_key
+from schemas.pulse import SAMPLE_S, PulseWindow, shown, window_key
 
 log = logging.getLogger("olo.pulse")
 
@@ -43,7 +43,6 @@ SAMPLES: Final[Mapping[str, str]] = {
     "parked": "olo_parked_entities",
     "dead_letters": "olo_dead_letters_total",
 }
-MOST: Final = 2**53
 
 
 class Pulse:
@@ -98,7 +97,7 @@ def samples(children: list[dict[str, Any]], client: httpx.Client, now_s: int) ->
     at = EPOCH + timedelta(seconds=start)
     for name, value in found.items():
         yield PulseWindow(
-            id=window_key(name, SAMPLE_S, start), at=at, metric=name, width_s=SAMPLE_S, value=min(round(value), MOST),
+            id=window_key(name, SAMPLE_S, start), at=at, metric=name, width_s=SAMPLE_S, value=shown(round(value)),
             as_of=EPOCH + timedelta(seconds=now_s),
         )  # fmt: skip
 

@@ -20,7 +20,7 @@ from pipelines.runtime.lag import Lag
 from schemas.log.base import Fact, Message, unix_second
 from schemas.log.codec import decoder_of, encode
 from schemas.log.topics import PULSE_MINUTES, PULSE_SECONDS
-from schemas.pulse import LEVELS, MINUTE_S, Pulse, PulseWindow
+from schemas.pulse import LEVELS, MINUTE_S, Pulse, PulseWindow, window_of
 
 NAME: Final = "pulse"
 POLL_S: Final = 0.1
@@ -37,14 +37,12 @@ def resume_from(config: Config) -> Resume:
     """Where the flow goes on, by the minutes that stand in the log."""
     place = (PULSE_MINUTES.name, 0)
     end = ask_patiently("the end of the pulse", config, lambda plain: ends_of(plain, [place]))[place]
-    decode = decoder_of((PulseWindow,))
     written: dict[tuple[Pulse, int], int] = {}
     with BoundedRead(config, [TopicPartition(*place, max(0, end - BACK_RECORDS))], {place: end}) as read:
         while not read.done:
             for record in read.next():
-                window = decode(record.value() or b"")
-                assert isinstance(window, PulseWindow)
-                if window.metric in set(Pulse):
+                window = window_of(record.value() or b"")
+                if window is not None and window.metric in set(Pulse):
                     written[Pulse(window.metric), unix_second(window.at)] = window.value
     return resume_of(written, LEVELS, int(time.time()))
 
@@ -61,9 +59,10 @@ class Input(StatelessSourcePartition[Any]):
             topic: (tuple(f'{{"type":"{kind.__name__}"'.encode() for kind in kinds), decoder_of(kinds))
             for topic, kinds in HEARD.items()
         }
-        starts = ask_patiently("where the pulse begins", config, lambda plain: _starts(plain, config, resume))
-        places = [(start.topic, start.partition) for start in starts]
-        self._seconds = Seconds(places, resume.begin)
+        # What the client knows of ends is nothing at first, and then as old as its last fetch.
+        self._ends, starts = ask_patiently("where the pulse begins", config, lambda plain: _starts(plain, config, resume))
+        places = list(self._ends)
+        self._seconds = Seconds(places, resume.begin, resume.minute)
         self._consumer = reader(config, {"queued.min.messages": 20_000})
         self._consumer.assign(starts)
         self._lag = Lag(NAME, self._consumer)
@@ -87,7 +86,7 @@ class Input(StatelessSourcePartition[Any]):
         for part in self._consumer.position([TopicPartition(*place) for place in self._at]):
             place = (part.topic, part.partition)
             self._at[place] = max(part.offset, self._at[place])
-            if self._at[place] >= self._lag.end_of(*place):
+            if self._at[place] >= max(self._ends[place], self._lag.end_of(*place)):
                 self._seconds.reach(place, asked_ms)
         if records:
             self._lag.took(records[-1])
@@ -116,19 +115,20 @@ class Input(StatelessSourcePartition[Any]):
         self._consumer.close()
 
 
-def _starts(plain: Consumer, config: Config, resume: Resume) -> list[TopicPartition]:
-    """Where to begin with each partition: at a time, or, where nothing was counted yet, at its beginning."""
+def _starts(plain: Consumer, config: Config, resume: Resume) -> tuple[dict[tuple[str, int], int], list[TopicPartition]]:
+    """Where each partition ends now, and where to begin with it: at a time, or, where nothing was counted yet, at its
+    beginning."""
     places = [(topic, partition) for topic in HEARD for partition in range(config.partitions)]
-    if resume.levels is None:
-        return [TopicPartition(*place, 0) for place in places]
     ends = ends_of(plain, places)
+    if resume.levels is None:
+        return ends, [TopicPartition(*place, 0) for place in places]
     asked = plain.offsets_for_times([TopicPartition(*place, resume.begin * 1_000) for place in places], TIMEOUT_S)
     for part in asked:
         if part.error:
             raise KafkaException(part.error)
         if part.offset < 0:  # nothing was logged since
             part.offset = ends[part.topic, part.partition]
-    return asked
+    return ends, asked
 
 
 class InputSource(DynamicSource[Any]):

@@ -25,7 +25,7 @@ from msgspec.structs import replace
 from pipelines.pulse import LATE_S, TICK_S, WAIT_S, Resume, Second, Side, Way, counts_of_answer
 from pipelines.runtime import metrics
 from schemas.log.base import EPOCH
-from schemas.pulse import LEVELS, MINUTE_S, SECOND_S, Pulse, PulseWindow, window_key
+from schemas.pulse import LEVELS, MINUTE_S, SECOND_S, Pulse, PulseWindow, shown, window_key
 
 WIDTHS: Final = (SECOND_S, MINUTE_S)
 # A call rings half a minute; its answer is heard at most this much later, or is not joined.
@@ -67,8 +67,8 @@ class Numbers:
         closed_at, tick_s = start + self.width_s + WAIT_S[self.width_s], TICK_S[self.width_s]
         found = PulseWindow(
             id=window_key(self.metric, self.width_s, start), at=EPOCH + timedelta(seconds=start), metric=self.metric,
-            width_s=self.width_s, value=self.level if self.metric in LEVELS else total,
-            as_of=EPOCH + timedelta(seconds=-(-closed_at // tick_s) * tick_s), late=self._late[start],
+            width_s=self.width_s, value=shown(self.level if self.metric in LEVELS else total),
+            as_of=EPOCH + timedelta(seconds=-(-closed_at // tick_s) * tick_s), late=shown(self._late[start]),
         )  # fmt: skip
         self._recent[start] = found
         for known in (self._recent, self._late):
@@ -84,7 +84,7 @@ class Numbers:
             self._late[start] += amount.by
         if start not in self._recent:
             return None
-        found = self._recent[start] = replace(self._recent[start], late=self._late[start])
+        found = self._recent[start] = replace(self._recent[start], late=shown(self._late[start]))
         return found
 
 

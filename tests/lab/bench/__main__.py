@@ -20,6 +20,7 @@ from tests.lab.bench import (
     lots,
     now,
     outreach,
+    panel,
     person,
     restore,
     scale,
@@ -47,6 +48,7 @@ ALL = {
     "outreach": outreach.main,
     "person": person.main,
     "now": now.main,
+    "panel": panel.main,
 }
 
 
