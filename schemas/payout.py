@@ -328,7 +328,7 @@ def of_batch(fact: PayoutStepped | PayoutRefused) -> str:
     return fact.batch if exported else ""
 
 
-SHOWN_TO: Final = Shown(PayoutStepped, ("user",), "the streamer sees where a payout stands", hides=("by", "seen"))
+SHOWN_TO: Final = Shown(PayoutStepped, ("user",), "the streamer sees where a payout stands", hides=("by", "ref", "seen"))
 
 PAYOUT_TERMS: Final = Entity(
     "payout_terms",

@@ -133,7 +133,8 @@ class RoundAnswer(BaseModel):
 
 class PayoutAnswer(BaseModel):
     """A payout as it stands. Gross is `amount_cents + fee_cents`; `coins` are the credits of the earnings' entries from
-    `from_seq` to `to_seq`, less `debits_coins`, and `again_coins` of payouts that came back. `seen`: what an approval names."""
+    `from_seq` to `to_seq`, less `debits_coins`, and `again_coins` of payouts that came back. For staff: `maker`, who asked for
+    it, and `seen`, what an approval names."""
 
     payout: str
     user: str
@@ -149,6 +150,7 @@ class PayoutAnswer(BaseModel):
     fee_cents: int
     version: int
     batch: str
+    maker: str = ""
     seen: str = ""
 
 
@@ -327,11 +329,12 @@ async def read_payout(payout: IdInPath, caller: SignedIn, request: Request) -> A
     ):
         raise refusal_of(request, PayoutRefusal.PAYOUT_UNKNOWN)
     shown = _shown(payout, found)
-    return shown if found.user != caller.user else shown.model_copy(update={"seen": ""})
+    own = found.user == caller.user
+    return shown.model_copy(update={"seen": ""} if own else {"maker": found.maker})
 
 
 def _shown(name: str, found: Payout | PayoutStepped | PayoutRepeated) -> PayoutAnswer:
-    fields = {field: getattr(found, field) for field in PayoutAnswer.model_fields if field != "payout"}
+    fields = {field: getattr(found, field) for field in PayoutAnswer.model_fields if field not in ("payout", "maker")}
     return PayoutAnswer(payout=name, **fields)
 
 

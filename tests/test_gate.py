@@ -134,6 +134,7 @@ def test_what_phones_must_not_see_of_a_fact_is_hidden_and_all_else_is_shown() ->
         ("MembershipStepped", "by"),
         ("MembershipStepped", "ref"),
         ("PayoutStepped", "by"),
+        ("PayoutStepped", "ref"),
         ("PayoutStepped", "seen"),
     }
     assert hidden == told | ended | chat | erased | {("UserWarned", "report")}

@@ -308,7 +308,9 @@ def test_a_payout_by_http(stack: Stack, admin: Api, new_user: NewUser) -> None:
     assert (held["available_coins"], held["held_coins"]) == (0, 1_001)
     path = f"/v1/admin/payouts/{payout['payout']}"
     assert new_user().get(f"/v1/payouts/{payout['payout']}").json()["code"] == "payout_unknown"
-    seen = finance.get(f"/v1/payouts/{payout['payout']}").json()["seen"]
+    looked = finance.get(f"/v1/payouts/{payout['payout']}").json()
+    seen = looked["seen"]
+    assert looked["maker"] == sue.user
     for body, code in (({"seen": "other"}, "seen_differs"), ({"seen": seen}, None)):
         answer = finance.post(f"{path}/approve", json=body)
         assert answer.json().get("code") == code, answer.text
@@ -324,6 +326,9 @@ def test_a_payout_by_http(stack: Stack, admin: Api, new_user: NewUser) -> None:
     paid = finance.post(f"{path}/settle", json={"status": "paid", "ref": "statement 12"})
     assert (paid.status_code, paid.json()["status"]) == (200, "paid"), paid.text
     assert sue.balance(book="earnings").json()["balance_coins"] == 0
+    about: dict[str, str | int] = {"subject": sue.user, "limit": 500}
+    due = {"approvePayout", "settlePayout"}  # an act on a payout is about its payee
+    assert eventually(lambda: due <= {act["operation"] for act in admin.get("/v1/admin/audit", params=about).json()["acts"]})
     rows = eventually(lambda: [row for row in sue.get("/v1/payouts").json()["payouts"] if row["status"] == "paid"])
     assert rows[0]["payout"] == payout["payout"]
     assert rows[0] in eventually(lambda: finance.get("/v1/admin/payouts", params={"status": "paid"}).json()["payouts"])

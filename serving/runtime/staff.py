@@ -27,8 +27,10 @@ from pydantic import BaseModel
 from starlette.datastructures import Headers
 
 from schemas.log.base import UserId, new_id, now
-from schemas.mission_control import MAX_COMMANDS, MAX_WHY, AnswerAct, NoteAct
+from schemas.mission_control import MAX_COMMANDS, MAX_SUBJECTS, MAX_WHY, AnswerAct, NoteAct
+from schemas.mission_control_approval import APPROVAL, Approval
 from schemas.mission_control_roles import BOOK, STAFF, Permission, StaffBook, in_order, permissions_of
+from schemas.payout import PAYOUT, Payout
 from schemas.user import USER, Role
 from serving.runtime.asked import Asked
 from serving.runtime.auth import Caller, SignedIn
@@ -117,9 +119,10 @@ async def begin_act(request: Request, caller: Caller, permission: Permission, *s
     except Problem as found:
         why, problem = "", found
     act = Act(new_id(), why)
+    about = dict.fromkeys((*subjects, *asked.subjects, *_behind(request)))
     note = NoteAct(
         id=new_id(), at=now(), act=act.act, staff=UserId(caller.user), roles=roles_of(caller), operation=operation_id(route),
-        permission=permission, subjects=tuple(map(UserId, dict.fromkeys((*subjects, *asked.subjects)))), thing=asked.thing,
+        permission=permission, subjects=tuple(map(UserId, about))[:MAX_SUBJECTS], thing=asked.thing,
         why=why, asked=asked.text,
     )  # fmt: skip
     await commands_of(request).tell(note)
@@ -128,6 +131,16 @@ async def begin_act(request: Request, caller: Caller, permission: Permission, *s
     if problem:
         raise problem
     return why
+
+
+def _behind(request: Request) -> tuple[str, ...]:
+    """Whom an approval or a payout of the path is about; they have ids that name nobody."""
+    views, path = views_of(request), request.path_params
+    if not views.ready:
+        return ()
+    approval: Approval | None = views.of(APPROVAL).get(path["approval"]) if "approval" in path else None
+    payout: Payout | None = views.of(PAYOUT).get(path["payout"]) if "payout" in path else None
+    return (*(approval.beneficiaries if approval else ()), *((payout.user,) if payout else ()))
 
 
 def reason_of(request: Request) -> str:
