@@ -14,8 +14,9 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from schemas.log.base import Message, UserId, Wake, derive, later, reply, same_fields
+from schemas.outbox import CONSUME_EXPIRES, PLAY, EffectKind, OweEffect, acknowledge_id
 from schemas.panel import PutTag, RemoveTag
-from schemas.payment import INTENT_KEPT_FOR, MAX_ASKED, IntentRead, KeepIntent, PaymentRefusal, ReadIntent
+from schemas.payment import INTENT_KEPT_FOR, MAX_ASKED, IntentRead, KeepIntent, PaymentRefusal, ReadIntent, StoreAct
 from schemas.purchase import Asked
 from schemas.subscription import (
     GIVING,
@@ -106,12 +107,22 @@ def _stand(state: Subscription, name: str, message: Message) -> Decision:
     if after.seen_transaction != state.seen_transaction:
         until = later(state.paid_until, INTENT_KEPT_FOR)
         told.append(KeepIntent(**derive(message, "keep"), intent=state.intent, until=until))
+    if state.seen is None and state.token:
+        told.append(_acknowledge(state, name, message))
     for number, one in enumerate(one for one in state.asked if one is not first):
         if _may(state, one):
             told.append(SubscriptionRepeated(**reply(message, number, to=one.id), **fields))
         else:
             told.append(_refused(message, name, one, PaymentRefusal.PURCHASE_OF_ANOTHER, str(number)))
     return after, told
+
+
+def _acknowledge(state: Subscription, name: str, message: Message) -> OweEffect:
+    """Google gives back what nobody has acknowledged within three days."""
+    return OweEffect(
+        **derive(message, "acknowledge"), effect=acknowledge_id(name), kind=EffectKind.ACKNOWLEDGE, provider=PLAY, subject=name,
+        expires_at=later(message.at, CONSUME_EXPIRES), store_act=StoreAct(state.store_product, state.token),
+    )  # fmt: skip
 
 
 def _may(state: Subscription, asked: Asked) -> bool:

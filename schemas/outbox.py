@@ -50,6 +50,7 @@ class EffectKind(StrEnum):
     # To a store, about a purchase that was credited.
     CONSUME = "consume"
     TELL_USAGE = "tell_usage"
+    ACKNOWLEDGE = "acknowledge"
     # By a provider, to a payee.
     PAY = "pay"
 
@@ -98,6 +99,11 @@ def delete_account_id(user: str) -> str:
 def consume_id(purchase: str) -> str:
     """The effect that tells a purchase's store that it was consumed."""
     return f"consume/{purchase}"
+
+
+def acknowledge_id(subscription: str) -> str:
+    """The effect that tells Google Play that a subscription is known."""
+    return f"acknowledge/{subscription}"
 
 
 def tell_usage_id(purchase: str, ask: str) -> str:

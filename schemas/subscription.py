@@ -14,7 +14,7 @@ from msgspec import Meta
 from schemas.log.base import EPOCH, Fact, Fields, Id, Message, OptionalId, Refused, State, Time, Wake, derive, later
 from schemas.log.entity import Entity, Flow, Hears, Shown
 from schemas.payment import MAX_ASKED, Claimant, IntentRead, OfferFields, PaymentRefusal
-from schemas.purchase import Asked, ClaimPurchase, Store, TransactionFields, WordFields, purchase_name
+from schemas.purchase import Asked, ClaimPurchase, Store, TokenFields, TransactionFields, WordFields, purchase_name
 from schemas.user import User_
 
 # Behind the end of what is paid for a store's word of the next period is waited for so long.
@@ -59,7 +59,7 @@ class PeriodFields(Fields):
     paid_until: Time
 
 
-class ClaimSubscription(Message, PeriodFields, TransactionFields, WordFields, RenewalFields):
+class ClaimSubscription(Message, PeriodFields, TransactionFields, WordFields, RenewalFields, TokenFields):
     """A store's signed word, brought by a phone or by the store itself."""
 
     name: Id
@@ -98,7 +98,7 @@ class SubscriptionRefused(Refused):
     changes_state: ClassVar[bool] = True
 
 
-class Subscription(State, PeriodFields, TransactionFields, WordFields, RenewalFields, OfferFields):
+class Subscription(State, PeriodFields, TransactionFields, WordFields, RenewalFields, OfferFields, TokenFields):
     """What the store's words say of the latest period, what the intent pinned, and what was told of it last (`seen`,
     `seen_until`, `seen_renews`). `tagged`: the user was given the tag. It is kept for good."""
 

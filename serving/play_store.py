@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from datetime import datetime
 from functools import cache
 from hashlib import sha256
 from typing import Annotated, Any, Final
@@ -11,9 +12,9 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from infra.config import Config
-from infra.vendors import play_store
+from infra.vendors import play_store, play_subscription
 from infra.vendors.app_store import ForgedError
-from infra.vendors.play_store import ANSWER_WITHIN, REVIEW, AwayError, Hint
+from infra.vendors.play_store import ANSWER_WITHIN, REVIEW, SUBSCRIBED, AwayError, Hint
 from schemas.log.base import later, new_id, now
 from schemas.purchase import (
     PURCHASE,
@@ -25,6 +26,7 @@ from schemas.purchase import (
     Store,
     purchase_name,
 )
+from schemas.subscription import ClaimSubscription, SubscriptionChanged, SubscriptionRepeated
 from serving.body import RequestBody
 from serving.runtime.commands import commands_of, views_of
 from serving.runtime.gate import Acting
@@ -47,6 +49,7 @@ class GoogleBody(RequestBody):
 
     product: PlayProduct
     purchase_token: PlayToken
+    subscription: Annotated[bool, Field(description="it is a subscription, and no product that is bought once")] = False
 
 
 class GooglePurchaseAnswer(BaseModel):
@@ -55,6 +58,7 @@ class GooglePurchaseAnswer(BaseModel):
     purchase: str
     product: str
     coins: int
+    until: datetime | None = None
 
 
 @router.post("/v1/payments/google", response_model=GooglePurchaseAnswer, responses=responses(400, 401, 403, 404, 409, 422, 503))
@@ -62,10 +66,14 @@ async def send_google_purchase(body: GoogleBody, caller: Acting, request: Reques
     """Bring a purchase of Google Play, which the phone need not consume: Google is asked, and its coins are credited once."""
     config = _config(request)
     try:
-        command = await _claim(config, Hint("phone", body.purchase_token, body.product), caller.user)
+        kind = SUBSCRIBED if body.subscription else "phone"
+        command = await _claim(config, Hint(kind, body.purchase_token, body.product), caller.user)
     except ForgedError as error:
         log.warning("a purchase that %s brought was not taken: %s", caller.user, error.code)
         raise Problem(409 if error.code == "purchase_pending" else 422, error.code, error.detail) from error
+    if isinstance(command, ClaimSubscription):
+        stands = await commands_of(request).ask(command, SubscriptionChanged, SubscriptionRepeated)
+        return GooglePurchaseAnswer(purchase=stands.name, product=stands.product, coins=stands.coins, until=stands.until)
     fact = await commands_of(request).ask(command, PurchaseCredited, PurchaseRepeated)
     return GooglePurchaseAnswer(purchase=fact.purchase, product=fact.product, coins=fact.coins)
 
@@ -76,8 +84,10 @@ def _outside() -> httpx.Client:
     return httpx.Client(trust_env=False)
 
 
-async def _claim(config: Config, hint: Hint, user: str) -> ClaimPurchase:
+async def _claim(config: Config, hint: Hint, user: str) -> ClaimPurchase | ClaimSubscription:
     try:
+        if hint.kind == SUBSCRIBED:
+            return await asyncio.to_thread(play_subscription.read_subscription, config, _outside(), hint.token, user, new_id())
         return await asyncio.to_thread(play_store.read_purchase, config, _outside(), hint, user, new_id())
     except AwayError as error:
         raise unavailable("play_unreachable", f"{error}; send it again soon") from error
@@ -95,7 +105,7 @@ async def receive_google_notification(request: Request) -> dict[str, str]:
             await commands_of(request).tell(_asked(request, hint))
             return {"status": "noted"}
         told = _whole(request, hint)
-        if told.product:
+        if told.product or told.kind == SUBSCRIBED:
             await commands_of(request).tell(await _claim(config, told, ""))
             return {"status": "noted"}
     except ForgedError as error:

@@ -157,7 +157,7 @@ def test_a_notification_only_hints(play: PlayStore) -> None:
     assert hint("oneTimeProductNotification", bought) == Hint("oneTimeProductNotification", "t", "coins100", "")
     voided = {"purchaseToken": "t", "orderId": "GPA.1", "productType": 2, "refundType": 1}
     assert hint("voidedPurchaseNotification", voided) == Hint("voidedPurchaseNotification", "t", "", "GPA.1")
-    assert hint("voidedPurchaseNotification", voided | {"productType": 1}) == Hint("subscription")
+    assert hint("voidedPurchaseNotification", voided | {"productType": 1}) == Hint("subscriptionNotification", "t")
     asked = {"version": "1.0", "pendingRefundToken": "r", "orderId": "GPA.1", "refundReason": 7}
     assert hint("pendingRefundReviewNotification", asked) == Hint("pendingRefundReviewNotification", "r", "", "GPA.1")
     assert hint("testNotification", {"version": "1.0"}) == Hint("testNotification")

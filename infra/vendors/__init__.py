@@ -71,6 +71,7 @@ VENDOR_CALLS: Final[dict[tuple[str, str], VendorCall]] = {
     (EffectKind.SET_CLAIMS, SIGN_IN): VendorCall(identity.set_claims, identity.CALLS_PER_S),
     (EffectKind.PAY, PAYOUT_PROVIDER): VendorCall(payouts.pay, payouts.CALLS_PER_S),
     (EffectKind.CONSUME, PLAY): VendorCall(play_consume.consume, play_consume.CALLS_PER_S),
+    (EffectKind.ACKNOWLEDGE, PLAY): VendorCall(play_consume.acknowledge, play_consume.CALLS_PER_S),
     (EffectKind.TELL_USAGE, PLAY): VendorCall(play_consume.review, play_consume.CALLS_PER_S),
     (EffectKind.TELL_USAGE, APP_STORE): VendorCall(app_store_api.tell_usage, app_store_api.CALLS_PER_S),
     (EffectKind.PLAN, "timetable"): VendorCall(_plan, UNSPARING_PER_S),

@@ -43,6 +43,26 @@ def consume(due: EffectDue, config: Config, client: httpx.Client) -> Attempt:
     return _with_account(config, client, act_on)
 
 
+def acknowledge(due: EffectDue, config: Config, client: httpx.Client) -> Attempt:
+    """Acknowledge a subscription; one that is acknowledged already, or is no more, is done."""
+    act = due.store_act
+    if act is None:
+        return Attempt(AttemptOutcome.REFUSED, 0, "there is nothing to acknowledge")
+    token = quote(act.token, safe="")
+
+    def act_on(send: Send) -> Attempt:
+        answer = send("POST", f"purchases/subscriptions/{quote(act.store_product, safe='')}/tokens/{token}:acknowledge", {})
+        if answer.is_success:
+            return read(answer)
+        found = _said(send("GET", f"purchases/subscriptionsv2/tokens/{token}", None))
+        over = found.get("subscriptionState") == "SUBSCRIPTION_STATE_EXPIRED"
+        if over or found.get("acknowledgementState") == "ACKNOWLEDGEMENT_STATE_ACKNOWLEDGED":
+            return Attempt(AttemptOutcome.ACCEPTED, answer.status_code, "it was acknowledged before, or is over")
+        return _patient(read(answer))
+
+    return _with_account(config, client, act_on)
+
+
 def review(due: EffectDue, config: Config, client: httpx.Client) -> Attempt:
     """Answer Google what of a purchase was used, to the coin; whether it is refunded is Google's business."""
     act = due.store_act

@@ -43,6 +43,7 @@ TIMEOUT_S: Final = 20.0
 # Far more than a span of days can have.
 MOST_PAGES: Final = 10_000
 # Google asks what was used of a purchase, and takes the first answer within a day.
+SUBSCRIBED: Final = "subscriptionNotification"
 REVIEW: Final = "pendingRefundReviewNotification"
 ANSWER_WITHIN: Final = timedelta(hours=24)
 BOUGHT, CANCELLED, PENDING = 0, 1, 2
@@ -89,12 +90,12 @@ def read_purchase(config: Config, client: httpx.Client, hint: Hint, user: str, c
     if state == PENDING:
         raise ForgedError("purchase_pending", "it is not paid yet; Google tells us when it is")
     purchased_at = bought_at(_number(found, "purchaseTimeMillis", 0))
-    store, quantity = _store(config, found), _number(found, "quantity", 1)
+    store, quantity = store_of(config, found), _number(found, "quantity", 1)
     taken: dict[str, Any] = _revoked(found, state, quantity)
     return ClaimPurchase(
         id=claim, at=asked_at, purchase=purchase_name(store, _order(found, hint)), user=user, store=store,
         intent=str(found.get("obfuscatedExternalAccountId") or "").lower()[:64], store_product=hint.product,
-        purchased_at=purchased_at, quantity=quantity, signed_at=asked_at, token=hint.token, country=_country(found),
+        purchased_at=purchased_at, quantity=quantity, signed_at=asked_at, token=hint.token, country=country_of(found),
         **_price(config, client, found), **taken,
     )  # fmt: skip
 
@@ -106,7 +107,8 @@ def _order(found: dict[str, Any], hint: Hint) -> str:
     return checked(found["orderId"], ORDER_PATTERN)
 
 
-def _store(config: Config, found: dict[str, Any]) -> Store:
+def store_of(config: Config, found: dict[str, Any]) -> Store:
+    """Whether money was paid, or a tester has bought. Errors: ForgedError."""
     if found.get("purchaseType") != TESTERS:
         return Store.GOOGLE
     if not config.play_test_purchases:
@@ -116,17 +118,27 @@ def _store(config: Config, found: dict[str, Any]) -> Store:
     return Store.GOOGLE_SANDBOX
 
 
-def _country(found: dict[str, Any]) -> str:
+def country_of(found: dict[str, Any]) -> str:
+    """The country of the store front."""
     told = found.get("regionCode")
     return told if isinstance(told, str) and re.fullmatch("[A-Z]{2}", told) else ""
 
 
 def _price(config: Config, client: httpx.Client, found: dict[str, Any]) -> dict[str, Any]:
-    """What was paid, as far as Google tells: nobody waits for coins because of a price."""
-    if found.get("orderId") is None:
-        return {}
+    return {} if found.get("orderId") is None else price_of(order_of(config, client, _order(found, Hint(""))))
+
+
+def order_of(config: Config, client: httpx.Client, order: str) -> dict[str, Any]:
+    """What Google tells of an order; nothing where it does not: nobody waits for coins because of a price."""
     try:
-        order = _get(config, client, f"orders/{_order(found, Hint(''))}")
+        return get(config, client, f"orders/{order}")
+    except (AwayError, ForgedError):
+        return {}
+
+
+def price_of(order: dict[str, Any]) -> dict[str, Any]:
+    """What was paid, as far as Google tells."""
+    try:
         lines = order.get("lineItems")
         money = (lines[0].get("listingPrice") if isinstance(lines, list) and lines else None) or order["total"]
         milliunits = int(money.get("units", 0)) * 1_000 + int(money.get("nanos", 0)) // 1_000_000
@@ -134,7 +146,7 @@ def _price(config: Config, client: httpx.Client, found: dict[str, Any]) -> dict[
             "currency": checked(money["currencyCode"], CURRENCY_PATTERN),
             "price_milliunits": max(0, min(milliunits, 2**53)),
         }
-    except (AwayError, ForgedError, AttributeError, KeyError, TypeError, ValueError):
+    except (ForgedError, AttributeError, KeyError, TypeError, ValueError):
         return {}
 
 
@@ -159,10 +171,10 @@ def _number(found: dict[str, Any], name: str, absent: int) -> int:
 
 def _asked(config: Config, client: httpx.Client, hint: Hint) -> dict[str, Any]:
     """What Google says of a product's purchase by its token."""
-    return _get(config, client, f"purchases/products/{hint.product}/tokens/{quote(hint.token, safe='')}")
+    return get(config, client, f"purchases/products/{hint.product}/tokens/{quote(hint.token, safe='')}")
 
 
-def _get(config: Config, client: httpx.Client, path: str, query: dict[str, Any] | None = None) -> dict[str, Any]:
+def get(config: Config, client: httpx.Client, path: str, query: dict[str, Any] | None = None) -> dict[str, Any]:
     """What Google answers of our app. Errors: ForgedError, AwayError."""
     url = f"{config.play_url}/androidpublisher/v3/applications/{config.app_id_android}/{path}"
 
@@ -191,7 +203,7 @@ def voided(config: Config, client: httpx.Client, since: datetime, until: datetim
     for _ in range(MOST_PAGES):
         query = span | {"includeQuantityBasedPartialRefund": "true"} | ({"token": token} if token else {})
         try:
-            page = _get(config, client, "purchases/voidedpurchases", query)
+            page = get(config, client, "purchases/voidedpurchases", query)
         except ForgedError as error:
             raise AwayError("Google Play does not tell what was voided: it knows no such app, or span") from error
         for one in page.get("voidedPurchases") or ():
@@ -218,8 +230,10 @@ def read_notice(config: Config, header: str, body: Any) -> Hint:
         for kind in ("oneTimeProductNotification", "voidedPurchaseNotification"):
             if told := data.get(kind):
                 if kind.startswith("voided") and told.get("productType", ONE_TIME) != ONE_TIME:
-                    return Hint("subscription")
+                    return Hint(SUBSCRIBED, _token(told["purchaseToken"]))
                 return Hint(kind, _token(told["purchaseToken"]), str(told.get("sku", "")), str(told.get("orderId", "")))
+        if told := data.get(SUBSCRIBED):
+            return Hint(SUBSCRIBED, _token(told["purchaseToken"]))
         if told := data.get(REVIEW):
             return Hint(REVIEW, _token(told["pendingRefundToken"]), "", checked(told["orderId"], ORDER_PATTERN))
     except (AttributeError, KeyError, TypeError, ValueError, binascii.Error) as error:

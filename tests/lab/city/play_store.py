@@ -35,6 +35,8 @@ class PlayStore:
         self.trouble: list[int] = []
         self.consume_trouble: list[int] = []
         self.consumed: list[str] = []
+        self.subscriptions: dict[str, dict[str, Any]] = {}
+        self.refunded: set[str] = set()
         self.reviews: dict[str, dict[str, Any]] = {}
         self.certificates_asked = 0
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -44,7 +46,9 @@ class PlayStore:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("content-length") or 0))
-                if self.path.endswith(":reviewrefund"):
+                if self.path.endswith(":acknowledge"):
+                    self._say(*stub.acknowledge(self.path, self.headers.get("authorization", "")))
+                elif self.path.endswith(":reviewrefund"):
                     self._say(*stub.review(self.path, self.headers.get("authorization", ""), body))
                 elif self.path.endswith(":consume"):
                     self._say(*stub.consume(self.path, self.headers.get("authorization", "")))
@@ -100,11 +104,45 @@ class PlayStore:
             return self._voided(parse_qs(urlsplit(path).query)) if parts[4] == PACKAGE else (404, {})
         if parts[5] == "orders":
             price = next((one["price"] for one in self.orders.values() if one["orderId"] == parts[6]), None)
-            return (200, {"orderId": parts[6], "total": price}) if price and parts[4] == PACKAGE else (404, {})
+            state = {"state": "REFUNDED"} if parts[6] in self.refunded else {}
+            if not price and not state:
+                return 404, {}
+            return (
+                (200, {"orderId": parts[6], **({"total": price} if price else {}), **state})
+                if parts[4] == PACKAGE
+                else (404, {})
+            )
+        if parts[6] == "subscriptionsv2":
+            found = self.subscriptions.get(unquote(parts[-1]))
+            return (200, found) if found is not None and parts[4] == PACKAGE else (404, {})
         order = self.orders.get(unquote(parts[-1]))
         if order is None or parts[4] != PACKAGE or parts[7] != order["sku"]:
             return 404, {"error": {"code": 404}}
         return 200, {name: value for name, value in order.items() if name not in ("sku", "price") and value is not None}
+
+    def subscribe(self, token: str, product: str, intent: str, order: str, **changes: Any) -> None:
+        """A subscription's latest period, of a month that begins now."""
+        at = datetime.now(UTC)
+        line = {
+            "productId": product, "expiryTime": (at + timedelta(days=30)).isoformat().replace("+00:00", "Z"),
+            "latestSuccessfulOrderId": order, "autoRenewingPlan": {"autoRenewEnabled": True}, **changes.pop("line", {}),
+        }  # fmt: skip
+        known = self.subscriptions.get(token, {"acknowledgementState": "ACKNOWLEDGEMENT_STATE_PENDING"})
+        self.subscriptions[token] = {
+            "subscriptionState": "SUBSCRIPTION_STATE_ACTIVE", "startTime": at.isoformat().replace("+00:00", "Z"),
+            "regionCode": "DE", "externalAccountIdentifiers": {"obfuscatedExternalAccountId": intent}, "lineItems": [line],
+            "acknowledgementState": known["acknowledgementState"], **changes,
+        }  # fmt: skip
+
+    def acknowledge(self, path: str, bearer: str) -> tuple[int, dict[str, Any]]:
+        """What a POST of acknowledgement is answered; the second one is refused."""
+        found = self.subscriptions.get(unquote(path.removesuffix(":acknowledge").split("/")[-1]))
+        if bearer != f"Bearer {BEARER}" or found is None:
+            return 404, {}
+        if found["acknowledgementState"] == "ACKNOWLEDGEMENT_STATE_ACKNOWLEDGED":
+            return 400, {}
+        found["acknowledgementState"] = "ACKNOWLEDGEMENT_STATE_ACKNOWLEDGED"
+        return 200, {}
 
     def review(self, path: str, bearer: str, body: bytes) -> tuple[int, dict[str, Any]]:
         """What an answer about a refund is answered; the first one of a review counts (`reviews`: token -> it)."""
