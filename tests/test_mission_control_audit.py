@@ -37,6 +37,8 @@ def operations() -> Iterator[tuple[str, str, str]]:
 
 
 STAFFS = sorted(operations())
+# A stream that ends when whoever follows it goes: here nobody would.
+ENDLESS = {"followNow"}
 
 
 def sent(method: str, path: str, headers: dict[str, str], front: Front = FRONT, **how: Any) -> list[Message]:
@@ -55,14 +57,14 @@ def test_every_route_of_staff_has_a_permission_in_the_document() -> None:
 
 def test_who_may_only_look_changes_nothing() -> None:
     """What a `*.look` lets in is a GET, or one of these, which write nothing but that somebody has read."""
-    reads = {"previewCohort", "previewJob", "previewTariff", "openChatReport"}
+    reads = {"previewCohort", "previewGallery", "previewJob", "previewTariff", "backtestTariff", "openChatReport"}
     for path, methods in DOCUMENT["paths"].items():
         for method, operation in methods.items():
             if "x-permission" in operation and Permission(operation["x-permission"]).looks:
                 assert method == "get" or operation["operationId"] in reads, f"{method} {path}"
 
 
-@pytest.mark.parametrize(("operation", "method", "path"), STAFFS)
+@pytest.mark.parametrize(("operation", "method", "path"), [one for one in STAFFS if one[0] not in ENDLESS])
 def test_an_act_is_noted_first_and_answered_last(operation: str, method: str, path: str) -> None:
     for role in (Role.ADMIN, Role.FINANCE):
         first, *others, last = sent(method, path, bearer("root", role), params={"reason": "a ticket"})
@@ -153,7 +155,8 @@ def test_every_route_of_staff_is_in_the_audit_and_a_person_sees_what_was_done(st
     for _, method, path in STAFFS:
         about = path.replace("bob", bob.user)
         if method != "DELETE" or "/users/" not in path:
-            walker.request(method, about, headers={"Idempotency-Key": "k", "X-Reason": "a walk"})
+            with walker.stream(method, about, headers={"Idempotency-Key": "k", "X-Reason": "a walk"}):
+                pass
     assert walker.put(f"/v1/admin/bans/{bob.user}", json={"reason": "rude"}).status_code == 204
     who = {"who": walker.user, "limit": "20"}
 
