@@ -90,12 +90,14 @@ def counts_of(fact: Fact) -> Counts:
 
 
 def _coins(entry: EntryRecorded) -> Counts:
-    """Coins come from outside or leave, or go from one account to another: those are under way until the other one has them."""
+    """Coins come into wallets from outside and are spent, are earned and paid out. Whatever goes from one account to another is
+    under way until the other one has it."""
     coins, outside = entry.coins, not entry.counterparty or entry.counterparty.startswith("@")
-    spent = ((Pulse.COINS_SPENT, -coins),) if coins < 0 and entry.account.endswith("/coins") else ()
-    if outside:
-        return (Pulse.COINS_IN if coins > 0 else Pulse.COINS_OUT, abs(coins)), *spent
-    return (Pulse.COINS_UNDER_WAY, -coins), *spent
+    if not entry.account.endswith("/coins"):
+        moved = (Pulse.COINS_EARNED, coins) if coins > 0 else (Pulse.COINS_OUT, -coins)
+    else:
+        moved = (Pulse.COINS_IN, coins if outside else 0) if coins > 0 else (Pulse.COINS_SPENT, -coins)
+    return (moved,) if outside else (moved, (Pulse.COINS_UNDER_WAY, -coins))
 
 
 class Side(NamedTuple):

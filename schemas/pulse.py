@@ -35,6 +35,7 @@ class Pulse(StrEnum):
     COINS_IN = "coins_in"
     COINS_OUT = "coins_out"
     COINS_SPENT = "coins_spent"
+    COINS_EARNED = "coins_earned"
     RANG = "rang"
     ANSWERED = "answered"
     ANSWER_MS = "answer_ms"

@@ -16,11 +16,13 @@ from schemas.pulse import LEVELS
 from serving.pulse_board import COUNTS
 from tests.conftest import Api, NewUser, Stack, eventually
 
+WALLET = "endsWith(e.account, '/coins')"
 # Each metric's facts in the table `log`: their topic, type, and what they count for.
 SQL = {
     "sign_ups": ("user.events", "UserSignedUp", "1"),
-    "coins_in": ("account.events", "EntryRecorded", "greatest(e.coins, 0) * startsWith(e.counterparty, '@')"),
-    "coins_out": ("account.events", "EntryRecorded", "greatest(-e.coins, 0) * startsWith(e.counterparty, '@')"),
+    "coins_in": ("account.events", "EntryRecorded", f"greatest(e.coins, 0) * {WALLET} * startsWith(e.counterparty, '@')"),
+    "coins_out": ("account.events", "EntryRecorded", "greatest(-e.coins, 0) * endsWith(e.account, '/earnings')"),
+    "coins_earned": ("account.events", "EntryRecorded", "greatest(e.coins, 0) * endsWith(e.account, '/earnings')"),
     "coins_spent": ("account.events", "EntryRecorded", "greatest(-e.coins, 0) * endsWith(e.account, '/coins')"),
 }
 FLOWS = {"money", "live", "growth", "dispatch", "store", "pulse"}

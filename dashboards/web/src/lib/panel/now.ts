@@ -74,8 +74,9 @@ export const TILES: readonly (readonly [group: string, tiles: readonly (readonly
     'In the last minute',
     [
       ['coins_in', 'coins in', ''],
-      ['coins_out', 'coins out', ''],
       ['coins_spent', 'coins spent', ''],
+      ['coins_earned', 'coins earned', ''],
+      ['coins_out', 'coins paid out', ''],
       ['calls_direct', 'direct calls', ''],
       ['calls_roulette', 'roulette calls', ''],
       ['calls_clip', 'clips', ''],
