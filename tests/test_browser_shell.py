@@ -7,6 +7,7 @@ from playwright.sync_api import BrowserContext, Locator, Page, Request, Response
 
 from tests.chromium import HOSTILE, name, panel_of, violations
 from tests.conftest import Api, Stack, eventually
+from tests.lab.bench.rows import acts
 
 STAFF: Final = ("admin", "auditor", "finance", "support")
 # Pages that are for all of staff, and ask for nothing before somebody is looked up.
@@ -62,6 +63,21 @@ def test_the_palette_goes_everywhere_by_keyboard(context: BrowserContext, home: 
     expect(menu).to_have_attribute("aria-expanded", "false")
     assert panel.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert panel.url == f"{home}/panel"
+
+
+def test_of_ten_thousand_rows_those_are_drawn_that_are_seen(context: BrowserContext, home: str) -> None:
+    """By keyboard from the first to the last; a screen reader is told how many there are."""
+    panel = panel_of(context, home, "auditor", name())
+    panel.route("**/v1/admin/audit?**", lambda route: route.fulfill(json={"acts": acts(10_000), "next_before": None}))
+    panel.get_by_role("navigation", name="Pages").get_by_role("button", name="Audit").click()
+    table = panel.get_by_role("region", name="Acts")
+    expect(table.get_by_text("thing-0", exact=True)).to_be_visible()
+    assert table.get_by_role("row").count() < 80
+    table.press("End")
+    expect(table.get_by_text("thing-9999", exact=True)).to_be_visible()
+    assert table.get_by_role("row").count() < 80
+    expect(table.get_by_role("table")).to_have_attribute("aria-rowcount", "10001")
+    assert violations(panel) == []
 
 
 class Asking:

@@ -23,6 +23,7 @@ from tests.lab.bench import (
     panel,
     person,
     restore,
+    rows,
     scale,
     sse,
     states,
@@ -47,6 +48,7 @@ ALL = {
     "chat": chat.main,
     "outreach": outreach.main,
     "person": person.main,
+    "rows": rows.main,
     "now": now.main,
     "panel": panel.main,
 }
