@@ -40,6 +40,8 @@ class Permission(StrEnum):
     AUDIT_LOOK = "audit.look"
     LOG_LOOK = "log.look"
     LOG_CHANGE = "log.change"
+    WAREHOUSE_LOOK = "warehouse.look"
+    WAREHOUSE_CHANGE = "warehouse.change"
 
     @property
     def looks(self) -> bool:
@@ -68,6 +70,8 @@ MEANING: Final[Mapping[Permission, str]] = {
     Permission.AUDIT_LOOK: "what staff did",
     Permission.LOG_LOOK: "records of the log, dead letters, the outbox",
     Permission.LOG_CHANGE: "to let dead letters go on, and have deliveries tried again",
+    Permission.WAREHOUSE_LOOK: "questions in SQL, saved ones and others",
+    Permission.WAREHOUSE_CHANGE: "to save questions and take them away",
 }
 
 _NONE: Final[frozenset[Permission]] = frozenset()

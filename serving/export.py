@@ -114,6 +114,8 @@ LEFT_OUT: Final[Mapping[str, str]] = {
     "approval": "what two of staff have done with your coins stands in the table balance_entries",
     "approvals": "likewise; it names others of staff, too",
     "staff": "which roles you were given stands in the table role_changes",
+    "question": "what staff asks the warehouse is nobody's",
+    "question_runs": "likewise",
     "pulse": "it counts what happens, and nobody",
     "person_moments": "it is made of the same facts as the other tables",
     "staff_act": "what staff did to you stands in the table audit",

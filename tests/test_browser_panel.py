@@ -189,6 +189,11 @@ def test_a_product_is_put_on_sale_and_taken_off_and_an_auditor_only_looks(contex
     expect(auditor.get_by_role("row").filter(has_text=product).get_by_role("cell")).to_have_count(8)
     assert violations(products.page) == []
     assert violations(auditor.page) == []
+    turned(auditor, "Questions").get_by_label("In SQL").fill(f"SELECT '{HOSTILE[0]}' AS word, 7 AS n")
+    auditor.get_by_role("button", name="Ask", exact=True).click()
+    expect(auditor.get_by_role("region", name="Answer").get_by_role("row").nth(1)).to_have_text(f"{HOSTILE[0]}7")
+    expect(auditor.get_by_role("button", name="Save")).to_have_count(0)
+    assert violations(auditor.page) == []
     turned(auditor, "Payouts")
     expect(auditor.get_by_role("button", name="Ask for a payout")).to_have_count(0)
 

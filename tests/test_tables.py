@@ -84,6 +84,7 @@ TOLD: dict[str, dict[str, Callable[..., Any]]] = {
         "number": lambda f: getattr(f, "number", 0) if type(f).__name__ == "OpeningSent" else 0,
     },
     "price_classes": {"step": lambda f: type(f).__name__},
+    "question_runs": {"step": lambda f: type(f).__name__},
     "phones": {"kept": lambda f: type(f).__name__ == "PhoneKept"},
     "gallery_impressions": {"line": lambda _: 1, "card": lambda f: f.cards[0]},
     "bill_steps": {"line": lambda _: 1} | {

@@ -49,6 +49,7 @@ TAGS: Final = {
     "payouts": "What streamers and agencies earned, as money: requested, approved by a second person, paid by a bank",
     "postbacks": "What ad networks are told",
     "profiles": "Profiles, public and private",
+    "questions": "Questions in SQL to the warehouse",
     "rooms": "Credentials of a call's picture and sound",
     "settings": "Global settings of the app",
     "staff": "What staff may do, and what it did",

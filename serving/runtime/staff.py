@@ -97,6 +97,8 @@ JobsChange = Annotated[Caller, Depends(May(Permission.JOBS_CHANGE))]
 RolesLook = Annotated[Caller, Depends(May(Permission.ROLES_LOOK))]
 RolesChange = Annotated[Caller, Depends(May(Permission.ROLES_CHANGE, reasoned=True))]
 AuditLook = Annotated[Caller, Depends(May(Permission.AUDIT_LOOK))]
+WarehouseLook = Annotated[Caller, Depends(May(Permission.WAREHOUSE_LOOK))]
+WarehouseChange = Annotated[Caller, Depends(May(Permission.WAREHOUSE_CHANGE))]
 LogLook = Annotated[Caller, Depends(May(Permission.LOG_LOOK))]
 LogChange = Annotated[Caller, Depends(May(Permission.LOG_CHANGE, reasoned=True))]
 

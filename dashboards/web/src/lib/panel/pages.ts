@@ -26,6 +26,7 @@ export const PAGES = {
   Attribution: { group: 'Growth', needs: 'growth.look', load: () => import('./Attribution.svelte') },
   Log: { group: 'Platform', needs: 'log.look', load: () => import('./Log.svelte') },
   'Dead letters': { group: 'Platform', needs: 'log.look', load: () => import('./DeadLetters.svelte') },
+  Questions: { group: 'Platform', needs: 'warehouse.look', load: () => import('./Questions.svelte') },
   Outbox: { group: 'Platform', needs: 'log.look', load: () => import('./Outbox.svelte') },
   Timetable: { group: 'Platform', needs: 'jobs.look', load: () => import('./Timetable.svelte') },
   Settings: { group: 'Platform', needs: 'log.look', load: () => import('./Settings.svelte') },
