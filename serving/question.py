@@ -185,17 +185,21 @@ def _ask(request: Request, body: QueryBody) -> bytes:
     """The answer as the engine writes it. Errors: Problem 422 `query_too_much` and `query_wrong`, 503."""
     name, _, rows = FORMS[body.form]
     settings = {**LIMITS, "max_result_rows": rows, "readonly": 1}
+    limit = f"at most {MAX_S} s, {rows:,} rows and {MAX_BYTES // 2**20} MiB"
     try:
-        found: bytes = request.app.state.clickhouse().raw_query(body.sql, settings=settings, fmt=name)
+        with request.app.state.clickhouse().raw_stream(body.sql, settings=settings, fmt=name) as stream:
+            found: bytes = stream.read(MAX_BYTES + 1)
     except DatabaseError as error:
         told = str(error)
         code = re.search(r"Code: (\d+)", told)
         text = re.sub(r"\s+", " ", told.partition("DB::Exception: ")[2] or told).partition(" (for url")[0][:500]
         if code is None:
             raise unavailable("warehouse_unreachable", "ClickHouse does not answer; try again soon") from error
-        limit = f"at most {MAX_S} s, {rows:,} rows and {MAX_BYTES // 2**20} MiB: "
-        too_much = code[1] in TOO_MUCH
-        raise Problem(422, "query_too_much" if too_much else "query_wrong", (limit if too_much else "") + text) from error
+        if code[1] in TOO_MUCH:
+            raise Problem(422, "query_too_much", f"{limit}: {text}") from error
+        raise Problem(422, "query_wrong", text) from error
     except (Error, OSError) as error:
         raise unavailable("warehouse_unreachable", "ClickHouse does not answer; try again soon") from error
+    if len(found) > MAX_BYTES:  # the engine counts a value that all rows share once
+        raise Problem(422, "query_too_much", f"{limit}: the answer is longer")
     return found

@@ -53,7 +53,8 @@ def test_what_does_not_read(sql: str) -> None:
 WRONG = [
     ("SELECT sum(sipHash64(number)) FROM numbers(1000000000000) SETTINGS max_execution_time = 100", "query_wrong", "readonly"),
     ("SELECT number FROM numbers(1001)", "query_too_much", "max rows"),
-    ("SELECT repeat('x', 100000) FROM numbers(900)", "query_too_much", "max bytes"),
+    ("SELECT repeat('x', 100000) FROM numbers(900)", "query_too_much", "the answer is longer"),
+    ("SELECT repeat(toString(number), 100000) FROM numbers(900)", "query_too_much", "max bytes"),
     ("SELECT 1; DROP TABLE log", "query_wrong", "Multi-statements"),
     ("SELECT * FROM url('http://example.com', 'CSV')", "query_wrong", "may not"),
     ("SELECT * FROM file('/etc/passwd', 'LineAsString')", "query_wrong", "may not"),
@@ -87,7 +88,7 @@ def test_the_warehouse_is_asked_by_a_reader_with_limits(stack: Stack) -> None:
     assert ask(body["sql"], form="csv").text.startswith('"n"\n0\n1\n')
     for sql, code, words in WRONG:
         found = ask(sql)
-        assert (found.status_code, found.json()["code"]) == (422, code), (sql, found.text)
+        assert (found.status_code, found.json().get("code")) == (422, code), (sql, found.text[:500])
         assert words in found.json()["detail"], sql
     assert (
         Api(stack, f"fin-{uuid.uuid4().hex[:8]}", "finance").post("/v1/admin/queries", json={"sql": "SELECT 1"}).status_code
