@@ -115,7 +115,7 @@ LEFT_OUT: Final[Mapping[str, str]] = {
     "approvals": "likewise; it names others of staff, too",
     "staff": "which roles you were given stands in the table role_changes",
     "question": "what staff asks the warehouse is nobody's",
-    "question_runs": "likewise",
+    "question_runs": "likewise; it is what staff writes, with their ids",
     "pulse": "it counts what happens, and nobody",
     "person_moments": "it is made of the same facts as the other tables",
     "staff_act": "what staff did to you stands in the table audit",
