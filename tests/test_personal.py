@@ -292,6 +292,9 @@ def test_of_a_push_only_declared_codes_are_kept() -> None:
 CATALOGUE, PUBLIC, OWN = "a thing's name, by staff", "what its owner shows to everybody", "the caller's own"
 TALK = "what was said to the caller, or by the caller"
 ANSWERED = {
+    "GET /v1/admin/questions": "a title is staff's word for a question",
+    "PUT /v1/admin/questions/{question}": "likewise",
+    "POST /v1/admin/queries": "a column's name; the warehouse has nothing personal",
     "GET /v1/admin/cohorts": CATALOGUE, "GET /v1/admin/tariffs": CATALOGUE, "PUT /v1/admin/tariffs/{tariff}": CATALOGUE,
     "GET /v1/products": CATALOGUE, "GET /v1/admin/products/{product}": CATALOGUE,
     "PUT /v1/admin/products/{product}": CATALOGUE,
