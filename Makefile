@@ -8,7 +8,7 @@ TWO := --numprocesses=2 --dist=loadgroup --no-loadscope-reorder
 # Where the environment forbids to keep compiled modules, each of a dozen processes would compile all that it imports at each start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: up test quick check web bench prove city simulate schemas docs clean help
+.PHONY: up test quick check web bench screenshots prove city simulate schemas docs clean help
 
 up: .venv/ready            ## start the whole platform, here
 	@$(OLO) up
@@ -36,6 +36,9 @@ web: .venv/ready           ## the pages /phone and /panel: their client, types, 
 
 bench: .venv/ready         ## every benchmark, each against a peer or a limit of the same run
 	@.venv/bin/python -W ignore -m tests.lab.bench $(BENCH)
+
+screenshots: .venv/ready   ## the pictures of the papers, by the test that walks docs/tour.md
+	@OLO_SCREENSHOTS=docs/pictures .venv/bin/pytest -q -rs tests/test_browser_tour.py
 
 prove: .venv/ready         ## the crash proof of money on the real broker
 	@$(OLO) prove money
