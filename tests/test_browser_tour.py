@@ -17,12 +17,17 @@ from tests.test_browser_panel import found
 PICTURES = os.environ.get("OLO_SCREENSHOTS", "")
 
 
-def looked_at(page: Page, picture: str = "") -> None:
-    """A step's page: axe finds nothing in it, and a picture of it is taken if the papers have one, and somebody wants it."""
-    assert violations(page) == []
-    page.emulate_media(color_scheme="light")
+def taken(page: Page, picture: str) -> None:
+    """A picture of a page, if the papers have one, and somebody wants it."""
     if picture and PICTURES:
+        page.emulate_media(color_scheme="light")
         page.screenshot(path=Path(PICTURES) / f"{picture}.png", animations="disabled")
+
+
+def looked_at(page: Page, picture: str = "") -> None:
+    """A step's page: axe finds nothing in it, and its picture is taken."""
+    assert violations(page) == []
+    taken(page, picture)
 
 
 def call_of(page: Page, bob: Locator, sue: Locator, caller: str, callee: str) -> tuple[int, int]:
@@ -80,4 +85,4 @@ def test_a_newcomer_walks_the_tour(context: BrowserContext, home: str, stack: St
     tree = main.get_by_role("list", name="Causes and consequences")
     expect(tree.get_by_role("button", name="EntryRecorded", disabled=True)).to_have_count(1)
     tree.scroll_into_view_if_needed()
-    looked_at(panel, "log")
+    taken(panel, "log")  # axe takes seconds for it, and looks at it in tests/test_browser_operations.py
