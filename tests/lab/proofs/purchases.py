@@ -4,6 +4,7 @@ nothing of how they were made."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Final
 
 from schemas.balance import coins_account
@@ -40,7 +41,7 @@ def broken_purchases(read: Read) -> Iterator[str]:
             yield f"{name} waits for ever: {state}"
         refused = {fact["cause"] for fact in told[name] if fact.get("refusal") in FORGOTTEN}
         heard = [word for id_, word in words.items() if id_ not in refused]
-        revoked = max((word.get("signed_at", ""), word.get("revoked_parts", 0)) for word in heard)[1]
+        revoked = max((_signed_at(word), word.get("revoked_parts", 0)) for word in heard)[1]
         due = state["coins"] - (state["coins"] - lapsed[name]) * revoked // WHOLE
         net = sum(fact.get("coins", 0) * SIGNS.get(fact["type"], 0) for fact in told[name])
         if state.get("retry_at"):
@@ -49,6 +50,11 @@ def broken_purchases(read: Read) -> Iterator[str]:
             yield f"{name}: {due} coins are {state['user']}'s, and booked are {dict(booked[name])}"
         if net != due:
             yield f"{name}: its facts add up to {net}, where {due} are due"
+
+
+def _signed_at(word: Json) -> datetime:
+    """As texts, a whole second would be later than the same one with its fraction."""
+    return datetime.fromisoformat(word["signed_at"]) if "signed_at" in word else datetime.min.replace(tzinfo=UTC)
 
 
 def broken_consumptions(read: Read) -> Iterator[str]:
