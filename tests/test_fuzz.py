@@ -22,7 +22,8 @@ from tests.front import Front, bearer
 EXAMPLES = settings().max_examples
 FUZZ = settings(database=None, suppress_health_check=list(HealthCheck))
 FRONT = Front()
-STREAMS = {"/v1/gallery/stream"}
+# Answers without an end.
+STREAMS = {"/v1/gallery/stream", "/v1/admin/now"}
 ROUTES = sorted(
     (method, route.path)
     for part in parts()
