@@ -93,6 +93,7 @@ TOLD: dict[str, dict[str, Callable[..., Any]]] = {
 }  # fmt: skip
 LEFT_OUT = {
     "bills": {"traits", "steps"},
+    "question_runs": {"title"},
     "bill_steps": fields_of(BillClosed),
     "blocks": {"rules"},
     "presence": {"at"},
@@ -107,7 +108,18 @@ LEFT_OUT = {
     "pulse": {"width_s"},
     "pushes": {"touch"},
     "attributions": {"touch"},
-    "postback_attempts": {"kind", "expires_at", "postback", "next_at", "plan", "wanted", "push", "claims", "store_act"},
+    "postback_attempts": {
+        "kind",
+        "expires_at",
+        "postback",
+        "next_at",
+        "plan",
+        "wanted",
+        "push",
+        "claims",
+        "store_act",
+        "paying",
+    },
     "role_changes": {"book", "signed_up"},
     "push_outcomes": {"effect", "token", "dead_at"},
 }

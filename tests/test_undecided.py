@@ -31,6 +31,7 @@ UNANSWERED = {
     "post /v1/payments/google": "Google is asked first, and knows no such purchase",
     "post /v1/webhooks/agora": "a notice is noted when the log has it; what its room makes of it is told to nobody",
     "post /v1/webhooks/twilio": "likewise",
+    "post /v1/admin/queries": "changes nothing; that it is asked is noted when the log has it",
     "post /v1/admin/cohorts/preview": "writes nothing",
     "post /v1/admin/tariffs/preview": "writes nothing",
     "post /v1/admin/jobs/preview": "writes nothing",
