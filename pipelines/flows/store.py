@@ -64,8 +64,6 @@ SCHEMA: Final = pa.schema(FIELDS)
 COLUMNS: Final = list(FIELDS)
 
 TopicShare = tuple[str, int]
-# A table's share of its log: (table, topic, partition).
-TableShare = tuple[str, str, int]
 
 
 def _places(rows: pa.Table) -> list[tuple[TopicShare, int, int]]:
@@ -103,7 +101,7 @@ class Store:
         self._inserting: Future[None] | None = None
         self._moved = False
         self._stored: dict[TopicShare, int] = {}
-        self._projected: dict[TableShare, int] = {}
+        self._projected: dict[str, dict[TopicShare, int]] = {one.table: {} for one in PROJECTIONS}
         self._told: dict[TopicShare, int] = {}
         self._took_s = 0.0
         conf = {
@@ -130,8 +128,8 @@ class Store:
             part.offset = self._stored[place] + 1
         projected = self._projected_to()
         for projection in PROJECTIONS:
-            mine = [(projection.table, topic, p) for topic, p in places if topic in projection.topics]
-            self._projected |= {share: projected.get(share, -1) for share in mine}
+            known, mine = projected.get(projection.table, {}), [place for place in places if place[0] in projection.topics]
+            self._projected[projection.table] |= {place: known.get(place, -1) for place in mine}
             self._project(projection)
         consumer.assign(parts)
         metrics.PARTITIONS.labels(NAME).set(len(self._stored))
@@ -147,10 +145,13 @@ class Store:
         found = self._client.query(f"SELECT topic, partition, max(offset) FROM {LOG} GROUP BY topic, partition")
         return {(topic, partition): offset for topic, partition, offset in found.result_rows}
 
-    def _projected_to(self) -> dict[TableShare, int]:
+    def _projected_to(self) -> dict[str, dict[TopicShare, int]]:
         """How far each typed table is with each partition of its topics."""
         found = self._client.query(" UNION ALL ".join(one.reached for one in PROJECTIONS))
-        return {(table, topic, partition): offset for table, topic, partition, offset in found.result_rows}
+        reached: dict[str, dict[TopicShare, int]] = {}
+        for table, topic, partition, offset in found.result_rows:
+            reached.setdefault(table, {})[topic, partition] = offset
+        return reached
 
     def _wait_for_own_inserts(self) -> None:
         """An insert that a dead or timed-out store had sent may still be running: its rows must be counted. Errors:
@@ -256,8 +257,9 @@ class Store:
         try:
             self._wait_for_own_inserts()
             stored = self._checkpoints()
-            for place, offset in self._projected_to().items():  # one may be the insert that got through after all
-                self._projected[place] = max(offset, self._projected.get(place, -1))
+            for table, reached in self._projected_to().items():  # one may be the insert that got through after all
+                known = self._projected[table]
+                known |= {place: max(offset, known.get(place, -1)) for place, offset in reached.items()}
         except (Error, OSError) as error:
             log.warning("ClickHouse does not answer yet: %s", str(error)[:200])
             return rows
@@ -265,21 +267,22 @@ class Store:
 
     def _project(self, projection: Projection) -> None:
         """Fill a typed table up to what `log` holds, a bounded number of rows at a time."""
+        reached = self._projected[projection.table]
         while True:
             ranges, goals = [], {}
             left = CATCH_UP_ROWS // projection.rows_each
-            for (table, topic, partition), done in self._projected.items():
-                goal = min(self._stored.get((topic, partition), -1), done + left) if table == projection.table else done
+            for (topic, partition), done in reached.items():
+                goal = min(self._stored.get((topic, partition), -1), done + left)
                 if goal > done:
                     left -= goal - done
-                    goals[table, topic, partition] = goal
+                    goals[topic, partition] = goal
                     ranges.append(f"(topic = '{topic}' AND partition = {partition} AND offset > {done} AND offset <= {goal})")
             if not ranges:
                 return
             # FINAL: should `log` ever hold a place twice, the projection must not.
             select = projection.select.replace("FROM log", "FROM log FINAL") + f" AND ({' OR '.join(ranges)})"
             self._client.command(f"INSERT INTO {projection.table} {select}")
-            self._projected |= goals
+            reached |= goals
 
     def close(self) -> None:
         """Leave: what was read and not inserted is read again by the next one."""
