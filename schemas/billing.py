@@ -84,12 +84,8 @@ class Tariff(State):
     def pinned(self, call: Traits) -> "Tariff":
         """The tariff as a call keeps it: with the payer's free seconds, and without what other calls would need."""
         free_s = max((one.free_s for one in self.free if one.tag in call.tags), default=0)
-        rule = replace(self.rule, hours=None)
-        return (
-            replace(self, rule=rule, free=(), payer=replace(self.payer, free_s=free_s))
-            if free_s
-            else replace(self, rule=rule, free=())
-        )
+        payer = replace(self.payer, free_s=free_s) if free_s else self.payer
+        return replace(self, rule=replace(self.rule, hours=None), payer=payer, free=())
 
 
 class TariffRefusal(StrEnum):
