@@ -45,13 +45,18 @@ class RemoveQuestion(Message):
     by: By = ""
 
 
-class NoteRun(Message):
-    """Somebody asks the warehouse, and wants the answer in this `form`. `question`: a saved one, or a name for this run."""
+class RunFields(Fields):
+    """What the warehouse is asked, in which `form` the answer is wanted, and by whom. `question`: a saved one, or a name for
+    this run."""
 
     question: Id
     sql: Sql
     form: Code
     by: By = ""
+
+
+class NoteRun(Message, RunFields):
+    """Somebody asks the warehouse."""
 
 
 class QuestionPut(Fact, QuestionFields):
@@ -68,13 +73,8 @@ class QuestionRemoved(Fact):
     by: By = ""
 
 
-class QuestionRun(Fact):
+class QuestionRun(Fact, RunFields):
     """The warehouse is asked this."""
-
-    question: Id
-    sql: Sql
-    form: Code
-    by: By = ""
 
 
 class QuestionRefused(Refused):
