@@ -33,7 +33,7 @@ from serving.runtime.gate import ActingAgency, ActingStreamer, takes_part
 from serving.runtime.problems import Problem, responses
 from serving.runtime.refusals import Refusals, refusal_of
 from serving.runtime.staff import MoneyChange, MoneyLook
-from serving.runtime.warehouse import rows_of
+from serving.runtime.warehouse import micros, rows_of
 from serving.view_store.indexes import AGENCY_PEOPLE
 
 router = APIRouter(tags=["agencies"])
@@ -357,7 +357,7 @@ async def _statement(request: Request, agency: str, month: str, page: tuple[str,
     end = first.replace(year=first.year + first.month // 12, month=first.month % 12 + 1)
     asked = {
         "agency": agency, "last_user": last_user, "last_version": last_version, "limit": limit,
-        "first": round(first.timestamp() * 1_000_000), "end": round(end.timestamp() * 1_000_000),
+        "first": micros(first), "end": micros(end),
     }  # fmt: skip
     rows = [StatementRow(**row) for row in await rows_of(request, STATEMENT, asked)]
     answer = StatementAnswer(agency=agency, month=month, rows=rows)

@@ -19,7 +19,7 @@ from serving.runtime.commands import views_of
 from serving.runtime.fields import EARLIEST, LATEST, Moment
 from serving.runtime.problems import Problem, responses
 from serving.runtime.staff import look_as_staff
-from serving.runtime.warehouse import rows_of
+from serving.runtime.warehouse import micros, rows_of
 
 router = APIRouter(tags=["balance"])
 
@@ -133,7 +133,7 @@ async def list_balance_entries(
 
 async def _balance_at(request: Request, account: str, at: datetime) -> BalanceAnswer:
     bounded = min(max(at.astimezone(UTC) if EARLIEST < at < LATEST else at, EARLIEST), LATEST)
-    rows = await rows_of(request, AT, {"account": account, "at": round(bounded.timestamp() * 1_000_000)})
+    rows = await rows_of(request, AT, {"account": account, "at": micros(bounded)})
     if not rows:
         raise Problem(404, "no_entry_yet", f"{account} had no entry at that time, or it has not reached the warehouse yet")
     row = rows[0]

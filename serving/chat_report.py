@@ -34,7 +34,7 @@ from serving.runtime.later import NotDecided
 from serving.runtime.problems import Problem, responses
 from serving.runtime.refusals import Refusals, refusal_of
 from serving.runtime.staff import ReportsChange, ReportsLook, unless_above
-from serving.runtime.warehouse import rows_of
+from serving.runtime.warehouse import micros, rows_of
 from serving.view_store.indexes import OPEN_REPORTS
 
 router = APIRouter(tags=["chats"])
@@ -181,7 +181,7 @@ async def list_decided_chat_reports(
 ) -> Any:
     """What became of reports, from the warehouse, which follows within seconds. Those of one
     moment are on one page."""
-    until_us = round((before or LATEST).timestamp() * 1_000_000)
+    until_us = micros(before or LATEST)
     rows = await rows_of(request, DECIDED, {"before": until_us, "limit": limit})
     reports = [DecidedReportAnswer(**row | {"until": row["until"] if row["until"] > EARLIEST else None}) for row in rows]
     return DecidedReportsAnswer(reports=reports, next_before=reports[-1].at if len(reports) >= limit else None)

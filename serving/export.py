@@ -35,9 +35,10 @@ from schemas.video_line import LINE
 from serving.runtime.auth import SignedIn
 from serving.runtime.commands import views_of
 from serving.runtime.gate import unless_erased
-from serving.runtime.problems import responses, unavailable
+from serving.runtime.problems import responses
 from serving.runtime.refusals import refusal_of
 from serving.runtime.views import Views
+from serving.runtime.warehouse import no_answer
 
 router = APIRouter(tags=["erasure"])
 
@@ -166,7 +167,7 @@ async def export_me(caller: SignedIn, request: Request) -> StreamingResponse:
         client: Client = await asyncio.to_thread(request.app.state.clickhouse)
         await asyncio.to_thread(client.command, "SELECT 1")
     except (Error, OSError) as error:
-        raise unavailable("warehouse_unreachable", "ClickHouse does not answer; try again soon") from error
+        raise no_answer() from error
     headers = {"Content-Disposition": 'attachment; filename="export.json"'}
     return StreamingResponse(_pieces(head, client, user, accounts), media_type="application/json", headers=headers)
 

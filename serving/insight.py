@@ -21,7 +21,7 @@ from serving.runtime.commands import views_of
 from serving.runtime.fields import LATEST, KeptMoment, Word
 from serving.runtime.problems import responses
 from serving.runtime.staff import GrowthLook, LogLook, MoneyLook
-from serving.runtime.warehouse import rows_of
+from serving.runtime.warehouse import micros, rows_of
 from serving.view_store.indexes import LIVE_CALLS
 
 router = APIRouter(tags=["insight"])
@@ -214,7 +214,7 @@ async def list_past_calls(
 
 
 def _until(before: datetime | None) -> dict[str, int]:
-    return {"before": round((before or LATEST).timestamp() * 1_000_000)}
+    return {"before": micros(before or LATEST)}
 
 
 @router.get("/v1/admin/calls/tariffs", response_model=list[TariffUseRow], responses=responses(401, 403, 422, 503))

@@ -16,7 +16,7 @@ from serving.runtime.auth import SignedIn
 from serving.runtime.fields import LATEST, KeptMoment
 from serving.runtime.problems import responses
 from serving.runtime.staff import AuditLook
-from serving.runtime.warehouse import rows_of
+from serving.runtime.warehouse import micros, rows_of
 
 router = APIRouter(tags=["staff"])
 
@@ -104,4 +104,4 @@ async def list_own_acts(caller: SignedIn, request: Request, before: Before = Non
 
 
 def _page(before: datetime | None, limit: int) -> dict[str, int]:
-    return {"before": round((before or LATEST).timestamp() * 1_000_000), "limit": limit}
+    return {"before": micros(before or LATEST), "limit": limit}

@@ -23,7 +23,7 @@ from serving.runtime.problems import responses
 from serving.runtime.refusals import refusal_of
 from serving.runtime.staff import PeopleLook, word_of
 from serving.runtime.views import Views
-from serving.runtime.warehouse import rows_of
+from serving.runtime.warehouse import micros, rows_of
 
 router = APIRouter(tags=["staff"])
 
@@ -145,7 +145,7 @@ async def read_person(
     known: User | None = views.of(USER).get(user)
     hidden = [one for one, takes in TAKES.items() if takes not in caller.permissions]
     kinds = [one for one in kind or MomentKind if one not in hidden]
-    asked = {"user": user, "before": round((before or LATEST).timestamp() * 1_000_000), "kinds": kinds, "limit": limit}
+    asked = {"user": user, "before": micros(before or LATEST), "kinds": kinds, "limit": limit}
     rows = sorted(await rows_of(request, MOMENTS, asked), key=_order)
     if known is None and not rows:
         raise refusal_of(request, UserRefusal.USER_UNKNOWN, user=user)

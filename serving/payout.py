@@ -43,7 +43,7 @@ from serving.runtime.gate import ActingPayee, Looking
 from serving.runtime.problems import Problem, responses
 from serving.runtime.refusals import Refusals, refusal_of
 from serving.runtime.staff import MoneyChange, MoneyLook, look_as_staff
-from serving.runtime.warehouse import rows_of
+from serving.runtime.warehouse import micros, rows_of
 
 router = APIRouter(tags=["payouts"])
 ACTS: Final = responses(400, 401, 403, 404, 409, 422, 503)
@@ -365,7 +365,7 @@ async def _listed(
     asked = {
         "user": user,
         "status": status or "",
-        "before": round((before or LATEST).timestamp() * 1_000_000),
+        "before": micros(before or LATEST),
         "last": last,
         "limit": limit,
     }

@@ -37,6 +37,7 @@ from serving.runtime.fields import ID_PATTERN, IdInPath
 from serving.runtime.problems import Problem, responses, unavailable
 from serving.runtime.refusals import Refusals
 from serving.runtime.staff import WarehouseChange, WarehouseLook
+from serving.runtime.warehouse import no_answer
 
 router = APIRouter(tags=["questions"])
 
@@ -194,12 +195,12 @@ def _ask(request: Request, body: QueryBody) -> bytes:
         code = re.search(r"Code: (\d+)", told)
         text = re.sub(r"\s+", " ", told.partition("DB::Exception: ")[2] or told).partition(" (for url")[0][:500]
         if code is None:
-            raise unavailable("warehouse_unreachable", "ClickHouse does not answer; try again soon") from error
+            raise no_answer() from error
         if code[1] in TOO_MUCH:
             raise Problem(422, "query_too_much", f"{limit}: {text}") from error
         raise Problem(422, "query_wrong", text) from error
     except (Error, OSError) as error:
-        raise unavailable("warehouse_unreachable", "ClickHouse does not answer; try again soon") from error
+        raise no_answer() from error
     if len(found) > MAX_BYTES:  # the engine counts a value that all rows share once
         raise Problem(422, "query_too_much", f"{limit}: the answer is longer")
     return found

@@ -1,4 +1,5 @@
-"""What routes ask the warehouse: rows of one question, with its times as UTC; 503 while it does not answer."""
+"""What routes ask the warehouse: rows of one question, with its times as UTC; 503 while it does not answer. Its questions have
+times as microseconds since 1970."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -7,7 +8,17 @@ from typing import Any
 from clickhouse_connect.driver.exceptions import Error
 from fastapi import Request
 
-from serving.runtime.problems import unavailable
+from serving.runtime.problems import Problem, unavailable
+
+
+def micros(at: datetime) -> int:
+    """A time, as questions have it."""
+    return round(at.timestamp() * 1_000_000)
+
+
+def no_answer() -> Problem:
+    """What is told while the warehouse does not answer: 503 `warehouse_unreachable`."""
+    return unavailable("warehouse_unreachable", "ClickHouse does not answer; try again soon")
 
 
 async def rows_of(request: Request, question: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
@@ -22,7 +33,7 @@ async def rows_of(request: Request, question: str, parameters: dict[str, Any]) -
     try:
         return await asyncio.to_thread(query)
     except (Error, OSError) as error:
-        raise unavailable("warehouse_unreachable", "ClickHouse does not answer; try again soon") from error
+        raise no_answer() from error
 
 
 def _utc(value: Any) -> Any:
