@@ -5,15 +5,14 @@ import json
 import threading
 from collections import defaultdict
 from email.message import Message
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
+from tests.lab.city.json_server import Answer, JsonServer
 from tests.lab.city.vendors import AdVendors, environment, serve
 
-# Status, headers and body; and of what is wrong with a request: the status and why.
-Answer = tuple[int, dict[str, str], dict[str, Any]]
+# Of what is wrong with a request: the status and why.
 Wrong = tuple[int, str]
 
 
@@ -43,26 +42,8 @@ class VendorStub:
         self.requests: list[tuple[str, str, dict[str, Any]]] = []
         self.trouble: defaultdict[str, list[tuple[int, dict[str, str]]]] = defaultdict(list)
         self.environment: dict[str, str] = {}
-        stub = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                status, headers, answer = stub.answer(self.path, self.headers, body)
-                content = json.dumps(answer).encode()
-                self.send_response(status)
-                for name, value in {"content-type": "application/json", **headers}.items():
-                    self.send_header(name, value)
-                self.send_header("content-length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self._server = JsonServer(lambda _, path, headers, body: self.answer(path, headers, body))
+        self.url = self._server.url
 
     def answer(self, path: str, headers: Message, body: bytes) -> Answer:
         user = base64.b64decode(headers["authorization"].removeprefix("Basic ")).decode()
@@ -85,8 +66,7 @@ class VendorStub:
         return [told for _, _, told in self.requests if subject in (told.get("cname"), told.get("room"))]
 
     def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
+        self._server.close()
 
 
 def agora_wrong(user: str, told: dict[str, Any]) -> Wrong | None:

@@ -3,9 +3,7 @@ signs it now. It takes only a bearer that is signed with its key. What a test pl
 us."""
 
 import json
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
@@ -15,6 +13,7 @@ from cryptography.hazmat.primitives import serialization as forms
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.lab.city.app_store import AppStore
+from tests.lab.city.json_server import Answer, JsonServer
 
 ISSUER: Final = "57246542-96fe-1a63-e053-0824d011072a"
 KEY: Final = "2X9R4HXF34"
@@ -36,34 +35,10 @@ class AppStoreApi:
         folder.mkdir(parents=True, exist_ok=True)
         self.key_file = folder / "key.p8"
         self.key_file.write_bytes(key.private_bytes(forms.Encoding.PEM, forms.PrivateFormat.PKCS8, forms.NoEncryption()))
-        stub = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def _do(self) -> None:
-                body = self.rfile.read(int(self.headers.get("content-length") or 0))
-                status, told = stub.answer(self.command, self.path, self.headers.get("authorization", ""), body)
-                content = json.dumps(told).encode()
-                self.send_response(status)
-                self.send_header("content-type", "application/json")
-                self.send_header("content-length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            def do_GET(self) -> None:
-                self._do()
-
-            def do_POST(self) -> None:
-                self._do()
-
-            def do_PUT(self) -> None:
-                self._do()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self._server = JsonServer(
+            lambda method, path, headers, body: self.answer(method, path, headers.get("authorization", ""), body)
+        )
+        self.url = self._server.url
 
     @property
     def settings(self) -> dict[str, str]:
@@ -81,23 +56,23 @@ class AppStoreApi:
         self.transactions[payload["transactionId"]] = signed
         return notice
 
-    def answer(self, method: str, path: str, bearer: str, body: bytes) -> tuple[int, dict[str, Any]]:
+    def answer(self, method: str, path: str, bearer: str, body: bytes) -> Answer:
         """What a request is answered."""
         if self.trouble:
-            return self.trouble.pop(0), {}
+            return self.trouble.pop(0), {}, {}
         if not self._is_ours(bearer):
-            return 401, {}
+            return 401, {}, {}
         found = urlsplit(path)
         last = found.path.rpartition("/")[2]
         match method, found.path.split("/")[3]:
             case "POST", "notifications":
-                return 200, self._page(json.loads(body), int(parse_qs(found.query).get("paginationToken", ["0"])[0]))
+                return 200, {}, self._page(json.loads(body), int(parse_qs(found.query).get("paginationToken", ["0"])[0]))
             case "GET", "transactions" if last in self.transactions:
-                return 200, {"signedTransactionInfo": self.transactions[last]}
+                return 200, {}, {"signedTransactionInfo": self.transactions[last]}
             case "PUT", "transactions" if last in self.transactions:
                 self.told[last] = json.loads(body)
-                return 202, {}
-        return 404, {"errorCode": 4040010, "errorMessage": "Transaction id not found."}
+                return 202, {}, {}
+        return 404, {}, {"errorCode": 4040010, "errorMessage": "Transaction id not found."}
 
     def _page(self, span: dict[str, int], begin: int) -> dict[str, Any]:
         found = [signed for at, signed in self.notifications if span["startDate"] <= at <= span["endDate"]]
@@ -114,5 +89,4 @@ class AppStoreApi:
 
     def close(self) -> None:
         """End it."""
-        self._server.shutdown()
-        self._server.server_close()
+        self._server.close()

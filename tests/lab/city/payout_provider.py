@@ -10,9 +10,11 @@ import json
 import random
 import threading
 from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from email.message import Message
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
+
+from tests.lab.city.json_server import Answer, JsonServer
 
 
 class Said(NamedTuple):
@@ -91,39 +93,17 @@ class ProviderServer:
     def __init__(self, seed: int) -> None:
         # An effect's pauses are doubled: so many troubles take some seconds.
         self.provider = Provider(seed, most=2, slow=(0, 1))
-        provider, lock, key = self.provider, threading.Lock(), self.KEY
+        self._lock = threading.Lock()
+        self._server = JsonServer(self._answers)
+        self.settings = {"OLO_PAYOUT_URL": self._server.url, "OLO_PAYOUT_KEY": self.KEY}
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self._handle(None)
-
-            def do_PUT(self) -> None:
-                self._handle(json.loads(self.rfile.read(int(self.headers["content-length"]))))
-
-            def _handle(self, body: dict[str, Any] | None) -> None:
-                said = Said(401, {})
-                if self.headers["authorization"] == f"Bearer {key}":
-                    with lock:
-                        said = provider.handle(self.command, unquote(self.path.partition("/payments/")[2]), body)
-                if not said.status:
-                    self.close_connection = True
-                    return
-                content = json.dumps(said.body).encode()
-                self.send_response(said.status)
-                self.send_header("content-type", "application/json")
-                self.send_header("content-length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{self._server.server_port}"
-        self.settings = {"OLO_PAYOUT_URL": url, "OLO_PAYOUT_KEY": key}
+    def _answers(self, method: str, path: str, headers: Message, body: bytes) -> Answer:
+        if headers["authorization"] != f"Bearer {self.KEY}":
+            return 401, {}, {}
+        with self._lock:
+            said = self.provider.handle(method, unquote(path.partition("/payments/")[2]), json.loads(body) if body else None)
+        return said.status, {}, said.body
 
     def close(self) -> None:
         """End it."""
-        self._server.shutdown()
-        self._server.server_close()
+        self._server.close()

@@ -3,10 +3,9 @@ Pub/Sub signs its pushes."""
 
 import base64
 import json
-import threading
 import time
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from email.message import Message
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -17,6 +16,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives import serialization as forms
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
+
+from tests.lab.city.json_server import Answer, JsonServer
 
 PACKAGE: Final = "app.olo.android"
 AUDIENCE, PUSHER = "https://olo.example/v1/webhooks/google", "push@olo.iam.example"
@@ -41,38 +42,8 @@ class PlayStore:
         self.certificates_asked = 0
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self._certificate = _certificate(self._key)
-        stub = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers.get("content-length") or 0))
-                if self.path.endswith(":acknowledge"):
-                    self._say(*stub.acknowledge(self.path, self.headers.get("authorization", "")))
-                elif self.path.endswith(":reviewrefund"):
-                    self._say(*stub.review(self.path, self.headers.get("authorization", ""), body))
-                elif self.path.endswith(":consume"):
-                    self._say(*stub.consume(self.path, self.headers.get("authorization", "")))
-                else:
-                    self._say(200, {"access_token": BEARER, "expires_in": 3600, "token_type": "Bearer"})
-
-            def do_GET(self) -> None:
-                self._say(*stub.answer(self.path, self.headers.get("authorization", "")))
-
-            def _say(self, status: int, told: dict[str, Any]) -> None:
-                content = json.dumps(told).encode()
-                self.send_response(status)
-                self.send_header("content-type", "application/json")
-                self.send_header("cache-control", "public, max-age=60" if self.path == "/certs" else "no-store")
-                self.send_header("content-length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self._server = JsonServer(self._answers)
+        self.url = self._server.url
         folder.mkdir(parents=True, exist_ok=True)
         pem = self._key.private_bytes(forms.Encoding.PEM, forms.PrivateFormat.PKCS8, forms.NoEncryption()).decode()
         account = {
@@ -89,6 +60,20 @@ class PlayStore:
             "OLO_PLAY_URL": self.url, "OLO_PLAY_KEY_FILE": str(self.key_file), "OLO_APP_ID_ANDROID": PACKAGE,
             "OLO_PLAY_PUSH_AUDIENCE": AUDIENCE, "OLO_PLAY_PUSH_ACCOUNT": PUSHER, "OLO_GOOGLE_CERTS_URL": f"{self.url}/certs",
         }  # fmt: skip
+
+    def _answers(self, method: str, path: str, headers: Message, body: bytes) -> Answer:
+        bearer = headers.get("authorization", "")
+        if method == "GET":
+            status, told = self.answer(path, bearer)
+        elif path.endswith(":acknowledge"):
+            status, told = self.acknowledge(path, bearer)
+        elif path.endswith(":reviewrefund"):
+            status, told = self.review(path, bearer, body)
+        elif path.endswith(":consume"):
+            status, told = self.consume(path, bearer)
+        else:
+            status, told = 200, {"access_token": BEARER, "expires_in": 3600, "token_type": "Bearer"}
+        return status, {"cache-control": "public, max-age=60" if path == "/certs" else "no-store"}, told
 
     def answer(self, path: str, bearer: str) -> tuple[int, dict[str, Any]]:
         """What a GET is answered."""
@@ -205,8 +190,7 @@ class PlayStore:
 
     def close(self) -> None:
         """End it."""
-        self._server.shutdown()
-        self._server.server_close()
+        self._server.close()
 
 
 def _certificate(key: rsa.RSAPrivateKey) -> str:
