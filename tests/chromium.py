@@ -114,6 +114,13 @@ def looked_up(panel: Page, user: str) -> Locator:
     return panel.get_by_role("region", name="Person")
 
 
+@pytest.fixture(scope="module")
+def panel(browser: Browser, home: str) -> Iterator[Locator]:
+    """An admin's panel, in one window for all tests of a file."""
+    with window(browser) as context:
+        yield panel_of(context, home, user=name()).get_by_role("main")
+
+
 @pytest.fixture
 def wire(home: str) -> Iterator[Wire]:
     url = httpx.URL(home)

@@ -30,6 +30,7 @@ from tests.alone import keep_alone
 from tests.chromium import browser as browser
 from tests.chromium import context as context
 from tests.chromium import home as home
+from tests.chromium import panel as panel
 from tests.chromium import wire as wire
 from tests.command_line import Done, olo
 from tests.lab.city.app_store import AppStore

@@ -1,10 +1,8 @@
 """The panel's pages for operators in a real Chromium: the log and its causes, dead letters, the outbox, the timetable."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 
-import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, expect
+from playwright.sync_api import Locator, expect
 
 from infra.entities import tell
 from infra.kafka import produce_one
@@ -12,22 +10,9 @@ from schemas.balance import ACCOUNT
 from schemas.log.base import new_id, now
 from schemas.log.entity import partition_of
 from schemas.outbox import OUTBOX, EffectKind, OweEffect
-from tests.chromium import HOSTILE, acted, name, panel_of, turned, violations, window
+from tests.chromium import HOSTILE, acted, name, turned, violations
 from tests.conftest import Api, NewUser, Stack, eventually
 from tests.vendor_stub import VendorStub
-
-
-@pytest.fixture(scope="module")
-def shared(browser: Browser) -> Iterator[BrowserContext]:
-    """One window for all tests of this file."""
-    with window(browser) as context:
-        yield context
-
-
-@pytest.fixture(scope="module")
-def panel(shared: BrowserContext, home: str) -> Locator:
-    """An admin's panel."""
-    return panel_of(shared, home, user=name()).get_by_role("main")
 
 
 def listed(part: Locator, row: Locator, again: str = "Read anew") -> Locator:

@@ -2,26 +2,11 @@
 
 import re
 import uuid
-from collections.abc import Iterator
 
-import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, expect
+from playwright.sync_api import Locator, expect
 
-from tests.chromium import HOSTILE, acted, name, panel_of, turned, violations, window
+from tests.chromium import HOSTILE, acted, name, turned, violations
 from tests.conftest import Api, NewUser, Phone, eventually
-
-
-@pytest.fixture(scope="module")
-def shared(browser: Browser) -> Iterator[BrowserContext]:
-    """One window for all tests of this file."""
-    with window(browser) as context:
-        yield context
-
-
-@pytest.fixture(scope="module")
-def panel(shared: BrowserContext, home: str) -> Locator:
-    """An admin's panel."""
-    return panel_of(shared, home, user=name()).get_by_role("main")
 
 
 def asked_again(button: Locator, row: Locator) -> None:
