@@ -127,7 +127,6 @@ def bodies(bob: str, sue: str, known: Callable[[str], Any]) -> dict[str, Any]:
         "put /v1/admin/settings": known("/v1/settings"),
         "put /v1/admin/tariffs/{tariff}": {"rule": {"kind": "clip", "country": "XU"}, "payer": {}, "earner": {}},
         "put /v1/admin/questions/{question}": {"sql": "SELECT 1"},
-        "post /v1/admin/queries": {"sql": "SELECT 1"},
         "put /v1/admin/price-classes/{user}": {"classes": ["gold"]},
         "put /v1/price-class": {"price_class": ""},
         "put /v1/blocks/{user}": {"reason": "spam"},

@@ -17,6 +17,7 @@ from tests.command_line import fresh_olo
 from tests.conftest import Api, NewUser, Stack, eventually
 from tests.lab.proofs.auditor import Row
 from tests.lab.proofs.calls import CallAudit
+from tests.lab.proofs.shares import broken_shares
 
 
 @pytest.mark.timeout(300)
@@ -29,7 +30,7 @@ def test_what_the_log_says_of_all_calls_keeps_every_law(stack: Stack) -> None:
             yield Row(message.partition(), key_of(message), None if value is None else json.loads(value))
 
     deadline = time.monotonic() + 180
-    while (broken := CallAudit(read).broken) and time.monotonic() < deadline:
+    while (broken := [*CallAudit(read).broken, *broken_shares(read)]) and time.monotonic() < deadline:
         time.sleep(1)
     assert broken == []
     bills = [row.value or {} for row in read("bill.events")]

@@ -18,7 +18,7 @@ from pipelines.runtime.core import Output
 from pipelines.runtime.simulator import EPOCH, Log, Setup, Step
 from pipelines.video_pool import NAMESPACE
 from schemas.balance import Account, Reason, owner_of
-from schemas.billing import BOOK, PublishTariff
+from schemas.billing import BOOK, FreeTime, PublishTariff
 from schemas.billing_rating import Checkpoint, Side
 from schemas.billing_rules import CallKind, Rule
 from schemas.blocklist import BlockReason, BlockRule, BlockUser, Consequence, Review, UnblockUser
@@ -161,6 +161,7 @@ def _call(script: Script) -> None:
     script.say(
         PlaceCall, call=call, caller=caller, callee=callee, kind=CallKind.DIRECT, caller_role=role_of(caller),
         callee_role=role_of(callee), caller_device=script.chance.choice(("", PHONE)),
+        tags=("guest",) if len(script.lines) % 3 == 0 else (),
     )  # fmt: skip
     _talk(script, call, caller, callee, 0.0)
 
@@ -232,8 +233,12 @@ def _staff(script: Script) -> None:
         script.beats(user, 100)
     else:
         step = script.chance.choice((5, 10, 60))
-        payer, earner = Side((Checkpoint(0, script.chance.randrange(20)),), step, 7), Side((), step, 3)
-        script.say(PublishTariff, book=BOOK, tariff="standard", rule=Rule(), payer=payer, earner=earner)
+        most_coins, free_s = {5: (0, 8), 10: (40, 60), 60: (15, 60)}[step]
+        payer, earner = Side((Checkpoint(0, script.chance.randrange(20)),), step, 7, most_coins), Side((), step, 3)
+        free = (FreeTime("guest", free_s),)
+        script.say(
+            PublishTariff, book=BOOK, tariff="standard", rule=Rule(), payer=payer, earner=earner, free=free, subsidy=True
+        )  # fmt: skip
 
 
 def _erase(script: Script) -> None:

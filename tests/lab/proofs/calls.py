@@ -14,15 +14,19 @@ from tests.lab.proofs.ledger import Json
 
 
 def naive_price(side: Json, duration_s: float) -> int:
-    """What a side of a tariff comes to, from its definition: a checkpoint counts once the call is longer than it."""
-    listed = side.get("checkpoints", [])
-    paid: int = sum(c["coins"] for c in listed if c["after_s"] == 0 or c["after_s"] < duration_s)
-    step_s = side.get("step_s", 0)
+    """What a side of a tariff comes to, from its definition.
+
+    A checkpoint counts once the call is longer than it, unless it lies in the free seconds; the sum is at most the most.
+    """
+    listed, step_s, free_s = side.get("checkpoints", []), side.get("step_s", 0), side.get("free_s", 0)
+    due = [(c["after_s"], c["coins"]) for c in listed if c["after_s"] == 0 or c["after_s"] < duration_s]
     second = (listed[-1]["after_s"] if listed else 0) + step_s
     while step_s and second < duration_s:
-        paid += side.get("step_coins", 0)
+        due.append((second, side.get("step_coins", 0)))
         second += step_s
-    return paid
+    paid: int = sum(coins for after_s, coins in due if after_s >= free_s)
+    most_coins: int = side.get("most_coins") or paid
+    return min(paid, most_coins)
 
 
 class CallAudit:
@@ -38,6 +42,8 @@ class CallAudit:
         self.entries: dict[str, list[Json]] = defaultdict(list)
         self.short: set[str] = set()
         for fact in self._facts("account.events"):
+            if fact["type"] == "EntryRecorded" and fact.get("reason") == "share":
+                continue  # an agency's share of what was earned here: tests/lab/proofs/shares.py
             if fact["type"] == "EntryRecorded":
                 self.entries[fact.get("ref", "")].append(fact)
             elif fact.get("command") == "Hold":
