@@ -1,4 +1,4 @@
-"""Kafka clients, configured in one place: the admin's work on topics, and a bounded read of a whole topic."""
+"""Kafka clients, configured in one place, and a bounded read of a whole topic."""
 
 import logging
 import socket
@@ -15,10 +15,8 @@ from confluent_kafka import (
     KafkaException,
     Message,
     Producer,
-    TopicCollection,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient
 
 from infra.config import Config
 from schemas.log.positions import RESERVED
@@ -266,28 +264,26 @@ def offsets_of(
     KafkaException."""
     if not places:
         return {}
+
+    def ask() -> dict[tuple[str, int], int]:
+        found = consumer.offsets_for_times([TopicPartition(*place, which) for place in places], wait_s)
+        if error := next((part.error for part in found if part.error), None):
+            raise KafkaException(error)
+        return {(part.topic, part.partition): int(part.offset) for part in found}
+
+    return in_time(ask, ELECTING, wait_s)
+
+
+def in_time(ask: Callable[[], T], passing: frozenset[int], wait_s: float = TIMEOUT_S) -> T:
+    """What the broker answers once it no longer answers with a code in `passing`. Errors: KafkaException."""
     deadline = time.monotonic() + wait_s
     while True:
         try:
-            found = consumer.offsets_for_times([TopicPartition(*place, which) for place in places], wait_s)
-            for part in found:
-                if part.error:
-                    raise KafkaException(part.error)
-            return {(part.topic, part.partition): int(part.offset) for part in found}
+            return ask()
         except KafkaException as error:
-            if error.args[0].code() not in ELECTING or time.monotonic() > deadline:
+            if error.args[0].code() not in passing or time.monotonic() > deadline:
                 raise
-            time.sleep(0.05)
-
-
-def identity(config: Config, topics: Sequence[str]) -> tuple[str, dict[str, str]]:
-    """The cluster's id, and each topic's; one that was deleted and created again has another id. Errors: KafkaException."""
-    admin = AdminClient(quiet(config))
-    found = {
-        name: str(future.result(TIMEOUT_S).topic_id)
-        for name, future in admin.describe_topics(TopicCollection(list(topics))).items()
-    }
-    return str(admin.list_topics(topics[0], timeout=TIMEOUT_S).cluster_id), found
+        time.sleep(0.05)
 
 
 def partitions_of(consumer: Consumer, topic: str) -> list[int]:

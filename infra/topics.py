@@ -1,9 +1,9 @@
-"""The admin's work on topics: which are missing, made, lost, or short of copies."""
+"""The admin's work on topics: which are missing, made, lost, or short of copies, and their ids."""
 
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import (
     AdminClient,
     AlterConfigOpType,
@@ -16,7 +16,7 @@ from confluent_kafka.admin import (
 
 from infra.config import Config
 from infra.errors import UsageError
-from infra.kafka import TIMEOUT_S, end_offsets, quiet, reader
+from infra.kafka import ELECTING, TIMEOUT_S, end_offsets, in_time, quiet, reader
 from schemas.log.entity import DAY_S, Topic
 
 KEPT: Final = {"max.compaction.lag.ms": str(DAY_S * 1000)}
@@ -34,6 +34,19 @@ def check_topics(config: Config, topics: Sequence[Topic]) -> list[Topic]:
                 f"set OLO_PARTITIONS={found}, or begin with a new OLO_HOME or broker"
             )
     return [topic for topic in topics if topic.name not in there]
+
+
+def identity(config: Config, topics: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """The cluster's id, and each topic's; one that was deleted and created again has another id. Errors: KafkaException."""
+    admin = AdminClient(quiet(config))
+
+    def ask() -> dict[str, str]:
+        described = admin.describe_topics(TopicCollection(list(topics)))
+        return {name: str(future.result(TIMEOUT_S).topic_id) for name, future in described.items()}
+
+    # a node that has not heard yet of a topic that was just made does not know it
+    found = in_time(ask, ELECTING | {KafkaError.UNKNOWN_TOPIC_OR_PART})
+    return str(admin.list_topics(topics[0], timeout=TIMEOUT_S).cluster_id), found
 
 
 def create_topics(config: Config, topics: Sequence[Topic]) -> list[str]:

@@ -19,6 +19,7 @@ from schemas.balance import ACCOUNT, Credit, Hold, Reason
 from schemas.log.base import AccountId, HoldId
 from schemas.log.codec import encode
 from schemas.log.entity import partition_of
+from schemas.tables import PROJECTIONS
 from tests.conftest import Api, NewUser, Stack, eventually
 
 
@@ -153,7 +154,8 @@ class Partitions:
 def test_a_batch_whose_insert_timed_out_is_stored_once(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     """The client gives up, the server goes on: the store asks what got there before it sends anything again."""
     store = Store.__new__(Store)
-    store._client, store._stored, store._projected = connect(stack.clickhouse), {}, {}
+    store._client, store._stored = connect(stack.clickhouse), {}
+    store._projected = {one.table: {} for one in PROJECTIONS}
     store._consumer = cast(Consumer, Partitions())
     topic = f"timeout.{uuid.uuid4().hex[:6]}"
     columns: list[list[Any]] = [[topic] * 5, [0] * 5, list(range(5)), [b"k"] * 5, [0] * 5, [b"{}"] * 5]

@@ -41,6 +41,8 @@ def test_what_the_log_says_of_all_calls_keeps_every_law(stack: Stack) -> None:
     assert result.unequal == 0, "a re-rate with the tariff in force is the bill, to the coin"
     assert closed >= 4, "the calls are those of tests/test_video.py: run both"
     for projection in PROJECTIONS:
+        if projection.table == "pulse":  # goes on meanwhile, and a window is written again: tests/test_pulse_live.py
+            continue
         due = client.query(f"SELECT count() FROM ({projection.select})").result_rows
         assert client.query(f"SELECT count() FROM {projection.table}").result_rows == due, projection.table
 

@@ -20,7 +20,8 @@ from typing import Any, Final
 from confluent_kafka import Consumer, TopicPartition
 
 from infra.config import Config
-from infra.kafka import TIMEOUT_S, Record, committed, identity, key_of, member, patiently, read_topic, records_of
+from infra.kafka import TIMEOUT_S, Record, committed, key_of, member, patiently, read_topic, records_of
+from infra.topics import identity
 from pipelines.runtime import metrics
 from pipelines.runtime.alarms import alarms_in
 from pipelines.runtime.core import Batch, Core, Take

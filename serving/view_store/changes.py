@@ -14,7 +14,8 @@ import msgspec
 from prometheus_client import Counter
 
 from infra.config import Config
-from infra.kafka import Record, identity
+from infra.kafka import Record
+from infra.topics import identity
 from schemas.balance import ACCOUNT, Account, EntryRecorded
 from schemas.log import topics
 from schemas.log.base import Time
