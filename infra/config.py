@@ -169,6 +169,9 @@ class Config(BaseSettings):
     appsflyer_push_token: str = Field("", repr=False, description="what AppsFlyer's pushes carry")
     appsflyer_url: str = "https://api3.appsflyer.com"
     appsflyer_key: str = Field("", repr=False, description="the server-to-server key")
+    hasura_webhook_secret: str = Field(
+        "", repr=False, pattern=r"^([!-~]{16,})?$", description="what Hasura's event triggers send: X-Olo-Secret"
+    )  # fmt: skip
     snapchat_url: str = "https://tr.snapchat.com"
     snapchat_app_id: str = ""
     snapchat_token: str = Field("", repr=False)

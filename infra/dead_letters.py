@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, TopicPartition
 
+from infra import migration
 from infra.config import Config
 from infra.errors import UsageError
 from infra.kafka import offsets_of, produce_all, produce_one, read_to_end, read_topic, reader
+from infra.vendors import hasura
 from schemas.log.base import new_id, now
 from schemas.log.codec import decoder_of, encode
 from schemas.log.dead_letters import MAX_VALUE_BYTES, PARKING, DeadLetter, LetterSettled
@@ -86,6 +88,10 @@ def redrive_found(config: Config, letter: DeadLetter, by: str) -> str:
     place = letter.id
     if letter.cause in PARKING:
         return _release(config, [letter], Way.REDRIVE, by)[0]
+    if letter.topic == hasura.SOURCE:
+        told = migration.redrive(config, letter.value)
+        _settle(config, letter, Way.REDRIVE, by)
+        return told
     if letter.topic not in {topic.name for topic in topics()}:
         raise NoSuchPlaceError(f"{place} came over HTTP; mend what `olo dead-letters show {place}` shows, and POST it again")
     value = letter.value if len(letter.value) < MAX_VALUE_BYTES else value_at(config, place)

@@ -16,6 +16,7 @@ from schemas.adjustment import PlaceAdjustment
 from schemas.log.base import REMEMBERED_FOR, Fact, Fields, Id, Message, Refused, State, Time, Wake, later
 from schemas.log.entity import Entity, Flow
 from schemas.log.personal import PLAIN
+from schemas.migration import PutMigrationFeed
 from schemas.mission_control import Why
 from schemas.payment import PutProduct
 from schemas.timetable import Template
@@ -46,6 +47,7 @@ FOUR_EYES: Final[Mapping[type[Message], FourEyes]] = {
     PlaceTransfer: FourEyes(lambda transfer: transfer.coins, lambda transfer: owner_of(transfer.payee)),
     PlaceAdjustment: FourEyes(lambda adjustment: adjustment.coins, lambda adjustment: owner_of(adjustment.account)),
     PutProduct: FourEyes(lambda product: product.coins, lambda _: ()),
+    PutMigrationFeed: FourEyes(lambda feed: feed.total_coins, lambda _: ()),
 }
 
 

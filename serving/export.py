@@ -53,6 +53,7 @@ OWN: Final = (
 FOUND: Final = (INSTALL, CLIP)
 # Which rows of a table are the user's; columns that are about others, or were never shown, are left out.
 ROWS: Final[Mapping[str, tuple[str, str]]] = {
+    "migration_rows": ("", "user = {user:String}"),
     "agency_shares": ("", "user = {user:String} OR agency = {user:String}"),
     "audit": ("act, staff, why, asked, commands", "has(subjects, {user:String})"),
     "attributions": ("", "user = {user:String}"),
@@ -97,6 +98,9 @@ _BOOKS: Final = "rules and catalogues are nobody's"
 LEFT_OUT: Final[Mapping[str, str]] = {
     "account": "what is on an account stands under `balances`, how it came there in the table balance_entries",
     "agency": "what an agency is called is for its streamers; its steps with them stand in the table membership_steps",
+    "migration_feed": _BOOKS,
+    "migration_row": "what of you came from the old back end stands in the table migration_rows",
+    "opening": "what you began with stands in the table balance_entries",
     "payout": "your payouts stand in the table payout_steps",
     "payout_terms": "what a coin is worth is no one's",
     "payout_batch": "which payouts went to the bank together stands in the table payout_steps",

@@ -225,6 +225,7 @@ def vendors() -> Iterator[VendorStub]:
         "OLO_AGORA_CUSTOMER_ID": "customer",
         "OLO_AGORA_CUSTOMER_SECRET": "secret",
         "OLO_AGORA_WEBHOOK_SECRET": "hook",
+        "OLO_HASURA_WEBHOOK_SECRET": "hasura-secret-of-tests",
         "OLO_TWILIO_URL": stub.url,
         "OLO_TWILIO_ACCOUNT_SID": "AC1",
         "OLO_TWILIO_KEY_SID": "SK1",

@@ -15,6 +15,7 @@ from pipelines.mission_control_approval import decide_approval
 from schemas.adjustment import Act, PlaceAdjustment
 from schemas.balance import Reason
 from schemas.log.base import AccountId, TransferId, UserId, Wake, now
+from schemas.migration import PutMigrationFeed
 from schemas.mission_control_approval import (
     APPROVAL,
     APPROVAL_LIVES,
@@ -42,6 +43,7 @@ from tests.conftest import Api, NewUser, Stack, eventually
 from tests.decisions import decisions_of
 from tests.front import Front, bearer, code
 from tests.people import ANN, BOB, EVE, SUE
+from tests.test_migration import OPENS
 
 decide = decisions_of(decide_approval)
 T = datetime(2030, 1, 1, tzinfo=UTC)
@@ -137,7 +139,10 @@ def test_what_moves_more_than_the_limit_takes_a_second_person() -> None:
         id="c", at=now(), adjustment=TransferId("d"), account=AccountId("ann/coins"), act=Act.WRITE_OFF, coins=500,
         debt_coins=900, ref="x", by=BOB,
     )  # fmt: skip
-    for command in (PLACE, product, forgiven):
+    feed = PutMigrationFeed(
+        id="c", at=now(), feed="f", by=BOB, table="public.wallets", key=("user",), rules=(OPENS,), total_coins=500
+    )  # fmt: skip
+    for command in (PLACE, product, forgiven, feed):
         assert [needs_approval(command, limit) for limit in (0, 499, 500)] == [False, True, False]
         found = four_eyes(499)(command)
         assert found is not None
@@ -147,7 +152,7 @@ def test_what_moves_more_than_the_limit_takes_a_second_person() -> None:
         _, (_, sent) = decide(approval, give(seen=approval.seen))
         assert replace(sent, id=command.id, at=command.at, by=command.by) == command, "what is refused is what is asked for"
     assert four_eyes(500)(PLACE) is None
-    assert {type(PLACE), type(product), type(forgiven)} == FOUR_EYES.keys()
+    assert {type(PLACE), type(product), type(forgiven), type(feed)} == FOUR_EYES.keys()
 
 
 def test_staff_alone_sends_nothing_above_the_limit() -> None:

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -18,6 +19,7 @@ from serving.runtime.commands import request_id
 from tests.conftest import Api, NewUser, Phone, Phones, Stack, eventually
 from tests.lab.city.app_store import AppStore
 from tests.test_ads_pushes import pushed
+from tests.test_migration import delivered
 from tests.whole import say
 
 FLOWS = ("money-", "live-", "growth-")
@@ -35,6 +37,7 @@ UNANSWERED = {
     "post /v1/admin/cohorts/preview": "writes nothing",
     "post /v1/admin/tariffs/preview": "writes nothing",
     "post /v1/admin/jobs/preview": "writes nothing",
+    "post /v1/admin/migration/feeds/{feed}/preview": "writes nothing",
     "post /v1/admin/gallery/{role}/preview": "writes nothing",
     "post /v1/admin/tariffs/backtest": "writes nothing",
     "post /v1/admin/dead-letters/redrive": "the answer says that the log has the word; what comes of it the list shows",
@@ -134,6 +137,7 @@ def bodies(bob: str, sue: str, known: Callable[[str], Any]) -> dict[str, Any]:
         "put /v1/profile": {"name": "Bob"},
         "put /v1/profile/private": {"legal_name": "Bob B."},
         "put /v1/tracking": {"consents": ["ads"]},
+        "post /v1/webhooks/hasura": delivered(at=datetime.now(UTC)),
         "post /v1/webhooks/appsflyer": pushed(f"af-{uuid.uuid4().hex[:8]}"),
     }  # fmt: skip
 
@@ -209,6 +213,7 @@ def scene(phones: Phones, admin: Api, stack: Stack, new_user: NewUser, app_store
 
 def send(api: Api, method: str, path: str, body: Any) -> httpx.Response:
     headers = {"Idempotency-Key": f"{method}:{path}", "X-AppsFlyer-Token": "push-token", "X-Reason": "ticket"}
+    headers["X-Olo-Secret"] = "hasura-secret-of-tests"
     return api.request(method, path, json=body, headers=headers)
 
 

@@ -42,6 +42,7 @@ TAGS: Final = {
     "gifts": "Gifts and their catalogue",
     "insight": "What happens and happened, for staff, and what the platform runs with",
     "log": "Records, what came of them, and those that nobody could decide",
+    "migration": "Moving over from a back end on Hasura: its rows, by rules, as commands",
     "notifications": "What a person is told, in the app and by pushes",
     "outbox": "What is owed to vendors, and what became of it",
     "outreach": "Campaigns to the members of a cohort",

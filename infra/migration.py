@@ -1,0 +1,37 @@
+"""A delivery of Hasura's that was put aside, once more: read by the rules that are in force now, and told to the log."""
+
+import json
+
+from infra.config import Config
+from infra.entities import state_of, tell
+from infra.errors import UsageError
+from infra.migration_mapping import DeliveryError, move_of, read_delivery
+from schemas.log.base import new_id, now
+from schemas.migration import MIGRATION_FEED, MIGRATION_ROW, MigrationFeed
+from schemas.user import USER, User
+
+
+class NotMendedError(UsageError):
+    """By the rules in force no command can be made of the delivery either."""
+
+
+def redrive(config: Config, body: bytes) -> str:
+    """Tell the log of a delivery; what was told, for a person to read. Errors: NotMendedError, KafkaException."""
+
+    def erased(user: str) -> bool:
+        known = state_of(config, USER, user)
+        return isinstance(known, User) and known.erased_at is not None
+
+    try:
+        delivery = read_delivery(json.loads(body), now())
+        feed = state_of(config, MIGRATION_FEED, delivery.feed)
+        command = move_of(
+            delivery, feed if isinstance(feed, MigrationFeed) else None, id_=new_id(), at=now(), erased=erased
+        )  # fmt: skip
+    except DeliveryError as error:
+        raise NotMendedError(f"it is as it was: {error}; mend the rules of the feed, and redrive it then") from None
+    except (ValueError, RecursionError) as error:
+        raise NotMendedError(f"it is no JSON, and cannot be mended here: {error}") from None
+    tell(config, MIGRATION_ROW, command.row, command)
+    made = command.action if command.move is not None else "no command"
+    return f"told anew: the event {delivery.event} of {delivery.feed} is {command.outcome}, which makes {made}"
