@@ -49,8 +49,14 @@ T = TypeVar("T")
 Shown = dict[str, Any]
 SmallCity = tuple[City, Books]
 
-# The files whose calls tests/test_whole_log.py looks at.
-CALLS = ("test_video", "test_video_room", "test_whole_log")
+# Files that one process plays: those whose calls tests/test_whole_log.py looks at, and those that look at a small city.
+TOGETHER = {
+    "test_video": "calls",
+    "test_video_room": "calls",
+    "test_whole_log": "calls",
+    "test_city": "city",
+    "test_notebooks": "city",
+}
 # For so long a test asks again for what was not decided in time.
 PATIENCE_S = 60.0
 
@@ -70,11 +76,11 @@ hypothesis.settings.register_profile("long", parent=UNHURRIED, max_examples=500)
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
     """Whatever uses the platform, directly or through another fixture, has the mark; a test that starts its own says so. Files
     with such tests go first: of two processes none is to begin with a long file when the other has nothing left. A file's tests
-    stay in one process, and so do those of calls and those that look at what calls left: each process has its own platform."""
+    stay in one process, and so do those of `TOGETHER`: each process has its own platform."""
     for item in items:
         if "stack" in item.fixturenames:
             item.add_marker("platform")
-        item.add_marker(pytest.mark.xdist_group("calls" if item.path.stem in CALLS else item.path.stem))
+        item.add_marker(pytest.mark.xdist_group(TOGETHER.get(item.path.stem, item.path.stem)))
     long = {item.path for item in items if item.get_closest_marker("platform")}
     items.sort(key=lambda item: item.path not in long)
 
