@@ -16,6 +16,7 @@ from infra.config import EMULATOR_VARIABLE, Config, Environment
 from infra.dead_letters import parked
 from infra.doctor_flows import examine_flows
 from infra.doctor_log import Examined, examine_log
+from infra.doctor_pulse import examine_pulse
 from infra.doctor_redpanda import examine_redpanda
 from infra.doctor_states import examine_states
 from infra.endpoints import endpoints_of
@@ -40,6 +41,7 @@ def examine(config: Config) -> Iterator[Examined]:
         children = endpoints_of(config.home).get("children", [])
         yield from examine_log(config, children)
         yield from examine_flows(config, children)
+        yield examine_pulse(config, children)
         yield from examine_states(config)
         yield from examine_redpanda(config)
         yield _parked(config)

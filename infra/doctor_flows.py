@@ -83,7 +83,7 @@ def examine_flows(config: Config, children: Sequence[Mapping[str, Any]]) -> Iter
     still = still_standing(waiting, lambda group: stand_of(config, group, look), look)
     for group, stand in stands.items():
         first = _first_waiting(config, stand) if stand and group in still else None
-        processes = [found for child in children if child["role"].rpartition("-")[0] == group and (found := _process(child))]
+        processes = [found for child in children if child["role"].rpartition("-")[0] == group and (found := process_of(child))]
         yield of_flow(config, group, stand, first, processes)
 
 
@@ -110,7 +110,8 @@ def _first_waiting(config: Config, stand: Stand) -> Record | None:
     return next(read_to_end(config, starts, stand.ends), None)
 
 
-def _process(child: Mapping[str, Any]) -> Process | None:
+def process_of(child: Mapping[str, Any]) -> Process | None:
+    """A child of the platform's, if it lives, with what it tells of itself."""
     try:
         status = psutil.Process(child["pid"]).status() if child["pid"] else ""
     except psutil.Error:
@@ -127,22 +128,30 @@ def _process(child: Mapping[str, Any]) -> Process | None:
 def of_flow(config: Config, group: str, stand: Stand | None, first: Record | None, processes: Sequence[Process]) -> Examined:
     """How a flow is. `first`: a record that it stands still before."""
     what = f"{group} lag"
-    frozen = [one for one in processes if one.frozen]
-    if frozen:
-        seen = f"{frozen[0].role} (pid {frozen[0].pid}) is frozen: somebody has sent it SIGSTOP"
-        return Examined(what, False, seen, f"kill -CONT {frozen[0].pid}")
+    if frozen := frozen_of(what, processes):
+        return frozen
     if stand is None:
         return Examined(what, False, "unknown: a transaction hangs, which the broker ends within two minutes", "olo doctor")
     if first is not None and not any(one.left for one in processes):
         place = f"{first.topic()}/{first.partition()}/{first.offset()}"
         seen = f"stands still before {place}, while the broker has answered {LOOKS} looks"
-        return Examined(what, False, f"{seen}; {stand.behind:,} records behind", _start_again(group, processes))
+        return Examined(what, False, f"{seen}; {stand.behind:,} records behind", start_again(group, processes))
     left = sum(one.left for one in processes)
     reading = f"; it reads its states, {left:,.0f} records to go" if left else ""
     return Examined(what, stand.behind <= LAG_RECORDS[group], f"{stand.behind:,} records{reading}", _more(config, group))
 
 
-def _start_again(group: str, processes: Sequence[Process]) -> str:
+def frozen_of(what: str, processes: Sequence[Process]) -> Examined | None:
+    """The finding that one of a flow's processes is frozen, if one is."""
+    frozen = next((one for one in processes if one.frozen), None)
+    if frozen is None:
+        return None
+    seen = f"{frozen.role} (pid {frozen.pid}) is frozen: somebody has sent it SIGSTOP"
+    return Examined(what, False, seen, f"kill -CONT {frozen.pid}")
+
+
+def start_again(group: str, processes: Sequence[Process]) -> str:
+    """How the processes of a flow that stands still are started again."""
     if not processes:
         return f"make up, or start the processes of {group} where they run: they go on where they stood"
     pids = " ".join(str(one.pid) for one in processes)

@@ -13,7 +13,7 @@ before the minute in front of it closed, is in them already, and is skipped; wha
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -37,6 +37,8 @@ LATE_S: Final = 180
 RINGS_S: Final = 120
 # Behind `minute` the levels of seconds take so long to stand as they did.
 SETTLED_S: Final = 30
+# Partitions are read so far apart at most, by the log's clock: the seconds between them are in memory.
+AHEAD_S: Final = 3_600
 # Seconds are for whoever looks now.
 SECONDS_KEPT_S: Final = 3_600
 
@@ -161,6 +163,12 @@ class Seconds:
     def reach(self, place: tuple[str, int], heard_ms: int) -> None:
         """Everything that the log took before that moment has been heard here."""
         self._heard[place] = max(heard_ms, self._heard[place])
+
+    def far(self, held: Set[tuple[str, int]]) -> set[tuple[str, int]]:
+        """The places that are so far before the slowest one that reading them waits; `held`: those that wait."""
+        slowest = max(min(self._heard.values(), default=0), self._begin * 1_000)  # what was before it is one sum
+        most_ms = {place: (AHEAD_S // 2 if place in held else AHEAD_S) * 1_000 for place in self._heard}
+        return {place for place, heard_ms in self._heard.items() if heard_ms - slowest > most_ms[place]}
 
     def whole(self) -> Iterator[Second]:
         """The seconds that are whole now, without a gap, each once."""

@@ -15,6 +15,7 @@ from infra.asking import LOOKS as ASKED
 from infra.asking import SILENT, answered
 from infra.config import load
 from infra.doctor_flows import EACH, LAG_RECORDS, LOOKS, Process, Stand, of_flow, still_standing
+from infra.doctor_pulse import of_pulse
 from infra.doctor_redpanda import examine_redpanda, of_brokers
 from infra.doctor_states import Share, of_states
 from tests.broker import Kept
@@ -125,6 +126,22 @@ BEHIND = stand(0, LAG_RECORDS["money"] + 1)
 def test_flows(at: Stand | None, first: Kept | None, processes: list[Process], seen: str, mend: str) -> None:
     found = of_flow(load(partitions=2), "money", at, first, processes)
     assert (found.fine, seen in found.seen, mend in found.mend) == (not mend, True, True), found
+
+
+@pytest.mark.parametrize(
+    ("counted", "processes", "seen", "mend"),
+    [
+        (None, [process()], "nothing yet", ""),
+        (1_000.0, [process()], "4 s", ""),
+        (1_010.0, [process()], "0 s", ""),  # another machine's clock
+        (900.0, [process()], "its newest second is 104 s old", "kill 17 "),
+        (900.0, [], "its newest second is 104 s old", "start the processes of pulse"),
+        (1_000.0, [process(frozen=True)], "is frozen", "kill -CONT 17"),
+    ],
+)
+def test_the_pulse(counted: float | None, processes: list[Process], seen: str, mend: str) -> None:
+    found = of_pulse(counted, 1_004.0, processes)
+    assert (found.fine, seen in found.seen, not mend or mend in found.mend) == (not mend, True, True), found
 
 
 def test_a_flow_that_reads_its_states_stands_still_for_a_reason() -> None:

@@ -10,7 +10,19 @@ from bytewax.testing import TestingSink, TestingSource, run_main
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from pipelines.pulse import CALLS, HEARD, LATE_S, TALKING, Resume, Seconds, Side, counts_of, counts_of_answer, resume_of
+from pipelines.pulse import (
+    AHEAD_S,
+    CALLS,
+    HEARD,
+    LATE_S,
+    TALKING,
+    Resume,
+    Seconds,
+    Side,
+    counts_of,
+    counts_of_answer,
+    resume_of,
+)
 from pipelines.runtime.windows import dataflow
 from schemas.balance import EntryKind, EntryRecorded
 from schemas.billing_rules import CallKind
@@ -194,3 +206,21 @@ def test_each_kind_of_fact_counts() -> None:
     assert {name for name in known if not found[name]} == {"CallRinging"}, "a ring counts with its answer"
     assert {metric for metric, _ in counts_of_answer(RING, RING)} == {Pulse.RANG}
     assert TALKING.keys() == CALLS.keys() == set(CallKind)
+
+
+def test_a_partition_that_is_far_before_the_slowest_one_waits_for_it() -> None:
+    """Whatever lies before the first second that is told is one sum, and waits for nobody."""
+    ms = BEGIN * 1_000
+    one, other = ("t", 0), ("t", 1)
+    seconds = Seconds([one, other], BEGIN, BEGIN)
+    seconds.reach(one, ms - 1)
+    assert seconds.far(set()) == set()
+    seconds.reach(one, ms + AHEAD_S * 1_000)
+    assert seconds.far(set()) == set()
+    seconds.reach(one, ms + AHEAD_S * 1_000 + 1)
+    assert seconds.far(set()) == {one}
+    seconds.reach(other, ms + AHEAD_S * 500)
+    assert (seconds.far({one}), seconds.far(set())) == ({one}, set()), "it is let go when the other one is near"
+    seconds.reach(other, ms + AHEAD_S * 500 + 1)
+    assert seconds.far({one}) == set()
+    assert len(list(seconds.whole())) == AHEAD_S // 2

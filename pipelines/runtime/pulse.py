@@ -65,6 +65,7 @@ class Input(StatelessSourcePartition[Any]):
         self._seconds = Seconds(places, resume.begin, resume.minute)
         self._consumer = reader(config, {"queued.min.messages": 20_000})
         self._consumer.assign(starts)
+        self._held: set[tuple[str, int]] = set()
         self._lag = Lag(NAME, self._consumer)
         self._at = {(start.topic, start.partition): start.offset for start in starts}
         metrics.PARTITIONS.labels(NAME).set(len(places))
@@ -94,6 +95,16 @@ class Input(StatelessSourcePartition[Any]):
         self._lag.publish(self._at.items())
         for second in self._seconds.whole():
             self._ready.append(second)
+        self._hold()
+
+    def _hold(self) -> None:
+        """Read on only where the others are not far behind. Errors: KafkaException."""
+        far = self._seconds.far(self._held)
+        if pause := far - self._held:
+            self._consumer.pause([TopicPartition(*place) for place in pause])
+        if resume := self._held - far:
+            self._consumer.resume([TopicPartition(*place) for place in resume])
+        self._held = far
 
     def _put(self, record: Record) -> None:
         topic, value, logged_ms = record.topic(), record.value() or b"", record.timestamp()[1]
