@@ -16,17 +16,13 @@ Laws, tested by `tests/test_balance.py` and, independently, by the auditor of `t
 Refusals, in order of precedence: see `schemas.balance.Refusal`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec.structs import replace
 
 from schemas.balance import (
     EARNED,
-    EXPIRED,
-    FORFEITED,
-    MAX_HOLDS,
-    WRITTEN_OFF,
     Account,
     AccountInbox,
     AccountRefused,
@@ -52,7 +48,9 @@ from schemas.balance import (
     earnings_account,
     is_outside,
 )
-from schemas.balance_lots import Lot, spent, taken, with_lots
+from schemas.balance_entry import credit_leg, enter
+from schemas.balance_fields import EXPIRED, FORFEITED, MAX_HOLDS, WRITTEN_OFF
+from schemas.balance_lots import taken, with_lots
 from schemas.balance_share import Share, share_of
 from schemas.log.base import MAX_BALANCE_COINS, MAX_COINS, AccountId, Message, UserId, Wake, in_calendar, reply, same_fields
 
@@ -139,66 +137,17 @@ def _not_credited(account: Account, message: Credit) -> Refusal | None:
     return Refusal.BALANCE_LIMIT if account.balance_coins + message.coins > MAX_BALANCE_COINS else None
 
 
-def _enter(
-    account: Account,
-    message: AccountInbox,
-    name: AccountId,
-    kind: EntryKind,
-    why: Mapping[str, Any],
-    *,
-    coins: int = 0,
-    held_change_coins: int = 0,
-    holds: tuple[StandingHold, ...] | None = None,
-    frozen: bool | None = None,
-    closed: bool | None = None,
-    ordinal: int | str = 0,
-    debt_change_coins: int = 0,
-    lots: tuple[Lot, ...] | None = None,
-) -> tuple[Account, EntryRecorded]:
-    """The next entry of the account `name` and the state after it: the only place where an account changes.
-
-    This is the busiest code of all: the entry's envelope is written out, since `reply` would make a decision 10 % slower."""
-    after = Account(
-        account.seq + 1,
-        message.at if message.at > account.at else account.at,
-        account.balance_coins + coins,
-        account.held_coins + held_change_coins,
-        account.frozen if frozen is None else frozen,
-        account.holds if holds is None else holds,
-        account.closed if closed is None else closed,
-        account.debt_coins + debt_change_coins,
-        (spent(account.lots, -coins) if coins < 0 and account.lots else account.lots) if lots is None else lots,
-        account.share,
-    )
-    entry = EntryRecorded(
-        id=f"{message.id}/{ordinal}",
-        at=after.at,
-        cause=message.id,
-        account=name,
-        seq=after.seq,
-        kind=kind,
-        balance_coins=after.balance_coins,
-        held_coins=after.held_coins,
-        coins=coins,
-        held_change_coins=held_change_coins,
-        debt_coins=after.debt_coins,
-        debt_change_coins=debt_change_coins,
-        **why,
-    )
-    return after, entry
-
-
 def _open(account: Account | None, message: OpenAccount) -> Decision:
     if account is not None:
         return account, ()
-    after, entry = _enter(Account(0, message.at), message, message.account, EntryKind.OPEN, {})
+    after, entry = enter(Account(0, message.at), message, message.account, EntryKind.OPEN, {})
     return after, (entry,)
 
 
 def _shut(account: Account | None, message: CloseAccount) -> Decision:
     if account is None or account.closed:
         return account, ()
-    after, entry = _enter(account, message, message.account, EntryKind.CLOSE, {}, frozen=True, closed=True, lots=())
+    after, entry = enter(account, message, message.account, EntryKind.CLOSE, {}, frozen=True, closed=True, lots=())
     return replace(after, share=None), (entry,)
 
 
@@ -219,7 +168,7 @@ def _credit(account: Account, message: Credit) -> Decision:
     kind = EntryKind.RETURN if message.returned else EntryKind.CREDIT
     why = _why_moved(message, message.counterparty)
     lots = with_lots(account.lots, message.lots) if message.lots and not account.closed else None
-    after, entry = _enter(account, message, message.account, kind, why, coins=message.coins, lots=lots)
+    after, entry = enter(account, message, message.account, kind, why, coins=message.coins, lots=lots)
     if account.share is None or account.closed or message.reason not in EARNED or message.returned:
         return after, (entry,)
     return _split(after, message, entry, account.share)
@@ -232,34 +181,23 @@ def _split(account: Account, message: Credit, earned: EntryRecorded, share: Shar
         return replace(account, share=after), (earned,)
     why = {"counterparty": earnings_account(share.agency), "reason": Reason.SHARE, "ref": message.ref}
     of = {"share_version": share.version, "shared_coins": earned_coins}
-    split, entry = _enter(account, message, message.account, EntryKind.DEBIT, why | of, coins=-coins, ordinal="share")
-    return replace(split, share=after), (earned, entry, *_credit_leg(entry))
+    split, entry = enter(account, message, message.account, EntryKind.DEBIT, why | of, coins=-coins, ordinal="share")
+    return replace(split, share=after), (earned, entry, *credit_leg(entry))
 
 
 def _transfer(account: Account, message: Transfer) -> Decision:
     why = _why_moved(message, message.to)
-    after, entry = _enter(account, message, message.account, EntryKind.DEBIT, why, coins=-message.coins)
-    return after, (entry, *_credit_leg(entry))
+    after, entry = enter(account, message, message.account, EntryKind.DEBIT, why, coins=-message.coins)
+    return after, (entry, *credit_leg(entry))
 
 
 def _why_moved(message: Credit | Transfer, counterparty: str) -> dict[str, str]:
     return {"counterparty": counterparty, "reason": message.reason, "ref": message.ref, "transfer": message.transfer}
 
 
-def _credit_leg(debit: EntryRecorded) -> tuple[Message, ...]:
-    """The other half of a debit; an outside party has no account that could be credited."""
-    if is_outside(debit.counterparty) or not debit.coins:
-        return ()
-    leg = Credit(
-        id=f"{debit.cause}/credit", at=debit.at, account=AccountId(debit.counterparty), counterparty=debit.account,
-        coins=-debit.coins, reason=Reason(debit.reason), ref=debit.ref, transfer=debit.transfer,
-    )  # fmt: skip
-    return (leg,)
-
-
 def _hold(account: Account, message: Hold) -> Decision:
     hold = StandingHold(message.hold, message.to, message.coins, message.reason, in_calendar(message.expires_at), message.ref)
-    after, entry = _enter(
+    after, entry = enter(
         account, message, message.account, EntryKind.HOLD, _why_held(hold), held_change_coins=message.coins,
         holds=(*account.holds, hold),
     )  # fmt: skip
@@ -269,11 +207,11 @@ def _hold(account: Account, message: Hold) -> Decision:
 def _post(account: Account, message: Post) -> Decision:
     hold = account.standing(message.hold)
     assert hold is not None  # guarded
-    after, entry = _enter(
+    after, entry = enter(
         account, message, message.account, EntryKind.POST, _why_held(hold), coins=-message.coins,
         held_change_coins=-hold.coins, holds=account.without(hold),
     )  # fmt: skip
-    return after, (entry, *_credit_leg(entry))
+    return after, (entry, *credit_leg(entry))
 
 
 def _void(account: Account, message: Void) -> Decision:
@@ -297,7 +235,7 @@ def _free(
 ) -> tuple[Account, EntryRecorded]:
     """The coins of a hold can be spent again: it was voided, or its time is over."""
     kind = EntryKind.VOID if isinstance(message, Void) else EntryKind.EXPIRE
-    return _enter(
+    return enter(
         account, message, name, kind, _why_held(hold), held_change_coins=-hold.coins, holds=account.without(hold),
         ordinal=ordinal,
     )  # fmt: skip
@@ -313,12 +251,12 @@ def _mark(account: Account, message: Freeze | Unfreeze | SetShare) -> Decision:
         freezes = isinstance(message, Freeze)
         kind = EntryKind.FREEZE if freezes else EntryKind.UNFREEZE
         why = {"reason": message.reason, "ref": message.ref, "transfer": message.transfer}
-        after, entry = _enter(account, message, message.account, kind, why, frozen=freezes)
+        after, entry = enter(account, message, message.account, kind, why, frozen=freezes)
         return after, (entry,)
     agency, version = UserId(message.agency), message.version
     to = earnings_account(agency) if agency else ""
     marks = {"counterparty": to, "reason": message.reason, "ref": message.ref, "share_version": version}
-    after, entry = _enter(account, message, message.account, EntryKind.SHARE, marks)
+    after, entry = enter(account, message, message.account, EntryKind.SHARE, marks)
     share = Share(agency, message.share_bps, version) if agency and not account.closed else None
     return replace(after, share=share), (entry,)
 
@@ -335,7 +273,7 @@ def _claw_back(account: Account, message: Clawback) -> Decision:
     """From a closed account nothing is taken: what is free in it is on its way out already."""
     there = 0 if account.closed else min(message.coins, account.available_coins)
     why = {"counterparty": message.counterparty, "reason": message.reason, "ref": message.ref}
-    after, entry = _enter(
+    after, entry = enter(
         account, message, message.account, EntryKind.CLAWBACK, why, coins=-there, debt_change_coins=message.coins - there,
         lots=taken(account.lots, there, message.lots),
     )  # fmt: skip
@@ -343,13 +281,13 @@ def _claw_back(account: Account, message: Clawback) -> Decision:
     if limit is None or after.debt_coins <= limit or after.frozen:
         return after, (entry,)
     why = {"reason": Reason.DEBT, "ref": message.ref}
-    after, frozen = _enter(after, message, message.account, EntryKind.FREEZE, why, frozen=True, ordinal="freeze")
+    after, frozen = enter(after, message, message.account, EntryKind.FREEZE, why, frozen=True, ordinal="freeze")
     return after, (entry, frozen)
 
 
 def _write_off(account: Account, message: WriteOff) -> Decision:
     why = {"counterparty": WRITTEN_OFF, "reason": message.reason, "ref": message.ref, "transfer": message.transfer}
-    after, entry = _enter(account, message, message.account, EntryKind.WRITE_OFF, why, debt_change_coins=-message.coins)
+    after, entry = enter(account, message, message.account, EntryKind.WRITE_OFF, why, debt_change_coins=-message.coins)
     return after, (entry,)
 
 
@@ -368,13 +306,13 @@ def _settle(account: Account, message: AccountInbox, told: Sequence[Message]) ->
         if lot.expires_at is None or lot.expires_at > now:
             break
         why = {"counterparty": EXPIRED, "reason": Reason.EXPIRY, "ref": lot.lot}
-        account, entry = _enter(
+        account, entry = enter(
             account, message, name, EntryKind.LAPSE, why, coins=-min(free, lot.coins), ordinal=f"lapse/{len(entries)}"
         )
         entries.append(entry)
     if pays := min(account.debt_coins, account.available_coins):
         why = {"reason": Reason.DEBT}
-        account, entry = _enter(
+        account, entry = enter(
             account, message, name, EntryKind.REPAY, why, coins=-pays, debt_change_coins=-pays, ordinal="repay"
         )
         entries.append(entry)

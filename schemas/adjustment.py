@@ -7,15 +7,8 @@ from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta
 
-from schemas.balance import (
-    Account_,
-    AccountRefused,
-    EntryRecorded,
-    LotsRead,
-    Refusal,
-    TransferName,
-    of_adjustment,
-)
+from schemas.balance import AccountRefused, EntryRecorded, LotsRead, Refusal, of_adjustment
+from schemas.balance_fields import Account_, TransferName
 from schemas.balance_lots import Lots
 from schemas.log.base import By, Fact, Fields, Message, MessageName, Ref, Refused, State, Time, Wake
 from schemas.log.entity import Entity, Flow, Hears

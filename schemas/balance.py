@@ -1,8 +1,5 @@
-"""The ledger's messages and states: `account` (one owner's coins) and `transfer` (one request to move coins).
-
-An account id is "<owner>/coins" or "<owner>/earnings". A counterparty that starts with "@" ("@promotions") stands outside the
-ledger: it has no entity, no balance and no limit, so nothing that everybody pays or is paid by becomes a hot entity.
-"""
+"""The ledger's messages and states: `account` (one owner's coins) and `transfer` (one request to move coins). How accounts and
+parties are called: `schemas.balance_fields`."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -11,47 +8,35 @@ from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta
 
+from schemas.balance_fields import (
+    MAX_HOLDS,
+    Account_,
+    HoldName,
+    Moved,
+    OptionalHold,
+    OptionalParty,
+    Party,
+    ReasonWord,
+    TransferName,
+)
 from schemas.balance_lots import LotName, Lots
 from schemas.balance_share import Share, ShareBps, ShareVersion
 from schemas.log.base import (
-    MAX_COINS,
     AccountId,
     Coins,
     Fact,
-    HoldId,
     Message,
     OptionalId,
     Ref,
     Refused,
     State,
     Time,
-    TransferId,
     UserId,
     Wake,
 )
 from schemas.log.entity import Entity, Flow, Shown
 from schemas.log.personal import PLAIN
-from schemas.user import USER_ID, OptionalUser
-
-ACCOUNT_ID_PATTERN: Final = f"^{USER_ID}/(coins|earnings)$"
-OUTSIDE_PATTERN: Final = r"^@[a-z][a-z0-9_.-]{0,63}$"
-PARTY_PATTERN: Final = f"^({USER_ID}/(coins|earnings)|@[a-z][a-z0-9_.-]{{0,63}})$"
-
-# Serving checks the patterns; on the log only the lengths are checked, since a pattern costs more than the rest of a decode.
-Account_ = Annotated[AccountId, Meta(min_length=3, max_length=140, description="<owner>/coins or <owner>/earnings"), PLAIN]
-Moved = Annotated[int, Meta(ge=-MAX_COINS, le=MAX_COINS)]
-HoldName = Annotated[HoldId, Meta(min_length=1, max_length=160), PLAIN]
-TransferName = Annotated[TransferId, Meta(min_length=1, max_length=128), PLAIN]
-OptionalHold = Annotated[str, Meta(max_length=160), PLAIN]
-ReasonWord = Annotated[str, Meta(max_length=32), PLAIN]
-OptionalParty = Annotated[str, Meta(max_length=140), PLAIN]
-# A call holds one checkpoint ahead and a gift holds nothing: a few would do.
-MAX_HOLDS: Final = 64
-FORFEITED: Final = AccountId("@forfeited")
-# Where coins go that were not spent in their time, and who bears a debt that was written off.
-EXPIRED: Final = AccountId("@expired")
-WRITTEN_OFF: Final = AccountId("@written_off")
-Party = Annotated[AccountId, Meta(min_length=2, max_length=140, description="an account, or an outsider: @promotions"), PLAIN]
+from schemas.user import OptionalUser
 
 
 def coins_account(owner: str) -> AccountId:

@@ -6,7 +6,8 @@ from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta
 
-from schemas.balance import AccountRefused, EntryRecorded, OptionalParty, Party, Reason, Refusal, TransferName, of_transfer
+from schemas.balance import AccountRefused, EntryRecorded, Reason, Refusal, of_transfer
+from schemas.balance_fields import OptionalParty, Party, TransferName
 from schemas.log.base import By, Coins, Fact, Fields, Message, MessageName, Ref, Refused, State, Time, Wake
 from schemas.log.entity import Entity, Flow, Hears
 

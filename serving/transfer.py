@@ -10,7 +10,8 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, Field
 
-from schemas.balance import ACCOUNT_ID_PATTERN, PARTY_PATTERN, Reason, Refusal
+from schemas.balance import Reason, Refusal
+from schemas.balance_fields import ACCOUNT_ID_PATTERN, PARTY_PATTERN
 from schemas.log.base import MAX_COINS, MAX_REF_LENGTH, AccountId, TransferId, new_id, now
 from schemas.mission_control_roles import Permission
 from schemas.transfer import TRANSFER, PlaceTransfer, TransferRepeated, TransferSettled

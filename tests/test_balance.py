@@ -12,7 +12,6 @@ from msgspec.structs import replace
 
 from pipelines.balance import decide_account
 from schemas.balance import (
-    MAX_HOLDS,
     Account,
     AccountInbox,
     AccountRefused,
@@ -36,6 +35,7 @@ from schemas.balance import (
     Void,
     WriteOff,
 )
+from schemas.balance_fields import MAX_HOLDS
 from schemas.balance_lots import MAX_LOTS, UNNAMED, Lot, with_lots
 from schemas.log.base import MAX_BALANCE_COINS, AccountId, HoldId, Wake
 from schemas.log.codec import encode

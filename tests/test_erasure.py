@@ -17,7 +17,6 @@ from infra.erasure import OTHERS
 from pipelines import balance, blocklist, favorites, outbox, user, video_clip, video_line
 from pipelines.flows.deciders import decider_of
 from schemas.balance import (
-    FORFEITED,
     Account,
     CloseAccount,
     Credit,
@@ -32,6 +31,7 @@ from schemas.balance import (
     Unfreeze,
     Void,
 )
+from schemas.balance_fields import FORFEITED
 from schemas.blocklist import BlockReason, BlockRefusal, BlockUser
 from schemas.chat_message import ForgetMessages
 from schemas.chat_report import ForgetEvidence

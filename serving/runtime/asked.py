@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from schemas.balance import ACCOUNT_ID_PATTERN, PARTY_PATTERN
+from schemas.balance_fields import ACCOUNT_ID_PATTERN, PARTY_PATTERN
 from schemas.mission_control import MAX_ASKED, MAX_SUBJECTS
 from schemas.settings import VERSION_PATTERN
 from schemas.user import USER_ID_PATTERN, is_contact, is_user_id
