@@ -14,6 +14,7 @@ from typing import Any, Final
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from infra.hasura_jwt import read_setting
 from schemas.log.entity import DEFAULT_PARTITIONS, set_log_partitions
 
 EMULATOR_VARIABLE = "FIREBASE_AUTH_EMULATOR_HOST"
@@ -169,6 +170,10 @@ class Config(BaseSettings):
     appsflyer_push_token: str = Field("", repr=False, description="what AppsFlyer's pushes carry")
     appsflyer_url: str = "https://api3.appsflyer.com"
     appsflyer_key: str = Field("", repr=False, description="the server-to-server key")
+    hasura_jwt_secret: str = Field(
+        "", repr=False, description="written as HASURA_GRAPHQL_JWT_SECRET: its tokens are taken, too"
+    )
+    hasura_streamer_role: str = Field("streamer", description="Hasura's role of those who are streamers here")
     hasura_webhook_secret: str = Field(
         "", repr=False, pattern=r"^([!-~]{16,})?$", description="what Hasura's event triggers send: X-Olo-Secret"
     )  # fmt: skip
@@ -191,6 +196,12 @@ class Config(BaseSettings):
         except ValueError:
             raise ValueError("rates are written as 50/second;1200/minute") from None
         return rates
+
+    @field_validator("hasura_jwt_secret")
+    @classmethod
+    def _hasura(cls, secret: str) -> str:
+        read_setting(secret)
+        return secret
 
     @field_validator("web_origins")
     @classmethod

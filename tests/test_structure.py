@@ -44,7 +44,7 @@ FLOORS = (
     ("schemas.log",),
     ("schemas",),
     ("schemas.log.topics", "schemas.log.export", "schemas.log.outward", "schemas.log.templates", "schemas.tables"),
-    ("infra.errors", "infra.config"),
+    ("infra.errors", "infra.config", "infra.hasura_jwt"),
     ("infra",),
     ("pipelines",),
     ("pipelines.runtime",),

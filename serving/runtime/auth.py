@@ -2,6 +2,7 @@
 
 In development `FIREBASE_AUTH_EMULATOR_HOST` is set, and firebase-admin then takes unsigned tokens and does not look at their
 expiry; the expiry is checked here as well, so that a development client meets the same errors. Production does not start so.
+Tokens of an old back end on Hasura are taken where that is set: see `serving.runtime.hasura_tokens`.
 """
 
 import asyncio
@@ -23,6 +24,7 @@ from infra.config import EMULATOR_VARIABLE, Config, Environment, is_loopback
 from schemas.mission_control_roles import GIVEN, Permission, permissions_of
 from schemas.user import USER, Role, User, is_user_id
 from serving.runtime.commands import views_of
+from serving.runtime.hasura_tokens import Claimed, hasura_tokens
 from serving.runtime.problems import Problem, unavailable
 
 BEARER: Final = "bearer "
@@ -68,6 +70,7 @@ class Authenticator:
 
     def __init__(self, config: Config, word: Callable[[str], Collection[Role] | None] = lambda _: None) -> None:
         self._word = word
+        self._hasura = hasura_tokens(config)
         self._emulated = bool(os.environ.get(EMULATOR_VARIABLE))
         # Verifying takes Google's public keys only, no account of our own.
         credential = google.auth.credentials.AnonymousCredentials()
@@ -85,6 +88,8 @@ class Authenticator:
         if not header or not header.lower().startswith(BEARER):
             raise _unauthorized("token_missing", "send a Firebase ID token: 'Authorization: Bearer <token>'")
         token = header[len(BEARER) :].strip()
+        if self._hasura is not None and self._hasura.takes(token):
+            return _of_hasura(await asyncio.to_thread(self._hasura.claimed, token))
         if self._emulated:
             return self._caller(self._verify(token))
         # verifying a signature may fetch Google's keys
@@ -114,6 +119,12 @@ class Authenticator:
         if role not in list(Role):
             raise Problem(403, "role_unknown", f"the token's role {str(role)[:40]!r} is none of: {', '.join(Role)}")
         return Caller(user=user, role=Role(role), expires_at=expires_at, sign_in=str(claims.get("auth_time") or "")[:20])
+
+
+def _of_hasura(claimed: Claimed) -> Caller:
+    if not is_user_id(claimed.user):
+        raise _unauthorized("token_claim_invalid", USER_ID_TAKEN)
+    return Caller(user=claimed.user, role=claimed.role, expires_at=claimed.expires_at, sign_in=claimed.sign_in)
 
 
 def may_watch(config: Config, header: str | None, address: str) -> None:
