@@ -4,12 +4,12 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 import httpx
 from clickhouse_connect.driver.exceptions import Error
-from confluent_kafka import Consumer, KafkaException
+from confluent_kafka import Consumer, KafkaError, KafkaException
 
 from infra.clickhouse import connect
 from infra.config import EMULATOR_VARIABLE, Config, Environment
@@ -27,6 +27,8 @@ from schemas.log.topics import ENTITIES
 FREE_GB: Final = 5
 # Serving holds in memory what its store lacks.
 VIEWS_BEHIND: Final = 100_000
+# How the broker, and the client, say that there is no such topic.
+MISSING: Final = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
 
 
 def examine(config: Config) -> Iterator[Examined]:
@@ -39,16 +41,28 @@ def examine(config: Config) -> Iterator[Examined]:
     yield broker
     if broker.fine:
         children = endpoints_of(config.home).get("children", [])
-        yield from examine_log(config, children)
-        yield from examine_flows(config, children)
-        yield examine_pulse(config, children)
-        yield from examine_states(config)
-        yield from examine_redpanda(config)
-        yield _parked(config)
+        yield from looked("log", lambda: examine_log(config, children))
+        yield from looked("flows", lambda: examine_flows(config, children))
+        yield from looked("pulse", lambda: [examine_pulse(config, children)])
+        yield from looked("states", lambda: examine_states(config))
+        yield from looked("broker's kind", lambda: examine_redpanda(config))
+        yield from looked("parked entities", lambda: [_parked(config)])
     yield _clickhouse(config)
     yield from _views(config)
     yield from _refusing(config)
     yield _http(config)
+
+
+def looked(what: str, look: Callable[[], Iterable[Examined]]) -> Iterator[Examined]:
+    """The findings of one look at the broker. One that the broker breaks off, where a topic is missing, say, is a finding, too:
+    all others are told."""
+    try:
+        yield from look()
+    except (KafkaException, TimeoutError) as error:
+        first = error.args[0] if error.args else error
+        missing = isinstance(first, KafkaError) and first.code() in MISSING
+        why = first.str() if isinstance(first, KafkaError) else str(first)
+        yield Examined(what, False, f"cannot be looked at: {why}", "olo topics --create" if missing else "olo doctor")
 
 
 def _python() -> Examined:

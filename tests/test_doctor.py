@@ -1,11 +1,13 @@
 """What `olo doctor` makes of what it sees of the log, and that no cure makes anew what was lost."""
 
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 
-from infra.doctor import of_refusals
+from infra.doctor import looked, of_refusals
 from infra.doctor_log import (
     HOUR_S,
     YOUNG_S,
@@ -108,6 +110,27 @@ def test_a_store_of_another_log(stored: Stored | None, begin: int, found: Stored
     place = ("a.events", 0)
     seen = of_store({place: stored} if stored else {}, {place: begin}, {place: 10}, {place: found} if found else {})
     assert (seen.fine, mend in seen.mend) == (not mend, True)
+
+
+@pytest.mark.parametrize(
+    ("error", "mend"),
+    [
+        (KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART)), "olo topics --create"),
+        (KafkaException(KafkaError(KafkaError._UNKNOWN_TOPIC)), "olo topics --create"),
+        (KafkaException(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)), "olo doctor"),
+        (TimeoutError("no answer"), "olo doctor"),
+        (TimeoutError(), "olo doctor"),
+    ],
+)
+def test_a_look_that_the_broker_breaks_off_is_a_finding(error: Exception, mend: str) -> None:
+    fine = Examined("one", True, "all is well")
+
+    def look() -> Iterator[Examined]:
+        yield fine
+        raise error
+
+    first, broken = looked("flows", look)
+    assert (first, broken.what, broken.fine, broken.mend) == (fine, "flows", False, mend)
 
 
 def test_it_sees_another_olo_on_the_same_log(stack: Stack, tmp_path: Path) -> None:
