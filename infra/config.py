@@ -20,6 +20,8 @@ from schemas.log.entity import DEFAULT_PARTITIONS, set_log_partitions
 EMULATOR_VARIABLE = "FIREBASE_AUTH_EMULATOR_HOST"
 # Nobody's project: it is there so that development needs none.
 DEMO_PROJECT: Final = "demo-olo"
+# What the certificates of a stand-in for a store are called (`infra/vendors/stand_in_store.py`).
+STAND_IN: Final = "Stand-in"
 # As browsers write it: a scheme, a host in small letters (or an address), and a port where it is not the scheme's own.
 ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 # The password of the ClickHouse that `infra/deploy/compose.yaml` starts.
@@ -324,12 +326,19 @@ def _safe(config: Config) -> None:
             )
         if DEMO_PASSWORD in config.clickhouse_url:
             raise ConfigError("OLO_CLICKHOUSE_URL: production refuses the development password; give the user another one")
+        if stand_in := next(filter(_is_stand_in, config.apple_root_files.split(",")), None):
+            raise ConfigError(f"OLO_APPLE_ROOT_FILES: production refuses {stand_in}, with which anybody can sign purchases")
         return
     if not config.forgeable_tokens_beyond_loopback and not is_loopback(config.http_host):
         raise ConfigError(
             f"OLO_HTTP_HOST: in development anybody can forge an admin's token, and {config.http_host} is reached by others; "
             "set OLO_ENV=production, or say OLO_FORGEABLE_TOKENS_BEYOND_LOOPBACK=true"
         )
+
+
+def _is_stand_in(file: str) -> bool:
+    """Whether a file is the root of a stand-in for a store."""
+    return Path(file).is_file() and STAND_IN.encode() in Path(file).read_bytes()
 
 
 def is_loopback(host: str) -> bool:

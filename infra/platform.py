@@ -116,6 +116,9 @@ class Platform:
 
     def launch(self, _: Callable[[str], None]) -> None:
         """Whatever needs the log alone starts at once, side by side; later steps wait for each."""
+        from infra.vendors.stand_in_store import settings_for
+
+        self.stand_ins_environment = settings_for(self.config, self.home / "store")
         if self.stand_ins:
             self._launch_stand_ins(self.stand_ins)
         for name, processes in self.flows.items():
@@ -148,7 +151,7 @@ class Platform:
         port = self.ports.of("vendors")
         url = f"http://127.0.0.1:{port}"
         told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        self.stand_ins_environment = json.loads(told.replace("{url}", url))
+        self.stand_ins_environment |= json.loads(told.replace("{url}", url))
         self.child("vendors", [*command, str(port)], url)
 
     @property

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
-from tests.chromium import looked_up, name, panel_of, signed_in, turned, violations
+from tests.chromium import acted, name, panel_of, signed_in, turned, violations
 from tests.conftest import Stack, eventually
 from tests.test_browser_panel import found
 
@@ -60,13 +60,16 @@ def test_a_newcomer_walks_the_tour(context: BrowserContext, home: str, stack: St
     for page in (phones, panel):
         page.set_viewport_size({"width": 1280, "height": 800})
     anns, sues = signed_in(phones, home, ann), signed_in(phones, home, sue, 2, streamer=True)
-    person = looked_up(panel, ann)
-    person.get_by_label("Coins to grant").fill("500")
-    person.get_by_role("button", name="Grant").click()
+    purse = "Purse" if PICTURES else name()
+    main = turned(panel.get_by_role("main"), "Products")
+    acted(main, "New product", "the tour", **{"Id": purse, "Name": purse, "Coins": "500", "Id at Apple": purse})
+    anns.get_by_text("Buy coins").click()
+    anns.get_by_role("button", name=f"Buy {purse}").click()
+    phones.get_by_role("dialog").get_by_role("button", name="Pay", exact=True).click()
     expect(anns.locator("strong")).to_have_text("500")
     paid, earned = call_of(phones, anns, sues, ann, sue)
     assert paid > earned > 0
-    main = turned(panel.get_by_role("main"), "Calls")
+    turned(main, "Calls")
     past = main.get_by_role("region", name="Past calls", exact=True)
     row = found(past.get_by_role("button", name="Show"), past.get_by_role("row").filter(has_text=ann).filter(has_text=sue))
     expect(row.get_by_role("cell").last).to_have_text(str(paid))

@@ -1,4 +1,4 @@
-"""The pages' files as serving gives them, who gets a development token, and how a build that fails is told."""
+"""The pages' files as serving gives them, and how a build that fails is told."""
 
 import asyncio
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI
 
 from infra import pages as building
-from infra.config import Config, Environment, load
+from infra.config import Config, load
 from infra.errors import UsageError
 from serving.runtime import pages, problems
 
@@ -78,30 +78,6 @@ def test_pages_that_are_not_built_say_how_to_build_them(tmp_path: Path) -> None:
     assert (answer.status_code, answer.json()["code"]) == (503, "pages_missing")
     assert "make web" in answer.json()["detail"]
     assert client.get("/_app/immutable/start.abc.js").status_code == 404
-
-
-@pytest.mark.parametrize(
-    ("address", "body", "status"),
-    [
-        ("127.0.0.1", {"user": "ann"}, 200),
-        ("::1", {"user": "root", "role": "admin"}, 200),
-        ("192.0.2.7", {"user": "ann"}, 403),
-        ("127.0.0.1", {"user": ""}, 422),
-        ("127.0.0.1", {"user": "a b"}, 422),
-        ("127.0.0.1", {"user": "ann", "role": "king"}, 422),
-        ("127.0.0.1", {"user": "ann", "more": 1}, 422),
-        ("127.0.0.1", {}, 422),
-    ],
-)
-def test_who_gets_a_development_token(files: Path, address: str, body: dict[str, object], status: int) -> None:
-    answer = Served(files, address=address).post("/development/tokens", json=body)
-    assert answer.status_code == status
-    assert ("token" in answer.json()) == (status == 200)
-
-
-def test_production_makes_no_tokens(files: Path) -> None:
-    config = load().model_copy(update={"env": Environment.PRODUCTION})
-    assert Served(files, config).post("/development/tokens", json={"user": "ann"}).status_code == 404
 
 
 def test_a_source_that_changes_is_built_anew_and_what_is_made_is_no_source(

@@ -5,23 +5,20 @@ anew each time, the files beside it have their content's hash in their names and
 stands in the document itself (its content security policy, made with it); the headers add what a document cannot say. Files are
 read when they are asked for: a build may end after this process has started.
 
-`POST /development/tokens` lets a page sign in as anybody: in development, from this machine, where `olo token` does the same.
+What pages need beside the public API for trying things out is in `development.py`.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import FileResponse
-from pydantic import BaseModel, Field
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 
-from infra import tokens
-from infra.config import Config, Environment, is_loopback
-from schemas.user import Role, is_user_id
-from serving.runtime.auth import USER_ID_TAKEN
-from serving.runtime.problems import Problem, unavailable
+from infra.config import Config
+from serving.runtime import development
+from serving.runtime.problems import unavailable
 
 FILES: Final = Path(__file__).parent.parent / "pages"
 PREFIXES: Final = ("/phone", "/panel")
@@ -33,21 +30,6 @@ HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
 }
 FOR_GOOD: Final = "public, max-age=31536000, immutable"
-# As long as a day of trying things out.
-TOKEN_S: Final = 86_400
-
-
-class TokenBody(BaseModel, extra="forbid"):
-    """Who the page wants to be."""
-
-    user: Annotated[str, Field(max_length=128)]
-    role: Role = Role.USER
-
-
-class TokenAnswer(BaseModel):
-    """An unsigned Firebase ID token, as the Firebase emulator makes them."""
-
-    token: str
 
 
 class _Hashed(StaticFiles):
@@ -64,7 +46,7 @@ class _Hashed(StaticFiles):
 
 
 def install(app: FastAPI, config: Config, files: Path = FILES) -> None:
-    """Add the pages' routes, and in development that of their tokens."""
+    """Add the pages' routes, and those of development."""
     hashed = _Hashed(directory=files / "_app" / "immutable", check_dir=False)
     app.mount("/_app/immutable", GZipMiddleware(hashed, minimum_size=500))
 
@@ -78,16 +60,4 @@ def install(app: FastAPI, config: Config, files: Path = FILES) -> None:
     for prefix in PREFIXES:
         app.add_route(prefix, page, include_in_schema=False)
         app.add_route(prefix + "/{path:path}", page, include_in_schema=False)
-    if config.env is Environment.DEVELOPMENT:
-        _add_tokens(app, config)
-
-
-def _add_tokens(app: FastAPI, config: Config) -> None:
-    @app.post("/development/tokens", response_model=TokenAnswer, include_in_schema=False)
-    async def make_token(body: TokenBody, request: Request) -> Any:
-        """A token for whoever the page wants to be."""
-        if not is_loopback(request.client.host if request.client else ""):
-            raise Problem(403, "forbidden", "tokens are made for pages on Olo's own machine; elsewhere use `olo token`")
-        if not is_user_id(body.user):
-            raise Problem(422, "invalid_request", USER_ID_TAKEN)
-        return TokenAnswer(token=tokens.token(config.firebase_project, body.user, body.role, lives_s=TOKEN_S))
+    development.install(app, config)

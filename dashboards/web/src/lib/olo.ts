@@ -39,14 +39,18 @@ export function clientOf(token: string, device = '') {
 
 /** A development token. It stays in memory: a page that is loaded anew asks who you are. */
 export async function developmentToken(user: string, role: Role): Promise<string> {
-  const answer = await fetch('/development/tokens', {
-    method: 'POST',
-    headers: { 'Content-Type': 'application/json' },
-    body: JSON.stringify({ user, role })
-  });
-  const told: { token?: string; code?: string; detail?: string } = await answer.json();
-  if (!answer.ok || !told.token) throw new Refused(told.code ?? 'unknown', told.detail ?? answer.statusText, answer.status);
-  return told.token;
+  return (await asked<{ token: string }>('/development/tokens', { user, role })).token;
+}
+
+/** What a route answers that is in no document, such as development's; likewise sent again. */
+export async function asked<T>(path: string, body: object): Promise<T> {
+  const headers = { 'Content-Type': 'application/json' };
+  const send = async () => {
+    const response = await fetch(path, { method: 'POST', headers, body: JSON.stringify(body) });
+    const told: unknown = await response.json().catch(() => ({})); // a file, where there is no such route
+    return response.ok ? { data: told as T, response } : { error: told, response };
+  };
+  return decided<T>(send);
 }
 
 /** The answer to a request, sent again while the network is away or nothing is decided. A command has the same

@@ -7,6 +7,7 @@ import { patiently } from './doing.svelte';
 import { follow, type FeedEvent, type Line } from './feed';
 import { Gallery } from './gallery.svelte';
 import { Notices } from './notices.svelte';
+import { Shop } from './shop.svelte';
 import type { Part, Told } from './told';
 
 const KNOWN = 'already_signed_up';
@@ -26,6 +27,7 @@ export class Session {
   readonly chats: Chats;
   readonly gallery: Gallery;
   readonly notices: Notices;
+  readonly shop: Shop;
   private readonly parts: Part[];
   private readonly stop = new AbortController();
   private readonly olo: Olo;
@@ -41,7 +43,8 @@ export class Session {
     this.chats = new Chats(this.olo, user, this.stop.signal);
     this.gallery = new Gallery(this.olo, token);
     this.notices = new Notices(this.olo, (one) => one.kind === 'call_incoming' || (this.page === 'chats' && one.peer !== '' && one.peer === this.peer));
-    this.parts = [this.coins, this.calls, this.chats, this.notices];
+    this.shop = new Shop(this.olo, user);
+    this.parts = [this.coins, this.calls, this.chats, this.notices, this.shop];
   }
 
   /** Sign in, sign up where nobody has this name yet, and follow the feed from the balance on. */
@@ -81,7 +84,10 @@ export class Session {
   }
 
   private async watch() {
-    const onLine = (line: Line) => void (this.line = line);
+    const onLine = (line: Line) => {
+      this.line = line;
+      if (line === 'live') this.shop.resend();
+    };
     const { token, device } = this;
     const cursor = this.coins.balance?.cursor ?? '';
     for await (const event of follow({ token, device, cursor, signal: this.stop.signal, onLine })) await this.told(event);

@@ -22,6 +22,7 @@ type Plain =
   | 'Notified'
   | 'NotificationRead'
   | 'NotificationWithdrawn'
+  | 'PurchaseRefunded'
   | 'RouletteJoined'
   | 'RouletteLeft'
   | 'Typing';
