@@ -108,5 +108,5 @@ def _add_store(app: FastAPI, store: StandInStore) -> None:
         try:
             taken_back = store.take_back(body.signed_transaction)
         except ValueError as error:
-            raise Problem(422, "signature_invalid", f"{error}") from error
+            raise Problem(422, "signature_invalid", "the transaction is not of this stand-in for a store") from error
         return store.notify("REFUND", taken_back)
