@@ -1,6 +1,6 @@
 """ClickHouse: the client, and the tables as the files in `schemas/tables` want them.
 
-Migrations go forward only: a missing table is made, a missing column is added (its default fills the old rows); a column of
+Migrations go forward only: a missing table is made, a missing column or index is added (its default fills the old rows); a column of
 another type, or one that the files do not know, is an error that names it.
 """
 
@@ -15,6 +15,9 @@ from schemas.tables import TABLES, VIEWS, ddl, view
 
 # Point reads take milliseconds and batches a second: a half-minute means that the server is gone or stuck.
 TIMEOUT_S = 30
+# What the engine's own statement of a table has around what the file says.
+HEAD = re.compile(r"^CREATE TABLE (IF NOT EXISTS )?\S+ ")
+USUAL = " SETTINGS index_granularity = 8192"
 
 
 # No answer of ours needs the protocol's version, for which it would ask at each connect.
@@ -31,12 +34,26 @@ def migrate(url: str) -> list[str]:
     """Make tables and views what the files want; a line for each change of a table. Errors: ValueError for what cannot be."""
     client = connect(url)
     try:
-        changed = [line for table in TABLES for line in _migrate(client, table)]
+        known = _as_wanted(client)
+        changed = [line for table in TABLES if table not in known for line in _migrate(client, table)]
         for name in VIEWS:
             client.command(view(name))
         return changed
     finally:
         client.close()
+
+
+def _as_wanted(client: Client) -> set[str]:
+    """The tables whose statements, as the engine writes them, are those of the files: of these nothing has to be asked."""
+    found = client.query(
+        "SELECT name, formatQuerySingleLine(create_table_query) FROM system.tables WHERE database = currentDatabase()"
+    )
+    there = {name: HEAD.sub("", statement).removesuffix(USUAL) for name, statement in found.result_rows}
+    wanted = client.query(
+        "SELECT arrayMap(one -> formatQuerySingleLineOrNull(one), %(files)s)",  # not in the URL, for which they are too long
+        parameters={"files": [ddl(table) for table in TABLES]},
+    ).result_rows[0][0]
+    return {table for table, statement in zip(TABLES, wanted, strict=True) if there.get(table) == HEAD.sub("", statement or "")}
 
 
 def _migrate(client: Client, table: str) -> list[str]:
@@ -48,7 +65,7 @@ def _migrate(client: Client, table: str) -> list[str]:
     wanted_name = f"wanted_{table}"
     client.command(f"DROP TABLE IF EXISTS {wanted_name}")
     client.command(re.sub(rf"EXISTS {table}\b", f"EXISTS {wanted_name}", ddl(table), count=1))
-    wanted = _columns(client, wanted_name)
+    wanted, indices = _columns(client, wanted_name), _indices(client, wanted_name)
     client.command(f"DROP TABLE {wanted_name}")
     changed = []
     for name, (type_, default) in wanted.items():
@@ -57,6 +74,10 @@ def _migrate(client: Client, table: str) -> list[str]:
             changed.append(f"column {table}.{name} added")
         elif there[name][0] != type_:
             raise ValueError(f"column {table}.{name} is {there[name][0]}, {type_} is wanted; make a new table and backfill it")
+    for name in indices.keys() - _indices(client, table).keys():
+        client.command(f"ALTER TABLE {table} ADD INDEX {name} {indices[name]}")
+        client.command(f"ALTER TABLE {table} MATERIALIZE INDEX {name}")
+        changed.append(f"index {table}.{name} added")
     unknown = there.keys() - wanted.keys()
     if unknown:
         raise ValueError(f"{table} has columns that schemas/tables/{table}.sql lacks: {sorted(unknown)}")
@@ -70,3 +91,12 @@ def _columns(client: Client, table: str) -> dict[str, tuple[str, str]]:
         parameters={"table": table},
     )
     return {name: (type_, default) for name, type_, default in found.result_rows}
+
+
+def _indices(client: Client, table: str) -> dict[str, str]:
+    found = client.query(
+        "SELECT name, concat(expr, ' TYPE ', type_full, ' GRANULARITY ', toString(granularity))"
+        " FROM system.data_skipping_indices WHERE database = currentDatabase() AND table = {table:String}",
+        parameters={"table": table},
+    )
+    return {name: index for name, index in found.result_rows}

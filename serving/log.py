@@ -33,6 +33,7 @@ RECORDS: Final = """SELECT topic, partition, offset, key, type, at, logged_at, s
     length(value) AS size_bytes
 FROM log
 WHERE logged_at >= fromUnixTimestamp64Milli({since:Int64}, 'UTC')
+    AND logged_at <= fromUnixTimestamp64Milli({before:Int64}, 'UTC')
     AND ({topic:String} = '' OR topic = {topic:String})
     AND ({type:String} = '' OR type = {type:String})
     AND ({key:String} = '' OR key = {key:String})

@@ -204,16 +204,18 @@ def test_migrating_twice_changes_nothing(stack: Stack) -> None:
     assert migrate(stack.clickhouse) == []
 
 
-def test_a_new_column_is_added_and_a_foreign_one_is_refused(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_column_and_a_new_index_are_added_and_a_foreign_column_is_refused(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
     client = connect(stack.clickhouse)
     table = "migration_check"
-    old = re.sub(r"\blog\b", table, ddl("log"), count=1)
     old = re.sub(r"EXISTS log\b", f"EXISTS {table}", ddl("log"))
-    client.command(old)
+    client.command(re.sub(r",\s+INDEX .*", "", old))
     monkeypatch.setattr(clickhouse, "TABLES", (table,))
     wider = old.replace("key       String,", "key       String,\n    origin    String DEFAULT 'phone',")
     monkeypatch.setattr(clickhouse, "ddl", lambda _: wider)
-    assert migrate(stack.clickhouse) == [f"column {table}.origin added"]
+    assert migrate(stack.clickhouse) == [f"column {table}.origin added", f"index {table}.logged added"]
+    assert migrate(stack.clickhouse) == []
     client.command(f"INSERT INTO {table} (topic, partition, offset, key) VALUES ('t', 0, 0, 'k')")
     assert client.command(f"SELECT origin FROM {table}") == "phone"
     monkeypatch.setattr(clickhouse, "ddl", lambda _: old)
