@@ -1,7 +1,7 @@
 """ClickHouse: the client, and the tables as the files in `schemas/tables` want them.
 
-Migrations go forward only: a missing table is made, a missing column or index is added (its default fills the old rows); a column of
-another type, or one that the files do not know, is an error that names it.
+Migrations go forward only: a missing table is made, a missing column is added (its default fills the old rows), as is a missing
+index; a column of another type, or one that the files do not know, is an error that names it.
 """
 
 import re
@@ -99,4 +99,4 @@ def _indices(client: Client, table: str) -> dict[str, str]:
         " FROM system.data_skipping_indices WHERE database = currentDatabase() AND table = {table:String}",
         parameters={"table": table},
     )
-    return {name: index for name, index in found.result_rows}
+    return {row[0]: row[1] for row in found.result_rows}
