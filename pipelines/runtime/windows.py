@@ -61,6 +61,11 @@ class Numbers:
         self._recent: dict[int, PulseWindow] = {}
         self._late: Counter[int] = Counter()
 
+    def __deepcopy__(self, _: Any) -> "Numbers":
+        """Itself. Bytewax copies a step's state at the end of each epoch, which is each second here, for a recovery that this
+        flow does not use: it goes on from what it wrote. The copies took six sevenths of its time."""
+        return self
+
     def close(self, start: int, total: int) -> PulseWindow:
         """A window has closed."""
         self.level += total
