@@ -169,6 +169,7 @@ class Config(BaseSettings):
     google_certs_url: str = Field("https://www.googleapis.com/oauth2/v1/certs", description="with what Google signs them")
     apple_online_checks: bool = Field(True, description="ask Apple whether a certificate was revoked")
     app_id_android: str = Field("", description="the app's package name")
+    apphud_token: str = Field("", repr=False, description="what Apphud's webhook carries: X-Apphud-Token")
     appsflyer_push_token: str = Field("", repr=False, description="what AppsFlyer's pushes carry")
     appsflyer_url: str = "https://api3.appsflyer.com"
     appsflyer_key: str = Field("", repr=False, description="the server-to-server key")

@@ -6,12 +6,15 @@ transaction as it is now. Google: what was voided in the span, and of each of th
 says of the token now. Google lists no purchases: one of which nobody ever told us is found when Google takes it back, three
 days later, because nobody has acknowledged it.
 
+What Apphud has told of the span is held against both (`schemas.apphud`): of what it tells alone Apple is asked by the
+transaction, and Google cannot be, without the token.
+
 The store is asked first, then the log is read: what is known here is the newer of the two. In memory is what belongs to the
 span.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple, TypeVar
 
@@ -23,11 +26,12 @@ from infra.entities import states_of, tell
 from infra.vendors import app_store, app_store_api, play_store
 from infra.vendors.app_store import ForgedError
 from infra.vendors.play_store import AwayError, Hint, Voided
-from schemas.log.base import new_id, now
+from schemas.apphud import APPHUD, Apphud
+from schemas.log.base import State, new_id, now
 from schemas.payment import PRODUCT, Product
 from schemas.purchase import PURCHASE, ClaimPurchase, Purchase, Store, purchase_name
 from schemas.reconciliation import MAX_DIFFERENCES, RECONCILIATION, Difference, RecordReconciliation
-from schemas.reconciliation_rules import UNHEARD, UNKNOWN, Told, compare, cures, gathered
+from schemas.reconciliation_rules import UNHEARD, UNKNOWN, Told, compare, compare_apphud, cures, gathered
 from schemas.subscription import SUBSCRIPTION, ClaimSubscription, period_claim
 
 T = TypeVar("T")
@@ -64,8 +68,9 @@ def reconcile(config: Config, store: Store, days: int, client: httpx.Client) -> 
     until = now()
     since = until - timedelta(days=min(days, MAX_DAYS))
     ask = _apple if store.is_apple else _google
-    told, known, periods = ask(config, client, since, until)
-    found = tuple(compare(told, known, _sold(config, store)))
+    heard = _heard(config, store, since)
+    told, known, periods = ask(config, client, since, until, heard)
+    found = (*compare(told, known, _sold(config, store)), *compare_apphud(heard, told, known, since))
     for word in cures(told, found):
         if period := periods.get(word.id):
             tell(config, SUBSCRIPTION, period.name, period)
@@ -102,6 +107,20 @@ def _known(config: Config, stores: tuple[Store, ...], since: datetime, names: It
     return {name: state for name, state in found if isinstance(state, Purchase)}
 
 
+def _heard(config: Config, store: Store, since: datetime) -> dict[str, Apphud]:
+    """What Apphud has told of the span's transactions."""
+    stores = (store,) if store.is_apple else GOOGLE
+
+    def belongs(_: str, state: State) -> bool:
+        return isinstance(state, Apphud) and state.store in stores and max(_times(state), default=since) >= since
+
+    return {name: state for name, state in states_of(config, APPHUD, belongs) if isinstance(state, Apphud)}
+
+
+def _times(state: Apphud) -> list[datetime]:
+    return [at for at in (state.bought_at, state.refunded_at) if at is not None]
+
+
 def _sold(config: Config, store: Store) -> set[str]:
     products = [state for _, state in states_of(config, PRODUCT) if isinstance(state, Product)]
     return {(one.apple_id if store.is_apple else one.google_id) for one in products} - {""}
@@ -114,7 +133,7 @@ def _told(name: str, read: Callable[[], ClaimPurchase]) -> Told:
         return Told(name, code=error.code)
 
 
-def _apple(config: Config, client: httpx.Client, since: datetime, until: datetime) -> Held:
+def _apple(config: Config, client: httpx.Client, since: datetime, until: datetime, heard: Mapping[str, Apphud]) -> Held:
     words, unread, periods = list[ClaimPurchase](), dict[str, Told](), Periods()
     for signed in patient(lambda: list(app_store_api.history(config, client, since, until))):
         try:
@@ -129,8 +148,9 @@ def _apple(config: Config, client: httpx.Client, since: datetime, until: datetim
         elif isinstance(word, ClaimPurchase):
             words.append(word)
     told = gathered(words)
-    known = _known(config, (apple_of(config),), since, told)
-    now_told = [_transaction(config, client, name) for name in sorted(known.keys() - told.keys())]
+    known = _known(config, (apple_of(config),), since, {*told, *heard})
+    bought = {name for name, word in heard.items() if word.bought_at is not None}
+    now_told = [_transaction(config, client, name) for name in sorted((known.keys() | bought) - told.keys())]
     return [*told.values(), *now_told, *unread.values()], known, periods
 
 
@@ -147,17 +167,18 @@ def _transaction(config: Config, client: httpx.Client, name: str) -> Told:
     return _told(name, read)
 
 
-def _google(config: Config, client: httpx.Client, since: datetime, until: datetime) -> Held:
+def _google(config: Config, client: httpx.Client, since: datetime, until: datetime, heard: Mapping[str, Apphud]) -> Held:
     voided: dict[str, list[Voided]] = {}
     for one in patient(lambda: play_store.voided(config, client, since, until)):
         voided.setdefault(one.order, []).append(one)
-    known = _known(config, GOOGLE, since, {purchase_name(store, order) for store in GOOGLE for order in voided})
+    voids = {purchase_name(store, order) for store in GOOGLE for order in voided}
+    known = _known(config, GOOGLE, since, {*voids, *heard})
     told = []
     for name, ours in known.items():
-        voids = voided.pop(name.partition(":")[2], [])
-        if token := ours.token or next((one.token for one in voids), ""):
+        taken = voided.pop(name.partition(":")[2], [])
+        if token := ours.token or next((one.token for one in taken), ""):
             found = _purchase(config, client, name, Hint("reconcile", token, ours.store_product))
-            told.append(found._replace(doubled=_doubled(voids, ours.quantity)))
+            told.append(found._replace(doubled=_doubled(taken, ours.quantity)))
     return [*told, *(Told(purchase_name(Store.GOOGLE, order), code=UNHEARD) for order in voided)], known, {}
 
 

@@ -24,7 +24,8 @@ RUN_KEPT_FOR: Final = timedelta(days=90)
 
 
 class StoreDifference(StrEnum):
-    """What a store and we do not agree on. `missing`: the store says so, and we have not heard of it."""
+    """What a store and we do not agree on. `missing`: the store says so, and we have not heard of it. `apphud_*`: what Apphud
+    says and nobody else does; `apphud_silent`: of a purchase of ours it has said nothing."""
 
     PURCHASE_MISSING = "purchase_missing"
     REFUND_MISSING = "refund_missing"
@@ -35,6 +36,11 @@ class StoreDifference(StrEnum):
     PRICE_CHANGED = "price_changed"
     COINS_WAIT = "coins_wait"
     WORD_UNREADABLE = "word_unreadable"
+    APPHUD_ALONE = "apphud_alone"
+    APPHUD_REFUND_ALONE = "apphud_refund_alone"
+    APPHUD_PRICE_DIFFERS = "apphud_price_differs"
+    APPHUD_USER_DIFFERS = "apphud_user_differs"
+    APPHUD_SILENT = "apphud_silent"
 
 
 class Cure(StrEnum):
@@ -48,6 +54,7 @@ class Cure(StrEnum):
     PUT_PRICE = "put_price"
     LOOK_AT_ACCOUNT = "look_at_account"
     LOOK_AT_SETTINGS = "look_at_settings"
+    LOOK_AT_APPHUD = "look_at_apphud"
 
 
 class DifferenceFields(Fields):

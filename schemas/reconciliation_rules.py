@@ -5,9 +5,11 @@ mends its difference; our own word, where it was signed later than the store's, 
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
+from schemas.apphud import Apphud
 from schemas.purchase import ClaimPurchase, PriceCheck, Purchase
 from schemas.reconciliation import Cure, Difference, StoreDifference
 
@@ -65,6 +67,47 @@ def compare(told: Iterable[Told], known: Mapping[str, Purchase], sold: Collectio
             yield from _differing(one.claim, ours)
         if one.doubled and one.claim is not None:
             yield _difference(StoreDifference.REFUND_DOUBLED, Cure.ASK_STORE, one.claim)
+
+
+def compare_apphud(
+    heard: Mapping[str, Apphud], told: Iterable[Told], known: Mapping[str, Purchase], since: datetime
+) -> Iterator[Difference]:
+    """What Apphud says and the store does not, or of our purchases since then does not say. The store's word, where it was had,
+    is told of by `compare`; nothing that Apphud says alone is ever credited."""
+    stores = {one.purchase: one for one in told}
+    for name, word in heard.items():
+        claim, ours = stores[name].claim if name in stores else None, known.get(name)
+        cure = Cure.LOOK_AT_APPHUD if name in stores else Cure.ASK_STORE
+        if ours is None and word.bought_at is not None and claim is None:
+            alone = cure if name in stores else Cure.ASK_BUYER
+            yield _of_apphud(StoreDifference.APPHUD_ALONE, alone, name, word, theirs=word.price_milliunits)
+        elif ours is not None:
+            back = claim is not None and claim.revoked_parts
+            if word.refunded_at is not None and not ours.revoked_parts and not back:
+                yield _of_apphud(StoreDifference.APPHUD_REFUND_ALONE, cure, name, word, ours=ours.net_coins)
+            yield from _as_apphud_says(name, word, ours)
+    if heard:
+        for name, ours in known.items():
+            if name not in heard and ours.credited and ours.purchased_at >= since:
+                yield Difference(
+                    difference=StoreDifference.APPHUD_SILENT, cure=Cure.LOOK_AT_APPHUD, purchase=name,
+                    store_product=ours.store_product, ours=ours.net_coins,
+                )  # fmt: skip
+
+
+def _as_apphud_says(name: str, word: Apphud, ours: Purchase) -> Iterator[Difference]:
+    prices = (ours.price_milliunits, ours.price_milliunits * ours.quantity)
+    if word.currency and ours.currency and (word.currency != ours.currency or word.price_milliunits not in prices):
+        told = {"theirs": word.price_milliunits, "ours": ours.price_milliunits}
+        yield _of_apphud(StoreDifference.APPHUD_PRICE_DIFFERS, Cure.LOOK_AT_APPHUD, name, word, **told)
+    if word.user and ours.user and word.user != ours.user:
+        yield _of_apphud(StoreDifference.APPHUD_USER_DIFFERS, Cure.LOOK_AT_APPHUD, name, word)
+
+
+def _of_apphud(kind: StoreDifference, cure: Cure, name: str, word: Apphud, **more: Any) -> Difference:
+    return Difference(
+        difference=kind, cure=cure, purchase=name, store_product=word.store_product, currency=word.currency, **more
+    )  # fmt: skip
 
 
 def cures(told: Iterable[Told], found: Iterable[Difference]) -> Iterator[ClaimPurchase]:

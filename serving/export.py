@@ -54,6 +54,7 @@ FOUND: Final = (INSTALL, CLIP)
 # Which rows of a table are the user's; columns that are about others, or were never shown, are left out.
 ROWS: Final[Mapping[str, tuple[str, str]]] = {
     "migration_rows": ("", "user = {user:String}"),
+    "apphud_events": ("", "user = {user:String}"),
     "agency_shares": ("", "user = {user:String} OR agency = {user:String}"),
     "audit": ("act, staff, why, asked, commands", "has(subjects, {user:String})"),
     "attributions": ("", "user = {user:String}"),
@@ -98,6 +99,7 @@ _BOOKS: Final = "rules and catalogues are nobody's"
 LEFT_OUT: Final[Mapping[str, str]] = {
     "account": "what is on an account stands under `balances`, how it came there in the table balance_entries",
     "agency": "what an agency is called is for its streamers; its steps with them stand in the table membership_steps",
+    "apphud": "what Apphud tells of your purchases stands in the table apphud_events",
     "migration_feed": _BOOKS,
     "migration_row": "what of you came from the old back end stands in the table migration_rows",
     "opening": "what you began with stands in the table balance_entries",

@@ -21,6 +21,7 @@ CURES: Final = {
     Cure.PUT_PRODUCT: "put the product with this store's id; whoever has bought it is granted the coins by hand",
     Cure.PUT_PRICE: "put the product's price as it is at the store, or mend it there",
     Cure.LOOK_AT_ACCOUNT: "the buyer's account does not take the coins; it is asked again each hour",
+    Cure.LOOK_AT_APPHUD: "no coins hang on it: Apphud sends each event once; look there whether it knows, and sends to us",
     Cure.LOOK_AT_SETTINGS: "it is of another app or environment: look at OLO_APPLE_..., OLO_PLAY_... and the store's console",
 }
 

@@ -231,6 +231,7 @@ def vendors() -> Iterator[VendorStub]:
         "OLO_AGORA_CUSTOMER_ID": "customer",
         "OLO_AGORA_CUSTOMER_SECRET": "secret",
         "OLO_AGORA_WEBHOOK_SECRET": "hook",
+        "OLO_APPHUD_TOKEN": "apphud-token",
         "OLO_HASURA_WEBHOOK_SECRET": "hasura-secret-of-tests",
         "OLO_TWILIO_URL": stub.url,
         "OLO_TWILIO_ACCOUNT_SID": "AC1",

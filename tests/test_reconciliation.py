@@ -33,6 +33,7 @@ from schemas.reconciliation import (
     StoreDifference,
 )
 from schemas.reconciliation_rules import ANOTHER_APP, UNHEARD, UNKNOWN, Told, compare, cures, gathered
+from tests.apphud_events import event
 from tests.conftest import Api, Phones, Stack, eventually
 from tests.decisions import decisions_of
 from tests.lab.city.app_store import AppStore
@@ -268,6 +269,12 @@ def test_each_planted_difference_is_found_and_mended_where_a_word_mends_it(
     bob.wait_for("PurchaseRefunded")
     assert bob.api.get("/v1/balance").json()["balance_coins"] == 200
 
+    never = str(uuid.uuid4().int % 10**15)
+    for name in (lost, never):
+        body = event(uuid.uuid4().hex, transaction=name, created_at=datetime.now(UTC).isoformat(), environment="sandbox")
+        given_token = {"X-Apphud-Token": "apphud-token"}
+        assert bob.api.post("/v1/webhooks/apphud", json=body, headers=given_token).json() == {"status": "recorded"}
+
     googles = (order, f"GPA.{order}")
 
     def told() -> list[Any]:
@@ -277,7 +284,10 @@ def test_each_planted_difference_is_found_and_mended_where_a_word_mends_it(
         before = {one["run"] for one in told()}
         assert stack.olo("payments", "reconcile", "--days", "1").returncode == 1
         runs = eventually(lambda: len(new := [one for one in told() if one["run"] not in before]) == 2 and new)
-        names = {*(f"apple_sandbox:{one}" for one in (lost, doubled, foreign, dearer)), *(f"google:{one}" for one in googles)}
+        names = {
+            *(f"apple_sandbox:{one}" for one in (lost, doubled, foreign, dearer, never)),
+            *(f"google:{one}" for one in googles),
+        }
         return {
             (one["purchase"].partition(":")[2], one["difference"], one["cure"])
             for run in runs for one in run["differences"] if one["purchase"] in names
@@ -286,9 +296,12 @@ def test_each_planted_difference_is_found_and_mended_where_a_word_mends_it(
     stays = {
         (doubled, "refund_doubled", "ask_store"), (foreign, "product_foreign", "put_product"),
         (dearer, "price_changed", "put_price"), (f"GPA.{order}", "purchase_missing", "ask_buyer"),
+        (never, "apphud_alone", "look_at_apphud"), (doubled, "apphud_silent", "look_at_apphud"),
+        (dearer, "apphud_silent", "look_at_apphud"),
     }  # fmt: skip
-    assert run() == stays | {(lost, "purchase_missing", "send_word"), (order, "refund_missing", "send_word")}
+    found = run() - {(lost, "apphud_user_differs", "look_at_apphud")}
+    assert found == stays | {(lost, "purchase_missing", "send_word"), (order, "refund_missing", "send_word")}
     bob.wait_for("PurchaseRefunded", 2)
     bob.wait_for("PurchaseCredited", 4)
     eventually(lambda: bob.api.get("/v1/balance").json()["balance_coins"] == 200)
-    assert run() == stays
+    assert run() == stays | {(lost, "apphud_user_differs", "look_at_apphud")}, "Apphud names another buyer"

@@ -16,6 +16,7 @@ import pytest
 from infra.config import load
 from serving.app import build
 from serving.runtime.commands import request_id
+from tests.apphud_events import event
 from tests.conftest import Api, NewUser, Phone, Phones, Stack, eventually
 from tests.lab.city.app_store import AppStore
 from tests.test_ads_pushes import pushed
@@ -137,6 +138,7 @@ def bodies(bob: str, sue: str, known: Callable[[str], Any]) -> dict[str, Any]:
         "put /v1/profile": {"name": "Bob"},
         "put /v1/profile/private": {"legal_name": "Bob B."},
         "put /v1/tracking": {"consents": ["ads"]},
+        "post /v1/webhooks/apphud": event(uuid.uuid4().hex),
         "post /v1/webhooks/hasura": delivered(at=datetime.now(UTC)),
         "post /v1/webhooks/appsflyer": pushed(f"af-{uuid.uuid4().hex[:8]}"),
     }  # fmt: skip
@@ -213,7 +215,7 @@ def scene(phones: Phones, admin: Api, stack: Stack, new_user: NewUser, app_store
 
 def send(api: Api, method: str, path: str, body: Any) -> httpx.Response:
     headers = {"Idempotency-Key": f"{method}:{path}", "X-AppsFlyer-Token": "push-token", "X-Reason": "ticket"}
-    headers["X-Olo-Secret"] = "hasura-secret-of-tests"
+    headers |= {"X-Olo-Secret": "hasura-secret-of-tests", "X-Apphud-Token": "apphud-token"}
     return api.request(method, path, json=body, headers=headers)
 
 

@@ -23,6 +23,7 @@ from schemas.log.topics import ENTITIES
 APART: Final = frozenset({
     "timetable", "staff", "staff_act", "approval", "account", "purchase", "intent", "payee", "payout", "payout_batch",
     "membership", "subscription", "reconciliation", "migration_row", "opening",
+    "apphud",
 })  # fmt: skip
 
 
