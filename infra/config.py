@@ -24,6 +24,8 @@ DEMO_PROJECT: Final = "demo-olo"
 STAND_IN: Final = "Stand-in"
 # As browsers write it: a scheme, a host in small letters (or an address), and a port where it is not the scheme's own.
 ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
+# An address that stands in a page's policy as it is.
+PLAIN_URL: Final = r"^https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._/-]*[A-Za-z0-9._-])?$"
 # The password of the ClickHouse that `infra/deploy/compose.yaml` starts.
 DEMO_PASSWORD: Final = "olo-development"  # noqa: S105 - it is refused in production
 
@@ -114,7 +116,11 @@ class Config(BaseSettings):
     clickhouse_url: str = Field("", repr=False, description="http(s)://user:password@host:port/database")
     clickhouse_origins: str = Field("", description="whose pages may ask the embedded ClickHouse: https://a.example,...")
     firebase_project: str = DEMO_PROJECT
-    firebase_url: str = "https://identitytoolkit.googleapis.com"
+    firebase_url: str = Field("https://identitytoolkit.googleapis.com", pattern=PLAIN_URL)
+    firebase_token_url: str = Field("https://securetoken.googleapis.com", pattern=PLAIN_URL, description="who renews tokens")
+    firebase_api_key: str = Field(
+        "", pattern="^[A-Za-z0-9_-]*$", description="the web API key, no secret: with it people sign in to the pages"
+    )
     firebase_key_file: str = Field("", description="a service account's key, a JSON file: deletes accounts of erased users")
     forgeable_tokens_beyond_loopback: bool = Field(
         False, description="true: take development tokens, which anybody can forge, on an address that others reach"

@@ -5,18 +5,23 @@ anew each time, the files beside it have their content's hash in their names and
 stands in the document itself (its content security policy, made with it); the headers add what a document cannot say. Files are
 read when they are asked for: a build may end after this process has started.
 
-What pages need beside the public API for trying things out is in `development.py`.
+How people sign in stands in the document, too (`<meta name="olo-sign-in">`): by Firebase, whose addresses the policy then lets
+pages ask, in development by picking a person, or not at all. What pages need beside the public API for trying things out is in
+`development.py`.
 """
 
+import hashlib
+import json
+from html import escape
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import FileResponse
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 
-from infra.config import Config
+from infra.config import Config, Environment
 from serving.runtime import development
 from serving.runtime.problems import unavailable
 
@@ -29,6 +34,8 @@ HEADERS: Final = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+# Whom pages may ask, as the build has it.
+CONNECT: Final = "connect-src 'self'"
 FOR_GOOD: Final = "public, max-age=31536000, immutable"
 
 
@@ -45,17 +52,40 @@ class _Hashed(StaticFiles):
         return answer
 
 
+def document_of(built: str, config: Config) -> str:
+    """The built document, with how people sign in here."""
+    told = escape(json.dumps(sign_in_of(config)))
+    page = built.replace("</title>", f'</title>\n    <meta name="olo-sign-in" content="{told}" />', 1)
+    if not config.firebase_api_key:
+        return page
+    asked = {f"{url.scheme}://{url.netloc}" for url in map(urlsplit, (config.firebase_url, config.firebase_token_url))}
+    return page.replace(CONNECT, " ".join([CONNECT, *sorted(asked)]), 1)
+
+
+def sign_in_of(config: Config) -> dict[str, str]:
+    """How people sign in, for the pages: its kind, and what it takes."""
+    if config.firebase_api_key:
+        asked = {"url": config.firebase_url, "token_url": config.firebase_token_url}
+        return {"kind": "firebase", "key": config.firebase_api_key, **asked}
+    return {"kind": "development" if config.env is Environment.DEVELOPMENT else "none"}
+
+
 def install(app: FastAPI, config: Config, files: Path = FILES) -> None:
     """Add the pages' routes, and those of development."""
     hashed = _Hashed(directory=files / "_app" / "immutable", check_dir=False)
     app.mount("/_app/immutable", GZipMiddleware(hashed, minimum_size=500))
 
-    async def page(_: Request) -> Response:
+    async def page(request: Request) -> Response:
         """The document of every page."""
-        document = files / "index.html"
-        if not document.is_file():
+        file = files / "index.html"
+        if not file.is_file():
             raise unavailable("pages_missing", "the pages are not built yet; `make web` builds them, and says what is wrong")
-        return FileResponse(document, headers=HEADERS)
+        content = document_of(file.read_text(), config).encode()
+        mark = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+        headers = {**HEADERS, "ETag": mark}
+        if mark in request.headers.get("if-none-match", ""):
+            return Response(status_code=304, headers=headers)
+        return Response(content, media_type="text/html", headers=headers)
 
     for prefix in PREFIXES:
         app.add_route(prefix, page, include_in_schema=False)

@@ -14,7 +14,7 @@ Answers = Callable[[str, str, Message, bytes], Answer]
 
 
 class JsonServer:
-    """Asks `answers` for each GET, POST and PUT, several at a time, until it is closed."""
+    """Asks `answers` for each GET, POST, PUT and OPTIONS, several at a time, until it is closed."""
 
     def __init__(self, answers: Answers) -> None:
         class Handler(BaseHTTPRequestHandler):
@@ -32,7 +32,7 @@ class JsonServer:
                 self.end_headers()
                 self.wfile.write(content)
 
-            do_GET = do_POST = do_PUT = _do  # noqa: N815 - the names are the library's
+            do_GET = do_POST = do_PUT = do_OPTIONS = _do  # noqa: N815 - the names are the library's
 
             def log_message(self, *_: object) -> None:
                 pass

@@ -1,6 +1,7 @@
 // The typed client of the HTTP API; its types are made of the API's own document (`make web`).
 import createClient from 'openapi-fetch';
 import type { components, paths } from './api';
+import type { Pass } from './pass';
 
 export type Schemas = components['schemas'];
 export type Role = Schemas['Role'];
@@ -33,13 +34,15 @@ const PATIENCE_MS = 60_000;
 const PAUSE_MS = 500;
 
 /** `device`: the phone's own name, where it is one. */
-export function clientOf(token: string, device = '') {
-  return createClient<paths>({ headers: { Authorization: `Bearer ${token}`, ...(device && { 'Olo-Device': device }) } });
-}
-
-/** A development token. It stays in memory: a page that is loaded anew asks who you are. */
-export async function developmentToken(user: string, role: Role): Promise<string> {
-  return (await asked<{ token: string }>('/development/tokens', { user, role })).token;
+export function clientOf(pass: Pass, device = '') {
+  const client = createClient<paths>({ headers: device ? { 'Olo-Device': device } : {} });
+  client.use({
+    async onRequest({ request }) {
+      request.headers.set('Authorization', `Bearer ${await pass.ready()}`);
+      return request;
+    }
+  });
+  return client;
 }
 
 /** What a route answers that is in no document, such as development's; likewise sent again. */

@@ -23,7 +23,7 @@ export class Now {
   }
 
   private async watch(signal: AbortSignal) {
-    const options = { token: this.staff.token, path: '/v1/admin/now', signal, onLine: (line: Line) => (this.line = line) };
+    const options = { token: this.staff.pass.ready, path: '/v1/admin/now', signal, onLine: (line: Line) => (this.line = line) };
     for await (const { name, data } of follow(options)) {
       if (name !== 'snapshot' && name !== 'numbers') continue;
       this.pointS = Number(data['point_s'] ?? this.pointS);

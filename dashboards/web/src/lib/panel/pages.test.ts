@@ -1,9 +1,10 @@
 import { expect, test } from 'vitest';
 import type { Olo } from '../olo';
+import type { Pass } from '../pass';
 import { ACTS, actsOf, choicesOf, groupsOf, PAGES, pagesOf, type Page } from './pages';
 import { Staff, type Permission } from './staff';
 
-const staffOf = (...permissions: Permission[]): Staff => new Staff({} as Olo, 'fin', [], permissions);
+const staffOf = (...permissions: Permission[]): Staff => new Staff({} as Olo, {} as Pass, [], permissions);
 
 const ROWS: [Permission[], Page[]][] = [
   [[], ['People']],

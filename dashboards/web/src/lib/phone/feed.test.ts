@@ -18,7 +18,7 @@ function server(...answers: (string | number | null)[]) {
 async function names(from: ReturnType<typeof server>, count: number, lines: Line[] = []) {
   const stop = new AbortController();
   const found: string[] = [];
-  const options = { token: 't', cursor: '3-7', signal: stop.signal, retryMs: 1, fetch: from.fetch };
+  const options = { token: async () => 't', cursor: '3-7', signal: stop.signal, retryMs: 1, fetch: from.fetch };
   for await (const one of follow({ ...options, onLine: (line) => lines.push(line) })) {
     if (found.push(one.name) === count) stop.abort();
   }
@@ -50,7 +50,7 @@ describe('the feed', () => {
     const stop = new AbortController();
     const asked = async () => new Response(answers.shift() ?? 'retry: 1\n\n');
     const found: string[] = [];
-    const options = { token: 't', signal: stop.signal, retryMs: 1, silenceMs: 20, fetch: asked as typeof fetch, onLine: () => {} };
+    const options = { token: async () => 't', signal: stop.signal, retryMs: 1, silenceMs: 20, fetch: asked as typeof fetch, onLine: () => {} };
     for await (const one of follow(options)) if (found.push(one.name) === 2) stop.abort();
     expect(found).toEqual(['one', 'two']);
   });

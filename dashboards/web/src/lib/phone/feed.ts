@@ -1,5 +1,6 @@
 // A stream of server-sent events: one's own feed, in order, each once, after a break behind the last one; or the gallery's.
 import { EventSourceParserStream } from 'eventsource-parser/stream';
+import { Refused } from '../olo';
 
 export interface FeedEvent {
   name: string;
@@ -9,7 +10,8 @@ export interface FeedEvent {
 export type Line = 'connecting' | 'live' | 'away';
 
 interface Options {
-  token: string;
+  /** A token that is still good. */
+  token: () => Promise<string>;
   cursor?: string;
   path?: string;
   device?: string;
@@ -27,11 +29,12 @@ export async function* follow(options: Options): AsyncGenerator<FeedEvent> {
   const onRetry = (ms: number) => void (retryMs = ms);
   const ask = options.fetch ?? fetch;
   while (!options.signal.aborted) {
-    const headers: Record<string, string> = { Authorization: `Bearer ${options.token}` };
+    const headers: Record<string, string> = {};
     if (options.device) headers['Olo-Device'] = options.device;
     if (cursor) headers['Last-Event-ID'] = cursor;
     const watch = new Watch(options.signal, options.silenceMs ?? 45_000);
     try {
+      headers['Authorization'] = `Bearer ${await options.token()}`;
       const answer = await ask(options.path ?? '/v1/feed', { headers, signal: watch.signal });
       if (answer.ok && answer.body) {
         const texts = answer.body.pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Uint8Array<ArrayBuffer>>);
@@ -50,6 +53,7 @@ export async function* follow(options: Options): AsyncGenerator<FeedEvent> {
       }
     } catch (error) {
       if (options.signal.aborted) return;
+      if (error instanceof Refused) return options.onLine('away'); // nobody renews the token any more
       if (!(error instanceof TypeError || error instanceof DOMException)) throw error;
     } finally {
       watch.end();

@@ -1,5 +1,6 @@
 // Whom a phone sees: pages of the gallery, moved by its stream. To miss nothing the stream is opened first.
 import { decided, type Olo, type Schemas } from '../olo';
+import type { Pass } from '../pass';
 import { once } from './doing.svelte';
 import { follow, type FeedEvent } from './feed';
 import { changed, joined, type Card, type Change } from './gallery';
@@ -15,7 +16,7 @@ export class Gallery {
 
   constructor(
     private readonly olo: Olo,
-    private readonly token: string
+    private readonly pass: Pass
   ) {}
 
   /** Follow the changes; ends when what it returns is called. A browser opens few connections: only who looks follows. */
@@ -26,7 +27,7 @@ export class Gallery {
   }
 
   private async watch(signal: AbortSignal) {
-    const options = { token: this.token, path: '/v1/gallery/stream?explain=true', signal, onLine: () => {} };
+    const options = { token: this.pass.ready, path: '/v1/gallery/stream?explain=true', signal, onLine: () => {} };
     for await (const event of follow(options)) this.told(event);
   }
 

@@ -1,5 +1,6 @@
 // A phone that somebody has signed in on: its feed, and the parts that are told by it.
-import { clientOf, decided, developmentToken, Refused, type Olo, type Role } from '../olo';
+import { clientOf, decided, Refused, type Olo } from '../olo';
+import type { Pass } from '../pass';
 import { Calls } from './calls.svelte';
 import { Chats } from './chats.svelte';
 import { Coins } from './coins.svelte';
@@ -22,6 +23,7 @@ export class Session {
   page = $state<Page>('home');
   /** Whose chat is open on the page of chats; empty: the list is. */
   peer = $state('');
+  readonly user: string;
   readonly coins: Coins;
   readonly calls: Calls;
   readonly chats: Chats;
@@ -33,24 +35,24 @@ export class Session {
   private readonly olo: Olo;
 
   private constructor(
-    readonly user: string,
-    private readonly token: string,
+    readonly pass: Pass,
     private readonly device: string
   ) {
-    this.olo = clientOf(token, device);
+    const { user } = pass;
+    this.user = user;
+    this.olo = clientOf(pass, device);
     this.coins = new Coins(this.olo);
     this.calls = new Calls(this.olo, user);
     this.chats = new Chats(this.olo, user, this.stop.signal);
-    this.gallery = new Gallery(this.olo, token);
+    this.gallery = new Gallery(this.olo, pass);
     this.notices = new Notices(this.olo, (one) => one.kind === 'call_incoming' || (this.page === 'chats' && one.peer !== '' && one.peer === this.peer));
     this.shop = new Shop(this.olo, user);
     this.parts = [this.coins, this.calls, this.chats, this.notices, this.shop];
   }
 
-  /** Sign in, sign up where nobody has this name yet, and follow the feed from the balance on. */
-  static async of(user: string, role: Role): Promise<Session> {
-    const token = await developmentToken(user, role);
-    const found = new Session(user, token, `web-${crypto.randomUUID()}`);
+  /** Sign up where nobody has this name yet, and follow the feed from the balance on. */
+  static async of(pass: Pass): Promise<Session> {
+    const found = new Session(pass, `web-${crypto.randomUUID()}`);
     await found.signUp();
     for (const part of found.parts) await part.anew();
     void found.watch();
@@ -73,6 +75,7 @@ export class Session {
   leave() {
     this.stop.abort();
     this.notices.leave();
+    this.pass.end();
   }
 
   private async signUp() {
@@ -88,9 +91,9 @@ export class Session {
       this.line = line;
       if (line === 'live') this.shop.resend();
     };
-    const { token, device } = this;
+    const { pass, device } = this;
     const cursor = this.coins.balance?.cursor ?? '';
-    for await (const event of follow({ token, device, cursor, signal: this.stop.signal, onLine })) await this.told(event);
+    for await (const event of follow({ token: pass.ready, device, cursor, signal: this.stop.signal, onLine })) await this.told(event);
   }
 
   /** A part reads anew; one that cannot, for minutes, shows what it had, and the feed goes on. */

@@ -13,6 +13,11 @@ export const de: Say = {
   back: 'Zurück',
   close: 'Schließen',
   refused: {
+    wrong_credentials: 'Adresse oder Passwort ist falsch.',
+    user_disabled: 'Dieses Konto ist abgeschaltet.',
+    too_many_attempts: 'Zu viele Versuche; später noch einmal.',
+    sign_in_over: 'Sie sind abgemeldet; melden Sie sich neu an.',
+    second_factor: 'Dieses Konto verlangt einen zweiten Faktor, nach dem diese Seite nicht fragt.',
     account_frozen: 'Ihr Konto ist eingefroren.',
     country_not_sold: 'Das wird in Ihrem Land nicht verkauft.',
     product_inactive: 'Das wird nicht mehr verkauft.',
@@ -62,6 +67,9 @@ export const de: Say = {
     failed: 'der Store hat kein Geld genommen',
     refused: 'abgelehnt'
   },
+  noSignIn: 'Hier kann sich niemand anmelden: der Plattform fehlt der Schlüssel von Firebase.',
+  email: 'E-Mail-Adresse',
+  password: 'Passwort',
 
   nobody: 'Niemand ist da. Wer kommt, erscheint hier von selbst.',
   more: 'Mehr',

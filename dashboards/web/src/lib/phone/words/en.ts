@@ -11,6 +11,11 @@ export const en = {
   back: 'Back',
   close: 'Close',
   refused: {
+    wrong_credentials: 'The address or the password is wrong.',
+    user_disabled: 'This account is disabled.',
+    too_many_attempts: 'Too many attempts; try again later.',
+    sign_in_over: 'You are signed out; sign in again.',
+    second_factor: 'This account takes a second factor, which this page does not ask for.',
     account_frozen: 'Your account is frozen.',
     country_not_sold: 'This is not sold in your country.',
     product_inactive: 'This is not sold any more.',
@@ -60,6 +65,9 @@ export const en = {
     failed: 'the store took no money',
     refused: 'refused'
   },
+  noSignIn: 'Nobody can sign in here: the platform has no key of Firebase.',
+  email: 'E-mail address',
+  password: 'Password',
 
   nobody: 'Nobody is online. Whoever comes appears here by themselves.',
   more: 'More',
