@@ -1,12 +1,13 @@
 """Outreach, for admins: campaigns of notices and openings to the members of a cohort, `/v1/admin/outreach`.
 
-A campaign that is put with `running: false` is a draft, and the answer a preview: how many people, and for how long.
+A campaign that is put with `running: false` is a draft. A preview says before for how many people it would be, and how long.
 """
 
 import asyncio
 from datetime import datetime
 from typing import Annotated, Any, Final
 
+import msgspec
 from clickhouse_connect.driver.exceptions import Error
 from fastapi import APIRouter, Request
 from pydantic import AfterValidator, BaseModel, Field
@@ -94,6 +95,44 @@ class CampaignAnswer(BaseModel):
     since: datetime | None
 
 
+class CampaignDefinitionAnswer(CampaignAnswer):
+    """A campaign with its words, as staff wrote it."""
+
+    definition: CampaignBody
+
+
+class CampaignPreviewAnswer(BaseModel):
+    """Whom a campaign that is not saved would be for: `people` now, of a notice for how many seconds its pace takes; of an
+    opening how many `writers` there are, of whom those who are online write."""
+
+    people: int
+    takes_s: float = 0.0
+    writers: int = 0
+
+
+@router.post(
+    "/v1/admin/outreach/preview", response_model=CampaignPreviewAnswer, responses=responses(400, 401, 403, 404, 422, 503)
+)
+async def preview_campaign(body: CampaignBody, _: GrowthLook, request: Request) -> Any:
+    """How many people a campaign would be for, before it is saved."""
+    _one_kind(body)
+    people = await _people(body, request)
+    if body.opening is None:
+        return CampaignPreviewAnswer(people=people, takes_s=people / body.pace_per_s)
+    return CampaignPreviewAnswer(people=people, writers=views_of(request).count(COHORT_MEMBERS, body.opening.writers))
+
+
+def _one_kind(body: CampaignBody) -> None:
+    if (body.notice is None) == (body.opening is None):
+        raise Problem(422, "invalid_request", "a campaign has either a `notice` or an `opening`")
+
+
+async def _people(body: CampaignBody, request: Request) -> int:
+    """Members of the cohort now, or as many as fit its rule. Errors: Problem 404, 503."""
+    rule = _rule_of(body, request)
+    return max(views_of(request).count(COHORT_MEMBERS, body.cohort), await _fitting(rule, request))
+
+
 @router.put(
     "/v1/admin/outreach/{campaign}", response_model=CampaignAnswer, responses=responses(400, 401, 403, 404, 409, 422, 503)
 )
@@ -102,11 +141,9 @@ async def put_campaign(campaign: IdInPath, body: CampaignBody, caller: GrowthCha
     becomes of it; openings are for who enters the cohort from now on."""
     if len(campaign) > 64:
         raise Problem(422, "invalid_request", "a campaign's name has at most 64 letters")
-    if (body.notice is None) == (body.opening is None):
-        raise Problem(422, "invalid_request", "a campaign has either a `notice` or an `opening`")
-    people = views_of(request).count(COHORT_MEMBERS, body.cohort)
-    if not _pauses(campaign, body, request):
-        people = max(people, await _fitting(_rule_of(body, request), request))
+    _one_kind(body)
+    pauses = _pauses(campaign, body, request)
+    people = views_of(request).count(COHORT_MEMBERS, body.cohort) if pauses else await _people(body, request)
     put = Campaign(campaign, body.cohort, body.running, **_words(body))
     command = PutCampaign(id=new_id(), at=now(), book=BOOK, campaign=put, people=people, by=caller.user)
     fact = await commands_of(request).ask(command, CampaignPut)
@@ -162,6 +199,30 @@ async def list_campaigns(_: GrowthLook, request: Request) -> Any:
     views = views_of(request)
     book: CampaignBook = views.of(OUTREACH).get(BOOK) or CampaignBook()
     return [_answer(one, views.count(COHORT_MEMBERS, one.cohort)) for one in book.campaigns]
+
+
+@router.get(
+    "/v1/admin/outreach/{campaign}", response_model=CampaignDefinitionAnswer, responses=responses(401, 403, 404, 422, 503)
+)
+async def read_campaign(campaign: IdInPath, _: GrowthLook, request: Request) -> Any:
+    """A campaign with its words."""
+    views = views_of(request)
+    book: CampaignBook = views.of(OUTREACH).get(BOOK) or CampaignBook()
+    found = next((one for one in book.campaigns if one.campaign == campaign), None)
+    if found is None:
+        raise refusal_of(request, OutreachRefusal.CAMPAIGN_UNKNOWN)
+    known = _answer(found, views.count(COHORT_MEMBERS, found.cohort))
+    return CampaignDefinitionAnswer(**known.model_dump(), definition=_definition(found))
+
+
+def _definition(one: Campaign) -> CampaignBody:
+    """What staff wrote."""
+    common = {"cohort": one.cohort, "running": one.running, "pace_per_s": one.pace_per_s}
+    if one.notice:
+        return CampaignBody(**common, notice=[NoticeTextBody(**msgspec.structs.asdict(text)) for text in one.notice])
+    texts = [OpeningTextBody(**msgspec.structs.asdict(text)) for text in one.opening]
+    opening = OpeningBody(writers=one.writers, texts=texts, delay_s=one.delay_s, each=one.each, per_day=one.per_day)
+    return CampaignBody(**common, opening=opening)
 
 
 @router.delete("/v1/admin/outreach/{campaign}", status_code=204, responses=responses(401, 403, 404, 422, 503))

@@ -90,6 +90,36 @@ def test_only_an_admin_may(door: Front, user: str, role: str) -> None:
     assert door.commands.asked == []
 
 
+def test_a_preview_says_for_whom_it_would_be_and_writes_nothing(door: Front) -> None:
+    """Three people fit the rule; a notice takes as long as its pace; of an opening the writers are counted."""
+    preview = "/v1/admin/outreach/preview"
+    told = door.ask("POST", preview, headers=ADMIN, json=NOTICE | {"pace_per_s": 2}).json()
+    assert told == {"people": 3, "takes_s": 1.5, "writers": 0}
+    assert door.ask("POST", preview, headers=ADMIN, json=OPENING).json() == {"people": 3, "takes_s": 0.0, "writers": 0}
+    for body, refusal in (
+        (NOTICE | {"cohort": "none"}, (404, "cohort_unknown")),
+        (OPENING | {"opening": OPENING["opening"] | {"writers": "none"}}, (404, "cohort_unknown")),
+        (NOTICE | OPENING, (422, "invalid_request")),
+    ):
+        assert code(door.ask("POST", preview, headers=ADMIN, json=body)) == refusal
+    assert door.ask("POST", preview, headers=bearer("sam", "support"), json=NOTICE).status_code == 403
+    assert door.commands.asked == []
+
+
+@pytest.mark.parametrize("body", [NOTICE, OPENING | {"running": True}])
+def test_a_campaign_is_read_as_it_was_written(body: dict[str, Any]) -> None:
+    """What is read can be put again, and is the same campaign."""
+    door = front()
+    door.ask("PUT", NEWS, headers=ADMIN, json=body)
+    (command,) = door.commands.asked
+    door.app.state.views.of(OUTREACH)[BOOK] = CampaignBook(1, (command.campaign,))
+    definition = door.ask("GET", NEWS, headers=ADMIN).json()["definition"]
+    assert body.items() <= definition.items() or body["opening"].items() <= definition["opening"].items()
+    door.ask("PUT", NEWS, headers=ADMIN, json=definition)
+    assert door.commands.asked[-1].campaign == command.campaign
+    assert code(door.ask("GET", "/v1/admin/outreach/none", headers=ADMIN)) == (404, "campaign_unknown")
+
+
 def test_a_pause_needs_neither_the_warehouse_nor_the_cohort_and_a_start_both() -> None:
     door = front(warehouse=False)
     views = door.app.state.views

@@ -38,6 +38,7 @@ UNANSWERED = {
     "post /v1/admin/cohorts/preview": "writes nothing",
     "post /v1/admin/tariffs/preview": "writes nothing",
     "post /v1/admin/jobs/preview": "writes nothing",
+    "post /v1/admin/outreach/preview": "writes nothing",
     "post /v1/admin/migration/feeds/{feed}/preview": "writes nothing",
     "post /v1/admin/gallery/{role}/preview": "writes nothing",
     "post /v1/admin/tariffs/backtest": "writes nothing",

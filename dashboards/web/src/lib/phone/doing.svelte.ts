@@ -45,13 +45,14 @@ export function once(read: () => Promise<void>): () => Promise<void> {
   };
 }
 
-/** What is asked for, again while it is refused, so many times at most: what was just told may not be there to be read yet. */
-export async function patiently<T>(ask: () => Promise<T>, times: number, pauseMs: number): Promise<T> {
+/** What is asked for, again while it is refused, so many times at most: what was just told may not be there to be read yet.
+ * `passes`: whether a refusal may pass. */
+export async function patiently<T>(ask: () => Promise<T>, times: number, pauseMs: number, passes = (_: Refused) => true): Promise<T> {
   for (let left = times; ; left--) {
     try {
       return await ask();
     } catch (error) {
-      if (!(error instanceof Refused) || left <= 1) throw error;
+      if (!(error instanceof Refused) || left <= 1 || !passes(error)) throw error;
       await new Promise((done) => setTimeout(done, pauseMs));
     }
   }

@@ -13,6 +13,7 @@ import type { Part, Told } from './told';
 
 const KNOWN = 'already_signed_up';
 const READS = 5;
+const OPENINGS = 20;
 const READ_AGAIN_MS = 1000;
 export const PAGES = ['home', 'people', 'chats', 'notices'] as const;
 export type Page = (typeof PAGES)[number];
@@ -54,7 +55,8 @@ export class Session {
   static async of(pass: Pass): Promise<Session> {
     const found = new Session(pass, `web-${crypto.randomUUID()}`);
     await found.signUp();
-    for (const part of found.parts) await part.anew();
+    // the accounts of who has just signed up are opened behind that, by another flow
+    for (const part of found.parts) await patiently(() => part.anew(), OPENINGS, READ_AGAIN_MS, (why) => why.status === 404);
     void found.watch();
     return found;
   }
