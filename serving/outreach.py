@@ -217,7 +217,7 @@ async def read_campaign(campaign: IdInPath, _: GrowthLook, request: Request) -> 
 
 def _definition(one: Campaign) -> CampaignBody:
     """What staff wrote."""
-    common = {"cohort": one.cohort, "running": one.running, "pace_per_s": one.pace_per_s}
+    common: dict[str, Any] = {"cohort": one.cohort, "running": one.running, "pace_per_s": one.pace_per_s}
     if one.notice:
         return CampaignBody(**common, notice=[NoticeTextBody(**msgspec.structs.asdict(text)) for text in one.notice])
     texts = [OpeningTextBody(**msgspec.structs.asdict(text)) for text in one.opening]

@@ -112,11 +112,14 @@ def test_a_campaign_is_read_as_it_was_written(body: dict[str, Any]) -> None:
     door = front()
     door.ask("PUT", NEWS, headers=ADMIN, json=body)
     (command,) = door.commands.asked
+    assert isinstance(command, PutCampaign)
     door.app.state.views.of(OUTREACH)[BOOK] = CampaignBook(1, (command.campaign,))
     definition = door.ask("GET", NEWS, headers=ADMIN).json()["definition"]
     assert body.items() <= definition.items() or body["opening"].items() <= definition["opening"].items()
     door.ask("PUT", NEWS, headers=ADMIN, json=definition)
-    assert door.commands.asked[-1].campaign == command.campaign
+    again = door.commands.asked[-1]
+    assert isinstance(again, PutCampaign)
+    assert again.campaign == command.campaign
     assert code(door.ask("GET", "/v1/admin/outreach/none", headers=ADMIN)) == (404, "campaign_unknown")
 
 
