@@ -244,9 +244,9 @@ AccountInbox = (
 
 
 class EntryRecorded(Fact):
-    """One line of the account's book. `seq` counts from 1 without a gap; balance, held and debt are those after the entry.
-    `transfer`: the transfer or the adjustment that it is of. `share_version`, `shared_coins`: of an agency's share its version,
-    and the earnings that it is of."""
+    """One line of the account's book. `seq` counts from 1 without a gap; balance, held, debt and `frozen` are those after the
+    entry. `transfer`: the transfer or the adjustment that it is of. `share_version`, `shared_coins`: of an agency's share its
+    version, and the earnings that it is of."""
 
     account: Account_
     seq: int
@@ -264,6 +264,7 @@ class EntryRecorded(Fact):
     debt_change_coins: Moved = 0
     share_version: int = 0
     shared_coins: int = 0
+    frozen: bool = False
 
 
 class LotsRead(Fact):

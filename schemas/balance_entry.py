@@ -52,6 +52,7 @@ def enter(
         held_change_coins=held_change_coins,
         debt_coins=after.debt_coins,
         debt_change_coins=debt_change_coins,
+        frozen=after.frozen,
         **why,
     )
     return after, entry

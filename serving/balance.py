@@ -46,13 +46,15 @@ Of = Annotated[str | None, Query(pattern=USER_ID_PATTERN, description="another u
 
 class BalanceAnswer(BaseModel):
     """An account: `seq` and `as_of` are those of its last entry; `cursor`: where the feed goes on (live answers only).
-    `debt_coins`: what is owed for refunds of coins that were spent; whatever comes in pays it first."""
+    `debt_coins`: what is owed for refunds of coins that were spent; whatever comes in pays it first. `frozen`: nothing goes out
+    of it, by a debt or by staff, and what would is refused with `account_frozen` (of a past balance it is not told)."""
 
     account: str
     balance_coins: int
     held_coins: int
     available_coins: int
     debt_coins: int = 0
+    frozen: bool | None = None
     seq: int
     as_of: datetime
     cursor: str | None = None
@@ -105,6 +107,7 @@ async def read_balance(
         held_coins=known.held_coins,
         available_coins=known.balance_coins - known.held_coins,
         debt_coins=known.debt_coins,
+        frozen=known.frozen,
         seq=known.seq,
         as_of=known.at,
         cursor=views.hub.cursor(account.rpartition("/")[0]),

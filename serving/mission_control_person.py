@@ -86,6 +86,7 @@ class HoldingAnswer(BaseModel):
     balance_coins: int
     held_coins: int
     debt_coins: int
+    frozen: bool
     as_of: datetime
 
 
@@ -184,7 +185,7 @@ def _holdings(views: Views, user: str) -> list[HoldingAnswer]:
     return [
         HoldingAnswer(
             account=account, balance_coins=found.balance_coins, held_coins=found.held_coins, debt_coins=found.debt_coins,
-            as_of=found.at,
+            frozen=found.frozen, as_of=found.at,
         )
         for account in (coins_account(user), earnings_account(user))
         if (found := views.balance(account)) is not None

@@ -1,7 +1,8 @@
 """Grants and transfers: `POST /v1/admin/grants`, `POST /v1/admin/transfers`, `GET /v1/transfers/{id}`.
 
 A command's answer is its outcome: 201 done, 402 not enough coins, 404 an account that nobody has, 409 another refusal, 202 not
-decided yet (look at `Location`). The same Idempotency-Key gives the same transfer id, and with it the same answer.
+decided yet (look at `Location`). Staff says why, in `ref` or in the header X-Reason. The same Idempotency-Key gives the same
+transfer id, and with it the same answer.
 """
 
 from datetime import datetime
@@ -22,7 +23,7 @@ from serving.runtime.fields import LATEST, IdempotencyKey, Moment
 from serving.runtime.later import Later, accepted
 from serving.runtime.problems import Problem, responses
 from serving.runtime.refusals import Refusals
-from serving.runtime.staff import MoneyChange, look_as_staff
+from serving.runtime.staff import CoinsMove, look_as_staff
 
 router = APIRouter(tags=["transfers"])
 
@@ -81,7 +82,7 @@ class TransferAnswer(BaseModel):
     "/v1/admin/grants", status_code=201, response_model=TransferAnswer,
     responses={**accepted(TransferAnswer), **responses(400, 401, 403, 404, 409, 422, 503)},
 )  # fmt: skip
-async def grant_coins(body: GrantBody, caller: MoneyChange, key: IdempotencyKey, request: Request, response: Response) -> Any:
+async def grant_coins(body: GrantBody, caller: CoinsMove, key: IdempotencyKey, request: Request, response: Response) -> Any:
     """Give coins to an account."""
     reason = Reason(body.reason)
     payer = STORE if reason is Reason.PURCHASE else PROMOTIONS
@@ -96,7 +97,7 @@ async def grant_coins(body: GrantBody, caller: MoneyChange, key: IdempotencyKey,
     responses={**accepted(TransferAnswer), **responses(400, 401, 402, 403, 404, 409, 422, 503)},
 )  # fmt: skip
 async def transfer_coins(
-    body: TransferBody, caller: MoneyChange, key: IdempotencyKey, request: Request, response: Response
+    body: TransferBody, caller: CoinsMove, key: IdempotencyKey, request: Request, response: Response
 ) -> Any:
     """Move coins between accounts."""
     return await _place(request, response, caller, key, (body.payer, body.payee, body.coins, Reason.TRANSFER, body.ref))

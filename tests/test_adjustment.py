@@ -22,7 +22,7 @@ from schemas.adjustment import (
 )
 from schemas.balance import AccountRefused, EntryKind, EntryRecorded, Freeze, LotsRead, ReadLots, Refusal, Unfreeze, WriteOff
 from schemas.log.base import AccountId, Message, TransferId, Wake
-from tests.conftest import Api, NewUser
+from tests.conftest import Api, NewUser, eventually
 from tests.decisions import decisions_of, last_decision
 
 decide = decisions_of(adjustment.decide_adjustment)
@@ -112,7 +112,7 @@ def test_every_request_is_answered_and_the_account_is_asked_once(steps: list[tup
 def test_a_freeze_and_its_end_by_the_staff(admin: Api, new_user: NewUser) -> None:
     bob = new_user()
     account, path = f"{bob.user}/coins", f"/v1/admin/accounts/{bob.user}"
-    grant = {"account": account, "coins": 5, "expires_at": "2190-01-01T00:00:00Z"}
+    grant = {"account": account, "coins": 5, "ref": "case 7", "expires_at": "2190-01-01T00:00:00Z"}
     assert admin.post("/v1/admin/grants", json=grant, headers={"Idempotency-Key": f"g-{bob.user}"}).status_code == 201
     past = admin.post("/v1/admin/grants", json=grant | {"expires_at": "2020-01-01T00:00:00Z"}, headers={"Idempotency-Key": "p"})
     assert (past.status_code, past.json()["code"]) == (422, "expires_in_past")
@@ -125,12 +125,17 @@ def test_a_freeze_and_its_end_by_the_staff(admin: Api, new_user: NewUser) -> Non
 
     for _ in range(2):
         assert (act("freeze", "f").status_code, act("freeze", "f").json()["balance_coins"]) == (200, 5)
-    spend = {"payer": account, "payee": "@shop", "coins": 1}
+    assert eventually(lambda: bob.balance().json()["frozen"])
+    (held, _) = admin.get(f"/v1/admin/people/{bob.user}").json()["holdings"]
+    assert (held["account"], held["frozen"]) == (account, True)
+    spend = {"payer": account, "payee": "@shop", "coins": 1, "ref": "case 7"}
     frozen = admin.post("/v1/admin/transfers", json=spend, headers={"Idempotency-Key": f"s-{bob.user}"})
     assert (frozen.status_code, frozen.json()["code"]) == (409, "account_frozen")
     assert act("unfreeze", "f").json()["code"] == "idempotency_key_reused"
     assert act("unfreeze", "u").status_code == 200
     assert admin.post("/v1/admin/transfers", json=spend, headers={"Idempotency-Key": f"t-{bob.user}"}).status_code == 201
+    assert eventually(lambda: bob.balance().json()["balance_coins"] == 4)
+    assert bob.balance().json()["frozen"] is False
     owes = act("write-off", "w", coins=1, debt_coins=1)
     assert (owes.status_code, owes.json()["code"]) == (409, "debt_changed")
     nobody = admin.post("/v1/admin/accounts/nobody/freeze", json={"ref": "x"}, headers={"Idempotency-Key": "n"})

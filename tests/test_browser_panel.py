@@ -129,6 +129,7 @@ def test_a_grant_above_the_limit_is_asked_for(context: BrowserContext, home: str
     panel = panel_of(context, home, user=name())
     panel.route("**/v1/admin/grants", lambda route: route.fulfill(status=403, json=answer))
     person = looked_up(panel, ann.user)
+    person.get_by_label("Why").first.fill("ticket 4711")
     person.get_by_role("button", name="Grant").click()
     acted(person, "Ask for it", "ticket 4712")
     expect(person.get_by_role("status")).to_have_text("It waits for a second person.")

@@ -92,7 +92,7 @@ def test_refused_coins_come_back(admin: Api, new_user: NewUser) -> None:
     assert (answer.status_code, answer.json()["code"]) == (404, "account_unknown")
     assert ann.balance().json() | {"cursor": 0, "as_of": 0} == {
         "account": f"{ann.user}/coins", "balance_coins": 100, "held_coins": 0, "available_coins": 100, "seq": 4,
-        "debt_coins": 0,
+        "debt_coins": 0, "frozen": False,
         "as_of": 0, "cursor": 0,
     }  # fmt: skip
 
@@ -154,14 +154,14 @@ BAD_BODIES = {
 
 @pytest.mark.parametrize(("body", "status", "code"), rows(BAD_BODIES))
 def test_a_bad_body_is_told_what_is_wrong(admin: Api, body: bytes, status: int, code: str) -> None:
-    headers = {"Idempotency-Key": str(uuid.uuid4()), "Content-Type": "application/json"}
+    headers = {"Idempotency-Key": str(uuid.uuid4()), "Content-Type": "application/json", "X-Reason": "a test"}
     answer = admin.post("/v1/admin/grants", content=body, headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
     assert answer.json()["detail"]
 
 
 def test_a_money_command_needs_a_key(admin: Api) -> None:
-    answer = admin.post("/v1/admin/grants", json={"account": "ann/coins", "coins": 5})
+    answer = admin.post("/v1/admin/grants", json={"account": "ann/coins", "coins": 5, "ref": "a test"})
     assert answer.status_code == 422
     assert "Idempotency-Key" in answer.json()["detail"]
 

@@ -190,7 +190,7 @@ def test_a_refund_behind_spending_is_owed_and_the_next_purchase_pays_it_first(
     assert shown.status_code == 200, shown.text
     lots = shown.json()["lots"]
     assert [(lot["coins"], lot["lot"].endswith("/bonus")) for lot in lots] == [(10, True), (100, False)]
-    spend = {"payer": f"{bob.user}/coins", "payee": "@shop", "coins": 80}
+    spend = {"payer": f"{bob.user}/coins", "payee": "@shop", "coins": 80, "ref": "a test"}
     assert admin.post("/v1/admin/transfers", json=spend, headers={"Idempotency-Key": transaction}).status_code == 201
 
     at_ms = int(time.time() * 1_000)
@@ -217,7 +217,7 @@ def test_apple_is_told_to_the_coin_what_was_used_where_the_buyer_agreed(
     intent = bob.api.post("/v1/payments/intents", json=agreed, headers={"Idempotency-Key": "k"}).json()["intent"]
     signed = app_store_api.store.sell(product, intent, transactionId=name)
     assert bob.api.post("/v1/payments/apple", json={"signed_transaction": signed}).status_code == 200
-    paid = {"payer": f"{bob.user}/coins", "payee": "@shop", "coins": 40}
+    paid = {"payer": f"{bob.user}/coins", "payee": "@shop", "coins": 40, "ref": "a test"}
     assert admin.post("/v1/admin/transfers", json=paid, headers={"Idempotency-Key": name}).status_code == 201
     app_store_api.trouble = [503]
     notice = app_store_api.tell("CONSUMPTION_REQUEST", signed)

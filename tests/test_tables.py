@@ -92,6 +92,7 @@ TOLD: dict[str, dict[str, Callable[..., Any]]] = {
     },
 }  # fmt: skip
 LEFT_OUT = {
+    "balance_entries": {"frozen"},
     "bills": {"traits", "steps"},
     "question_runs": {"title"},
     "bill_steps": fields_of(BillClosed),

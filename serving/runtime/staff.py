@@ -6,7 +6,7 @@ gate notes the act, and goes on when the log has it, in front of the permission,
 `Audited` notes what was answered, behind the answer. A request of somebody who is no staff is no act.
 
 A reason is staff's own words, in the header `X-Reason`, or in the query's or the body's `reason` (where coins are moved, the
-body's `ref`). Gates with `reasoned` ask for one in the header. Where a person reads what is theirs and staff may look as well,
+body's `ref`). Gates with `reasoned` ask for one. Where a person reads what is theirs and staff may look as well,
 the route asks `look_as_staff`.
 
 Errors: Problem 403 `forbidden`, `banned` and `role_above_own`, 422 `reason_missing` and `reason_invalid`, 503
@@ -72,7 +72,9 @@ class May:
         if self.permission not in caller.permissions:
             raise self._forbidden(caller)
         if self.reasoned and len(why) < SHORTEST_REASON:
-            raise Problem(422, "reason_missing", f"say why, in the header {REASON}; it is kept with your name")
+            raise Problem(
+                422, "reason_missing", f"say why, in the header {REASON} (of coins, `ref` will do); it is kept with your name"
+            )
         return caller
 
     def _forbidden(self, caller: Caller) -> Problem:
@@ -88,6 +90,7 @@ ReportsLook = Annotated[Caller, Depends(May(Permission.REPORTS_LOOK))]
 ReportsChange = Annotated[Caller, Depends(May(Permission.REPORTS_CHANGE))]
 MoneyLook = Annotated[Caller, Depends(May(Permission.MONEY_LOOK))]
 MoneyChange = Annotated[Caller, Depends(May(Permission.MONEY_CHANGE))]
+CoinsMove = Annotated[Caller, Depends(May(Permission.MONEY_CHANGE, reasoned=True))]
 GrowthLook = Annotated[Caller, Depends(May(Permission.GROWTH_LOOK))]
 GrowthChange = Annotated[Caller, Depends(May(Permission.GROWTH_CHANGE))]
 RulesLook = Annotated[Caller, Depends(May(Permission.RULES_LOOK))]
@@ -193,8 +196,9 @@ def _why(request: Request, body: bytes) -> str:
             told = json.loads(body)
         except (ValueError, RecursionError):
             return ""
+        told = told if isinstance(told, dict) else {}
         # Coins have a reason of their own, and say in `ref` what they are moved for.
-        found = (told.get("ref") or told.get("reason")) if isinstance(told, dict) else ""
+        found = told.get("ref") or ("" if "coins" in told else told.get("reason"))
     return re.sub(r"[\x00-\x1f\ud800-\udfff]", " ", found)[:MAX_WHY] if isinstance(found, str) else ""
 
 

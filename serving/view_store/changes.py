@@ -42,6 +42,7 @@ class Balance(msgspec.Struct, gc=False):
     held_coins: int
     at: Time
     debt_coins: int = 0
+    frozen: bool = False
 
 
 decode_balance: Final[Callable[[bytes], Balance]] = msgspec.json.Decoder(Balance).decode
@@ -67,7 +68,9 @@ def entry_of(value: bytes) -> tuple[str, Balance] | None:
     if not value.startswith(ENTRY):
         return None
     entry: Any = _decode_entry(value)
-    return entry.account, Balance(entry.seq, entry.balance_coins, entry.held_coins, entry.at, entry.debt_coins)
+    return entry.account, Balance(
+        entry.seq, entry.balance_coins, entry.held_coins, entry.at, entry.debt_coins, entry.frozen
+    )  # fmt: skip
 
 
 class Batch:
@@ -95,7 +98,8 @@ class Batch:
         elif topic == ACCOUNT.changelog:
             if value is not None and of_entity(key):
                 state: Any = _decode_account(value)
-                self._enter(key, Balance(state.seq, state.balance_coins, state.held_coins, state.at, state.debt_coins))
+                held, owed, frozen = state.held_coins, state.debt_coins, state.frozen
+                self._enter(key, Balance(state.seq, state.balance_coins, held, state.at, owed, frozen))
         elif of_entity(key):
             self._tables.setdefault(topic, {})[key] = value
 

@@ -269,7 +269,7 @@ async def _post(client: httpx.AsyncClient, path: str, body: dict[str, Any], head
 
 async def _grant(phones: list[Phone], number: int, found: list[float]) -> None:
     began, phone = time.perf_counter(), phones[number % PHONES]
-    body = {"account": f"{phone.user}/coins", "coins": 1}
+    body = {"account": f"{phone.user}/coins", "coins": 1, "ref": "bench"}
     headers = _who("bench", "admin") | {"Idempotency-Key": uuid.uuid4().hex}
     if await _post(phone.client, "/v1/admin/grants", body, headers) == 201:
         found.append((time.perf_counter() - began) * 1000)

@@ -155,7 +155,7 @@ async def _http(stage: Stage, count: int) -> tuple[list[float], list[float]]:
         watching = asyncio.create_task(watch())
         await ready.wait()
         for number in range(count):
-            ref = f"n{number}"
+            ref = f"number {number}"
             began[ref] = time.perf_counter()
             body = {"account": "bench-ann/coins", "coins": 1, "ref": ref}
             answer = await client.post("/v1/admin/grants", json=body, headers=admin | {"Idempotency-Key": uuid.uuid4().hex})

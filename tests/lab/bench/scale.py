@@ -104,7 +104,7 @@ def _copy(config: Config, states: list[tuple[str, bytes, bytes]], numbers: range
 
 
 def _grant(admin: httpx.Client, user: str) -> httpx.Response:
-    body = {"account": f"{user}/coins", "coins": 5}
+    body = {"account": f"{user}/coins", "coins": 5, "ref": "bench"}
     return admin.post("/v1/admin/grants", json=body, headers={"Idempotency-Key": str(uuid.uuid4())})
 
 

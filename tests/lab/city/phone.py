@@ -106,7 +106,8 @@ class Phone:
         self.balance_coins = 0
         self.on_event: Callable[[str, dict[str, Any]], None] = lambda _type, _event: None
         self._client = client
-        self._headers = {"Authorization": f"Bearer {token}"}
+        # Staff that moves coins says why; of anybody else nobody asks.
+        self._headers = {"Authorization": f"Bearer {token}", "X-Reason": "the city lives"}
         self._stream: asyncio.Task[None] | None = None
 
     # --- asking ----------------------------------------------------------------------------------------------------------

@@ -58,7 +58,7 @@ def try_out(name: str, command: list[str], folder: Path, url: str) -> None:
     admin = {"Authorization": f"Bearer {tokens.token(DEMO_PROJECT, 'root', 'admin')}"}
 
     def grant(coins: int) -> None:
-        body = {"account": f"{user}/coins", "coins": coins}
+        body = {"account": f"{user}/coins", "coins": coins, "ref": "try out"}
         headers = {**admin, "Idempotency-Key": f"{user}-{coins}"}
         httpx.post(f"{url}/v1/admin/grants", json=body, headers=headers, timeout=10).raise_for_status()
 

@@ -23,7 +23,7 @@ class Asker:
         self, client: httpx.AsyncClient, method: str, path: str, token: str, body: Any = None, key: str = ""
     ) -> httpx.Response | None:
         """The final answer to a request that is sent again until there is one; None: there was none in time."""
-        headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": key} if token else {}
+        headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": key, "X-Reason": "a proof"} if token else {}
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
             try:

@@ -173,7 +173,7 @@ def _erase(stage: Stage, admin: Api, person: Person) -> list[str]:
     bob.ask("POST", "/v1/users", status=201, headers={"Idempotency-Key": "sign-up"})
     bob.ask("POST", "/v1/sessions", {"device": "phone"}, status=201)
     for account in (f"bob-{person.word}/coins", f"{person.user}/coins"):
-        admin.ask("POST", "/v1/admin/grants", {"account": account, "coins": 500}, status=201,
+        admin.ask("POST", "/v1/admin/grants", {"account": account, "coins": 500, "ref": "a proof"}, status=201,
                   headers={"Idempotency-Key": uuid.uuid4().hex})  # fmt: skip
     # What cannot be read becomes a dead letter, with all of its bytes.
     key = person.user.encode()

@@ -124,7 +124,7 @@ class Load:
     async def _ask(self, client: httpx.AsyncClient, key: str, request: tuple[str, dict[str, Any]] | None = None) -> None:
         """One request, again and again under its key until the answer is final; now and then once more after that."""
         path, body = request or self._request()
-        headers = {"Authorization": f"Bearer {self.admin}", "Idempotency-Key": key}
+        headers = {"Authorization": f"Bearer {self.admin}", "Idempotency-Key": key, "X-Reason": "a proof"}
         began = time.monotonic()
         again = self._chance.random() < 0.1
         while True:
