@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from infra import dead_letters, erasure, outbox, tokens
+from infra.acts import Reason, noted
 from infra.cli_ads import attribution_app, connected, postbacks_app, warehouse
 from infra.cli_jobs import jobs_app
 from infra.cli_payments import payments_app
@@ -49,6 +50,7 @@ app.add_typer(attribution_app, name="attribution")
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(payments_app, name="payments")
 EXPORTED: Final = Path(__file__).parent.parent / "schemas" / "exported"
+Place = Annotated[str, typer.Argument(help="<topic>/<partition>/<offset>")]
 # The laboratory's commands know their own options.
 ANYTHING: Final = {"allow_extra_args": True, "ignore_unknown_options": True}
 console = Console(highlight=False)
@@ -175,14 +177,15 @@ def erase(
         table.add_row(*map(escape, known))
     console.print(table if table.row_count else "nothing is known but the sign-up")
     if not dry_run:
-        erasure.erase(config, user, getpass.getuser(), reason)
+        with noted(config, "erase", why=reason, subjects=(user,)):
+            erasure.erase(config, user, getpass.getuser(), reason)
         console.print(f"{user} is erased; what the log still holds goes as docs/erasure.md says", markup=False)
 
 
 @app.command()
-def purge() -> None:
+def purge(reason: Reason = "") -> None:
     """Take out of the warehouse what is personal in rows that an earlier Olo stored. Once more changes nothing."""
-    with warehouse(PATIENCE_S) as client:
+    with warehouse(PATIENCE_S) as client, noted(connected(), "purge", why=reason):
         found = take_out(client)
     for topic, rows in found.items():
         print(f"{topic}: {rows} rows")
@@ -224,25 +227,32 @@ def show(
 def redrive(
     place: Annotated[str, typer.Argument(help="<topic>/<partition>/<offset>")] = "",
     everything: Annotated[bool, typer.Option("--all", help="all parked entities")] = False,
+    reason: Reason = "",
 ) -> None:
     """Decide once more what waits for a parked entity, or another letter's record, after the cause was mended."""
     if everything == bool(place):
         raise UsageError("name a place, as `olo dead-letters list` shows it, or say --all")
-    told = dead_letters.redrive_all(connected()) if everything else [dead_letters.redrive(connected(), place)]
+    config = connected()
+    with noted(config, "dead-letters redrive", place or "--all", reason):
+        told = dead_letters.redrive_all(config) if everything else [dead_letters.redrive(config, place)]
     for line in told or ["nobody is parked"]:
         console.print(line, markup=False)
 
 
 @letters_app.command()
-def skip(place: Annotated[str, typer.Argument(help="<topic>/<partition>/<offset>")]) -> None:
+def skip(place: Place, reason: Reason = "") -> None:
     """Leave out the record that a parked entity waits for, and go on behind it; or put aside one that stops a whole flow."""
-    console.print(dead_letters.skip(connected(), place), markup=False)
+    config = connected()
+    with noted(config, "dead-letters skip", place, reason):
+        console.print(dead_letters.skip(config, place), markup=False)
 
 
 @letters_app.command()
-def drop(place: Annotated[str, typer.Argument(help="<topic>/<partition>/<offset>")]) -> None:
+def drop(place: Place, reason: Reason = "") -> None:
     """Leave out all that waits for a parked entity, or take another letter off the list."""
-    console.print(dead_letters.drop(connected(), place), markup=False)
+    config = connected()
+    with noted(config, "dead-letters drop", place, reason):
+        console.print(dead_letters.drop(config, place), markup=False)
 
 
 @outbox_app.command(name="list")
@@ -266,9 +276,13 @@ def show_effect(effect: Annotated[str, typer.Argument(help="an effect's id, as `
 
 
 @outbox_app.command(name="redrive")
-def redrive_effect(effect: Annotated[str, typer.Argument(help="a refused or expired effect's id")]) -> None:
+def redrive_effect(
+    effect: Annotated[str, typer.Argument(help="a refused or expired effect's id")], reason: Reason = ""
+) -> None:
     """Have it tried again, for a day, after the cause was mended."""
-    outbox.redrive(connected(), effect, getpass.getuser())
+    config = connected()
+    with noted(config, "outbox redrive", effect, reason):
+        outbox.redrive(config, effect, getpass.getuser())
     console.print(f"{effect} is tried again; see `olo outbox show {effect}`")
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from infra import outbox
+from infra.acts import Reason, noted
 from infra.attribution import Export, ExportFormat, Network
 from infra.attribution import export as rows_of
 from infra.clickhouse import TIMEOUT_S, connect
@@ -82,18 +83,21 @@ def show(postback: PostbackId) -> None:
 def redrive(
     postback: Annotated[str, typer.Argument(help="a refused or expired postback's id")] = "",
     provider: Annotated[Provider | None, typer.Option(help="all that this provider refused, or that came too late")] = None,
+    reason: Reason = "",
 ) -> None:
     """Have it tried again, for a day, after the cause was mended."""
     config, by = connected(), getpass.getuser()
     if bool(postback) == bool(provider):
         raise UsageError("name one postback, or all of a provider with --provider")
     if postback:
-        outbox.redrive(config, postback, by)
+        with noted(config, "postbacks redrive", postback, reason):
+            outbox.redrive(config, postback, by)
         console.print(f"{postback} is tried again; see `olo postbacks show {postback}`")
         return
     bad = [one for one in outbox.postbacks(config, provider or "", "") if one[1].status in outbox.ENDED_BADLY]
-    for name, effect in bad:
-        outbox.redrive_found(config, name, effect, by)
+    with noted(config, "postbacks redrive", f"--provider {provider}", reason):
+        for name, effect in bad:
+            outbox.redrive_found(config, name, effect, by)
     console.print(f"{len(bad)} postbacks to {provider} are tried again; see `olo postbacks list --provider {provider}`")
 
 

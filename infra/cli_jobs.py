@@ -8,6 +8,7 @@ import typer
 from rich.table import Table
 
 from infra import cron
+from infra.acts import Reason, noted
 from infra.cli_ads import connected, console
 from infra.config import Config
 from infra.entities import states_of, tell
@@ -74,26 +75,29 @@ def preview(job: JobArgument) -> None:
 
 
 @jobs_app.command()
-def run(job: JobArgument) -> None:
+def run(job: JobArgument, reason: Reason = "") -> None:
     """Fire it now, once, whatever its schedule says."""
     config = _known(job)
-    tell(config, TIMETABLE, job, RunJob(id=new_id(), at=now(), job=job, by=getpass.getuser()))
+    with noted(config, "jobs run", job, reason):
+        tell(config, TIMETABLE, job, RunJob(id=new_id(), at=now(), job=job, by=getpass.getuser()))
     console.print(f"{job} fires; see `olo jobs show {job}`", markup=False)
 
 
 @jobs_app.command()
-def pause(job: JobArgument) -> None:
+def pause(job: JobArgument, reason: Reason = "") -> None:
     """It fires nothing until it is resumed."""
     config = _known(job)
-    tell(config, TIMETABLE, job, PauseJob(id=new_id(), at=now(), job=job, by=getpass.getuser()))
+    with noted(config, "jobs pause", job, reason):
+        tell(config, TIMETABLE, job, PauseJob(id=new_id(), at=now(), job=job, by=getpass.getuser()))
     console.print(f"{job} is paused", markup=False)
 
 
 @jobs_app.command()
-def resume(job: JobArgument) -> None:
+def resume(job: JobArgument, reason: Reason = "") -> None:
     """It fires again; what was due meanwhile is not caught up."""
     config = _known(job)
-    tell(config, TIMETABLE, job, ResumeJob(id=new_id(), at=now(), job=job, by=getpass.getuser()))
+    with noted(config, "jobs resume", job, reason):
+        tell(config, TIMETABLE, job, ResumeJob(id=new_id(), at=now(), job=job, by=getpass.getuser()))
     console.print(f"{job} goes on", markup=False)
 
 

@@ -7,6 +7,7 @@ import typer
 from rich.table import Table
 
 from infra import reconciling
+from infra.acts import Reason, noted
 from infra.cli_ads import connected, console
 from infra.errors import UsageError
 from infra.vendors.play_store import AwayError
@@ -23,6 +24,7 @@ def payments() -> None:
 @payments_app.command()
 def reconcile(
     days: Annotated[int, typer.Option(help="the stores' history of so many days", min=1, max=reconciling.MAX_DAYS)] = 3,
+    reason: Reason = "",
 ) -> None:
     """Hold the stores' history against our purchases, and mend what the store's own word mends; exit code 1 where a person has
     to look."""
@@ -33,7 +35,7 @@ def reconcile(
             "no store can be asked: set OLO_APPLE_KEY_FILE and its like, or OLO_PLAY_KEY_FILE; see docs/payment.md"
         )
     found: list[Difference] = []
-    with httpx.Client(trust_env=False) as client:
+    with httpx.Client(trust_env=False) as client, noted(config, "payments reconcile", f"--days {days}", reason):
         for store in stores:
             try:
                 run = reconciling.reconcile(config, store, days, client)

@@ -12,6 +12,7 @@ from msgspec import convert
 from msgspec.structs import replace
 
 from infra import dead_letters, erasure
+from infra.acts import who
 from infra.config import load
 from infra.erasure import OTHERS
 from pipelines import balance, blocklist, favorites, outbox, user, video_clip, video_line
@@ -336,6 +337,15 @@ def test_staff_erases_at_the_command_line_and_sees_names_of_fields_only(new_user
     assert (done.returncode, "is erased" in done.stdout) == (0, True), done
     again = stack.olo("erase", ann.user, "--reason", "asked by letter")
     assert (again.returncode, "nothing is done" in again.stdout) == (0, True)
+    root = Api(stack, f"root-{ann.user}", "admin")
+    mine = {"subject": ann.user}
+
+    def acts() -> list[tuple[str, str, str, int]]:
+        found = root.get("/v1/admin/audit", params=mine).json()["acts"]
+        return [(one["staff"], one["operation"], one["why"], one["status"]) for one in found if one["answered"]]
+
+    due = (who(), "olo erase", "asked by letter", 200)
+    assert eventually(lambda: due in acts()), "who, what, why and what came of it is in the audit"
 
 
 def test_a_person_is_erased_while_others_live_on(phones: Phones, admin: Api, new_user: NewUser) -> None:
