@@ -1,5 +1,6 @@
 """The panel's pages for operators in a real Chromium: the log and its causes, dead letters, the outbox, the timetable."""
 
+import json
 from datetime import timedelta
 
 from playwright.sync_api import Locator, expect
@@ -97,16 +98,27 @@ def test_what_a_vendor_refused_is_tried_again(panel: Locator, stack: Stack, vend
     eventually(lambda: "accepted" in stack.olo("outbox", "show", owed.effect).stdout)
 
 
-def test_a_job_is_paused_and_run(panel: Locator, admin: Api) -> None:
+def test_a_job_is_written_paused_run_changed_and_removed(panel: Locator) -> None:
+    """When it would fire, and what it would send, is said before it is saved; a hostile text is a text."""
     job, item = name(), name()
-    definition = {
-        "schedule": {"cron": "0 6 * * *", "zone": "Europe/Berlin"}, "command": "PutGiftItem",
-        "template": {"item": item, "price_coins": 10, "share_coins": 4, "name": HOSTILE[0]},
-    }  # fmt: skip
-    assert admin.put(f"/v1/admin/jobs/{job}", json=definition).status_code == 200
+    template = {"item": item, "price_coins": 10, "share_coins": 4, "name": HOSTILE[0]}
     timetable = turned(panel, "Timetable").get_by_role("region", name="Timetable")
-    row = listed(timetable, timetable.get_by_role("row").filter(has_text=job))
-    row.get_by_role("button", name="Look").click()
+    timetable.get_by_text("New job").click()
+    edit = timetable.get_by_role("region", name="New job")
+    edit.get_by_label("Cron line").fill("0 6 * * *")
+    edit.get_by_label("Zone").fill("Europe/Nowhere")
+    expect(edit).to_contain_text("Nowhere")
+    edit.get_by_label("Zone").fill("Europe/Berlin")
+    edit.get_by_label("Does").select_option("a command")
+    edit.get_by_role("textbox", name="Command").fill("PutGiftItem")
+    edit.get_by_label("Template").fill("{")
+    expect(edit).to_contain_text("The template is no JSON.")
+    edit.get_by_label("Template").fill(json.dumps(template))
+    expect(edit.get_by_role("list", name="It would fire").get_by_role("listitem")).to_have_count(10)
+    expect(edit.get_by_role("region", name="It would send")).to_contain_text(HOSTILE[0])
+    assert violations(panel.page) == []
+    acted(edit, "Save the job", Id=job)
+    row = timetable.get_by_role("row").filter(has_text=job)
     shown = panel.get_by_role("region", name="Job", exact=True)
     expect(shown.get_by_role("region", name="Next").get_by_role("listitem")).to_have_count(10)
     acted(shown, "Pause", "it is a test")
@@ -116,5 +128,12 @@ def test_a_job_is_paused_and_run(panel: Locator, admin: Api) -> None:
     expect(listed(shown, shown.get_by_role("region", name="Last").get_by_text("by hand"))).to_be_visible()
     acted(shown, "Resume")
     expect(row).not_to_contain_text("paused")
-    assert violations(panel.page) == []
-    assert admin.delete(f"/v1/admin/jobs/{job}").status_code == 204
+    shown.get_by_text("Change", exact=True).click()
+    edit = shown.get_by_role("region", name=f"Change {job}")
+    expect(edit.get_by_label("Cron line")).to_have_value("0 6 * * *")
+    edit.get_by_label("Cron line").fill("0 7 * * *")
+    acted(edit, "Save the job")
+    expect(shown).to_contain_text("Version 2")
+    expect(shown.get_by_role("region", name="Definition")).to_contain_text("0 7 * * *")
+    acted(shown, "Remove")
+    expect(row).to_have_count(0)

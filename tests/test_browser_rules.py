@@ -45,9 +45,35 @@ def test_a_cohort_is_built_by_mouse_and_its_members_appear(panel: Locator, new_u
     asked_again(cohort.get_by_role("button", name="Read anew"), cohort.get_by_role("row").filter(has_text=ann.user))
     expect(cohort.get_by_role("region", name="Members").get_by_role("row")).to_have_count(2)
     assert violations(panel.page) == []
+    a_campaign_is_run(panel, tag)
+    turned(panel, "Cohorts").get_by_role("row").filter(has_text=tag).get_by_role("button", name="Look").click()
     acted(cohort, "Remove the cohort")
     expect(cohort).to_have_count(0)
     assert tag not in [one["cohort"] for one in admin.get("/v1/admin/cohorts").json()]
+
+
+def a_campaign_is_run(panel: Locator, cohort: str) -> None:
+    """A campaign to a cohort of one: counted before it is saved, a draft, started, paused, removed."""
+    campaigns = turned(panel, "Notifications").get_by_role("region", name="Campaigns")
+    campaigns.get_by_text("New campaign").click()
+    edit = campaigns.get_by_role("region", name="New campaign")
+    expect(edit).to_contain_text("Something is empty still.")
+    edit.get_by_label("Cohort").select_option(cohort)
+    edit.get_by_label("Title").fill(HOSTILE[0])
+    edit.get_by_label("Text").fill(HOSTILE[3])
+    expect(edit).to_contain_text("1 people would be told")
+    acted(edit, "Save as a draft", Id=cohort)
+    shown = panel.get_by_role("region", name="Campaign", exact=True)
+    expect(shown.get_by_role("status")).to_have_text("It stands still.")
+    expect(shown.get_by_label("Title")).to_have_value(HOSTILE[0])
+    expect(shown).to_contain_text("1 people would be told")
+    assert violations(panel.page) == []
+    acted(shown, "Start")
+    expect(shown.get_by_role("status")).to_have_text("It runs.")
+    acted(shown, "Pause")
+    expect(shown.get_by_role("status")).to_have_text("It stands still.")
+    acted(shown, "Remove")
+    expect(shown).to_have_count(0)
 
 
 def all_of(country: str) -> dict[str, object]:

@@ -20,6 +20,7 @@ from tests.lab.bench import (
     lots,
     now,
     outreach,
+    paint,
     panel,
     person,
     restore,
@@ -50,6 +51,7 @@ ALL = {
     "person": person.main,
     "rows": rows.main,
     "now": now.main,
+    "paint": paint.main,
     "panel": panel.main,
 }
 
