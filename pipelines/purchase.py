@@ -134,7 +134,7 @@ def _told(purchase: Purchase, read: IntentRead) -> Decision:
     after, told = _drive(known, read, read.purchase)
     if known.due_coins or after is None:
         return after, told
-    fields = same_fields(known, PurchaseRefunded) | {"coins": 0, "net_coins": 0}
+    fields = _change(known) | {"coins": 0, "net_coins": 0}
     return after, (*told, PurchaseRefunded(**reply(read, "refund"), purchase=read.purchase, **fields))
 
 
@@ -178,7 +178,7 @@ def _moved(purchase: Purchase, entry: EntryRecorded) -> Decision:
         return purchase, ()
     net = purchase.net_coins + moved
     after = replace(purchase, credited=True, returned_coins=purchase.coins - net, moving_coins=0, retry_at=None)
-    fields = same_fields(after, PurchaseRefunded) | {"purchase": entry.ref, "coins": abs(moved), "net_coins": net}
+    fields = _change(after) | {"purchase": entry.ref, "coins": abs(moved), "net_coins": net}
     if moved < 0:
         fact: Message = PurchaseRefunded(**reply(entry, "refund"), owed_coins=entry.debt_change_coins, **fields)
     elif purchase.credited:
@@ -190,6 +190,11 @@ def _moved(purchase: Purchase, entry: EntryRecorded) -> Decision:
         driven = replace(driven, consume_by=later(entry.at, ALARM_AFTER)) if driven else None
         told = (*told, _consume(purchase, entry))
     return driven, (fact, *told)
+
+
+def _change(purchase: Purchase) -> dict[str, Any]:
+    """What a change tells of its purchase. Google counts in what was bought, facts in parts of all of it, as Apple does."""
+    return same_fields(purchase, PurchaseRefunded) | {"revoked_parts": purchase.revoked_parts * WHOLE // purchase.parts}
 
 
 def _credited(purchase: Purchase, entry: EntryRecorded, coins: int) -> tuple[Purchase, PurchaseCredited]:

@@ -36,6 +36,7 @@ from tests.command_line import Done, olo
 from tests.lab.city.app_store import AppStore
 from tests.lab.city.app_store_api import AppStoreApi
 from tests.lab.city.books import Books
+from tests.lab.city.market import Market
 from tests.lab.city.payout_provider import ProviderServer
 from tests.lab.city.play_store import PlayStore
 from tests.lab.city.push_vendors import Keys, PushVendors
@@ -246,9 +247,12 @@ def vendors() -> Iterator[VendorStub]:
 
 
 @pytest.fixture(scope="session")
-def networks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AdStub]:
-    """Stand-ins for the ad networks, analytics, and who pushes."""
-    stub = AdStub(tmp_path_factory.mktemp("networks"))
+def networks(
+    tmp_path_factory: pytest.TempPathFactory, app_store: AppStore, play_store: PlayStore, payout_provider: ProviderServer
+) -> Iterator[AdStub]:
+    """Stand-ins for the ad networks, analytics, who pushes, and the market of the stores and the provider."""
+    market = Market(app_store, play_store, payout_provider.provider)
+    stub = AdStub(tmp_path_factory.mktemp("networks"), market)
     yield stub
     stub.close()
 

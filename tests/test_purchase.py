@@ -251,6 +251,12 @@ def test_a_lapse_that_is_heard_behind_the_refund_gives_back_what_was_too_much() 
         assert (type(credit), credit.coins, credit.reason, state.moving_coins) == (Credit, 10, Reason.REFUND, 10)
 
 
+def test_facts_tell_what_was_taken_back_in_parts_of_all_of_it_whatever_the_store_counts_in() -> None:
+    refund, back = claim("", "m2", quantity=4, signed_s=1, revoked=1, parts=4), entry(EntryKind.CLAWBACK, -110)
+    _, (fact, _) = after(claim(quantity=4), READ, entry(coins=440), refund, back)
+    assert (type(fact), fact.coins, fact.revoked_parts) == (PurchaseRefunded, 110, WHOLE // 4)
+
+
 def test_a_part_that_is_taken_back_is_rounded_in_the_buyers_favour() -> None:
     state, _ = after(claim("", revoked=33_333), READ)
     assert state.due_coins == 110 - 36

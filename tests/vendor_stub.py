@@ -4,12 +4,13 @@ import base64
 import json
 import threading
 from collections import defaultdict
-from email.message import Message
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
 from tests.lab.city.json_server import Answer, JsonServer
+from tests.lab.city.market import Market
 from tests.lab.city.vendors import AdVendors, environment, serve
 
 # Of what is wrong with a request: the status and why.
@@ -17,11 +18,11 @@ Wrong = tuple[int, str]
 
 
 class AdStub(AdVendors):
-    """Those of the city, serving, with those who push. `keys`: a folder for theirs."""
+    """Those of the city, serving, with those who push. `keys`: a folder for theirs; `market`: the stores."""
 
-    def __init__(self, keys: Path) -> None:
+    def __init__(self, keys: Path, market: Market | None = None) -> None:
         super().__init__()
-        self.server = serve(self, keys=keys)
+        self.server = serve(self, keys=keys, known=market)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         self.environment = environment(self.url, keys)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
@@ -45,7 +46,7 @@ class VendorStub:
         self._server = JsonServer(lambda _, path, headers, body: self.answer(path, headers, body))
         self.url = self._server.url
 
-    def answer(self, path: str, headers: Message, body: bytes) -> Answer:
+    def answer(self, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
         user = base64.b64decode(headers["authorization"].removeprefix("Basic ")).decode()
         if path == "/dev/v1/kicking-rule":
             told = json.loads(body)

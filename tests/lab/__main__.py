@@ -26,6 +26,9 @@ def city(
     people: Annotated[int, typer.Option(help="how many phones", min=2, max=5_000)] = 200,
     minutes: Annotated[float, typer.Option(help="for how long; 0: until Ctrl-C", min=0)] = 0,
     seed: Annotated[int, typer.Option(help="which people they are")] = 1,
+    patience: Annotated[
+        float, typer.Option(help="a phone gives up what has no answer after so many seconds", envvar="CITY_PATIENCE_S")
+    ] = PATIENCE_S,
 ) -> None:
     """Synthetic phones on the platform that runs here: a live table, and at the end whether every coin is accounted for."""
     from tests.lab.city.town import Plan
@@ -35,7 +38,7 @@ def city(
     running = endpoints_of(config.home)
     if not running:
         fail("nothing runs here; start the platform with `make up`, or both with `olo up --city 200`")
-    if live(running["http"], config, Plan(people, minutes, seed, PATIENCE_S), console):
+    if live(running["http"], config, Plan(people, minutes, seed, patience), console):
         raise SystemExit(1)
 
 

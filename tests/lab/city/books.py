@@ -1,7 +1,8 @@
 """The city's accounting: what phones saw on their feeds, held against receipts, gifts and balances, to the coin.
 
 Laws: each account's entries follow each other and end at the balance that HTTP answers; a call's entries are its receipt; a
-gift's are its price and share; coins granted = coins on all accounts + what stayed with the platform; no call is left open.
+gift's are its price and share; coins granted and bought = coins on all accounts less what is owed + what stayed with the
+platform + what was paid out; no call is left open.
 """
 
 import asyncio
@@ -11,20 +12,23 @@ from typing import Any, Final
 
 from tests.lab.city.life import GIFTS, Person
 from tests.lab.city.phone import Phone, Sights
+from tests.lab.city.trade_books import TradeBooks
 
 # The longest thing that is under way when people go home: a lost phone is noticed after 20 s, a ring ends after 30.
 QUIET_S: Final = 60.0
 MARGIN: Final = "platform's margin"
+NOTHING: Final = {"seq": -1, "balance_coins": 0, "held_coins": 0, "debt_coins": 0}
 
 
 class Books:
-    """The audit: `broken` laws, and the sums. Use: `await close()` once all actions have ended, feeds still open."""
+    """The audit: `broken` laws, and the sums. Use: `await close()` once all actions have ended, feeds still open. `trade`: the
+    books of stores and payouts, where there are any."""
 
-    def __init__(self, people: list[Person], sights: Sights) -> None:
+    def __init__(self, people: list[Person], sights: Sights, trade: TradeBooks | None = None) -> None:
         self.broken: list[str] = []
         self.sums: Counter[str] = Counter()
-        self._people = people
-        self._phones = {person.phone.user: person.phone for person in people}
+        self._trade = trade
+        self._phones = {person.phone.user: person.phone for person in people} | (trade.agencies if trade is not None else {})
         self._sights = sights
         self._moved: dict[str, Counter[str]] = {}
 
@@ -35,15 +39,23 @@ class Books:
         for phone in self._phones.values():
             for account, entries in phone.entries.items():
                 for entry in entries[1:]:
+                    if entry.reason == "share":
+                        continue  # which a call's receipt knows nothing of
                     self._moved.setdefault(entry.ref, Counter())[account] += entry.coins
         for call, receipt in receipts.items():
             self._receipt(call, receipt)
         self._gifts()
-        granted, on_accounts = self._sights.granted_coins, self.sums["on accounts"]
         margin = self.sums["calls paid"] - self.sums["calls earned"] + self.sums["gifts paid"] - self.sums["gifts shared"]
         self.sums[MARGIN] = margin
-        if granted != on_accounts + margin:
-            self._break(f"{granted:,} coins were granted, {on_accounts:,} are on accounts, {margin:,} stayed with the platform")
+        if self._trade is not None:
+            await self._trade.close(self._phones)
+            self.broken += self._trade.broken
+            self.sums.update(self._trade.sums)
+        granted, bought, paid_out = self._sights.granted_coins, self.sums["coins bought"], self.sums["coins paid out"]
+        on_accounts, owed = self.sums["on accounts"], self.sums["owed"]
+        if granted + bought != on_accounts - owed + margin + paid_out:
+            self._break(f"{granted:,} coins were granted and {bought:,} bought, {on_accounts:,} are on accounts, of which "
+                        f"{owed:,} are owed, {margin:,} stayed with the platform, {paid_out:,} were paid out")  # fmt: skip
 
     def _break(self, law: str) -> None:
         self.broken.append(law)
@@ -73,8 +85,11 @@ class Books:
                 account = f"{user}/{book}"
                 found = await self._settled(phone, book, account)
                 seen = phone.entries[account][-1]
-                if (found["seq"], found["balance_coins"], found["held_coins"]) != (seen.seq, seen.balance_coins, 0):
-                    self._break(f"{account}: HTTP says {found}, the feed showed {seen}")
+                owed = sum(entry.debt_change_coins for entry in phone.entries[account])
+                told = (found["seq"], found["balance_coins"], found["held_coins"], found["debt_coins"])
+                if told != (seen.seq, seen.balance_coins, 0, owed):
+                    self._break(f"{account}: HTTP says {found}, the feed showed {seen}, and {owed} owed")
+                self.sums["owed"] += owed
                 self.sums["on accounts"] += found["balance_coins"]
                 self.sums["entries seen"] += len(phone.entries[account]) - 1
 
@@ -83,7 +98,7 @@ class Books:
         found: dict[str, Any] = {}
         for _ in range(100):
             answer = await phone.ask("GET", f"/v1/balance?book={book}")
-            found = answer.json() if answer is not None else {"seq": -1, "balance_coins": 0, "held_coins": 0}
+            found = answer.json() if answer is not None else NOTHING
             if found["seq"] == phone.entries[account][-1].seq and not found["held_coins"]:
                 break
             await asyncio.sleep(0.1)

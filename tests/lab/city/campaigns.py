@@ -127,7 +127,11 @@ class Campaigns:
     async def _push(self, arrival: Arrival, chance: random.Random) -> None:
         headers = {"X-AppsFlyer-Token": ENVIRONMENT["OLO_APPSFLYER_PUSH_TOKEN"]}
         for _ in range(2 if chance.random() < TWICE else 1):
-            answer = await self._client.post("/v1/webhooks/appsflyer", json=arrival.push, headers=headers)
+            began = time.monotonic()
+            while (
+                answer := await self._client.post("/v1/webhooks/appsflyer", json=arrival.push, headers=headers)
+            ).status_code == 503 and time.monotonic() < began + self._sights.patience_s:
+                await asyncio.sleep(1)
             if answer.status_code != 200:
                 self._sights.wrong(f"AppsFlyer's push: {answer.status_code} {answer.text[:200]}")
         self._installs.add(arrival.install)

@@ -9,8 +9,13 @@ from typing import Any
 
 # A status (0: the connection is closed without a word), headers, and what becomes the body.
 Answer = tuple[int, Mapping[str, str], Any]
-# The method, the path with its query, the headers, and the body of a request.
-Answers = Callable[[str, str, Message, bytes], Answer]
+# The method, the path with its query, the headers (their names in lower case), and the body of a request.
+Answers = Callable[[str, str, Mapping[str, str], bytes], Answer]
+
+
+def lower(headers: Message) -> dict[str, str]:
+    """A request's headers, their names in lower case."""
+    return {name.lower(): value for name, value in headers.items()}
 
 
 class JsonServer:
@@ -20,7 +25,7 @@ class JsonServer:
         class Handler(BaseHTTPRequestHandler):
             def _do(self) -> None:
                 body = self.rfile.read(int(self.headers.get("content-length") or 0))
-                status, headers, told = answers(self.command, self.path, self.headers, body)
+                status, headers, told = answers(self.command, self.path, lower(self.headers), body)
                 if not status:
                     self.close_connection = True
                     return

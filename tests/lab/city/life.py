@@ -7,9 +7,12 @@ of the platform. All waiting is by asyncio; a phone's tasks end with it.
 import asyncio
 import contextlib
 import random
+import time
 from typing import Any, Final
 
+from tests.lab.city.payday import Earner
 from tests.lab.city.phone import Phone, Sights
+from tests.lab.city.shopping import REFUND_S, REFUNDED, Shopper
 from tests.lab.city.talk import FRIENDS, Talker
 
 GIFTS: Final = {"rose": (10, 4), "kiss": (25, 10), "car": (120, 60)}
@@ -23,7 +26,11 @@ AWAY_S: Final = 90.0
 AWAY: Final = 0.25
 # A lost network lasts longer than a call waits for it.
 LOST_S: Final = 26.0
+# What everybody has to begin with where coins are bought at stores; and what is granted where there are none.
+WELCOME_COINS: Final = 50
 BUYS_COINS: Final = 400
+# Who has no more than so many has spent some of any pack.
+SPENT_COINS: Final = 300
 TAKES: Final = 0.9
 # What a user does next, and how a talk ends; weights.
 NEXT: Final = {"call": 50, "roulette": 15, "gift": 15, "clip": 3, "leave": 4, "look": 8, "like": 5, "talk": 40}
@@ -40,6 +47,8 @@ class Person:
         self.chance = random.Random(seed)
         self.streamers: list[Phone] = []
         self.talker: Talker | None = None
+        self.shopper: Shopper | None = None
+        self.earner: Earner | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._count = 0
         self._evening = asyncio.Event()
@@ -80,6 +89,10 @@ class Person:
         """One event of the feed."""
         if self.talker is not None:
             self.talker.heard(type_, event)
+        if self.shopper is not None:
+            self.shopper.heard(type_, event)
+        if self.earner is not None:
+            self.earner.heard(type_, event)
         match type_:
             case "CallRinging":
                 self._ringing(event)
@@ -195,10 +208,12 @@ class Person:
 
 
 class Streamer(Person):
-    """Answers, hangs up now and then, waits in roulette."""
+    """Answers, hangs up now and then, waits in roulette; may belong to an agency, and is paid."""
 
     async def live(self) -> None:
         """Be there; wait in roulette now and then."""
+        if self.earner is not None:
+            await self.earner.begin()
         clip = {"title": "hello", "url": "https://example.com/hello.mp4", "duration_s": 20}
         await self.phone.ask("PUT", f"/v1/clips/clip-{self.phone.user}", clip)
         while not self.tired:
@@ -207,6 +222,8 @@ class Streamer(Person):
             elif not self.phone.call and self.chance.random() < 0.4:
                 await self.phone.ask("POST", "/v1/roulette")
             await self.rest(2 * PAUSE_S)
+            if self.earner is not None and not self.tired:
+                await self.earner.act()
 
 
 class User(Person):
@@ -214,6 +231,10 @@ class User(Person):
 
     async def live(self) -> None:
         """One action after another."""
+        if self.shopper is not None:
+            await self._be_granted(WELCOME_COINS, "grant")
+            if self.shopper.subscribes:
+                self.soon(self.shopper.subscribe(self._evening))
         while not self.tired:
             if self.phone.balance_coins < 60 or self.chance.random() < 0.02:
                 await self._buy()
@@ -224,9 +245,23 @@ class User(Person):
             await getattr(self, f"_do_{action}")()
 
     async def _buy(self) -> None:
-        coins, account = self.chance.randrange(1, 4) * BUYS_COINS, f"{self.phone.user}/coins"
+        """At a store; where there is none, coins are granted."""
+        if self.shopper is None:
+            await self._be_granted(self.chance.randrange(1, 4) * BUYS_COINS, "purchase")
+        elif (sale := await self.shopper.buy()) and self.chance.random() < REFUNDED:
+            self.soon(self._regret(self.shopper, sale))
+
+    async def _regret(self, shopper: Shopper, sale: str) -> None:
+        """When some of it is spent, or all: then it is owed."""
+        until = time.monotonic() + REFUND_S
+        while not self.tired and self.phone.balance_coins > SPENT_COINS and time.monotonic() < until:
+            await self.wait(1)
+        await shopper.regret(sale)
+
+    async def _be_granted(self, coins: int, reason: str) -> None:
+        account = f"{self.phone.user}/coins"
         self.sights.expect("grant", account)
-        body = {"account": account, "coins": coins, "reason": "purchase"}
+        body = {"account": account, "coins": coins, "reason": reason}
         answer = await self.admin.ask("POST", "/v1/admin/grants", body, key=self.key())
         if answer is not None:
             self.sights.granted_coins += coins

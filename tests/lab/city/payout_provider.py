@@ -10,7 +10,7 @@ import json
 import random
 import threading
 from collections import Counter
-from email.message import Message
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
@@ -35,6 +35,8 @@ class Taken:
 class Provider:
     """`trouble`: how often a request goes wrong, `most` times an id; `fails`: how often a payment does; `slow`: how often it is
     asked until it knows. `changed`: ids that came with another body."""
+
+    KEY: Final = "provider-key"
 
     def __init__(
         self, seed: int, trouble: float = 0.4, fails: float = 0.3, *, most: int = 1_000, slow: tuple[int, ...] = (0, 0, 1, 3)
@@ -85,24 +87,27 @@ class Provider:
         return Said(200, {"status": "paid" if known.pays else "failed"})
 
 
+def answer_of(provider: Provider, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+    """What a request to a provider is answered."""
+    if headers["authorization"] != f"Bearer {Provider.KEY}":
+        return 401, {}, {}
+    said = provider.handle(method, unquote(path.partition("/payments/")[2]), json.loads(body) if body else None)
+    return said.status, {}, said.body
+
+
 class ProviderServer:
     """A provider on the loopback; `settings` lead a platform to it."""
-
-    KEY: Final = "provider-key"
 
     def __init__(self, seed: int) -> None:
         # An effect's pauses are doubled: so many troubles take some seconds.
         self.provider = Provider(seed, most=2, slow=(0, 1))
         self._lock = threading.Lock()
         self._server = JsonServer(self._answers)
-        self.settings = {"OLO_PAYOUT_URL": self._server.url, "OLO_PAYOUT_KEY": self.KEY}
+        self.settings = {"OLO_PAYOUT_URL": self._server.url, "OLO_PAYOUT_KEY": Provider.KEY}
 
-    def _answers(self, method: str, path: str, headers: Message, body: bytes) -> Answer:
-        if headers["authorization"] != f"Bearer {self.KEY}":
-            return 401, {}, {}
+    def _answers(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
         with self._lock:
-            said = self.provider.handle(method, unquote(path.partition("/payments/")[2]), json.loads(body) if body else None)
-        return said.status, {}, said.body
+            return answer_of(self.provider, method, path, headers, body)
 
     def close(self) -> None:
         """End it."""

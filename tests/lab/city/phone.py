@@ -27,7 +27,8 @@ EXPECTED: Final = frozenset(
         "insufficient_coins", "caller_busy", "callee_busy", "callee_offline", "caller_offline", "blocked", "call_ended",
         "not_ringing", "busy", "waiting", "not_waiting", "offline", "not_blocked", "clip_unknown", "not_in_call",
         "profile_unknown", "not_favorite", "not_placed", "receiver_unknown", "user_unknown", "not_reachable", "edit_pending",
-        "notification_unknown",
+        "notification_unknown", "purchase_of_another", "purchase_pending", "transaction_revoked", "payout_open",
+        "below_minimum", "payout_elsewhere", "payout_in_progress", "invitation_unknown", "terms_unknown",
     }
 )  # fmt: skip
 
@@ -40,6 +41,9 @@ class Entry(NamedTuple):
     balance_coins: int
     reason: str
     ref: str
+    kind: str = ""
+    counterparty: str = ""
+    debt_change_coins: int = 0
 
 
 def _code(answer: httpx.Response) -> str:
@@ -51,7 +55,8 @@ def _code(answer: httpx.Response) -> str:
 class Sights:
     """What all phones together have measured and counted. Times are `time.perf_counter` seconds, latencies milliseconds.
 
-    `put_off`: the codes of 503 that were followed by another try.
+    `put_off`: the codes of 503 that were followed by another try. `errors`: what never should happen; `unfinished`: what was
+    given up for want of an answer, which a machine that others keep busy does, too.
     `patience_s`: for so long a request without an answer is sent again (0: each one is an error of the run)."""
 
     def __init__(self, patience_s: float = 0.0) -> None:
@@ -61,6 +66,7 @@ class Sights:
         self.put_off: Counter[str] = Counter()
         self.ended: Counter[str] = Counter()
         self.errors: list[str] = []
+        self.unfinished: list[str] = []
         self.latencies: dict[str, list[float]] = defaultdict(list)
         self.recent: deque[float] = deque(maxlen=RECENT)
         self.granted_coins = 0
@@ -131,8 +137,8 @@ class Phone:
                 await asyncio.sleep(AGAIN_S)
                 continue
             break
-        if answer is None:
-            self.sights.wrong(f"{method} {path} of {self.user}: no answer")
+        if answer is None or answer.status_code in (429, 503):
+            self.sights.unfinished.append(f"{method} {path} of {self.user}: {_code(answer) if answer else 'no answer'}")
             return None
         if answer.status_code < 400:
             return answer
@@ -226,8 +232,9 @@ class Phone:
     def _entry(self, event: dict[str, Any]) -> None:
         found = self.entries[event["account"]]
         entry = Entry(
-            event["seq"], event.get("coins", 0), event["balance_coins"], event.get("reason", ""), event.get("ref", "")
-        )
+            event["seq"], event.get("coins", 0), event["balance_coins"], event.get("reason", ""), event.get("ref", ""),
+            event["kind"], event.get("counterparty", ""), event.get("debt_change_coins", 0),
+        )  # fmt: skip
         if entry.seq <= found[0].seq:
             return  # it came before the balance that was asked for, and behind the cursor of the other account's
         if entry.seq != found[-1].seq + 1:

@@ -4,8 +4,8 @@ Pub/Sub signs its pushes."""
 import base64
 import json
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from email.message import Message
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -23,14 +23,15 @@ PACKAGE: Final = "app.olo.android"
 AUDIENCE, PUSHER = "https://olo.example/v1/webhooks/google", "push@olo.iam.example"
 PAGE: Final = 20
 BEARER: Final = "play-bearer"
+KEY_FILE: Final = "play.json"
 
 
 class PlayStore:
     """Sells; `orders`: purchase token -> what Google says of it; `voided`: what it has
     taken back; `trouble`, `consume_trouble`: statuses to answer first; `consumed`: orders,
-    in turn."""
+    in turn. `url`: where somebody else serves it (`answers`); without one it serves itself."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, url: str = "") -> None:
         self.orders: dict[str, dict[str, Any]] = {}
         self.voided: list[dict[str, Any]] = []
         self.trouble: list[int] = []
@@ -42,26 +43,32 @@ class PlayStore:
         self.certificates_asked = 0
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self._certificate = _certificate(self._key)
-        self._server = JsonServer(self._answers)
-        self.url = self._server.url
+        self._folder = folder
+        self._server = None if url else JsonServer(self.answers)
+        self.url = self._server.url if self._server else url
         folder.mkdir(parents=True, exist_ok=True)
         pem = self._key.private_bytes(forms.Encoding.PEM, forms.PrivateFormat.PKCS8, forms.NoEncryption()).decode()
         account = {
             "type": "service_account", "project_id": "olo", "client_email": "play@olo.iam.example", "private_key_id": "k1",
             "private_key": pem, "token_uri": f"{self.url}/token",
         }  # fmt: skip
-        self.key_file = folder / "play.json"
-        self.key_file.write_text(json.dumps(account))
+        (folder / KEY_FILE).write_text(json.dumps(account))
 
     @property
     def settings(self) -> dict[str, str]:
         """The platform's settings that trust this store."""
+        return self.asked_at(self._folder, self.url)
+
+    @staticmethod
+    def asked_at(folder: Path, url: str) -> dict[str, str]:
+        """The platform's settings that trust a store with keys in this folder, which is asked at `url`."""
         return {
-            "OLO_PLAY_URL": self.url, "OLO_PLAY_KEY_FILE": str(self.key_file), "OLO_APP_ID_ANDROID": PACKAGE,
-            "OLO_PLAY_PUSH_AUDIENCE": AUDIENCE, "OLO_PLAY_PUSH_ACCOUNT": PUSHER, "OLO_GOOGLE_CERTS_URL": f"{self.url}/certs",
+            "OLO_PLAY_URL": url, "OLO_PLAY_KEY_FILE": str(folder / KEY_FILE), "OLO_APP_ID_ANDROID": PACKAGE,
+            "OLO_PLAY_PUSH_AUDIENCE": AUDIENCE, "OLO_PLAY_PUSH_ACCOUNT": PUSHER, "OLO_GOOGLE_CERTS_URL": f"{url}/certs",
         }  # fmt: skip
 
-    def _answers(self, method: str, path: str, headers: Message, body: bytes) -> Answer:
+    def answers(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        """What a request is answered."""
         bearer = headers.get("authorization", "")
         if method == "GET":
             status, told = self.answer(path, bearer)
@@ -190,7 +197,8 @@ class PlayStore:
 
     def close(self) -> None:
         """End it."""
-        self._server.close()
+        if self._server:
+            self._server.close()
 
 
 def _certificate(key: rsa.RSAPrivateKey) -> str:

@@ -24,6 +24,7 @@ from tests.lab.city.memory import Memory
 from tests.lab.city.phone import Phone, Sights
 from tests.lab.city.talk import Talk
 from tests.lab.city.talk_books import TalkBooks
+from tests.lab.city.trade import Trade
 from tests.lab.percentiles import percentile
 
 # Of three people two pay: what keeps streamers busy.
@@ -57,19 +58,23 @@ class Plan(NamedTuple):
 
 class City:
     """A population of phones against the platform at `url`. `vendors`: the stand-ins' URL, where `olo up --city` has not
-    started them; without any, nobody comes by a campaign."""
+    started them; without any, nobody comes by a campaign. `market`: that of the market, where it is another one; without any,
+    coins are granted, and nobody is paid."""
 
-    def __init__(self, url: str, config: Config, plan: Plan, console: Console, vendors: str = "") -> None:
+    def __init__(  # noqa: PLR0917 - what a city stands on
+        self, url: str, config: Config, plan: Plan, console: Console, vendors: str = "", market: str = ""
+    ) -> None:
         self.url = url
         self.sights = Sights(plan.patience_s)
         self.moved_in = asyncio.Event()
         self.campaigns: Campaigns | None = None
+        self.trade: Trade | None = None
         self.talk = Talk(self.sights)
         self.talk_sums: Counter[str] = Counter()
         self._config = config
         self._plan = plan
         self._console = console
-        self._vendors = vendors
+        self._vendors, self._market = vendors, market
         self._name = f"city{int(time.time()) % 10_000_000}"
         self._people: list[Person] = []
         self._coins_at: deque[tuple[float, int]] = deque(maxlen=COINS_OVER)
@@ -91,16 +96,20 @@ class City:
             asyncio.get_running_loop().call_later(WARM_S, self._note_warm)
             lives = [asyncio.create_task(person.live()) for person in self._people]
             watching = asyncio.create_task(self._watch(client))
+            if self.trade is not None:
+                self.trade.open()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), self._plan.minutes * 60 or None)
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
             self._console.print("people go home; waiting until nothing is under way, then the books ...")
             await asyncio.gather(*(person.go_home(life) for person, life in zip(self._people, lives, strict=True)))
-            books = Books(self._people, self.sights)
+            books = Books(self._people, self.sights, await self.trade.close() if self.trade is not None else None)
             await asyncio.gather(self.talk.evening(), books.close())
             books.broken += await self._close_others(client)
             await asyncio.gather(*(person.phone.disconnect() for person in self._people))
+            if self.trade is not None:
+                await self.trade.end()
         return books
 
     async def _close_others(self, client: httpx.AsyncClient) -> list[str]:
@@ -123,6 +132,8 @@ class City:
             self.campaigns = Campaigns(self._vendors, running["clickhouse"], client, self.sights)
             await self.campaigns.begin(admin)
             self.talk.kill = self.campaigns.kill
+        if market := self._market or self._vendors:
+            self.trade = Trade(market, running["clickhouse"], client, self.sights, str(self._plan.seed))
         for gift, (price, share) in GIFTS.items():
             await admin.ask("PUT", f"/v1/admin/gifts/{gift}", {"price_coins": price, "share_coins": share})
         streamers = round(self._plan.people * STREAMERS)
@@ -144,6 +155,8 @@ class City:
         await asyncio.gather(*map(arrive, self._people))
         for person in self._people:
             person.streamers = [one.phone for one in self._people[:streamers]]
+        if self.trade is not None:
+            await self.trade.begin(self._people, admin, self._phone)
 
     async def _arrives(self, person: Person) -> bool:
         if self.campaigns is None:
@@ -245,18 +258,23 @@ class City:
                 books.broken.append(f"{flow} was {lags[-1]:.0f} records behind at the end")
         for line in self._memory.lines():
             tell(f"  {line}")
-        tell(f"coins: {sights.granted_coins:,} granted = {sums['on accounts']:,} on accounts + {sums[MARGIN]:,} platform "
-             f"(calls {sums['calls paid']:,} paid, {sums['calls earned']:,} earned; gifts {sums['gifts paid']:,} paid, "
-             f"{sums['gifts shared']:,} shared)")  # fmt: skip
+        tell(f"coins: {sights.granted_coins:,} granted + {sums['coins bought']:,} bought = {sums['on accounts']:,} on accounts "
+             f"- {sums['owed']:,} owed + {sums[MARGIN]:,} platform (calls {sums['calls paid']:,} paid, "
+             f"{sums['calls earned']:,} earned; gifts {sums['gifts paid']:,} paid, {sums['gifts shared']:,} shared) "
+             f"+ {sums['coins paid out']:,} paid out")  # fmt: skip
+        if self.trade is not None:
+            self.trade.tell(tell, sums)
         if self.campaigns is not None:
             self._tell_campaigns(tell, self.campaigns.sums)
         if self._plan.talks:
             self._tell_talk(tell, self.talk_sums)
-        broken = [*sights.errors, *books.broken]
-        for line in broken[:SHOWN]:
-            tell(f"  BROKEN  {line}")
-        tell(f"{len(broken)} broken" if broken else "every coin is accounted for; no error")
-        return len(broken)
+        broken, unfinished = [*sights.errors, *books.broken], sights.unfinished
+        for kind, lines in (("BROKEN    ", broken), ("UNFINISHED", unfinished)):
+            for line in lines[:SHOWN]:
+                tell(f"  {kind} {line}")
+        told = f"{len(broken)} broken, {len(unfinished)} requests were given up"
+        tell(told if broken or unfinished else "every coin is accounted for; no error")
+        return len(broken) + len(unfinished)
 
     @staticmethod
     def _tell_talk(tell: Callable[[str], None], sums: "Counter[str]") -> None:

@@ -6,7 +6,7 @@ that share of requests gets one of: 429 and 500 (not taken), lost (taken, answer
 `"away": [provider]` do not answer at all.
 
 With a folder for keys, FCM, OneSignal and Apple (`push_vendors`) are at the same port, and at `/pushes/received`; `/trouble`
-is everybody's.
+is everybody's. So is the market (`market`): stores, a provider of payouts and a bank.
 """
 
 import json
@@ -23,7 +23,10 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 from schemas.postback import SNAPCHAT_EVENTS
+from tests.lab.city import market
 from tests.lab.city.apple import speak
+from tests.lab.city.json_server import lower
+from tests.lab.city.market import Market
 from tests.lab.city.push_vendors import Answer as PushAnswer
 from tests.lab.city.push_vendors import Keys, PushVendors, settings
 
@@ -44,8 +47,10 @@ ENVIRONMENT: Final = {
 
 
 def environment(url: str, keys: Path | None = None) -> dict[str, str]:
-    """Settings of a platform whose vendors are these. `keys`: the folder of those for who pushes; None: nobody does."""
-    return ENVIRONMENT | (settings(keys, url, url) if keys is not None else {}) | {
+    """Settings of a platform whose vendors are these. `keys`: the folder of those for who pushes, and for the market; None:
+    neither is there."""
+    with_keys = settings(keys, url, url) | market.settings(keys, url) if keys is not None else {}
+    return ENVIRONMENT | with_keys | {
         "OLO_APPSFLYER_URL": url, "OLO_SNAPCHAT_URL": url, "OLO_AMPLITUDE_URL": f"{url}/2/httpapi", "OLO_GA4_URL": url,
     }  # fmt: skip
 
@@ -202,6 +207,7 @@ class AdVendors:
 class _Handler(BaseHTTPRequestHandler):
     vendors: AdVendors
     pushes: PushVendors | None
+    market: Market | None
 
     def handle(self) -> None:
         """Apple speaks HTTP/2, everybody else HTTP/1.1."""
@@ -225,10 +231,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    do_GET = do_POST  # noqa: N815 - the base class's names
+    do_GET = do_PUT = do_POST  # noqa: N815 - the base class's names
 
     def _answer(self, body: bytes) -> Answer | PushAnswer | None:
-        headers = {name.lower(): value for name, value in self.headers.items()}
+        headers = lower(self.headers)
+        if self.market is not None and self.market.knows(self.path):
+            status, more, told = self.market.answer(self.command, self.path, headers, body)
+            return PushAnswer(status, told, None, more) if status else None
         if self.vendors.knows(self.path):
             return self.vendors.answer(self.path, headers, body)
         if self.pushes is None:
@@ -251,11 +260,15 @@ class _Server(ThreadingHTTPServer):
         """A line that was cut."""
 
 
-def serve(vendors: AdVendors, port: int = 0, keys: Path | None = None) -> ThreadingHTTPServer:
-    """A server for them on the loopback, not yet serving. `keys`: a folder in which keys are put, for those who push."""
-    handler = type("Handler", (_Handler,), {"vendors": vendors, "pushes": None})
+def serve(
+    vendors: AdVendors, port: int = 0, keys: Path | None = None, known: Market | None = None
+) -> ThreadingHTTPServer:  # fmt: skip
+    """A server for them on the loopback, not yet serving. `keys`: a folder in which keys are put, for those who push, and for
+    the market, unless that is `known`."""
+    handler = type("Handler", (_Handler,), {"vendors": vendors, "pushes": None, "market": known})
     server = _Server(("127.0.0.1", port), handler)
     if keys is not None:
         url = f"http://127.0.0.1:{server.server_port}"
         handler.pushes = PushVendors(Keys(keys, url, url))  # type: ignore[attr-defined]
+        handler.market = known or market.market(keys, url)  # type: ignore[attr-defined]
     return server

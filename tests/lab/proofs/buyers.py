@@ -90,7 +90,7 @@ class Buyers:
     def broken(self, read: Read) -> list[str]:
         """Where the log does not say what the store's books say."""
         states = {row.key: row.value or {} for row in read("purchase.state")}
-        found = list(self.given_up)
+        found: list[str] = []
         for name, sold in self.books.items():
             state = states.get(name, {})
             coins = (COINS + BONUS) * sold.quantity

@@ -2,9 +2,10 @@
 
 At least two money processes and one serving process under concurrent HTTP clients with retries, buyers at a store that takes
 back, in part, and gives back, in any order and more than once, streamers who are paid out by two of finance and a bank, and a
-small city whose people call each other, give gifts and block; kill -9 of money, live, store and serving processes, and one of
-the broker; then all flows stand still for a while, in the middle of calls. The states on disk of a killed flow are kept,
-deleted, cut off, or put back from an older copy. Afterwards the log, the views, ClickHouse, the store's books, what clients
+small city whose people call each other, give gifts and block, buy at both stores, subscribe, belong to agencies, and are paid
+by a bank and by a provider that stumbles; kill -9 of money, live, dispatch, store and serving processes, and one of the broker;
+then all flows stand still for a while, in the middle of calls. The states on disk of a killed flow are kept, deleted, cut off,
+or put back from an older copy. Afterwards the log, the views, ClickHouse, the books of stores, provider and bank, what clients
 were told and what phones saw must agree, and all recorded inboxes, decided once more, must lead to what was written, byte for
 byte."""
 
@@ -23,8 +24,8 @@ from rich.console import Console
 
 from infra.exposition import total
 from pipelines.flows.replay import check
-from tests.lab.city.app_store import AppStore
 from tests.lab.city.books import Books
+from tests.lab.city.market import Market, MarketServer
 from tests.lab.city.town import City
 from tests.lab.city.town import Plan as People
 from tests.lab.proofs.agreement import agree, reader_of
@@ -32,14 +33,16 @@ from tests.lab.proofs.buyers import Buyers
 from tests.lab.proofs.harm import Harm
 from tests.lab.proofs.load import Load
 from tests.lab.proofs.payees import SETTINGS, Payees
-from tests.lab.proofs.payouts import PayoutAudit, broken_steps
-from tests.lab.proofs.purchases import broken_purchases
+from tests.lab.proofs.payouts import PayoutAudit, broken_payments, broken_steps
+from tests.lab.proofs.purchases import broken_consumptions, broken_purchases
 from tests.lab.proofs.replay import judge
+from tests.lab.proofs.shares import broken_shares
+from tests.lab.proofs.subscriptions import broken_subscriptions
 from tests.lab.proofs.verdict import verdict
 from tests.lab.stage import Stage
 
 Tell = Callable[[str], None]
-VICTIMS = ("money", "money", "live", "live", "growth", "store", "serving")
+VICTIMS = ("money", "money", "live", "live", "growth", "dispatch", "store", "serving")
 FLOWS = ("money", "live", "growth", "store", "dispatch")
 # Partitions that are decided once more side by side.
 PROCESSES = 2
@@ -115,7 +118,7 @@ async def _working_since(client: httpx.AsyncClient, role: str, url: str) -> floa
 async def _fire(stage: Stage, plan: Plan, load: Load, tell: Tell) -> list[Recovery]:
     """Kill at random while the load runs; the broker once, halfway."""
     chance = random.Random(plan.seed)
-    slots = {"money": plan.money, "live": 1, "growth": 1, "store": 1, "serving": 1}
+    slots = {"money": plan.money, "live": 1, "growth": 1, "dispatch": 1, "store": 1, "serving": 1}
     recoveries: list[Recovery] = []
     harm = Harm(stage.home, plan.seed)
     for number in range(plan.kills + 1):
@@ -148,27 +151,35 @@ async def _stand_still(stage: Stage, seconds: float, tell: Tell) -> None:
 
 class Witnesses(NamedTuple):
     """Who was there: the clients of money, the city and its books, the buyers among the clients' users, the
-    streamers who are paid."""
+    streamers who are paid, the market of the city."""
 
     load: Load
     city: City
     books: Books
     buyers: Buyers | None = None
     payees: Payees | None = None
+    market: Market | None = None
+
+    @property
+    def unfinished(self) -> list[str]:
+        """What was given up for want of an answer."""
+        asking = [one.given_up for one in (self.buyers, self.payees) if one is not None]
+        return [*self.city.sights.unfinished, *(line for lines in asking for line in lines)]
 
 
-async def _run(stage: Stage, plan: Plan, store: AppStore, tell: Tell) -> tuple[Witnesses, list[Recovery]]:
+async def _run(stage: Stage, plan: Plan, market: MarketServer, tell: Tell) -> tuple[Witnesses, list[Recovery]]:
     load = Load(stage.http, "demo-olo", plan.users, plan.seed)
     await load.sign_up()
+    payees = Payees(stage.http, "demo-olo", plan.seed)
+    await payees.move_in()
     evening = asyncio.Event()
-    city = City(stage.http, stage.config, People(plan.people, 0, plan.seed, PATIENCE_S), Console(quiet=True))
+    people = People(plan.people, 0, plan.seed, PATIENCE_S, talks=False)
+    city = City(stage.http, stage.config, people, Console(quiet=True), market=market.url)
     living = asyncio.create_task(city.run(evening))
     await city.moved_in.wait()
     running = asyncio.create_task(load.run(plan.clients, plan.streams))
     tokens = {user: load.tokens[user] for user in load.users[: plan.buyers]}
-    buyers = Buyers(stage.http, store, tokens, load.admin, plan.seed)
-    payees = Payees(stage.http, "demo-olo", plan.seed)
-    await payees.move_in()
+    buyers = Buyers(stage.http, market.market.apple, tokens, load.admin, plan.seed)
     trading = [asyncio.create_task(buyers.run()), asyncio.create_task(payees.run())]
     recoveries = await _fire(stage, plan, load, tell)
     await asyncio.sleep(2)
@@ -180,7 +191,7 @@ async def _run(stage: Stage, plan: Plan, store: AppStore, tell: Tell) -> tuple[W
     await running
     await _stand_still(stage, plan.outage_s, tell)
     evening.set()
-    return Witnesses(load, city, await living, buyers, payees), recoveries
+    return Witnesses(load, city, await living, buyers, payees, market.market), recoveries
 
 
 def audit(stage: Stage, seen: Witnesses) -> tuple[list[str], dict[str, int]]:
@@ -195,9 +206,16 @@ def audit(stage: Stage, seen: Witnesses) -> tuple[list[str], dict[str, int]]:
         broken += [*seen.buyers.broken(read), *broken_purchases(read)]
         counts |= {"purchases": len(books), "purchases taken back": sum(bool(sold.revoked) for sold in books.values())}
     if seen.payees is not None:
-        payouts = PayoutAudit(read, seen.payees.streamers)
+        of_city = seen.city.trade.payees if seen.city.trade is not None else ()
+        payouts = PayoutAudit(read, [*seen.payees.streamers, *of_city])
         broken += [*seen.payees.broken(read), *payouts.broken(), *broken_steps(stage.config, payouts)]
         counts |= {"payouts": len(payouts.steps), "large sums": len(seen.payees.wanted), "batches": len(seen.payees.sums)}
+    if seen.market is not None:
+        provider = seen.market.provider
+        broken += [*broken_payments(read, provider.paid, provider.changed), *broken_shares(read), *broken_consumptions(read)]
+        broken += broken_subscriptions(read)
+        told = ("sales", "subscriptions", "consumed", "payouts paid", "coins shared", "cents by provider and bank")
+        counts |= {f"the city's {name}": seen.books.sums[name] for name in told}
     return [*broken, *sights.errors, *seen.books.broken], counts
 
 
@@ -205,13 +223,13 @@ def prove(plan: Plan, tell: Tell) -> int:
     """Run the proof; the number of broken laws."""
     folder = Path(tempfile.mkdtemp(prefix="olo-proof-"))
     tell(f"starting a platform of its own: {plan.money} money processes, 1 store, 1 serving ...")
-    store = AppStore(folder / "store")
-    stage = Stage(folder, OLO_MONEY_PROCESSES=str(plan.money), **SETTINGS, **store.settings)
+    market = MarketServer(folder / "market")
+    stage = Stage(folder, OLO_MONEY_PROCESSES=str(plan.money), **(market.settings | SETTINGS))
     try:
         tell(f"load: {plan.clients} clients, {plan.streams} streams, a city of {plan.people}")
         tell(f"{plan.kills} kills -9, and the broker once; then all flows stand still for {plan.outage_s:.0f} s")
         began = time.monotonic()
-        seen, recoveries = asyncio.run(_run(stage, plan, store, tell))
+        seen, recoveries = asyncio.run(_run(stage, plan, market, tell))
         took = time.monotonic() - began
         tell("auditing the log, the views, ClickHouse, the clients' answers and the streams ...")
         broken, counts = audit(stage, seen)
@@ -221,8 +239,9 @@ def prove(plan: Plan, tell: Tell) -> int:
             broken.append(f"replay is not live: {differ} partitions differ")
     finally:
         stage.stop()
+        market.close()
     _report(seen, recoveries, counts, took, tell)
-    return verdict(broken, folder, "every law held", tell)
+    return verdict(broken, folder, "every law held", tell, seen.unfinished)
 
 
 def _report(seen: Witnesses, recoveries: list[Recovery], counts: dict[str, int], took: float, tell: Tell) -> None:
@@ -234,7 +253,7 @@ def _report(seen: Witnesses, recoveries: list[Recovery], counts: dict[str, int],
         tell(f"payees, finance and the bank: answers {dict(seen.payees.told.most_common())}")
     tell(f"{took:.0f} s under fire, answers {dict(load.statuses.most_common())}")
     tell("counts: " + ", ".join(f"{name} {number:,}" for name, number in counts.items()))
-    for name in ("money", "live", "growth", "store", "serving", "broker"):
+    for name in ("money", "live", "growth", "dispatch", "store", "serving", "broker"):
         times = sorted(r.seconds for r in recoveries if r.role.startswith(name))
         if times:
             middle, worst = times[len(times) // 2], times[-1]

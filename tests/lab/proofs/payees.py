@@ -7,7 +7,6 @@ them ask again until they have a final answer.
 import asyncio
 import itertools
 import random
-import xml.etree.ElementTree as ET
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
@@ -15,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import httpx
 
 from infra import tokens
-from infra.sepa import NAMESPACE
+from tests.lab.city.bank import ordered_in
 from tests.lab.proofs.asker import Asker, code_of
 from tests.lab.proofs.auditor import Read
 
@@ -56,7 +55,8 @@ class Payees:
         self.wanted: dict[str, bool] = {}
         self.sums: dict[str, dict[str, int]] = defaultdict(dict)
         self.words: dict[str, str] = {}
-        self.told, self.wrong = self._asker.told, self._asker.given_up
+        self.told, self.given_up = self._asker.told, self._asker.given_up
+        self.wrong: list[str] = []
 
     def finish(self) -> None:
         """Ask for no more; what is under way is brought to its end."""
@@ -201,7 +201,7 @@ class Payees:
         if files[0] is None or files[1] is None or files[0].content != files[1].content:
             self.wrong.append(f"the file of batch {name} is another one each time")
             return
-        self.sums[name] = dict(_sums_of(files[0].content))
+        self.sums[name] = {one.id: one.cents for one in ordered_in(files[0].content)}
         for payout in names:
             words = self._chance.choice((("paid",), ("paid",), ("failed",), ("paid", "returned")))
             for word in words:
@@ -250,16 +250,3 @@ class Payees:
             approval = given.get(order["id"])
             if approval is None or approval["by"] == approval["maker"]:
                 yield f"{order['transfer']} moves {order['coins']} coins by one person: {order}, {approval}"
-
-
-def _sums_of(file: bytes) -> Iterator[tuple[str, int]]:
-    """What a file pays: by payout, in cents. Errors: ValueError, where its sums are not those of its payments."""
-    document = ET.fromstring(file)
-    paid = []
-    for one in document.iter(f"{NAMESPACE}CdtTrfTxInf"):
-        amount = one.findtext(f".//{NAMESPACE}InstdAmt") or ""
-        paid.append((one.findtext(f".//{NAMESPACE}EndToEndId") or "", round(float(amount) * 100)))
-    said = {(one.text or "") for one in document.iter(f"{NAMESPACE}CtrlSum")}
-    if {round(float(text) * 100) for text in said} != {sum(cents for _, cents in paid)}:
-        raise ValueError(f"the file says {said}, and pays {paid}")
-    yield from paid

@@ -41,8 +41,9 @@ def broken_purchases(read: Read) -> Iterator[str]:
             yield f"{name} waits for ever: {state}"
         refused = {fact["cause"] for fact in told[name] if fact.get("refusal") in FORGOTTEN}
         heard = [word for id_, word in words.items() if id_ not in refused]
-        revoked = max((_signed_at(word), word.get("revoked_parts", 0)) for word in heard)[1]
-        due = state["coins"] - (state["coins"] - lapsed[name]) * revoked // WHOLE
+        words_said = ((word.get("revoked_parts", 0), word.get("parts", WHOLE), word) for word in heard)
+        _, _, revoked, parts = max((_signed_at(word), part / of, part, of) for part, of, word in words_said)
+        due = state["coins"] - (state["coins"] - lapsed[name]) * revoked // parts
         net = sum(fact.get("coins", 0) * SIGNS.get(fact["type"], 0) for fact in told[name])
         if state.get("retry_at"):
             due = net
@@ -58,8 +59,10 @@ def _signed_at(word: Json) -> datetime:
 
 
 def broken_consumptions(read: Read) -> Iterator[str]:
-    """Each purchase at Google that was credited and of which Google is not told so once, or of which more is told than done."""
-    google = {name for name in _those(read, "purchase.events", "PurchaseCredited") if name.startswith("google")}
+    """Each purchase at Google that was credited and of which Google is not told so once, or of which more is told than done.
+    Periods of subscriptions are not consumed."""
+    credited = (row.value for row in read("purchase.events") if row.value and row.value["type"] == "PurchaseCredited")
+    google = {fact["purchase"] for fact in credited if fact["store"].startswith("google") and not fact.get("subscription")}
     owed = _those(read, "outbox.inbox", "OweEffect")
     if owed != Counter(f"consume/{name}" for name in google):
         yield f"credited are {sorted(google)}, and consumption is owed of {dict(owed)}"

@@ -9,19 +9,25 @@ SHOWN: Final = 12
 LAST_LINES: Final = 12
 
 
-def verdict(broken: Sequence[str], home: Path, proven: str, tell: Callable[[str], None]) -> int:
-    """Tell what is broken and keep the folder `home`; or delete it, and tell what is `proven`. How many are broken."""
-    if broken:
+def verdict(
+    broken: Sequence[str], home: Path, proven: str, tell: Callable[[str], None], unfinished: Sequence[str] = ()
+) -> int:  # fmt: skip
+    """Tell what is broken and keep the folder `home`; or delete it, and tell what is `proven`. How many are broken, or were
+    given up: requests that are `unfinished` break no law, but without them nothing is proven."""
+    for line in unfinished[:SHOWN]:
+        tell(f"  UNFINISHED  {line}")
+    if broken or unfinished:
         tell(f"what the processes said last (all of it, with the data, is in {home}):")
         for line in _last_words(home):
             tell(f"  {line}")
         for line in broken[:SHOWN]:
             tell(f"  BROKEN  {line}")
-        tell(f"FAILED: {len(broken)} broken")
+        given_up = f", {len(unfinished)} requests were given up" if unfinished else ""
+        tell(f"{'FAILED' if broken else 'UNPROVEN'}: {len(broken)} broken{given_up}")
     else:
         shutil.rmtree(home)
         tell(f"PROVEN: {proven}")
-    return len(broken)
+    return len(broken) + len(unfinished)
 
 
 def _last_words(home: Path) -> list[str]:
