@@ -233,7 +233,7 @@ class Phone:
         found = self.entries[event["account"]]
         entry = Entry(
             event["seq"], event.get("coins", 0), event["balance_coins"], event.get("reason", ""), event.get("ref", ""),
-            event["kind"], event.get("counterparty", ""), event.get("debt_change_coins", 0),
+            event.get("kind", ""), event.get("counterparty", ""), event.get("debt_change_coins", 0),
         )  # fmt: skip
         if entry.seq <= found[0].seq:
             return  # it came before the balance that was asked for, and behind the cursor of the other account's

@@ -20,6 +20,8 @@ WEIGHTS: Final = {"city.small": 60, "city.medium": 30, "city.large": 10}
 WAYS: Final = {"phone": 40, "twice": 20, "notice": 15, "thief": 8, "pending": 12, "called_off": 5}
 REFUNDED: Final = 0.25
 RESTORED: Final = 0.3
+# So many subscribe in any case, at both stores; of the others some do.
+SUBSCRIBERS: Final = 2
 SUBSCRIBES: Final = 0.12
 REFUND_S: Final = 25.0
 PERIOD_S: Final = 4.0
@@ -89,13 +91,13 @@ class Shopper:
     """One who buys, with a phone of one of the two makers. `others`: phones of people who try with what is not theirs;
     `stands`: what the feed said last of each subscription, status and whether it renews."""
 
-    def __init__(self, phone: Phone, stores: Stores, seed: str) -> None:
+    def __init__(self, phone: Phone, stores: Stores, seed: str, number: int) -> None:
         self.others: list[Phone] = []
         self.stands: dict[str, tuple[str, bool]] = {}
         self.phone, self.stores = phone, stores
         self.chance = random.Random(f"{seed}/shop")
-        self.subscribes = self.chance.random() < SUBSCRIBES
-        self._store = self.chance.choice(("apple_sandbox", "google"))
+        self.subscribes = number < SUBSCRIBERS or self.chance.random() < SUBSCRIBES
+        self._store = ("apple_sandbox", "google")[number % 2]
         self._credited: dict[str, asyncio.Event] = {}
         self._count = 0
 

@@ -39,7 +39,7 @@ class Trade:
             seed = f"{self._seed}/{person.phone.user}"
             match person:
                 case User():
-                    person.shopper = Shopper(person.phone, self.stores, seed)
+                    person.shopper = Shopper(person.phone, self.stores, seed, len(self._shoppers))
                     self._shoppers.append(person.shopper)
                 case Streamer():
                     person.earner = Earner(person.phone, seed)

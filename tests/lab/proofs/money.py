@@ -214,6 +214,8 @@ def audit(stage: Stage, seen: Witnesses) -> tuple[list[str], dict[str, int]]:
         provider = seen.market.provider
         broken += [*broken_payments(read, provider.paid, provider.changed), *broken_shares(read), *broken_consumptions(read)]
         broken += broken_subscriptions(read)
+        if not provider.paid:
+            broken.append("the provider paid nobody: the proof proves nothing of it")
         told = ("sales", "subscriptions", "consumed", "payouts paid", "coins shared", "cents by provider and bank")
         counts |= {f"the city's {name}": seen.books.sums[name] for name in told}
     return [*broken, *sights.errors, *seen.books.broken], counts

@@ -25,8 +25,12 @@ SETTINGS: Final = {
 }  # fmt: skip
 IBAN: Final = "FR1420041010050500013M02606"
 TERMS: Final[dict[str, Any]] = {"cents_per_100_coins": 50, "fee_cents": 20, "minimum_coins": 100}
+ENDS: Final = ("paid", "failed")
 LATER: Final = ("payout_open", "below_minimum")
 PAUSE_S: Final = 0.5
+# So often a payout is looked at that is on its way.
+ARRIVES: Final = 120
+BY_PROVIDER: Final = 0.4
 # So often each of them is paid at least.
 ROUNDS: Final = 2
 
@@ -40,7 +44,8 @@ class Clerk(NamedTuple):
 
 class Payees:
     """`streamers`: their tokens; `transfers`: what the ledger was asked for here; `wanted`: by large transfer, whether a second
-    person approved it; `sums`: by batch, what its file says of each payout, in cents; `words`: by payout, the bank's last."""
+    person approved it; `sums`: by batch, what its file says of each payout, in cents; `words`: by payout, the bank's last;
+    `sent`: what the provider was to pay."""
 
     def __init__(self, url: str, project: str, seed: int, streamers: int = 4) -> None:
         names = [f"s{seed}-{number}" for number in range(streamers)]
@@ -55,6 +60,7 @@ class Payees:
         self.wanted: dict[str, bool] = {}
         self.sums: dict[str, dict[str, int]] = defaultdict(dict)
         self.words: dict[str, str] = {}
+        self.sent: set[str] = set()
         self.told, self.given_up = self._asker.told, self._asker.given_up
         self.wrong: list[str] = []
 
@@ -85,6 +91,17 @@ class Payees:
             await asyncio.gather(*(self._live(client, user) for user in self.streamers))
             self._approved.append("")
             await paying
+            await asyncio.gather(*(self._ended(client, payout) for payout in self.sent))
+
+    async def _ended(self, client: httpx.AsyncClient, payout: str) -> None:
+        """The provider has said what became of it."""
+        shown = None
+        for _ in range(ARRIVES):
+            shown = await self._ask(client, "GET", f"/v1/payouts/{payout}", self._clerks[0].token, None, 200)
+            if shown is None or shown.json()["status"] in ENDS:
+                return
+            await asyncio.sleep(PAUSE_S)
+        self.wrong.append(f"the provider has {payout}, and it does not end: {shown.text if shown is not None else ''}")
 
     def _client(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(base_url=self._url, timeout=10, trust_env=False)
@@ -169,7 +186,11 @@ class Payees:
             await self._once(client, f"{path}/reject", decides.token, {"ref": "doubtful"})
             return True
         await self._once(client, f"{path}/approve", decides.token, seen)
-        self._approved.append(payout)
+        if self._chance.random() < BY_PROVIDER:
+            await self._once(client, f"{path}/send", decides.token, None)
+            self.sent.add(payout)
+        else:
+            self._approved.append(payout)
         return True
 
     async def _once(self, client: httpx.AsyncClient, path: str, token: str, body: Any) -> None:
@@ -205,9 +226,18 @@ class Payees:
         for payout in names:
             words = self._chance.choice((("paid",), ("paid",), ("failed",), ("paid", "returned")))
             for word in words:
-                path = f"/v1/admin/payouts/{payout}/settle"
-                await self._once(client, path, clerk.token, {"status": word, "ref": "statement"})
+                await self._settle(client, clerk, payout, word)
                 self.words[payout] = word
+
+    async def _settle(self, client: httpx.AsyncClient, clerk: Clerk, payout: str, word: str) -> None:
+        """Write down the bank's word. Where the answer to it was lost, the payout may be on its way there still, and takes the
+        next word only when it has arrived."""
+        for _ in range(ARRIVES):
+            await self._once(client, f"/v1/admin/payouts/{payout}/settle", clerk.token, {"status": word, "ref": "statement"})
+            shown = await self._ask(client, "GET", f"/v1/payouts/{payout}", clerk.token, None, 200)
+            if shown is None or shown.json()["status"] == word:
+                return
+            await asyncio.sleep(PAUSE_S)
 
     # --- the audit ----------------------------------------------------------------------------------------------------------
 
