@@ -3,8 +3,8 @@ by which they are verified. A page of any origin may ask it, as it may ask Googl
 
 import json
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from email.message import Message
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
@@ -60,7 +60,7 @@ class FirebaseSignIn:
         """End it."""
         self._server.close()
 
-    def _answers(self, method: str, path: str, _: Message, body: bytes) -> Answer:
+    def _answers(self, method: str, path: str, _: Mapping[str, str], body: bytes) -> Answer:
         if path == "/certs":
             return 200, {"cache-control": "public, max-age=60"}, {"k1": self._certificate}
         if method == "OPTIONS":
