@@ -85,12 +85,17 @@ def test_a_subscription_of_a_city_goes_its_way(stub: AdStub, store: str) -> None
         assert isinstance(found, ClaimSubscription)
         return found
 
-    first = act(stub, "subscribe", store=store, buyer="bob", product="city.club", intent=INTENT, period_s=0.01)
+    about = {"store": store, "buyer": "bob", "product": "city.club", "intent": INTENT}
+    lasting = act(stub, "subscribe", **about, period_s=60)
+    stopped = read(act(stub, "stop", subscription=lasting["subscription"]))
+    assert (stopped.status, stopped.renews) == (SubscriptionStatus.ACTIVE, False)
+    first = act(stub, "subscribe", **about, period_s=0.01)
     name = first["subscription"]
     assert (read(first).name, read(first).price_milliunits) == (name, 7_990)
     second = act(stub, "renew", subscription=name, period_s=0.01)
     assert second["sale"] == f"{store}:{read(second).transaction}" != first["sale"]
     assert not read(act(stub, "stop", subscription=name)).renews
+    assert act(stub, "books")["standings"][name]["status"] == "expired"
     while (over := read(act(stub, "expire", subscription=name))).status is not SubscriptionStatus.EXPIRED:
         assert over.paid_until >= over.told_at
     assert act(stub, "books")["standings"][name] == {"buyer": "bob", "status": "expired", "renews": False}

@@ -29,6 +29,8 @@ APPLE, GOOGLE = "apple_sandbox", "google"
 PRICES: Final = {"city.small": 4_990, "city.medium": 9_990, "city.large": 19_990, "city.club": 7_990}
 WHOLE: Final = 100_000
 CONSUME_TROUBLE: Final = 0.2
+# In the last moment of a period a word is signed behind its end.
+LAST_MS: Final = 300
 PATHS: Final = ("/market/", "/play/", "/payouts/")
 
 
@@ -194,8 +196,11 @@ class Market:
         return self._word(standing.period, "DID_RENEW")
 
     def _stop(self, subscription: str) -> dict[str, Any]:
-        """It will not be renewed; it lasts on."""
+        """It will not be renewed; it lasts on, unless what is paid for is over, or is about to be."""
         standing = self.standings[subscription]
+        if (left_ms := standing.period.until_ms - _now_ms()) < LAST_MS:
+            time.sleep(max(0, left_ms + 1) / 1_000)
+            return self._expire(subscription)
         standing.renews = False
         if standing.period.store == GOOGLE:
             self._state(standing, "CANCELED")
