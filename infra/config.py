@@ -166,6 +166,9 @@ class Config(BaseSettings):
     payer_name: str = Field("", max_length=70, description="who pays payouts: the name of our bank account's holder")
     payer_iban: str = Field("", description="our bank account, from which payouts are paid")
     payout_url: str = Field("", description="the payouts' provider: where it is asked to pay (see infra/vendors/payouts.py)")
+    payout_webhook_secret: str = Field(
+        "", repr=False, pattern=r"^([!-~]{16,})?$", description="what the payouts' provider signs its notices with"
+    )  # fmt: skip
     payout_key: str = Field("", repr=False, description="the provider's API key")
     play_url: str = "https://androidpublisher.googleapis.com"
     play_key_file: str = Field("", description="the key of the service account that may see Google Play's orders")

@@ -56,6 +56,7 @@ from schemas.payout import (
     PutTerms,
     RejectPayout,
     RequestPayout,
+    ReturnPayout,
     SendPayout,
     SettlePayout,
     Terms,
@@ -123,6 +124,8 @@ def decide_payout(payout: Payout | None, message: PayoutInbox) -> Decision:
             return _not_taken(payout, message)
         case DestinationGone() | PaymentEnded():
             return _said(payout, message)
+        case ReturnPayout():
+            return _returned(payout, message)
 
 
 # --- the request ------------------------------------------------------------------------------------------------------------
@@ -260,6 +263,22 @@ def _said(payout: Payout, message: DestinationGone | PaymentEnded) -> Decision:
     return waits, (_asked_of_ledger(waits, message, message.payout, SETTLES[to][1]),)
 
 
+def _returned(payout: Payout, message: ReturnPayout) -> Decision:
+    """It came back, says the provider: once, and behind its having been paid, whenever that is heard of."""
+    if not payout.provider or payout.settling is PayoutStatus.RETURNED:
+        return payout, ()
+    if payout.status is PayoutStatus.EXPORTED:
+        return replace(payout, returning=True), ()
+    return _bring_back(payout, message, message.payout) if payout.status is PayoutStatus.PAID else (payout, ())
+
+
+def _bring_back(payout: Payout, message: Message, name: str) -> Decision:
+    waits = replace(
+        payout, settling=PayoutStatus.RETURNED, asked=None, by="", ref=payout.provider, returning=False
+    )  # fmt: skip
+    return waits, (_asked_of_ledger(payout, message, name, EntryKind.CREDIT),)
+
+
 def _asked_of_ledger(payout: Payout, message: Message, name: str, kind: EntryKind) -> Message:
     account = earnings_account(payout.user)
     of_hold = {"account": account, "hold": HoldId(f"payout/{name}"), "reason": Reason.PAYOUT, "ref": name}
@@ -287,7 +306,11 @@ def _entered(payout: Payout, entry: EntryRecorded) -> Decision:
         return payout, ()
     settled = replace(payout, status=payout.settling, settling=None, asked=None)
     after, told = _step(settled, entry, name, payout.by, to=payout.asked or "")
-    return after, (*told, _ended(settled, entry, name))
+    told = (*told, _ended(settled, entry, name))
+    if settled.status is not PayoutStatus.PAID or not settled.returning:
+        return after, told
+    waits, back = _bring_back(settled, entry, name)
+    return waits, (*told, *back)
 
 
 def _not_taken(payout: Payout, refused: AccountRefused) -> Decision:

@@ -208,6 +208,10 @@ class SettlePayout(_OfPayout):
     ref: Ref = ""
 
 
+class ReturnPayout(_OfPayout):
+    """The provider tells by itself that what it has paid came back, perhaps before it was asked what became of it."""
+
+
 class PayoutStepped(Fact, PayoutFields, DrawFields):
     """A payout went on to a status: by whom, and why."""
 
@@ -234,7 +238,8 @@ class PayoutRefused(Refused):
 
 class Payout(State, PayoutFields, DrawFields):
     """A payout; it is kept for good. `maker`: who asked for it; `asked`: the message that waits for an answer; `settling`: what
-    the ledger was asked to make true, by whom and why; `until`: when it is let go, unless the bank has it by then."""
+    the ledger was asked to make true, by whom and why; `until`: when it is let go, unless the bank has it by then;
+    `returning`: the provider has said that it came back, and not yet that it was paid."""
 
     maker: By = ""
     asked: MessageName | None = None
@@ -243,6 +248,7 @@ class Payout(State, PayoutFields, DrawFields):
     ref: Ref = ""
     by: By = ""
     until: Time | None = None
+    returning: bool = False
 
     @property
     def wake_at(self) -> datetime | None:
@@ -312,7 +318,7 @@ class Batch(State):
 TermsInbox = PutTerms | PinTerms | BeginPayoutRound | Wake
 PayoutInbox = (
     RequestPayout | ApprovePayout | RejectPayout | ExportPayout | SettlePayout | TermsPinned | EarningsDrawn | EntryRecorded
-    | AccountRefused | SendPayout | DestinationGone | PaymentEnded | Wake
+    | AccountRefused | SendPayout | ReturnPayout | DestinationGone | PaymentEnded | Wake
 )  # fmt: skip
 BatchInbox = BeginBatch | PayoutStepped | PayoutRefused | Wake
 
@@ -344,7 +350,7 @@ PAYOUT: Final = Entity(
     key="payout",
     flow=Flow.GROWTH,
     state=Payout,
-    commands=(RequestPayout, ApprovePayout, RejectPayout, ExportPayout, SendPayout, SettlePayout),
+    commands=(RequestPayout, ApprovePayout, RejectPayout, ExportPayout, SendPayout, SettlePayout, ReturnPayout),
     facts=(PayoutStepped, PayoutRepeated, PayoutRefused),
     hears=(
         Hears(TermsPinned, "payout", "a payout knows its terms"),

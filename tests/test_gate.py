@@ -63,6 +63,7 @@ PUBLIC: Final = {
     "POST /v1/webhooks/twilio": "likewise",
     "POST /v1/webhooks/hasura": "the sender is known by a secret of its own",
     "POST /v1/webhooks/apphud": "likewise",
+    "POST /v1/webhooks/payouts": "what the payouts' provider has signed is known by its signature",
     "POST /v1/webhooks/google": "what Google has signed is known by its signature",
     "POST /v1/webhooks/apple": "what Apple has signed is known by its signature",
 }

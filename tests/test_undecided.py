@@ -32,6 +32,7 @@ UNANSWERED = {
     "post /v1/webhooks/apple": "a purchase is noted when the log has it; what becomes of it the phone is told",
     "post /v1/webhooks/google": "likewise",
     "post /v1/payments/google": "Google is asked first, and knows no such purchase",
+    "post /v1/webhooks/payouts": "likewise",
     "post /v1/webhooks/agora": "a notice is noted when the log has it; what its room makes of it is told to nobody",
     "post /v1/webhooks/twilio": "likewise",
     "post /v1/admin/queries": "changes nothing; that it is asked is noted when the log has it",

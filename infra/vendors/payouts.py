@@ -5,10 +5,17 @@ Contract: `GET {url}/payments/{id}` says how a payment stands, 404: the provider
 comes; both with a bearer. A body `{"status": ...}` is the provider's word: `paid`, `failed` (it never left, and never will),
 anything else is not known yet. Whatever is no such word, an outage, a refused key, a body that nobody can read, is asked
 again: only the provider says that money was not sent. It is asked before it is told, so that an answer that was lost is
-found.
+found. `returned` (it was paid, and came back) is `paid` first: that it came back the provider tells by itself.
+
+Contract in: `POST /v1/webhooks/payouts`, `{"payment": id, "status": "returned"}`, perhaps before the payment was asked about,
+and any number of times; `X-Payout-Signature` is the hexadecimal HMAC-SHA256 of the body with OLO_PAYOUT_WEBHOOK_SECRET. Other
+statuses are hints, and what became of the payment is asked anyway.
 """
 
-from typing import Final
+import hmac
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 import httpx
@@ -16,10 +23,14 @@ import httpx
 from infra.config import Config, missing_for_payouts
 from infra.vendors.answers import DETAIL, Attempt
 from schemas.outbox import AttemptOutcome, EffectDue
+from schemas.payout_fields import pay_id
 
 CALLS_PER_S: Final = 10.0
 TIMEOUT_S: Final = 20.0
 UNKNOWN: Final = 404
+PAYMENT: Final = pay_id("")
+RETURNED: Final = "returned"
+STATUSES: Final = ("pending", "paid", "failed", RETURNED)
 # What is answered here where there is nothing to tell the provider.
 NOT_SENT: Final = 400
 
@@ -42,6 +53,30 @@ def pay(due: EffectDue, config: Config, client: httpx.Client) -> Attempt:
     return _word(client.put(url, headers=headers, json=body, timeout=TIMEOUT_S))
 
 
+class Told(NamedTuple):
+    """What the provider tells by itself: of which payout, and how it stands."""
+
+    payout: str
+    status: str
+
+
+def genuine(secret: str, body: bytes, headers: Mapping[str, str]) -> bool:
+    """Whether a notice is signed with the secret."""
+    due = hmac.new(secret.encode(), body, sha256).hexdigest()
+    return bool(secret) and hmac.compare_digest(headers.get("x-payout-signature", "").encode(errors="replace"), due.encode())
+
+
+def read_notice(body: Any) -> Told:
+    """What a notice tells. Errors: ValueError, for one that is none."""
+    found = body if isinstance(body, dict) else {}
+    payment, status = found.get("payment"), found.get("status")
+    if not isinstance(payment, str) or not payment.startswith(PAYMENT) or not 1 <= len(payment) - len(PAYMENT) <= 64:
+        raise ValueError("payment is none of ours")
+    if status not in STATUSES:
+        raise ValueError(f"status is none of {', '.join(STATUSES)}")
+    return Told(payment.removeprefix(PAYMENT), str(status))
+
+
 def _word(answer: httpx.Response) -> Attempt:
     """The provider's word; whatever is none is asked again."""
     try:
@@ -49,7 +84,7 @@ def _word(answer: httpx.Response) -> Attempt:
         said = str(found.get("status", "")) if isinstance(found, dict) else ""
     except ValueError:
         said = ""
-    if answer.status_code < 500 and said == "paid":
+    if answer.status_code < 500 and said in ("paid", RETURNED):
         return Attempt(AttemptOutcome.ACCEPTED, answer.status_code, said)
     if answer.status_code < 500 and said == "failed":
         return Attempt(AttemptOutcome.REFUSED, answer.status_code, answer.text[:DETAIL])
