@@ -294,6 +294,7 @@ TALK = "what was said to the caller, or by the caller"
 ANSWERED = {
     "GET /v1/admin/questions": "a title is staff's word for a question",
     "PUT /v1/admin/questions/{question}": "likewise",
+    "GET /v1/admin/outreach/{campaign}": "what staff writes to many, for who may see campaigns",
     "POST /v1/admin/queries": "a column's name; the warehouse has nothing personal",
     "GET /v1/admin/cohorts": CATALOGUE, "GET /v1/admin/tariffs": CATALOGUE, "PUT /v1/admin/tariffs/{tariff}": CATALOGUE,
     "GET /v1/products": CATALOGUE, "GET /v1/admin/products/{product}": CATALOGUE,
