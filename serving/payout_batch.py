@@ -23,6 +23,7 @@ from serving.runtime.fields import IdempotencyKey, IdInPath, ItemId
 from serving.runtime.lookups import in_view
 from serving.runtime.problems import Problem, responses
 from serving.runtime.refusals import refusal_of
+from serving.runtime.spreadsheet import cell
 from serving.runtime.staff import MoneyChange
 
 router = APIRouter(tags=["payouts"])
@@ -31,8 +32,6 @@ FILE: Final[dict[int | str, dict[str, Any]]] = {
     **responses(401, 403, 404, 409, 422, 503),
     200: {"content": {kind: {"schema": {"type": "string"}} for kind in FILES.values()}},
 }
-# With what a formula begins, in wide letters, too.
-FORMULA: Final = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 COLUMNS: Final = ("payout", "user", "holder", "iban", "amount", "currency")
 
 
@@ -155,13 +154,8 @@ def _table(paid: list[Paid]) -> str:
     rows.writerow(COLUMNS)
     for name, payout, payee in paid:
         amount = f"{payout.amount_cents // 100}.{payout.amount_cents % 100:02}"
-        rows.writerow([name, _cell(payout.user), _cell(payee.holder), payee.iban, amount, payout.currency])
+        rows.writerow([name, cell(payout.user), cell(payee.holder), payee.iban, amount, payout.currency])
     return text.getvalue()
-
-
-def _cell(text: str) -> str:
-    """A text that no table program takes for a formula."""
-    return f"'{text}" if text.startswith(FORMULA) else text
 
 
 def _saved(batch: str, ending: str) -> dict[str, str]:

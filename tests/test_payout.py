@@ -45,7 +45,7 @@ from schemas.payout import (
     of_payout,
 )
 from schemas.payout_fields import PayoutRefusal, PayoutStatus
-from serving.payout_batch import _cell
+from serving.runtime.spreadsheet import cell
 from tests.conftest import Api, NewUser, Stack, eventually
 from tests.decisions import decisions_of, last_decision
 
@@ -276,8 +276,8 @@ def test_a_name_at_the_bank_has_its_letters_only_and_is_the_same_again(holder: s
 def test_no_cell_of_a_table_is_a_formula() -> None:
     """A user's id may begin with "=", and a name with anything."""
     for text in ("=cmd|'calc'!A0", "+1", "-1", "@a", "\uff1d1"):
-        assert _cell(text) == f"'{text}"
-    assert (_cell("sue"), _cell("")) == ("sue", "")
+        assert cell(text) == f"'{text}"
+    assert (cell("sue"), cell("")) == ("sue", "")
 
 
 def test_a_payout_by_http(stack: Stack, admin: Api, new_user: NewUser) -> None:

@@ -12,8 +12,9 @@ from infra.clickhouse import connect
 from pipelines.question import decide_question
 from schemas.log.base import By
 from schemas.question import NoteRun, PutQuestion, Question, QuestionPut, QuestionRefusal, QuestionRun, RemoveQuestion
-from serving.question import _only_reads
+from serving.question import END, _only_reads, _read
 from serving.runtime.problems import Problem
+from serving.runtime.spreadsheet import harmless
 from tests.conftest import Api, Stack, eventually
 from tests.decisions import decisions_of
 
@@ -48,6 +49,42 @@ def test_what_does_not_read(sql: str) -> None:
     with pytest.raises(Problem) as refused:
         _only_reads(sql)
     assert refused.value.code == "query_not_reading"
+
+
+@pytest.mark.parametrize(
+    ("digits", "shown"),
+    [
+        ("9007199254740991", 2**53 - 1),
+        ("9007199254740992", "9007199254740992"),
+        ("18446744073709551615", "18446744073709551615"),
+        ("-9007199254740993", "-9007199254740993"),
+        ("123456789.12345678901234", "123456789.12345678901234"),
+        ("0.1", 0.1),
+        ("1e300", 1e300),
+        ("-0", 0),
+        ("null", None),
+    ],
+)  # fmt: skip
+def test_no_number_loses_digits_on_its_way_to_a_browser(digits: str, shown: Any) -> None:
+    assert _read(f"[[{digits}]]".encode()) == [[shown]]
+
+
+@pytest.mark.parametrize(
+    ("row", "written"),
+    [
+        ('"=HYPERLINK(""x"")",1', '"\'=HYPERLINK(""x"")",1'),
+        ('"@SUM(1+1)","@apple","-cmd"', '"\'@SUM(1+1)","@apple","\'-cmd"'),
+        ('-1,"a=b","",nan', '-1,"a=b","",nan'),
+        ('"say ""=1""","\n=1","\uff1d1"', '"say ""=1""","\'\n=1","\'\uff1d1"'),
+    ],
+)  # fmt: skip
+def test_no_text_of_a_file_is_a_formula(row: str, written: str) -> None:
+    assert harmless(row.encode()).decode() == written
+    assert harmless(b'"\xff=1"') == b'"\xff=1"'
+
+
+def test_a_statement_may_end_with_a_semicolon() -> None:
+    assert [END.sub("", one) for one in ("SELECT 1;", "SELECT 1 ;\n ; ", "SELECT ';'")] == ["SELECT 1"] * 2 + ["SELECT ';'"]
 
 
 WRONG = [
@@ -85,7 +122,8 @@ def test_the_warehouse_is_asked_by_a_reader_with_limits(stack: Stack) -> None:
     file = ask(body["sql"], form="parquet", question=saved)
     assert file.headers["content-disposition"] == f'attachment; filename="{saved}.parquet"'
     assert pq.read_table(io.BytesIO(file.content)).num_rows == 5_000
-    assert ask(body["sql"], form="csv").text.startswith('"n"\n0\n1\n')
+    assert ask(body["sql"] + ";\n", form="csv").text.startswith('"n"\n0\n1\n')
+    assert ask("SELECT '=1' AS a, 1, 1", form="csv").text == '"a","1","1"\n"\'=1",1,1\n'
     for sql, code, words in WRONG:
         found = ask(sql)
         assert (found.status_code, found.json().get("code")) == (422, code), (sql, found.text[:500])
@@ -98,4 +136,4 @@ def test_the_warehouse_is_asked_by_a_reader_with_limits(stack: Stack) -> None:
     assert root.delete(f"/v1/admin/questions/{saved}").json()["code"] == "question_unknown"
     client = connect(stack.clickhouse)
     mine = f"SELECT count() FROM question_runs FINAL WHERE by = '{auditor.user}' AND step = 'QuestionRun'"
-    assert eventually(lambda: client.query(mine).result_rows[0][0] == 3 + len(WRONG) - 1)
+    assert eventually(lambda: client.query(mine).result_rows[0][0] == 4 + len(WRONG) - 1)
