@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { backtested, corners, differences, emptySide, spoken, type Body } from './tariffs';
+import { backtested, corners, differences, draftOf, emptySide, ruled, spoken, type Answer, type Body } from './tariffs';
 
 const BODY: Body = { rule: { kind: 'roulette' }, payer: emptySide(), earner: { checkpoints: [], step_s: 60, step_coins: 5 }, name: 'a' };
 
@@ -17,6 +17,30 @@ test('what differs, and nothing else', () => {
     ['payer pays', '0 after 0 s, 7 every 60 s']
   ]);
   expect(differences(undefined, BODY).map(({ what }) => what)).toContain('kind');
+});
+
+const EVENING = { windows: [{ days: [5, 6], begins: '20:00', ends: '02:00' }], zone: 'Europe/Berlin' };
+const WHOLE: Answer = {
+  ...BODY,
+  rule: { ...BODY.rule, price_class: 'gold', hours: EVENING },
+  payer: { ...BODY.payer, most_coins: 90 },
+  free: [{ tag: 'vip', free_s: 60 }],
+  tariff: 't',
+  version: 3,
+  effective_from: '2030-01-01T00:00:00Z'
+};
+
+test('a draft has all that its version says: what the editor has no field for is neither lost nor changed unseen', () => {
+  const draft = draftOf(WHOLE);
+  expect(draft).toEqual({ ...BODY, rule: WHOLE.rule, payer: WHOLE.payer, free: WHOLE.free });
+  expect(differences(WHOLE, draft)).toEqual([]);
+  expect(differences(WHOLE, BODY).map(({ what, before }) => [what, before])).toEqual([
+    ['price class', 'gold'],
+    ['hours', 'Fri Sat 20:00–02:00 Europe/Berlin'],
+    ['payer pays', '0 after 0 s, at most 90'],
+    ['free at first', '60 s for vip']
+  ]);
+  expect([ruled(WHOLE.rule), ruled({})]).toEqual(['roulette, gold, Fri Sat 20:00–02:00 Europe/Berlin', 'every call']);
 });
 
 test('a curve goes up in steps, and stays in its box', () => {

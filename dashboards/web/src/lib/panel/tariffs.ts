@@ -15,14 +15,35 @@ export interface Change {
 
 export const emptySide = (): Side => ({ checkpoints: [{ after_s: 0, coins: 0 }], step_s: 60, step_coins: 0 });
 
-/** A side in words. */
-export function spoken({ checkpoints = [], step_s = 0, step_coins = 0 }: Side): string {
-  const first = checkpoints.map(({ after_s, coins }) => `${coins} after ${after_s} s`);
-  return [...first, ...(step_s && step_coins ? [`${step_coins} every ${step_s} s`] : [])].join(', ') || 'nothing';
+/** What an editor begins with: all that a version says, but from when it was in force. */
+export function draftOf(version: Answer): Body {
+  const { tariff: _tariff, version: _version, effective_from: _from, ...said } = structuredClone(version);
+  return said;
 }
 
-function facts({ rule, payer, earner, name = '', subsidy = false }: Body): [string, string][] {
-  const { kind, payer_role, earner_role, country, tag } = rule;
+/** A side in words. */
+export function spoken({ checkpoints = [], step_s = 0, step_coins = 0, most_coins = 0 }: Side): string {
+  const first = checkpoints.map(({ after_s, coins }) => `${coins} after ${after_s} s`);
+  const parts = [...first, ...(step_s && step_coins ? [`${step_coins} every ${step_s} s`] : [])].join(', ') || 'nothing';
+  return most_coins ? `${parts}, at most ${most_coins}` : parts;
+}
+
+const DAYS = ['', 'Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat', 'Sun'];
+
+/** The hours of a rule, in words. */
+export function hoursOf({ hours }: Body['rule']): string {
+  const windows = hours?.windows.map(({ days, begins, ends }) => `${days.map((day) => DAYS[day]).join(' ')} ${begins}–${ends}`);
+  return windows ? `${windows.join(', ')} ${hours?.zone}` : '';
+}
+
+/** Which calls a rule is for, in words. */
+export function ruled(rule: Body['rule']): string {
+  const { kind, payer_role, earner_role, country, tag, price_class } = rule;
+  return [kind, payer_role, earner_role, country, tag, price_class, hoursOf(rule)].filter(Boolean).join(', ') || 'every call';
+}
+
+function facts({ rule, payer, earner, name = '', subsidy = false, free = [] }: Body): [string, string][] {
+  const { kind, payer_role, earner_role, country, tag, price_class } = rule;
   return [
     ['name', name],
     ['kind', kind ?? 'any'],
@@ -30,8 +51,11 @@ function facts({ rule, payer, earner, name = '', subsidy = false }: Body): [stri
     ['earner is', earner_role ?? 'anybody'],
     ['country', country || 'any'],
     ['tag', tag || 'any'],
+    ['price class', price_class || 'any'],
+    ['hours', hoursOf(rule) || 'all'],
     ['payer pays', spoken(payer)],
     ['earner earns', spoken(earner)],
+    ['free at first', free.map((one) => `${one.free_s} s for ${one.tag}`).join(', ') || 'for nobody'],
     ['subsidy', subsidy ? 'yes' : 'no']
   ];
 }
