@@ -21,6 +21,7 @@ from schemas.log.entity import broadcast_keys, log_partitions
 from schemas.panel import (
     MAX_BOOK_BYTES,
     MAX_COHORTS,
+    MAX_GIVERS,
     MAX_TAGS,
     Attribute,
     BookInbox,
@@ -33,6 +34,7 @@ from schemas.panel import (
     CohortRefused,
     CohortRemoved,
     CountAction,
+    Giver,
     Member,
     MemberInbox,
     Moment,
@@ -47,6 +49,7 @@ from schemas.panel import (
 )
 from schemas.panel_counters import COUNTERS, FIRST_MINUTE, Counter, buckets_of, count
 from schemas.panel_rules import EMPTY, Compiled, Read, Touched, compiled
+from schemas.subscription import PREFIX
 from schemas.user import CameOnline, SessionOpened, UserErased, UserSignedUp, WentOffline
 
 Decision = tuple[Member | None, Sequence[Message]]
@@ -280,16 +283,33 @@ def _wake(member: Member, message: Wake, rules: Compiled) -> Decision:
 
 
 def _tag(member: Member, message: PutTag | RemoveTag, rules: Compiled) -> Decision:
-    there = isinstance(message, PutTag)
+    there, by = isinstance(message, PutTag), message.by if message.by.startswith(PREFIX) else ""
     others = tuple(tag for tag in member.tags if tag != message.tag)
     if not there and len(others) == len(member.tags):
         return (None if member is BLANK else member), (_tag_refused(message, TagRefusal.TAG_UNKNOWN),)
     if there and len(others) >= MAX_TAGS:
         return member, (_tag_refused(message, TagRefusal.TOO_MANY_TAGS),)
-    changes = {"tags": (*others, message.tag) if there else others}
+    givers = _given(member, message.tag, by) if there else _left_to_give(member, message.tag, by)
+    if not there and any(one.tag == message.tag for one in givers):
+        return replace(member, givers=givers), ()
+    changes = {"tags": (*others, message.tag) if there else others, "givers": givers}
     after, facts = _look(member, changes, message, message.user, rules.touched((Attribute.TAG,)), rules, {})
     changed = TagChanged(**reply(message), user=message.user, tag=message.tag, there=there, by=message.by)
     return after, (changed, *facts)
+
+
+def _given(member: Member, tag: str, by: str) -> tuple[Giver, ...]:
+    """Who gives which tag, where a subscription does: it (`by`; empty: a person), and whoever gives the same one."""
+    known = [one.by for one in member.givers if one.tag == tag]
+    if not known and (not by or tag in member.tags):
+        known.append("")
+    more = [Giver(tag, one) for one in dict.fromkeys((*known, by))] if by or any(known) else []
+    return (*(one for one in member.givers if one.tag != tag), *more)[:MAX_GIVERS]
+
+
+def _left_to_give(member: Member, tag: str, by: str) -> tuple[Giver, ...]:
+    """The others: a person takes a tag away from all who give it, a subscription only its own."""
+    return tuple(one for one in member.givers if one.tag != tag or (by and one.by != by))
 
 
 def _tag_refused(message: PutTag | RemoveTag, refusal: TagRefusal) -> TagRefused:

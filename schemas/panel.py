@@ -27,6 +27,8 @@ MAX_COHORTS: Final = 200
 # The book as JSON: some six hundred bytes for each of two hundred cohorts. All of it goes to every partition of members.
 MAX_BOOK_BYTES: Final = 128 * 1024
 MAX_TAGS: Final = 100
+# Of a member, who else gives a tag that a subscription gives. Nobody has so many subscriptions.
+MAX_GIVERS: Final = 8
 MAX_DEPTH: Final = 8
 MAX_PARTS: Final = 50
 # The name of a cohort, a tag or a group, as paths have it; members keep hundreds of them.
@@ -231,11 +233,11 @@ class _TagCommand(UserCommand):
 
 
 class PutTag(_TagCommand):
-    """A person gives the user a tag (a manual group is a tag that many have)."""
+    """A person, or a subscription, gives the user a tag (a manual group is a tag that many have)."""
 
 
 class RemoveTag(_TagCommand):
-    """A person takes the tag away."""
+    """A person takes the tag away; or a subscription does not give it any more, while others may."""
 
 
 class TagRefusal(StrEnum):
@@ -274,15 +276,22 @@ class CohortLeft(_OfCohort):
     """The user does not fit it any more, or the cohort is no more."""
 
 
+class Giver(State):
+    """Who gives a tag: a subscription, by its name, or, without one, a person."""
+
+    tag: NameInList
+    by: Annotated[str, Meta(max_length=128, extra={"max_bytes": 132}), PLAIN] = ""
+
+
 class Member(State):
     """A user, as the rules of cohorts see one.
 
     `counts` gives for each counter the sum by bucket, of all units. It stays JSON until a decision asks for the counter
     (`buckets_of`): a user who is active for months has some hundred buckets, and an action changes one counter or two. Those
-    are tables until the state is written. `cohorts` gives the tag by the cohort's id, `tags` are the ones given by hand,
-    `version` is that of the book under which the member was decided last, and at `due_at` something may leave a window. The
-    state under a broadcast key has only `shared`. `erased_at`: the user was erased then, and nothing else is known; until
-    `due_at`, so that what comes late does not count."""
+    are tables until the state is written. `cohorts` gives the tag by the cohort's id, `tags` are the ones given by hand or by a
+    subscription; of the latter `givers` knows who gives them. `version` is that of the book under which the member was decided
+    last, and at `due_at` something may leave a window. The state under a broadcast key has only `shared`. `erased_at`: the user
+    was erased then, and nothing else is known; until `due_at`, so that what comes late does not count."""
 
     attributes: dict[Attribute, Word] = {}
     signed_up_at: Time | None = None
@@ -295,6 +304,7 @@ class Member(State):
     due_at: Time | None = None
     shared: CohortBook | None = None
     erased_at: Time | None = None
+    givers: Annotated[tuple[Giver, ...], Meta(max_length=MAX_GIVERS)] = ()
 
     @property
     def wake_at(self) -> datetime | None:

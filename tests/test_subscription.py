@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from infra.vendors.app_store import read_notification, read_transaction
-from pipelines import payment, subscription
+from pipelines import panel, payment, subscription
 from schemas.log.base import EPOCH, Message, Wake
-from schemas.panel import PutTag, RemoveTag
+from schemas.panel import Member, PutTag, RemoveTag
 from schemas.payment import INTENT_KEPT_FOR, MAX_ASKED, Intent, IntentRead, KeepIntent, PaymentRefusal, ReadIntent
 from schemas.purchase import WHOLE, ClaimPurchase, Store
 from schemas.subscription import (
@@ -39,6 +39,7 @@ from tests.test_app_store import config_of
 
 decide = decisions_of(subscription.decide_subscription)
 decide_intent = decisions_of(payment.decide_intent)
+decide_member = decisions_of(panel.decide_member)
 after = partial(last_decision, decide)
 T = datetime(2030, 1, 1, tzinfo=UTC)
 NAME = subscription_name(Store.APPLE, "7")
@@ -144,6 +145,37 @@ def test_an_intent_is_kept_for_the_periods_that_name_it() -> None:
     assert decide_intent(None, keep) == (None, ())
     assert [heard.key(READ) for heard in SUBSCRIPTION.hears if callable(heard.key)] == [NAME]
     assert [heard.key(replace(READ, purchase="apple:7")) for heard in SUBSCRIPTION.hears if callable(heard.key)] == [""]
+
+
+A, B, STAFF = "subscription:apple:7", "subscription:google:GPA.1", "root"
+
+
+@pytest.mark.parametrize(
+    ("words", "there"),
+    [
+        (f"+{A}", True),
+        (f"+{A} -{A}", False),
+        (f"+{A} +{B} -{A}", True),
+        (f"+{A} +{B} -{B}", True),
+        (f"+{A} +{B} -{A} -{B}", False),
+        (f"+{A} +{B} -{A} -{A}", True),
+        (f"+{A} +{A} -{A}", False),
+        (f"+{STAFF} +{A} -{A}", True),
+        (f"+{A} +{STAFF} -{A}", True),
+        (f"+{A} +{STAFF} -{STAFF}", False),
+        (f"+{STAFF} +{A} +{B} -{STAFF} +{B} -{B}", False),
+        (f"+{STAFF} -{A}", False),
+    ],
+)
+def test_a_tag_that_several_give_stays_until_the_last_of_them_ends(words: str, there: bool) -> None:
+    """A subscription at one store ends, that at another goes on; a person takes it away from all."""
+    state: Member | None = None
+    for number, word in enumerate(words.split()):
+        kind = PutTag if word[0] == "+" else RemoveTag
+        state, _ = decide_member(state, kind(id=f"t{number}", at=T, user=BOB, tag="vip", by=word[1:]), None)
+    assert state is not None
+    assert (state.tags, len(state.givers) <= 3) == (("vip",) if there else (), True)
+    assert there or not state.givers
 
 
 WORDS = st.builds(
