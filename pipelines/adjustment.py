@@ -25,7 +25,18 @@ from schemas.adjustment import (
     LotsTold,
     PlaceAdjustment,
 )
-from schemas.balance import AccountRefused, EntryRecorded, Freeze, LotsRead, ReadLots, Refusal, Unfreeze, WriteOff
+from schemas.balance import (
+    AccountRefused,
+    EntryRecorded,
+    Freeze,
+    LotsRead,
+    ReadLots,
+    Reason,
+    Refusal,
+    SetCap,
+    Unfreeze,
+    WriteOff,
+)
 from schemas.log.base import REMEMBERED_FOR, Message, MessageId, Wake, derive, later, reply, same_fields
 
 Decision = tuple[Adjustment | None, Sequence[Message]]
@@ -64,11 +75,14 @@ def _begin(message: PlaceAdjustment) -> Decision:
             return state, (Unfreeze(**to),)
         case Act.WRITE_OFF:
             return state, (WriteOff(**to, coins=message.coins, debt_coins=message.debt_coins),)
+        case Act.CAP | Act.STAFF_CAP:
+            to |= {"reason": Reason.CAP, "staff": message.act is Act.STAFF_CAP}
+            return state, (SetCap(**to, cap_coins=message.cap_coins),)
 
 
 def _again(state: Adjustment, message: PlaceAdjustment) -> Decision:
-    asked = (message.account, message.act, message.ref, message.coins, message.debt_coins)
-    if asked != (state.account, state.act, state.ref, state.coins, state.debt_coins):
+    asked = (message.account, message.act, message.ref, message.coins, message.debt_coins, message.cap_coins)
+    if asked != (state.account, state.act, state.ref, state.coins, state.debt_coins, state.cap_coins):
         return state, (_conflict(message, Refusal.IDEMPOTENCY_KEY_REUSED),)
     if state.after is not None or state.refusal is not None:
         return state, (_answer(AdjustmentRepeated, state, message, message.adjustment, message.id),)

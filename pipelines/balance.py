@@ -10,6 +10,7 @@ Laws, tested by `tests/test_balance.py` and, independently, by the auditor of `t
 - what is taken back and cannot be paid is owed: no balance is ever negative, and who owes something has nothing free, since
   whatever comes in or is freed pays the debt first;
 - of what a member of an agency earns (`EARNED`) its share goes on to the agency's earnings, in the same decision;
+- what goes to calls and gifts in any 24 hours, and is held for them, is never more than a cap that stood when it was asked;
 - lots never add up to more than the balance, and coins whose time is over lapse as soon as they are free;
 - every command is answered by one entry or one refusal, whose `cause` it is (opening an open account, closing a closed one,
   a stale wake: by none); entries that follow from it (a freeze, a lapse, a repayment) come behind it, with the same cause.
@@ -23,6 +24,7 @@ from msgspec.structs import replace
 
 from schemas.balance import (
     EARNED,
+    SPENT,
     Account,
     AccountInbox,
     AccountRefused,
@@ -39,6 +41,7 @@ from schemas.balance import (
     ReadLots,
     Reason,
     Refusal,
+    SetCap,
     SetShare,
     StandingHold,
     Transfer,
@@ -48,6 +51,7 @@ from schemas.balance import (
     earnings_account,
     is_outside,
 )
+from schemas.balance_cap import Cap
 from schemas.balance_entry import credit_leg, enter
 from schemas.balance_fields import EXPIRED, FORFEITED, MAX_HOLDS, WRITTEN_OFF
 from schemas.balance_lots import taken, with_lots
@@ -56,7 +60,7 @@ from schemas.log.base import MAX_BALANCE_COINS, MAX_COINS, AccountId, Message, U
 
 Decision = tuple[Account | None, Sequence[Message]]
 # Opening and closing an account and waking it are never refused.
-Refusable = Credit | Transfer | Hold | Post | Void | Freeze | Unfreeze | Clawback | WriteOff | SetShare
+Refusable = Credit | Transfer | Hold | Post | Void | Freeze | Unfreeze | Clawback | WriteOff | SetShare | SetCap
 
 
 def decide_account(account: Account | None, message: AccountInbox) -> Decision:
@@ -72,7 +76,7 @@ def decide_account(account: Account | None, message: AccountInbox) -> Decision:
 def _decide(account: Account | None, message: AccountInbox) -> Decision:
     match message:
         case Wake():
-            return _expire(account, message)
+            return _wake(account, message)
         case OpenAccount():
             return _open(account, message)
         case CloseAccount():
@@ -94,7 +98,7 @@ def _decide(account: Account | None, message: AccountInbox) -> Decision:
             return _post(account, message)
         case Void():
             return _void(account, message)
-        case Freeze() | Unfreeze() | SetShare():
+        case Freeze() | Unfreeze() | SetShare() | SetCap():
             return _mark(account, message)
         case Clawback() | WriteOff():
             return _owe(account, message)
@@ -123,11 +127,19 @@ def refusal_of(account: Account | None, message: Refusable) -> Refusal | None:
             return Refusal.HOLD_EXCEEDED
         case Hold() if len(account.holds) >= MAX_HOLDS:
             return Refusal.TOO_MANY_HOLDS
-        case Transfer() | Hold() if message.coins > account.available_coins:
-            return Refusal.INSUFFICIENT_COINS
+        case Transfer() | Hold():
+            return _not_spent(account, message)
         case WriteOff() if message.debt_coins != account.debt_coins or message.coins > account.debt_coins:
             return Refusal.DEBT_CHANGED
     return None
+
+
+def _not_spent(account: Account, message: Transfer | Hold) -> Refusal | None:
+    if account.cap is not None and message.reason in SPENT:
+        left = account.cap.left_at(max(message.at, account.at), account.held_to_spend)
+        if left is not None and message.coins > left:
+            return Refusal.DAILY_CAP
+    return Refusal.INSUFFICIENT_COINS if message.coins > account.available_coins else None
 
 
 def _not_credited(account: Account, message: Credit) -> Refusal | None:
@@ -148,7 +160,7 @@ def _shut(account: Account | None, message: CloseAccount) -> Decision:
     if account is None or account.closed:
         return account, ()
     after, entry = enter(account, message, message.account, EntryKind.CLOSE, {}, frozen=True, closed=True, lots=())
-    return replace(after, share=None), (entry,)
+    return replace(after, share=None, cap=None), (entry,)
 
 
 def _forfeits(before: Account | None, after: Account, message: AccountInbox) -> Sequence[Message]:
@@ -230,6 +242,29 @@ def _expire(account: Account | None, message: Wake) -> Decision:
     return account, entries
 
 
+def _wake(account: Account | None, message: Wake) -> Decision:
+    """Holds whose time is over are freed, and the higher cap that was waited for counts."""
+    after, entries = _expire(account, message)
+    if after is None or after.cap is None or after.cap.next_at is None or after.cap.next_at > message.at:
+        return after, entries
+    turned, name = _with_cap(after, after.cap.turned(message.at)), AccountId(message.key)
+    after, entry = enter(turned, message, name, EntryKind.CAP, {"reason": Reason.CAP}, ordinal="cap")
+    return after, (*entries, entry)
+
+
+def _cap(account: Account, message: SetCap) -> Decision:
+    at = max(account.at, message.at)
+    cap, coins = (account.cap or Cap()).turned(at), message.cap_coins
+    cap = replace(cap, staff_coins=coins) if message.staff else cap.set_by_owner(coins, at)
+    why = {"reason": message.reason, "ref": message.ref, "transfer": message.transfer}
+    after, entry = enter(_with_cap(account, cap), message, message.account, EntryKind.CAP, why)
+    return after, (entry,)
+
+
+def _with_cap(account: Account, cap: Cap) -> Account:
+    return replace(account, cap=None if account.closed or cap.is_none else cap)
+
+
 def _free(
     account: Account, message: Void | Wake, name: AccountId, hold: StandingHold, ordinal: int = 0
 ) -> tuple[Account, EntryRecorded]:
@@ -245,8 +280,10 @@ def _why_held(hold: StandingHold) -> dict[str, str]:
     return {"counterparty": hold.to, "reason": hold.reason, "ref": hold.ref, "hold": hold.hold}
 
 
-def _mark(account: Account, message: Freeze | Unfreeze | SetShare) -> Decision:
-    """What changes no coins: a freeze and its end, an agency's share of what is earned from here on."""
+def _mark(account: Account, message: Freeze | Unfreeze | SetShare | SetCap) -> Decision:
+    """What changes no coins: a freeze and its end, an agency's share of what is earned from here on, a cap of what is spent."""
+    if isinstance(message, SetCap):
+        return _cap(account, message)
     if not isinstance(message, SetShare):
         freezes = isinstance(message, Freeze)
         kind = EntryKind.FREEZE if freezes else EntryKind.UNFREEZE
@@ -325,6 +362,8 @@ def _refuse(account: Account | None, message: Refusable, refusal: Refusal) -> tu
     asked |= {name: getattr(message, name) for name in ("coins", "counterparty", "hold", "transfer") if hasattr(message, name)}
     if refusal is Refusal.INSUFFICIENT_COINS and account is not None:
         asked["shortfall_coins"] = asked["coins"] - account.available_coins
+    if refusal is Refusal.DAILY_CAP and account is not None and account.cap is not None:
+        asked["cap_room"] = account.cap.room_at(max(message.at, account.at), account.held_to_spend)
     refused = AccountRefused(
         id=f"{message.id}/0", at=message.at, cause=message.id, account=message.account, command=type(message).__name__,
         refusal=refusal, ref=message.ref, reason=message.reason, **asked,

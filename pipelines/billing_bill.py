@@ -196,13 +196,13 @@ class Work:
         return parts[0], int(parts[1])
 
     def _hold_refused(self, refusal: AccountRefused) -> None:
-        bill = replace(self.bill, hold=HoldStatus.REFUSED)
+        bill = replace(self.bill, hold=HoldStatus.REFUSED, capped=refusal.refusal is Refusal.DAILY_CAP)
         self.bill = bill
         if bill.connected_at is None:
             if bill.ended_at is None:
                 refused = BillRefused(
                     **self._reply(bill.opened_by), call=self.call, payer=bill.payer, refusal=refusal.refusal,
-                    shortfall_coins=refusal.shortfall_coins,
+                    shortfall_coins=refusal.shortfall_coins, cap_room=refusal.cap_room,
                 )  # fmt: skip
                 self.messages.append(refused)
             self.bill = replace(bill, closed=True, forget_at=later(refusal.at, REMEMBERED_FOR))
@@ -217,6 +217,7 @@ class Work:
             low = CreditLow(
                 **self._reply(), call=self.call, payer=bill.payer, earner=bill.earner, cut_at=cut_at,
                 seconds_left=left.total_seconds(), shortfall_coins=refusal.shortfall_coins,
+                cap_room=refusal.cap_room,
             )  # fmt: skip
             self.messages.append(low)
 
@@ -231,6 +232,8 @@ class Work:
         assert paid is not None
         after_s = paid.after_s
         available = entry.balance_coins - entry.held_coins
+        if entry.cap is not None and (left := entry.cap.left_at(entry.at, entry.held_coins)) is not None:
+            available = min(available, left)
         if bill.hold in (HoldStatus.ASKED, HoldStatus.STANDING) and self.next is not None and bill.paid > number + 1:
             available = 0  # a late answer: newer ones follow
         lasts_s = bill.tariff.payer.lasts_s(number + 1, available)
@@ -285,7 +288,8 @@ class Work:
             self.hold()
 
     def _cut(self, at: datetime) -> None:
-        cut = EndCall(id=f"{self.call}/cut", at=at, call=self.call, reason=EndReason.OUT_OF_COINS, by=self.bill.payer)
+        reason = EndReason.DAILY_CAP if self.bill.capped else EndReason.OUT_OF_COINS
+        cut = EndCall(id=f"{self.call}/cut", at=at, call=self.call, reason=reason, by=self.bill.payer)
         self.messages.append(cut)
         self.bill = replace(self.bill, cut=True, retry_at=None)
 

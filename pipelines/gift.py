@@ -58,6 +58,7 @@ OF_ACCOUNT: Final = {
     Refusal.ACCOUNT_UNKNOWN: GiftRefusal.ACCOUNT_UNKNOWN,
     Refusal.ACCOUNT_FROZEN: GiftRefusal.ACCOUNT_FROZEN,
     Refusal.INSUFFICIENT_COINS: GiftRefusal.INSUFFICIENT_COINS,
+    Refusal.DAILY_CAP: GiftRefusal.DAILY_CAP,
 }
 
 Decision = tuple[Gift | None, Sequence[Message]]
@@ -85,7 +86,7 @@ def decide_gift(gift: Gift | None, message: GiftInbox) -> Decision:
         case EntryRecorded():
             return _paid(gift, message)
         case AccountRefused():
-            short = replace(gift, shortfall_coins=message.shortfall_coins)
+            short = replace(gift, shortfall_coins=message.shortfall_coins, cap_room=message.cap_room)
             return _refuse(short, message, message.ref, OF_ACCOUNT.get(message.refusal, GiftRefusal.ACCOUNT_UNKNOWN))
 
 
@@ -102,7 +103,7 @@ def _begin(message: SendGift) -> Decision:
 
 def _again(gift: Gift, message: SendGift) -> Message:
     if (message.sender, message.receiver, message.item, message.call) != (gift.sender, gift.receiver, gift.item, gift.call):
-        refused = replace(gift, refusal=GiftRefusal.IDEMPOTENCY_KEY_REUSED, shortfall_coins=0)
+        refused = replace(gift, refusal=GiftRefusal.IDEMPOTENCY_KEY_REUSED, shortfall_coins=0, cap_room=None)
         return GiftRefused(**reply(message, "gift"), gift=message.gift, **same_fields(refused, GiftRefused))
     shown = gift if gift.sent else replace(gift, price_coins=0)
     return GiftRepeated(**reply(message, "gift"), gift=message.gift, **same_fields(shown, GiftRepeated))

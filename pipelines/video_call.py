@@ -192,8 +192,10 @@ def _answered(call: Call, message: Answer) -> Decision:
         case BillRefused():
             who = "bill"
             own = message.payer == call.caller  # what a payer lacks is told to nobody else
-            refusal = CallRefusal.INSUFFICIENT_COINS if own else CallRefusal.CALLEE_LACKS_COINS
-            call = replace(worse(call, refusal), shortfall_coins=message.shortfall_coins * own)
+            short = CallRefusal.DAILY_CAP if message.cap_room else CallRefusal.INSUFFICIENT_COINS
+            call = worse(call, short if own else CallRefusal.CALLEE_LACKS_COINS)
+            if own:
+                call = replace(call, shortfall_coins=message.shortfall_coins, cap_room=message.cap_room)
     call = replace(call, waiting=tuple(waited for waited in call.waiting if waited != who))
     return (call, ()) if call.waiting else _placed(call, message)
 

@@ -1,4 +1,5 @@
-"""An adjustment: what one of the staff does to an account, once: a freeze, its end, a debt that is forgiven. And a look at an
+"""An adjustment: what one of the staff does to an account, once: a freeze, its end, a debt that is forgiven, a daily cap,
+which its owner sets as well. And a look at an
 account's lots, which only its ledger has."""
 
 from datetime import datetime
@@ -7,8 +8,10 @@ from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta
 
-from schemas.balance import AccountRefused, EntryRecorded, LotsRead, Refusal, of_adjustment
+from schemas.balance import AccountRefused, EntryRecorded, LotsRead, Refusal
+from schemas.balance_cap import Cap, CapCoins
 from schemas.balance_fields import Account_, TransferName
+from schemas.balance_heard import of_adjustment
 from schemas.balance_lots import Lots
 from schemas.log.base import By, Fact, Fields, Message, MessageName, Ref, Refused, State, Time, Wake
 from schemas.log.entity import Entity, Flow, Hears
@@ -23,16 +26,20 @@ class Act(StrEnum):
     FREEZE = "freeze"
     UNFREEZE = "unfreeze"
     WRITE_OFF = "write_off"
+    CAP = "cap"
+    STAFF_CAP = "staff_cap"
 
 
 class ActFields(Fields):
-    """To which account, what, and why (`ref`). `coins`: of a debt that was `debt_coins` when somebody looked."""
+    """To which account, what, and why (`ref`). `coins`: of a debt that was `debt_coins` when somebody looked; `cap_coins`: the
+    daily cap that its owner sets, or staff; None: there is to be none."""
 
     account: Account_
     act: Act
     ref: Ref = ""
     coins: int = 0
     debt_coins: int = 0
+    cap_coins: CapCoins | None = None
 
 
 class PlaceAdjustment(Message, ActFields):
@@ -55,6 +62,7 @@ class AccountAfter(State):
     balance_coins: int = 0
     held_coins: int = 0
     debt_coins: int = 0
+    cap: Cap | None = None
 
 
 class AdjustmentSettled(Fact, ActFields):

@@ -1,13 +1,13 @@
 """The ledger's messages and states: `account` (one owner's coins) and `transfer` (one request to move coins). How accounts and
 parties are called: `schemas.balance_fields`."""
 
-from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta
 
+from schemas.balance_cap import Cap, CapCoins, CapRoom
 from schemas.balance_fields import (
     MAX_HOLDS,
     Account_,
@@ -75,12 +75,14 @@ class Reason(StrEnum):
     DEBT = "debt"
     EXPIRY = "expiry"
     SHARE = "share"
+    CAP = "cap"
 
 
 class EntryKind(StrEnum):
     """What an entry did to the account: `coins` is the change of the balance, `held_change_coins` of what is held,
     `debt_change_coins` of what is owed. Only a lapse, a clawback, a repayment and a write-off have to do with lots or debts.
-    `share`: the share of an agency changed; the coins that it gets are a debit for the reason `share`."""
+    `share`: the share of an agency changed; the coins that it gets are a debit for the reason `share`.
+    `cap`: the daily cap did."""
 
     OPEN = "open"
     CREDIT = "credit"
@@ -98,6 +100,7 @@ class EntryKind(StrEnum):
     WRITE_OFF = "write_off"
     LAPSE = "lapse"
     SHARE = "share"
+    CAP = "cap"
 
 
 class Refusal(StrEnum):
@@ -112,6 +115,7 @@ class Refusal(StrEnum):
     HOLD_EXPIRES_IN_PAST = "hold_expires_in_past"
     HOLD_EXCEEDED = "hold_exceeded"
     TOO_MANY_HOLDS = "too_many_holds"
+    DAILY_CAP = "daily_cap"
     INSUFFICIENT_COINS = "insufficient_coins"
     DEBT_CHANGED = "debt_changed"
     IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
@@ -213,6 +217,14 @@ class Unfreeze(_Adjustment):
     """End a freeze."""
 
 
+class SetCap(_Adjustment):
+    """From here on so many coins may be spent in 24 hours, says the owner or `staff`; None: as many as there are."""
+
+    reason: Reason = Reason.CAP
+    cap_coins: CapCoins | None = None
+    staff: bool = False
+
+
 class WriteOff(_Adjustment):
     """Somebody of the staff forgives a part of a debt, or all of it. `debt_coins`: what was owed when they looked."""
 
@@ -235,8 +247,8 @@ class CloseAccount(_ToAccount):
 
 
 AccountInbox = (
-    OpenAccount | Credit | Transfer | Hold | Post | Void | Clawback | WriteOff | ReadLots | SetShare | Freeze | Unfreeze
-    | CloseAccount | Wake
+    OpenAccount | Credit | Transfer | Hold | Post | Void | Clawback | WriteOff | ReadLots | SetShare | SetCap | Freeze
+    | Unfreeze | CloseAccount | Wake
 )  # fmt: skip
 
 
@@ -246,7 +258,7 @@ AccountInbox = (
 class EntryRecorded(Fact):
     """One line of the account's book. `seq` counts from 1 without a gap; balance, held, debt and `frozen` are those after the
     entry. `transfer`: the transfer or the adjustment that it is of. `share_version`, `shared_coins`: of an agency's share its
-    version, and the earnings that it is of."""
+    version, and the earnings that it is of. `cap`: the daily cap behind the entry, where there is one."""
 
     account: Account_
     seq: int
@@ -265,6 +277,7 @@ class EntryRecorded(Fact):
     share_version: int = 0
     shared_coins: int = 0
     frozen: bool = False
+    cap: Cap | None = None
 
 
 class LotsRead(Fact):
@@ -280,7 +293,8 @@ class LotsRead(Fact):
 
 
 class AccountRefused(Refused):
-    """The account did not do what `command` asked. `shortfall_coins`: how many coins more it would have taken."""
+    """The account did not do what `command` asked. `shortfall_coins`: how many coins more it would have taken; `cap_room`: what
+    the daily cap leaves."""
 
     account: Account_
     command: Annotated[str, Meta(max_length=64), PLAIN]
@@ -292,6 +306,7 @@ class AccountRefused(Refused):
     ref: Ref = ""
     transfer: OptionalId = ""
     reason: ReasonWord = ""
+    cap_room: CapRoom | None = None
 
 
 class StandingHold(State):
@@ -319,6 +334,7 @@ class Account(State):
     debt_coins: int = 0
     lots: Lots = ()
     share: Share | None = None
+    cap: Cap | None = None
 
     @property
     def available_coins(self) -> int:
@@ -335,40 +351,26 @@ class Account(State):
 
     @property
     def wake_at(self) -> datetime | None:
-        """When the first hold expires, or the first coins that are free."""
+        """When the first hold expires, or the first coins that are free; or when a higher cap has been waited for."""
         first = self.lots[0].expires_at if self.lots and self.available_coins else None
-        if not self.holds:
+        if not self.holds and self.cap is None:
             return first
-        hold = min(hold.expires_at for hold in self.holds)
-        return hold if first is None else min(hold, first)
+        times = [first, self.cap.next_at if self.cap else None, *(hold.expires_at for hold in self.holds)]
+        return min((time for time in times if time is not None), default=None)
+
+    @property
+    def held_to_spend(self) -> int:
+        """What is held of the coins that the daily cap counts."""
+        return sum(hold.coins for hold in self.holds if hold.reason in SPENT)
 
 
 # For what coins are earned; an agency has its share of these, and of nothing else.
 EARNED: Final = (Reason.CALL, Reason.GIFT)
-# What staff does to an account, and not with its coins.
-ADJUSTING: Final = (EntryKind.FREEZE, EntryKind.UNFREEZE, EntryKind.WRITE_OFF)
-ADJUSTERS: Final = (Freeze.__name__, Unfreeze.__name__, WriteOff.__name__)
-
-
-def of_transfer(fact: EntryRecorded | AccountRefused) -> str:
-    """The key of a ledger's fact that belongs to a transfer."""
-    return "" if of_adjustment(fact) else fact.transfer
-
-
-def of_adjustment(fact: EntryRecorded | AccountRefused) -> str:
-    """The key of a ledger's fact that belongs to an adjustment. Most facts belong to neither that nor a transfer."""
-    if not fact.transfer:
-        return ""
-    of_staff = fact.kind in ADJUSTING if isinstance(fact, EntryRecorded) else fact.command in ADJUSTERS
-    return fact.transfer if of_staff else ""
+# For what coins are spent; the daily cap counts these, and nothing else.
+SPENT: Final = EARNED
 
 
 # --- the entities -----------------------------------------------------------------------------------------------------------
-
-
-def paid_for(reason: Reason) -> Callable[[EntryRecorded | AccountRefused], str]:
-    """The key of a ledger's fact that belongs to a call or a gift: the fact carries that id as `ref`."""
-    return lambda fact: fact.ref if fact.reason == reason else ""
 
 
 ACCOUNT: Final = Entity(
@@ -378,7 +380,7 @@ ACCOUNT: Final = Entity(
     state=Account,
     commands=(
         *(OpenAccount, Credit, Transfer, Hold, Post, Void, Freeze, Unfreeze, CloseAccount),
-        *(Clawback, WriteOff, ReadLots, SetShare),
+        *(Clawback, WriteOff, ReadLots, SetShare, SetCap),
     ),
     facts=(EntryRecorded, AccountRefused, LotsRead),
     shown=(Shown(EntryRecorded, (lambda entry: owner_of(entry.account),), "the phone shows the balance"),),

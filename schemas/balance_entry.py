@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from schemas.balance import Account, AccountInbox, Credit, EntryKind, EntryRecorded, Reason, StandingHold, is_outside
+from schemas.balance import SPENT, Account, AccountInbox, Credit, EntryKind, EntryRecorded, Reason, StandingHold, is_outside
 from schemas.balance_lots import Lot, spent
 from schemas.log.base import AccountId, Message
 
@@ -27,9 +27,12 @@ def enter(
     """The next entry of the account `name` and the state after it: the only place where an account changes.
 
     This is the busiest code of all: the entry's envelope is written out, since `reply` would make a decision 10 % slower."""
+    at, cap = message.at if message.at > account.at else account.at, account.cap
+    if cap is not None and coins and why.get("reason") in SPENT:
+        cap = cap.after(at, -coins)
     after = Account(
         account.seq + 1,
-        message.at if message.at > account.at else account.at,
+        at,
         account.balance_coins + coins,
         account.held_coins + held_change_coins,
         account.frozen if frozen is None else frozen,
@@ -38,10 +41,11 @@ def enter(
         account.debt_coins + debt_change_coins,
         (spent(account.lots, -coins) if coins < 0 and account.lots else account.lots) if lots is None else lots,
         account.share,
+        cap,
     )
     entry = EntryRecorded(
         id=f"{message.id}/{ordinal}",
-        at=after.at,
+        at=at,
         cause=message.id,
         account=name,
         seq=after.seq,
@@ -53,6 +57,7 @@ def enter(
         debt_coins=after.debt_coins,
         debt_change_coins=debt_change_coins,
         frozen=after.frozen,
+        cap=cap,
         **why,
     )
     return after, entry

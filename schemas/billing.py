@@ -11,7 +11,9 @@ from typing import Annotated, Final
 from msgspec import Meta
 from msgspec.structs import replace
 
-from schemas.balance import AccountRefused, EntryRecorded, Reason, Refusal, paid_for
+from schemas.balance import AccountRefused, EntryRecorded, Reason, Refusal
+from schemas.balance_cap import CapRoom
+from schemas.balance_heard import paid_for
 from schemas.billing_rating import MAX_CALL_S, MAX_STEPS, Checkpoint, Side
 from schemas.billing_rules import CallKind, Rule, Traits
 from schemas.log.base import (
@@ -203,6 +205,7 @@ class BillRefused(Fact, CallName):
     payer: User_
     refusal: Code
     shortfall_coins: int = 0
+    cap_room: CapRoom | None = None
 
 
 class BillStepped(_ToBothSides):
@@ -216,11 +219,13 @@ class BillStepped(_ToBothSides):
 
 
 class CreditLow(_ToBothSides):
-    """The next checkpoint cannot be held: the call is cut at `cut_at`, unless coins come before."""
+    """The next checkpoint cannot be held: the call is cut at `cut_at`, unless coins come before. `cap_room`: what the payer's
+    daily cap leaves, where it is not coins that are missing."""
 
     cut_at: Time
     seconds_left: float
     shortfall_coins: int = 0
+    cap_room: CapRoom | None = None
 
 
 class StepKind(StrEnum):
@@ -291,7 +296,8 @@ class HoldStatus(StrEnum):
 class Bill(State):
     """A call's bill. `paid` and `earned` count checkpoints that were asked for; `hold` is about checkpoint number `paid`.
 
-    `open_answers`: how many answers of the ledger are awaited. Closed bills are forgotten at `forget_at`."""
+    `capped`: it was refused for the payer's daily cap. `open_answers`: how many answers of the ledger are awaited. Closed bills
+    are forgotten at `forget_at`."""
 
     traits: Traits
     payer: User_
@@ -310,6 +316,7 @@ class Bill(State):
     open_answers: int = 0
     steps: Annotated[tuple[BilledStep, ...], Meta(max_length=MAX_RECEIPT)] = ()
     closed: bool = False
+    capped: bool = False
     forget_at: Time | None = None
 
     def due_at(self, side: Side, number: int) -> datetime | None:

@@ -7,7 +7,9 @@ from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta
 
-from schemas.balance import AccountRefused, EntryRecorded, Reason, paid_for
+from schemas.balance import AccountRefused, EntryRecorded, Reason
+from schemas.balance_cap import CapRoom
+from schemas.balance_heard import paid_for
 from schemas.log.base import (
     MAX_COINS,
     AccountId,
@@ -50,6 +52,7 @@ class GiftRefusal(StrEnum):
     INSUFFICIENT_COINS = "insufficient_coins"
     ACCOUNT_UNKNOWN = "account_unknown"
     ACCOUNT_FROZEN = "account_frozen"
+    DAILY_CAP = "daily_cap"
     IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
 
 
@@ -156,6 +159,7 @@ class GiftRefused(_OfGift, Refused):
     told_as = SENDER_IS_TOLD
     refusal: GiftRefusal
     shortfall_coins: int = 0
+    cap_room: CapRoom | None = None
 
 
 class GiftRepeated(_OfGift, Repeated):
@@ -166,6 +170,7 @@ class GiftRepeated(_OfGift, Repeated):
     share_coins: int = 0
     refusal: GiftRefusal | None = None
     shortfall_coins: int = 0
+    cap_room: CapRoom | None = None
 
 
 class Gift(State):
@@ -185,6 +190,7 @@ class Gift(State):
     refusal: GiftRefusal | None = None
     shortfall_coins: int = 0
     sent: bool = False
+    cap_room: CapRoom | None = None
 
     @property
     def wake_at(self) -> datetime | None:

@@ -6,8 +6,9 @@ from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta
 
-from schemas.balance import AccountRefused, EntryRecorded, Reason, Refusal, of_transfer
+from schemas.balance import AccountRefused, EntryRecorded, Reason, Refusal
 from schemas.balance_fields import OptionalParty, Party, TransferName
+from schemas.balance_heard import of_transfer
 from schemas.log.base import By, Coins, Fact, Fields, Message, MessageName, Ref, Refused, State, Time, Wake
 from schemas.log.entity import Entity, Flow, Hears
 

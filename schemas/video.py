@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta
 
+from schemas.balance_cap import CapRoom
 from schemas.billing import BillOpened, BillRefused, CallId, CallName, Tariff, TariffSelected
 from schemas.billing_rating import MAX_CALL_S
 from schemas.billing_rules import CallKind, CallTags, Traits
@@ -59,6 +60,7 @@ class CallRefusal(StrEnum):
     CALLEE_OFFLINE = "callee_offline"
     CALLEE_BUSY = "callee_busy"
     NO_TARIFF = "no_tariff"
+    DAILY_CAP = "daily_cap"
     INSUFFICIENT_COINS = "insufficient_coins"
     CALLEE_LACKS_COINS = "callee_lacks_coins"
     CLIP_UNKNOWN = "clip_unknown"
@@ -84,6 +86,7 @@ class EndReason(StrEnum):
     UNANSWERED = "unanswered"
     PEER_LOST = "peer_lost"
     OUT_OF_COINS = "out_of_coins"
+    DAILY_CAP = "daily_cap"
     BLOCKED = "blocked"
     BANNED = "banned"
     CLIP_OVER = "clip_over"
@@ -97,8 +100,9 @@ UNTOLD: Final = frozenset({EndReason.BLOCKED, EndReason.BANNED, EndReason.ERASED
 
 
 def told_to(user: str, reason: EndReason, by: str) -> EndReason:
-    """Why a call that ended by `by` has ended, as `user` is told. That coins have run out is told to whose they were alone."""
-    others = reason is EndReason.OUT_OF_COINS and user != by
+    """Why a call that ended by `by` has ended, as `user` is told. Why there were no more coins is told to
+    whose they were alone."""
+    others = reason in (EndReason.OUT_OF_COINS, EndReason.DAILY_CAP) and user != by
     return EndReason.ENDED if reason in UNTOLD or others else reason
 
 
@@ -194,12 +198,14 @@ class CallRinging(_OfCall):
 
 
 class CallRefused(_OfCall, Refused):
-    """The call did not come about. `shortfall_coins`: how many coins more the first checkpoint takes."""
+    """The call did not come about. `shortfall_coins`: how many coins more the first checkpoint takes; `cap_room`: what
+    the caller's daily cap leaves."""
 
     changes_state: ClassVar[bool] = True
     told_as = CALLER_IS_TOLD
     refusal: CallRefusal
     shortfall_coins: int = 0
+    cap_room: CapRoom | None = None
 
 
 class CallConnected(_OfCall):
@@ -242,6 +248,7 @@ class CallRepeated(Repeated, CallName):
     status: CallStatus
     refusal: CallRefusal | None = None
     shortfall_coins: int = 0
+    cap_room: CapRoom | None = None
 
 
 class Call(State, CallSides):
@@ -265,6 +272,7 @@ class Call(State, CallSides):
     billed: bool = False
     refusal: CallRefusal | None = None
     shortfall_coins: int = 0
+    cap_room: CapRoom | None = None
     ring_until: Time | None = None
     connected_at: Time | None = None
     caller_beat_at: Time | None = None

@@ -34,7 +34,7 @@ def behind_refusal(call: Call, refusal: CallRefusal) -> Onward:
     going = frozenset({call.caller, call.callee})
     if refusal in (CallRefusal.CALLER_OFFLINE, CallRefusal.CALLEE_OFFLINE):
         going -= {call.caller if refusal is CallRefusal.CALLER_OFFLINE else call.callee}
-    if refusal in (CallRefusal.INSUFFICIENT_COINS, CallRefusal.CALLEE_LACKS_COINS):
+    if refusal in (CallRefusal.DAILY_CAP, CallRefusal.INSUFFICIENT_COINS, CallRefusal.CALLEE_LACKS_COINS):
         going = frozenset({sides(call.caller, call.callee, call.caller_role, call.callee_role)[1]})
     return Onward(going, going)
 

@@ -42,6 +42,7 @@ REFUSED: Final[Refusals] = {
     GiftRefusal.RECEIVER_UNKNOWN: (404, "there is no such user"),
     GiftRefusal.BLOCKED: (409, "you have blocked this user"),
     GiftRefusal.INSUFFICIENT_COINS: (402, "you have too few coins for this gift"),
+    GiftRefusal.DAILY_CAP: (409, "your daily cap leaves too little for this gift; see GET /v1/spending-cap"),
     GiftRefusal.ACCOUNT_UNKNOWN: (404, "you have not signed up; POST /v1/users does that"),
     GiftRefusal.ACCOUNT_FROZEN: (409, "your account is frozen"),
     GiftRefusal.IDEMPOTENCY_KEY_REUSED: (409, "this Idempotency-Key was used for another gift; use a new one"),

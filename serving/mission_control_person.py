@@ -14,6 +14,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 
 from schemas.balance import coins_account, earnings_account
+from schemas.log.base import now
 from schemas.mission_control_roles import Permission
 from schemas.panel import MEMBER, Attribute, Member
 from schemas.user import USER, Role, User, UserRefusal
@@ -80,7 +81,7 @@ TAKES: Final[Mapping[MomentKind, Permission]] = {
 
 
 class HoldingAnswer(BaseModel):
-    """What is on an account now."""
+    """What is on an account now. `cap_coins`: the daily cap of what is spent, and `left_coins`, what it leaves."""
 
     account: str
     balance_coins: int
@@ -88,6 +89,8 @@ class HoldingAnswer(BaseModel):
     debt_coins: int
     frozen: bool
     as_of: datetime
+    cap_coins: int | None = None
+    left_coins: int | None = None
 
 
 class MomentAnswer(BaseModel):
@@ -182,10 +185,12 @@ def _now(views: Views, user: str, known: User | None) -> dict[str, Any]:
 
 
 def _holdings(views: Views, user: str) -> list[HoldingAnswer]:
+    at = now()
     return [
         HoldingAnswer(
             account=account, balance_coins=found.balance_coins, held_coins=found.held_coins, debt_coins=found.debt_coins,
-            frozen=found.frozen, as_of=found.at,
+            frozen=found.frozen, as_of=found.at, cap_coins=found.cap.coins_at(at) if found.cap else None,
+            left_coins=found.cap.left_at(at, found.held_coins) if found.cap else None,
         )
         for account in (coins_account(user), earnings_account(user))
         if (found := views.balance(account)) is not None

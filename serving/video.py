@@ -69,6 +69,7 @@ REFUSED: Final[Refusals] = {
         "there is no tariff for such a call; an admin publishes one: PUT /v1/admin/tariffs/{{id}}",
         60,
     ),
+    CallRefusal.DAILY_CAP: (409, "your daily cap leaves too little for the call's beginning; see GET /v1/spending-cap"),
     CallRefusal.INSUFFICIENT_COINS: (402, "you have too few coins for the call's beginning"),
     CallRefusal.CLIP_UNKNOWN: (404, "there is no such clip, it was withdrawn, or it is another streamer's"),
     CallRefusal.NOT_PLACED: (409, "the call could not be placed in time; try again, with a new Idempotency-Key"),

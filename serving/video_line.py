@@ -16,7 +16,7 @@ from serving.runtime.devices import Device
 from serving.runtime.gate import Acting
 from serving.runtime.lookups import country_of, price_class_of, role_of, tags_of, tariff_of
 from serving.runtime.problems import responses
-from serving.runtime.refusals import SHORTFALL, Refusals, refusal_of
+from serving.runtime.refusals import SHORTFALL, Refusals, cap_fields, refusal_of
 
 router = APIRouter(tags=["calls"])
 
@@ -67,12 +67,17 @@ async def leave_roulette(caller: Acting, request: Request) -> None:
 
 
 def _can_pay(user: str, traits: Traits, request: Request) -> None:
-    """Errors: Problem 402, when the user's coins do not pay a call's first checkpoint."""
+    """Errors: Problem 402 or 409, when the user's coins, or a daily cap, do not pay a call's first checkpoint."""
     views = views_of(request)
     tariff, balance = tariff_of(views, traits), views.balance(coins_account(user))
     first = tariff.payer.at(0) if tariff else None
     if first is None or balance is None or first.after_s:
         return
+    room = balance.cap.room_at(now(), balance.held_coins) if balance.cap else None
+    if room is not None and first.coins > room.left_coins:
+        problem = refusal_of(request, CallRefusal.DAILY_CAP)
+        problem.more |= cap_fields(room)
+        raise problem
     shortfall_coins = first.coins - (balance.balance_coins - balance.held_coins)
     if shortfall_coins > 0:
         problem = refusal_of(request, CallRefusal.INSUFFICIENT_COINS)

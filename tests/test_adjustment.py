@@ -20,7 +20,18 @@ from schemas.adjustment import (
     LotsTold,
     PlaceAdjustment,
 )
-from schemas.balance import AccountRefused, EntryKind, EntryRecorded, Freeze, LotsRead, ReadLots, Refusal, Unfreeze, WriteOff
+from schemas.balance import (
+    AccountRefused,
+    EntryKind,
+    EntryRecorded,
+    Freeze,
+    LotsRead,
+    ReadLots,
+    Refusal,
+    SetCap,
+    Unfreeze,
+    WriteOff,
+)
 from schemas.log.base import AccountId, Message, TransferId, Wake
 from tests.conftest import Api, NewUser, eventually
 from tests.decisions import decisions_of, last_decision
@@ -47,7 +58,11 @@ REFUSED = AccountRefused(
 
 
 @pytest.mark.parametrize(
-    ("act", "kind"), [(Act.FREEZE, Freeze), (Act.UNFREEZE, Unfreeze), (Act.WRITE_OFF, WriteOff)], ids=str
+    ("act", "kind"),
+    [
+        (Act.FREEZE, Freeze), (Act.UNFREEZE, Unfreeze), (Act.WRITE_OFF, WriteOff), (Act.CAP, SetCap), (Act.STAFF_CAP, SetCap),
+    ],
+    ids=str,
 )  # fmt: skip
 def test_each_act_is_one_command_of_the_account(act: Act, kind: type[Message]) -> None:
     _, (told,) = after(place(act=act))

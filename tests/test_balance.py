@@ -28,6 +28,7 @@ from schemas.balance import (
     ReadLots,
     Reason,
     Refusal,
+    SetCap,
     SetShare,
     StandingHold,
     Transfer,
@@ -35,6 +36,7 @@ from schemas.balance import (
     Void,
     WriteOff,
 )
+from schemas.balance_cap import Cap
 from schemas.balance_fields import MAX_HOLDS
 from schemas.balance_lots import MAX_LOTS, UNNAMED, Lot, with_lots
 from schemas.log.base import MAX_BALANCE_COINS, AccountId, HoldId, Wake
@@ -89,6 +91,7 @@ REFUSALS = [
     (Refusal.TOO_MANY_HOLDS, FULL, hold(1), 0),
     (Refusal.INSUFFICIENT_COINS, RICH, transfer(71), 1),
     (Refusal.INSUFFICIENT_COINS, RICH, hold(100), 30),
+    (Refusal.DAILY_CAP, Account(1, T, 100, cap=Cap(0)), hold(101), 0),
     (Refusal.ACCOUNT_UNKNOWN, None, clawback(1), 0),
     (Refusal.DEBT_CHANGED, Account(1, T, debt_coins=4), WriteOff(id="m", at=T, account=ANN, coins=3, debt_coins=5), 0),
 ]
@@ -215,7 +218,10 @@ def test_time_never_goes_back() -> None:
 coins = st.integers(1, 200)
 holds = st.sampled_from(["h1", "h2", "h3"])
 parties = st.sampled_from(["bob/coins", ANN, "@shop"])
-times = st.integers(0, 300).map(lambda s: T + timedelta(seconds=s))
+# Seconds around the account's beginning; and, now and then, hours, which an account's daily cap counts.
+times = st.one_of(st.integers(0, 300), st.integers(0, 99).map(lambda hour: hour * 1_800)).map(
+    lambda s: T + timedelta(seconds=s)
+)
 common = {"id": st.uuids().map(str), "at": times}
 own = {**common, "account": st.just(ANN)}
 names = st.sampled_from(["p1", "p2", "p3"])
@@ -237,7 +243,7 @@ messages = st.one_of(
     st.builds(
         SetShare, **own, agency=st.sampled_from(["", "agy"]), share_bps=st.integers(0, 10_000), version=st.integers(0, 9)
     ),
-    st.builds(Transfer, **own, to=parties, coins=coins, reason=st.just(Reason.GIFT)),
+    st.builds(Transfer, **own, to=parties, coins=coins, reason=st.sampled_from((Reason.GIFT, Reason.TRANSFER))),
     st.builds(Hold, **own, hold=holds, to=parties, coins=coins, reason=st.just(Reason.CALL), expires_at=times),
     st.builds(Post, **own, hold=holds, coins=coins),
     st.builds(Void, **own, hold=holds),
@@ -254,6 +260,7 @@ messages = st.one_of(
         freeze_above_coins=st.sampled_from((None, 0, 50)),
     ),
     st.builds(WriteOff, **own, coins=coins, debt_coins=st.integers(0, 9)),
+    st.builds(SetCap, **own, cap_coins=st.none() | st.integers(0, 300), staff=st.booleans()),
     st.builds(ReadLots, **own, request=st.just("r")),
     st.builds(Wake, **common, key=st.just(ANN)),
 )

@@ -6,6 +6,7 @@ import pytest
 
 from pipelines import billing_bill as domain
 from schemas.balance import AccountRefused, Credit, EntryKind, EntryRecorded, Hold, Post, Refusal, Transfer, Void
+from schemas.balance_cap import Cap, SpentHour
 from schemas.billing import (
     Bill,
     BillClosed,
@@ -23,7 +24,7 @@ from schemas.billing import (
 )
 from schemas.billing_rating import MAX_CALL_S, MAX_STEPS, Checkpoint, Side
 from schemas.billing_rules import CallKind, Rule, Traits
-from schemas.log.base import AccountId, Message, UserId, Wake
+from schemas.log.base import AccountId, Message, UserId, Wake, unix_second
 from schemas.log.codec import encode
 from schemas.log.sizes import worst_size
 from schemas.user import Role
@@ -253,6 +254,29 @@ def test_low_credit_is_told_once_tried_again_and_forgotten_when_coins_come() -> 
     till.wake(20)
     assert [type(one) for one in till.asked] == [Post, Hold, Credit]
     assert (len(till.of(CreditLow)), till.of(EndCall)) == (1, [])
+
+
+def test_a_daily_cap_ends_a_call_where_it_would_have_paid_and_limits_how_long_the_coins_last() -> None:
+    till = connected()
+    till.do()
+    till.refuse(0, Refusal.DAILY_CAP)
+    till.wake(18)
+    till.refuse(18, Refusal.DAILY_CAP)
+    till.wake(20)
+    (cut,) = till.of(EndCall)
+    assert isinstance(cut, EndCall)
+    assert (cut.reason, cut.by, cut.at) == (EndReason.DAILY_CAP, "bob", at(20))
+    paid = connected()
+    asked = paid.asked.pop(0)
+    paid.hear(
+        EntryRecorded(
+            id="e", at=T, cause=asked.id, account=AccountId("bob/coins"), seq=9, kind=EntryKind.POST, balance_coins=500,
+            held_coins=0, coins=-9, ref="c", cap=Cap(9, hours=(SpentHour(unix_second(T) // 3_600, 9),)),
+        )
+    )  # fmt: skip
+    stepped = paid.of(BillStepped)[-1]
+    assert isinstance(stepped, BillStepped)
+    assert stepped.seconds_left == 20
 
 
 def test_coins_that_ran_out_while_nobody_looked_end_the_call_there_for_both_sides() -> None:

@@ -65,6 +65,7 @@ REFUSALS = [
     ((send(), priced(), admitted(), refused(Refusal.INSUFFICIENT_COINS)), GiftRefusal.INSUFFICIENT_COINS),
     ((send(), priced(), admitted(), refused(Refusal.ACCOUNT_UNKNOWN)), GiftRefusal.ACCOUNT_UNKNOWN),
     ((send(), priced(), admitted(), refused(Refusal.ACCOUNT_FROZEN)), GiftRefusal.ACCOUNT_FROZEN),
+    ((send(), priced(), admitted(), refused(Refusal.DAILY_CAP)), GiftRefusal.DAILY_CAP),
     ((send(), send(item="car", id_="m2")), GiftRefusal.IDEMPOTENCY_KEY_REUSED),
 ]
 

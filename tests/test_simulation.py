@@ -146,6 +146,16 @@ def test_a_credit_applied_twice_is_caught() -> None:
     _caught(SETUP._replace(deciders=deciders), longest=6)
 
 
+def test_a_daily_cap_that_forgets_the_day_is_caught() -> None:
+    def forgetful(account: Account | None, message: AccountInbox) -> tuple[Account | None, Sequence[Message]]:
+        if account is not None and account.cap is not None:
+            account = replace(account, cap=replace(account.cap, hours=()))
+        return balance.decide_account(account, message)
+
+    deciders = [Decider(ACCOUNT, forgetful) if d.entity is ACCOUNT else d for d in DECIDERS]
+    _caught(SETUP._replace(deciders=deciders), longest=12)
+
+
 def _caught(setup: Setup, longest: int) -> None:
     failure = search(setup, range(50))
     assert failure is not None

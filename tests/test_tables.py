@@ -92,7 +92,9 @@ TOLD: dict[str, dict[str, Callable[..., Any]]] = {
     },
 }  # fmt: skip
 LEFT_OUT = {
-    "balance_entries": {"frozen"},
+    "balance_entries": {"frozen", "cap"},
+    "calls": {"cap_room"},
+    "gifts": {"cap_room"},
     "bills": {"traits", "steps"},
     "question_runs": {"title"},
     "bill_steps": fields_of(BillClosed),

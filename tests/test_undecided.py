@@ -102,6 +102,8 @@ def bodies(bob: str, sue: str, known: Callable[[str], Any]) -> dict[str, Any]:
         "post /v1/admin/accounts/{user}/freeze": {"ref": "ticket"},
         "post /v1/admin/accounts/{user}/unfreeze": {"ref": "ticket"},
         "post /v1/admin/accounts/{user}/write-off": {"ref": "ticket", "coins": 1, "debt_coins": 1},
+        "put /v1/spending-cap": {"coins": 500},
+        "put /v1/admin/accounts/{user}/spending-cap": {"coins": 500, "ref": "ticket"},
         "post /v1/admin/groups/{group}": {"users": [bob, sue]},
         "post /v1/admin/notifications/{user}": {"texts": [{"language": "en", "title": "Welcome", "body": "Say hello."}]},
         "post /v1/admin/reviews/{user}/{case_id}": {"upheld": True},

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from pipelines import video_clip
 from pipelines.chat import decide_chat
 from pipelines.video_call import decide_call
+from schemas.balance_cap import CapRoom
 from schemas.billing import SHIPPED, BillOpened, BillRefused, EndBill, TariffSelected
 from schemas.billing_rating import MAX_STEPS, Side
 from schemas.billing_rules import CallKind
@@ -71,6 +72,7 @@ def no_line(user: str, refusal: LineRefusal) -> LineRefused:
 SELECTED = TariffSelected(id="t", at=T, cause="p", book="calls", call="c", tariff=TARIFF)
 OPENED = BillOpened(id="b", at=T, cause="o", call="c", payer=BOB, earner=SUE)
 POOR = BillRefused(id="b", at=T, cause="o", call="c", payer=BOB, refusal="insufficient_coins", shortfall_coins=7)
+CAPPED = replace(POOR, refusal="daily_cap", shortfall_coins=0, cap_room=CapRoom(3))
 RINGING = (place(), seized("bob"), seized("sue"), SELECTED, OPENED)
 
 
@@ -101,6 +103,7 @@ def refusals() -> Iterator[tuple[tuple[CallInbox, ...], CallRefusal]]:
     nothing = TariffSelected(id="t", at=T, cause="p", book="calls", call="c")
     yield (place(), *both, nothing), CallRefusal.NO_TARIFF
     yield (place(), *both, SELECTED, POOR), CallRefusal.INSUFFICIENT_COINS
+    yield (place(), *both, SELECTED, CAPPED), CallRefusal.DAILY_CAP
     yield (HERS, *both, SELECTED, POOR), CallRefusal.CALLEE_LACKS_COINS
     yield (to(AcceptCall, "sue"),), CallRefusal.CALL_UNKNOWN
     yield (*RINGING, to(HangUp, "eve")), CallRefusal.NOT_IN_CALL
@@ -224,32 +227,36 @@ def test_a_call_is_cut_at_its_longest() -> None:
 
 def test_what_the_payer_lacks_is_told_to_nobody_who_calls_the_payer() -> None:
     """A streamer calls a user who has too few coins: the refusal and its repeat tell her what she hears of who is offline."""
-    for placed, refusal, told_as, shortfall in (
-        (place(), CallRefusal.INSUFFICIENT_COINS, CallRefusal.INSUFFICIENT_COINS, 7),
-        (HERS, CallRefusal.CALLEE_LACKS_COINS, CallRefusal.CALLEE_OFFLINE, 0),
+    for placed, bill, refusal, told_as, shortfall, room in (
+        (place(), POOR, CallRefusal.INSUFFICIENT_COINS, CallRefusal.INSUFFICIENT_COINS, 7, None),
+        (place(), CAPPED, CallRefusal.DAILY_CAP, CallRefusal.DAILY_CAP, 0, CapRoom(3)),
+        (HERS, POOR, CallRefusal.CALLEE_LACKS_COINS, CallRefusal.CALLEE_OFFLINE, 0, None),
+        (HERS, CAPPED, CallRefusal.CALLEE_LACKS_COINS, CallRefusal.CALLEE_OFFLINE, 0, None),
     ):
-        messages: list[CallInbox] = [placed, seized("bob"), seized("sue"), SELECTED, POOR]
+        messages: list[CallInbox] = [placed, seized("bob"), seized("sue"), SELECTED, bill]
         call, told = all_decisions(decide, *messages)
         (refused,) = [one for one in told if isinstance(one, CallRefused)]
         (again,) = decide(call, replace(placed, id="again"))[1]
         assert (refused.refusal, refused.refused, refused.shortfall_coins) == (refusal, told_as, shortfall)
+        assert refused.cap_room == again.cap_room == room
         assert (again.refusal, again.refused, again.shortfall_coins) == (refusal, told_as, shortfall)
 
 
+@pytest.mark.parametrize("reason", [EndReason.OUT_OF_COINS, EndReason.DAILY_CAP])
 @pytest.mark.parametrize("placed", [place(), HERS])
-def test_that_coins_ran_out_is_told_to_whose_they_were_and_to_analysts(placed: PlaceCall) -> None:
+def test_that_coins_ran_out_is_told_to_whose_they_were_and_to_analysts(placed: PlaceCall, reason: EndReason) -> None:
     """Whoever called: the earner's phone, a look at the call and the chat of the two say that it ended, no more."""
-    cut = EndCall(id="c/cut", at=at(5), call="c", reason=EndReason.OUT_OF_COINS, by="bob")
+    cut = EndCall(id="c/cut", at=at(5), call="c", reason=reason, by="bob")
     call, (ended, *_) = after(placed, *RINGING[1:], to(AcceptCall, placed.callee), cut)
     shown = {}
     for way in routes()[CallEnded]:
         if way.topic == FEED.name and (user := way.key(ended)):
             seen: Any = without(ended, way.hides)
             shown[user] = (seen.reason, seen.by)
-    assert shown == {"bob": (EndReason.OUT_OF_COINS, "bob"), "sue": (EndReason.ENDED, "")}
-    for user, reason in (("bob", EndReason.OUT_OF_COINS), ("sue", EndReason.ENDED), ("", EndReason.ENDED)):
-        assert call.told_to(user) is ended.told_to(user) is reason
-    assert (ended.reason, ended.by) == (EndReason.OUT_OF_COINS, "bob")
+    assert shown == {"bob": (reason, "bob"), "sue": (EndReason.ENDED, "")}
+    for user, told in (("bob", reason), ("sue", EndReason.ENDED), ("", EndReason.ENDED)):
+        assert call.told_to(user) is ended.told_to(user) is told
+    assert (ended.reason, ended.by) == (reason, "bob")
     nameless = replace(ended, by="")
     assert {nameless.told_to(user) for user in ("bob", "sue")} == {EndReason.ENDED}, (
         "who does not know whose coins tells nobody"

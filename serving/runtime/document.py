@@ -197,11 +197,14 @@ def _alone(schema: Json) -> Json:
 
 def _typed(schema: Json) -> Json:
     """Coins and sequence numbers exceed 32 bits, which Kotlin and Java take for any whole number without a format. msgspec
-    gives an enumeration no type, and a text that may be left out a default that is none of those it takes."""
+    gives an enumeration no type, and a text that may be left out a default that is none of those it takes. 3.0 has no
+    empty list of required fields."""
     if schema.get("type") == "integer" and schema.get("maximum", INT32_MAX + 1) > INT32_MAX:
         return schema | {"format": "int64"}
     if "type" not in schema and all(isinstance(value, str) for value in schema.get("enum", (0,))):
         return {"type": "string", **schema}
+    if schema.get("required") == []:
+        del schema["required"]
     if "pattern" in schema and not re.search(schema["pattern"], schema.get("default") or ""):
         schema.pop("default", None)
     return schema

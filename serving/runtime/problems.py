@@ -1,6 +1,7 @@
 """Errors as RFC 9457 problem+json. `code` is stable and for programs; `detail` says what to do and is for people."""
 
 import json
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -30,6 +31,8 @@ class ProblemBody(BaseModel):
     detail: str = Field(description="what to do, for people")
     errors: list[FieldProblem] | None = Field(None, description="what is wrong in the request, of `invalid_request`")
     shortfall_coins: int | None = Field(None, description="how many coins are missing")
+    left_coins: int | None = Field(None, description="how many coins the daily cap leaves, of `daily_cap`")
+    more_at: datetime | None = Field(None, description="when it will leave more, by itself")
 
 
 class Problem(Exception):  # noqa: N818 - the RFC's word

@@ -1,8 +1,8 @@
 """How refusals are told: each part's table `REFUSED` gives a refusal its HTTP status, its words, and when to ask again.
 
 Words may name fields of the refusing fact: "{user} is banned". The refusal itself is the problem's stable `code`, and a fact's
-`shortfall_coins` go along where there are any. Two enumerations may have members of the same value, which Python takes for
-equal; the tables are therefore put together by enumeration.
+`shortfall_coins` and what a daily cap leaves (`cap_room`) go along where there are any. Two enumerations may have members of
+the same value, which Python takes for equal; the tables are therefore put together by enumeration.
 """
 
 import logging
@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias
 
 from fastapi import Request
 
+from schemas.balance_cap import CapRoom
 from schemas.log.base import Fact
 from serving.runtime.problems import Problem
 
@@ -55,12 +56,19 @@ class RefusalTables:
         problem = self.problem(refusal, **{name: getattr(fact, name, "") for name in (fields_in(row[1]) if row else ())})
         if shortfall_coins := getattr(fact, SHORTFALL, 0):
             problem.more[SHORTFALL] = shortfall_coins
+        if room := getattr(fact, "cap_room", None):
+            problem.more |= cap_fields(room)
         return problem
 
 
 def fields_in(words: str) -> list[str]:
     """The fields that a row's words name."""
     return [name for _, name, _, _ in Formatter().parse(words) if name]
+
+
+def cap_fields(room: CapRoom) -> dict[str, Any]:
+    """What a problem says of a daily cap."""
+    return {"left_coins": room.left_coins} | ({"more_at": room.more_at.isoformat()} if room.more_at else {})
 
 
 def refusal_of(request: Request, refusal: StrEnum, **fields: Any) -> Problem:

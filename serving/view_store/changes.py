@@ -17,6 +17,7 @@ from infra.config import Config
 from infra.kafka import Record
 from infra.topics import identity
 from schemas.balance import ACCOUNT, Account, EntryRecorded
+from schemas.balance_cap import Cap
 from schemas.log import topics
 from schemas.log.base import Time
 from schemas.log.codec import decoder_of, encode, state_decoder, wording
@@ -35,7 +36,7 @@ ENTRY: Final = b'{"type":"EntryRecorded"'
 
 
 class Balance(msgspec.Struct, gc=False):
-    """One account as of its entry `seq`. Available: balance less held."""
+    """One account as of its entry `seq`. Available: balance less held. `cap`: what limits its day, where anything does."""
 
     seq: int
     balance_coins: int
@@ -43,6 +44,7 @@ class Balance(msgspec.Struct, gc=False):
     at: Time
     debt_coins: int = 0
     frozen: bool = False
+    cap: Cap | None = None
 
 
 decode_balance: Final[Callable[[bytes], Balance]] = msgspec.json.Decoder(Balance).decode
@@ -68,9 +70,11 @@ def entry_of(value: bytes) -> tuple[str, Balance] | None:
     if not value.startswith(ENTRY):
         return None
     entry: Any = _decode_entry(value)
-    return entry.account, Balance(
-        entry.seq, entry.balance_coins, entry.held_coins, entry.at, entry.debt_coins, entry.frozen
-    )  # fmt: skip
+    return entry.account, _balance(entry)
+
+
+def _balance(of: EntryRecorded | Account) -> Balance:
+    return Balance(of.seq, of.balance_coins, of.held_coins, of.at, of.debt_coins, of.frozen, of.cap)
 
 
 class Batch:
@@ -98,8 +102,7 @@ class Batch:
         elif topic == ACCOUNT.changelog:
             if value is not None and of_entity(key):
                 state: Any = _decode_account(value)
-                held, owed, frozen = state.held_coins, state.debt_coins, state.frozen
-                self._enter(key, Balance(state.seq, state.balance_coins, held, state.at, owed, frozen))
+                self._enter(key, _balance(state))
         elif of_entity(key):
             self._tables.setdefault(topic, {})[key] = value
 

@@ -1,4 +1,5 @@
-"""The money flow in the simulator: clients that sign up, grant, transfer, hold, post, void and freeze; laws by the auditor.
+"""The money flow in the simulator: clients that sign up, grant, transfer, hold, post, void, freeze and
+set daily caps; laws by the auditor.
 
 `python -m tests.lab.simulated_money 2000` (or `make simulate`) plays so many seeds and prints the counts.
 """
@@ -14,7 +15,7 @@ from datetime import datetime, timedelta
 from pipelines.flows.deciders import decider_of, deciders
 from pipelines.runtime.core import Output
 from pipelines.runtime.simulator import EPOCH, Log, Setup, schedule_of, search, tell
-from schemas.balance import Clawback, Freeze, Hold, Post, Reason, Unfreeze, Void, WriteOff
+from schemas.balance import Clawback, Freeze, Hold, Post, Reason, SetCap, Unfreeze, Void, WriteOff
 from schemas.log import topics
 from schemas.log.base import AccountId, HoldId, Message, TransferId, UserId
 from schemas.log.codec import encode
@@ -46,8 +47,8 @@ def workload(chance: random.Random) -> Iterator[Output]:
     for n in range(SENDS):
         at += timedelta(seconds=chance.expovariate(1.0))
         payer, payee = (AccountId(f"{chance.choice(people)}/{chance.choice(('coins', 'earnings'))}") for _ in range(2))
-        kinds = ("grant", "transfer", "again", "hold", "end", "freeze", "bought", "refunded", "forgiven")
-        kind = chance.choices(kinds, (24, 32, 8, 12, 12, 3, 8, 5, 1))[0]
+        kinds = ("grant", "transfer", "again", "hold", "end", "freeze", "bought", "refunded", "forgiven", "cap")
+        kind = chance.choices(kinds, (24, 32, 8, 12, 12, 3, 8, 5, 1, 4))[0]
         coins = chance.randrange(1, 120)
         if kind == "again" and placed:
             yield output_of(_again(chance, chance.choice(placed), f"m{n}"))
@@ -74,6 +75,9 @@ def workload(chance: random.Random) -> Iterator[Output]:
                 yield output_of(Void(id=f"m{n}", at=at, account=account, hold=hold))
         elif kind in ("bought", "refunded", "forgiven"):
             yield output_of(_of_a_purchase(chance, kind, payer, at, n))
+        elif kind == "cap":
+            limit = chance.choice((None, 0, 50, 200, 1_000))
+            yield output_of(SetCap(id=f"m{n}", at=at, account=payer, cap_coins=limit, staff=chance.random() < 0.3))
         elif kind == "freeze":
             yield output_of((Freeze if chance.random() < 0.4 else Unfreeze)(id=f"m{n}", at=at, account=payer))
         else:
@@ -85,7 +89,7 @@ def workload(chance: random.Random) -> Iterator[Output]:
                 payer=AccountId("@promotions") if outside else payer,
                 payee=payee if outside or chance.random() < 0.9 else AccountId("@shop"),
                 coins=coins,
-                reason=Reason.GRANT if outside else Reason.TRANSFER,
+                reason=Reason.GRANT if outside else chance.choice((Reason.TRANSFER, Reason.GIFT)),
             )
             placed.append(request)
             yield output_of(request)

@@ -3,7 +3,7 @@
 It folds the records of `account.inbox` in the log's order and says which entries and refusals must have come out.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 Json = dict[str, Any]
@@ -31,6 +31,41 @@ def _shown(lot: Json) -> Json:
     return {name: lot[name] for name in ("lot", "coins", "expires_at") if name in lot}
 
 
+def _until(at: datetime) -> datetime:
+    """What is paid within an hour counts until a day behind the hour's end."""
+    return at.astimezone(UTC).replace(minute=0, second=0, microsecond=0) + timedelta(hours=25)
+
+
+def _turn(cap: Json, at: datetime) -> bool:
+    due = cap["due"] is not None and cap["due"] <= at
+    if due:
+        cap["own"], cap["due"] = cap["next"], None
+    return due
+
+
+def _smaller(own: int | None, staff: int | None) -> int | None:
+    return min((one for one in (own, staff) if one is not None), default=None)
+
+
+def _room(account: Json, at: datetime) -> Json:
+    """What the daily cap leaves, and when there will be more; without a cap: nothing."""
+    cap = account["cap"]
+    own = cap["next"] if cap["due"] and cap["due"] <= at else cap["own"]
+    most = _smaller(own, cap["staff"])
+    if most is None:
+        return {}
+    held = sum(hold["coins"] for hold in account["holds"].values() if hold["reason"] in ("call", "gift"))
+
+    def left(then: datetime) -> int:
+        limit = _smaller(cap["next"] if cap["due"] and cap["due"] <= then else cap["own"], cap["staff"])
+        paid = sum(coins for until, coins in cap["paid"] if until > then)
+        return LIMIT * 9 if limit is None else max(0, limit - held - paid)
+
+    times = sorted({until for until, _ in cap["paid"]} | ({cap["due"]} if cap["due"] else set()))
+    more = next((then for then in times if then > at and left(then) > left(at)), None)
+    return {"left_coins": left(at)} | ({"more_at": more.isoformat().replace("+00:00", "Z")} if more else {})
+
+
 class NaiveLedger:
     """All accounts; `apply` one inbox message, get the facts it must lead to (as dicts of the fields that matter)."""
 
@@ -53,21 +88,23 @@ class NaiveLedger:
             if account is not None:
                 return []
             account = self.accounts[name] = {"seq": 0, "balance": 0, "held": 0, "frozen": False, "holds": {}}
-            account |= {"closed": False, "debt": 0, "lots": [], "share": {}}
+            account |= {"closed": False, "debt": 0, "lots": [], "share": {}, "cap": {}}
             return [self._entry(name, "open")]
         if message["type"] == "CloseAccount":
             if account is None or account["closed"]:
                 return []
             account["closed"] = account["frozen"] = True
-            account["lots"], account["share"] = [], {}
+            account["lots"], account["share"], account["cap"] = [], {}, {}
             return [self._entry(name, "close")]
         if message["type"] == "ReadLots":
             return [{"account": name, "lots": [_shown(lot) for lot in (account["lots"] if account else [])]}]
         why = self._refusal(account, message)
         if why is not None:
-            return [{"account": name, "refusal": why[0], "shortfall_coins": why[1]}]
+            room = {"cap_room": _room(account, self._now(account, message))} if why[0] == "daily_cap" and account else {}
+            return [{"account": name, "refusal": why[0], "shortfall_coins": why[1], **room}]
         assert account is not None
         entries = [getattr(self, "_" + message["type"].lower())(name, account, message)]
+        self._spend(account, message, entries[0])
         if message["type"] == "Credit":
             entries += self._shared(name, account, message)
         limit = message.get("freeze_above_coins")
@@ -101,12 +138,18 @@ class NaiveLedger:
             return "hold_exceeded", 0
         if kind == "Hold" and len(holds) == 64:
             return "too_many_holds", 0
-        free = account["balance"] - account["held"]
-        if kind in ("Transfer", "Hold") and coins > free:
-            return "insufficient_coins", coins - free
+        if kind in ("Transfer", "Hold") and (why := self._not_spent(account, message)):
+            return why
         if kind == "WriteOff" and (coins > account["debt"] or message["debt_coins"] != account["debt"]):
             return "debt_changed", 0
         return None
+
+    def _not_spent(self, account: Json, message: Json) -> tuple[str, int] | None:
+        coins, free = message["coins"], account["balance"] - account["held"]
+        room = _room(account, self._now(account, message)) if account["cap"] and message["reason"] in ("call", "gift") else {}
+        if room and coins > room["left_coins"]:
+            return "daily_cap", 0
+        return ("insufficient_coins", coins - free) if coins > free else None
 
     def _entry(self, name: str, kind: str, coins: int = 0, held: int = 0, debt: int = 0, **more: Any) -> Json:
         account = self.accounts[name]
@@ -155,7 +198,8 @@ class NaiveLedger:
 
     def _end(self, name: str, kind: str, hold: str, coins: int = 0) -> Json:
         ended = self.accounts[name]["holds"].pop(hold)
-        return self._entry(name, kind, -coins, -ended["coins"], counterparty=ended["to"], hold=hold)
+        why = {"counterparty": ended["to"], "hold": hold, "reason": ended["reason"]}
+        return self._entry(name, kind, -coins, -ended["coins"], **why)
 
     def _post(self, name: str, _: Json, message: Json) -> Json:
         return self._end(name, "post", message["hold"], message["coins"])
@@ -203,10 +247,51 @@ class NaiveLedger:
             entries.append(self._entry(name, "repay", -pays, debt=-pays))
         return entries
 
+    def _now(self, account: Json, message: Json) -> datetime:
+        last: datetime = account["at"]
+        return max(last, _time(message["at"]))
+
+    def _spend(self, account: Json, message: Json, entry: Json) -> None:
+        """Each single payment is kept until its day is over; what comes back is taken off the last ones."""
+        if not account["cap"] or entry.get("reason", message.get("reason")) not in ("call", "gift"):
+            return
+        at, coins = self._now(account, message), -entry["coins"]
+        if coins > 0:
+            account["cap"]["paid"].append([_until(at), coins])
+        paid = [one for one in account["cap"]["paid"] if one[0] > at]
+        while coins < 0 and paid:
+            off = min(-coins, paid[-1][1])
+            paid[-1][1] -= off
+            coins += off
+            paid = [one for one in paid if one[1]]
+        account["cap"]["paid"] = paid
+
+    def _setcap(self, name: str, account: Json, message: Json) -> Json:
+        cap = account["cap"] or {"own": None, "staff": None, "due": None, "next": None, "paid": []}
+        at, coins = self._now(account, message), message.get("cap_coins")
+        _turn(cap, at)
+        if message.get("staff"):
+            cap["staff"] = coins
+        elif cap["own"] is None or (coins is not None and coins <= cap["own"]):
+            cap["own"], cap["due"] = coins, None
+        elif cap["due"] is None or cap["next"] != coins:
+            cap["due"], cap["next"] = at + timedelta(days=1), coins
+        account["cap"] = cap if (cap["own"], cap["staff"]) != (None, None) and not account["closed"] else {}
+        return self._entry(name, "cap")
+
+    def _turned(self, name: str, at: datetime) -> list[Json]:
+        account = self.accounts[name]
+        if not account["cap"] or not _turn(account["cap"], at):
+            return []
+        if (account["cap"]["own"], account["cap"]["staff"]) == (None, None):
+            account["cap"] = {}
+        return [self._entry(name, "cap")]
+
     def _wake(self, message: Json) -> list[Json]:
         if message["key"] not in self.accounts:
             return []
         holds = self.accounts[message["key"]]["holds"]
         ended = [hold for hold, held in holds.items() if _time(held["expires_at"]) <= _time(message["at"])]
         entries = [self._end(message["key"], "expire", hold) for hold in ended]
+        entries += self._turned(message["key"], _time(message["at"]))
         return entries + self._afterwards(message["key"], message)

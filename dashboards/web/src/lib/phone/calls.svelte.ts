@@ -15,6 +15,7 @@ export interface Call {
   status: 'ringing' | 'connected' | 'ended';
   reason: string;
   cutAt: string | null;
+  capped: boolean;
 }
 
 export class Calls implements Part {
@@ -80,7 +81,7 @@ export class Calls implements Part {
     const known = this.current;
     if (!known || !('call' in data) || data.call !== known.call) return;
     if (name === 'CallConnected') this.connect(known);
-    if (name === 'CreditLow') this.current = { ...known, cutAt: data.cut_at };
+    if (name === 'CreditLow') this.current = { ...known, cutAt: data.cut_at, capped: Boolean(data.cap_room) };
     if (name === 'BillStepped') {
       this.current = { ...known, cutAt: null };
       this.bill.paid = data.paid_coins;
@@ -103,7 +104,7 @@ export class Calls implements Part {
     this.receipt = null;
     this.bill = { paid: 0, closed: false };
     this.base = { seconds: 0, since: 0 };
-    this.current = { call, peer: mine ? callee : caller, mine, status: 'ringing', reason: '', cutAt: null };
+    this.current = { call, peer: mine ? callee : caller, mine, status: 'ringing', reason: '', cutAt: null, capped: false };
   }
 
   private connect(known: Call) {
