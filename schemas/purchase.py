@@ -32,6 +32,7 @@ from schemas.log.entity import Entity, Flow, Hears, Shown
 from schemas.outbox import EffectKind, StoreActTaken
 from schemas.payment import (
     MAX_ASKED,
+    MAX_PRODUCT_COINS,
     Claimant,
     ConsentFields,
     Country,
@@ -257,6 +258,8 @@ class Purchase(State, TransactionFields, WordFields, OfferFields, TokenFields, C
     not spent in its time, so that no refund asks for them. `retry_at`: the account refused. `consume_by`: when somebody has to
     look whether the store has taken that it was consumed. `asks`: of the store's, which wait for the account's lots."""
 
+    # As often as the product was bought at once.
+    bonus_coins: Annotated[int, Meta(ge=0, le=MAX_PRODUCT_COINS * MAX_QUANTITY)] = 0
     asked: Annotated[tuple[Asked, ...], Meta(max_length=MAX_ASKED)] = ()
     user: Claimant = ""
     product: OptionalId = ""
