@@ -240,7 +240,7 @@ def _withheld(purchase: Purchase | None, message: AskUsage) -> UsageWithheld | N
         return UsageWithheld.PURCHASE_UNKNOWN
     if purchase.store.is_apple and not purchase.usage_consent:
         return UsageWithheld.NO_CONSENT
-    if not purchase.net_coins:
+    if purchase.kept_coins <= 0:
         return UsageWithheld.TAKEN_BACK
     full = len(purchase.asks) >= MAX_ASKS and all(one.ask != message.ask for one in purchase.asks)
     return UsageWithheld.TOO_MANY if full else None
@@ -250,7 +250,7 @@ def _state_usage(purchase: Purchase, message: LotsRead) -> Decision:
     told: list[Message] = []
     name, net = message.purchase, purchase.net_coins
     used = used_coins(purchase, name, message.lots)
-    withheld = UsageWithheld.ERASED if message.closed else None if net else UsageWithheld.TAKEN_BACK
+    withheld = UsageWithheld.ERASED if message.closed else None if purchase.kept_coins > 0 else UsageWithheld.TAKEN_BACK
     for number, one in enumerate(purchase.asks):
         fields: dict[str, Any] = {"coins": net, "used_coins": used or 0, "exact": used is not None}
         said = {"withheld": withheld} if withheld else fields
@@ -270,7 +270,7 @@ def _wake(purchase: Purchase, message: Wake) -> Decision:
     """Time to ask the account again, or to say that the store has not taken yet that it was consumed."""
     told: list[Message] = []
     if purchase.consume_by is not None and purchase.consume_by <= message.at:
-        if purchase.net_coins:
+        if purchase.kept_coins > 0:
             fields = same_fields(purchase, PurchaseUnconsumed)
             told.append(PurchaseUnconsumed(**reply(message, "unconsumed"), purchase=message.key, **fields))
         purchase = replace(purchase, consume_by=None)
@@ -288,7 +288,7 @@ def _answer(purchase: Purchase, name: str, message: Message, asked: Asked, ordin
     """What is said to one more claim when all is as the store says."""
     if not _may(purchase, asked):
         return _refused(message, name, asked, PaymentRefusal.PURCHASE_OF_ANOTHER, ordinal)
-    if not purchase.net_coins:
+    if purchase.kept_coins <= 0:
         return _refused(message, name, asked, PaymentRefusal.TRANSACTION_REVOKED, ordinal)
     return PurchaseRepeated(
         **reply(message, ordinal, to=asked.id), purchase=name, user=UserId(purchase.user), product=purchase.product,

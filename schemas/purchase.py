@@ -280,6 +280,11 @@ class Purchase(State, TransactionFields, WordFields, OfferFields, TokenFields, C
         return self.coins - self.returned_coins if self.credited else 0
 
     @property
+    def kept_coins(self) -> int:
+        """What is credited of it and has not lapsed; none: the store has taken it back."""
+        return self.net_coins - self.lapsed_coins
+
+    @property
     def due_coins(self) -> int:
         """What should be credited of it, by the store's latest word, which takes back a part of what has not lapsed."""
         there = self.coins - self.lapsed_coins

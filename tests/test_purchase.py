@@ -25,6 +25,7 @@ from schemas.log.base import AccountId, Message, Wake
 from schemas.payment import MAX_ASKED, IntentRead, PaymentRefusal, ReadIntent, StorePrice
 from schemas.purchase import (
     WHOLE,
+    AskUsage,
     ClaimPurchase,
     PriceCheck,
     PurchaseCredited,
@@ -34,6 +35,7 @@ from schemas.purchase import (
     PurchaseRepeated,
     PurchaseRestored,
     Store,
+    UsageWithheld,
     of_purchase,
 )
 from tests.decisions import decisions_of, last_decision
@@ -241,6 +243,16 @@ def test_a_bonus_that_lapsed_is_not_asked_for() -> None:
     assert [one.coins for one in decide_purchase(state, refund)[1]] == [100]
     _, (half,) = decide_purchase(state, claim("", "m2", signed_s=1, revoked=33_333))
     assert half.coins == 33
+
+
+def test_what_is_taken_back_behind_a_lapse_is_not_called_credited() -> None:
+    """The lapsed bonus stays in the sum, and is nobody's: the phone hears that the store has taken all of it back."""
+    refund = claim("", "m2", signed_s=1, revoked=WHOLE)
+    state, told = after(claim(), READ, entry(), LAPSED, refund, entry(EntryKind.CLAWBACK, -100), claim(id_="m3"))
+    assert [one.refusal for one in told] == [PaymentRefusal.TRANSACTION_REVOKED]
+    asked = AskUsage(id="a", at=T, purchase="apple:7", ask="q", until=T)
+    _, (said,) = decide_purchase(replace(state, usage_consent=True), asked)
+    assert said.withheld is UsageWithheld.TAKEN_BACK
 
 
 def test_a_lapse_that_is_heard_behind_the_refund_gives_back_what_was_too_much() -> None:
