@@ -70,7 +70,10 @@ def decide_account(account: Account | None, message: AccountInbox) -> Decision:
         return after, told
     if after.closed:
         return after, (*told, *_forfeits(account, after, message)) if after is not account else told
-    return _settle(after, message, told) if after.debt_coins or _expires(after, message) else (after, told)
+    # What follows is asked for behind each decision: whether coins are there whose time may be over. Those come first.
+    first = after.lots[0].expires_at if after.lots else None
+    expires = first is not None and (first <= after.at or first <= message.at)
+    return _settle(after, message, told) if expires or after.debt_coins else (after, told)
 
 
 def _decide(account: Account | None, message: AccountInbox) -> Decision:
@@ -326,12 +329,6 @@ def _write_off(account: Account, message: WriteOff) -> Decision:
     why = {"counterparty": WRITTEN_OFF, "reason": message.reason, "ref": message.ref, "transfer": message.transfer}
     after, entry = enter(account, message, message.account, EntryKind.WRITE_OFF, why, debt_change_coins=-message.coins)
     return after, (entry,)
-
-
-def _expires(account: Account, message: AccountInbox) -> bool:
-    """Whether coins are there whose time may be over; the first lot is the one that expires first."""
-    first = account.lots[0].expires_at if account.lots else None
-    return first is not None and first <= max(message.at, account.at)
 
 
 def _settle(account: Account, message: AccountInbox, told: Sequence[Message]) -> Decision:

@@ -352,7 +352,8 @@ class Account(State):
     @property
     def wake_at(self) -> datetime | None:
         """When the first hold expires, or the first coins that are free; or when a higher cap has been waited for."""
-        first = self.lots[0].expires_at if self.lots and self.available_coins else None
+        lots = self.lots
+        first = lots[0].expires_at if lots and self.balance_coins != self.held_coins else None
         if not self.holds and self.cap is None:
             return first
         times = [first, self.cap.next_at if self.cap else None, *(hold.expires_at for hold in self.holds)]

@@ -52,7 +52,13 @@ def _expires_before(lot: Lot, other: Lot) -> bool:
 
 
 def spent(lots: tuple[Lot, ...], coins: int) -> tuple[Lot, ...]:
-    """The lots behind spending `coins`; what they do not cover was of no lot. It is written out: each debit comes by here."""
+    """The lots behind spending `coins`; what they do not cover was of no lot. It is written out: each debit comes by here, and
+    most of them are covered by the first lot."""
+    if not lots:
+        return lots
+    first = lots[0]
+    if first.coins > coins > 0:
+        return (Lot(first.lot, first.coins - coins, first.expires_at), *lots[1:])
     for number, lot in enumerate(lots):
         left = lot.coins - coins
         if left > 0:
