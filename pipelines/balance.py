@@ -55,7 +55,7 @@ from schemas.balance_cap import Cap
 from schemas.balance_entry import credit_leg, enter
 from schemas.balance_fields import EXPIRED, FORFEITED, MAX_HOLDS, WRITTEN_OFF
 from schemas.balance_lots import taken, with_lots
-from schemas.balance_share import Share, share_of
+from schemas.balance_share import Share, share_of, without
 from schemas.log.base import MAX_BALANCE_COINS, MAX_COINS, AccountId, Message, UserId, Wake, in_calendar, reply, same_fields
 
 Decision = tuple[Account | None, Sequence[Message]]
@@ -203,6 +203,8 @@ def _split(account: Account, message: Credit, earned: EntryRecorded, share: Shar
 def _transfer(account: Account, message: Transfer) -> Decision:
     why = _why_moved(message, message.to)
     after, entry = enter(account, message, message.account, EntryKind.DEBIT, why, coins=-message.coins)
+    if after.share is not None and message.reason in EARNED:
+        after = replace(after, share=without(after.share, message.coins))
     return after, (entry, *credit_leg(entry))
 
 

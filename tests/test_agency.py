@@ -29,7 +29,7 @@ from schemas.agency import (
     PutAgency,
     of_share,
 )
-from schemas.balance import AccountInbox, Credit, EntryKind, EntryRecorded, OpenAccount, Reason, SetShare
+from schemas.balance import AccountInbox, Credit, EntryKind, EntryRecorded, OpenAccount, Reason, SetShare, Transfer
 from schemas.balance_share import WHOLE_BPS
 from schemas.log.base import MAX_COINS, AccountId, UserId, Wake
 from schemas.user import UserErased
@@ -199,18 +199,21 @@ def test_a_share_is_one_that_was_offered_and_accepted_and_each_change_is_a_versi
 # --- the split --------------------------------------------------------------------------------------------------------------
 
 EARNED = st.tuples(st.sampled_from((Reason.CALL, Reason.GIFT, Reason.GRANT)), st.integers(1, 200) | st.just(MAX_COINS))
+# Less than nothing: a call was shorter than it was billed.
+RECLAIMED = st.tuples(st.just(Reason.CALL), st.integers(-200, -1))
 CHANGES = st.sampled_from((0, 1, 3_333, WHOLE_BPS)) | st.integers(0, WHOLE_BPS)
 
 
-@given(st.lists(EARNED | CHANGES, max_size=40))
+@given(st.lists(EARNED | RECLAIMED | CHANGES, max_size=40))
 def test_of_each_version_the_agency_has_its_basis_points_rounded_down_and_nothing_is_lost(
     history: list[tuple[Reason, int] | int],
 ) -> None:
-    """The rule of rounding, and gross = streamer + agency, behind each message."""
+    """The rule of rounding, and gross = streamer + agency, behind each message; where earnings are taken back the agency keeps
+    what it had, and gets no more until that is its part again."""
     account, _ = decide_account(None, OpenAccount(id="o", at=T, account=EARNINGS))
     version, gross = 0, 0
     share_bps: dict[int, int] = {0: 0}
-    earned, had, of = defaultdict[int, int](int), defaultdict[int, int](int), defaultdict[int, int](int)
+    earned, had, of, due, back = (defaultdict[int, int](int) for _ in range(5))
     for number, one in enumerate(history):
         if isinstance(one, int):
             version += 1
@@ -220,22 +223,32 @@ def test_of_each_version_the_agency_has_its_basis_points_rounded_down_and_nothin
             )  # fmt: skip
         else:
             reason, coins = one
-            message = Credit(id=f"m{number}", at=T, account=EARNINGS, counterparty=AccountId("@v"), coins=coins, reason=reason)
+            assert account is not None
+            if coins < -account.available_coins:
+                continue
+            if coins > 0:
+                message = Credit(
+                    id=f"m{number}", at=T, account=EARNINGS, counterparty=AccountId("@v"), coins=coins, reason=reason
+                )  # fmt: skip
+            else:
+                message = Transfer(id=f"m{number}", at=T, account=EARNINGS, to=AccountId("@v"), coins=-coins, reason=reason)
+                back[version] -= coins if version else 0
             gross += coins
             earned[version] += coins if reason is not Reason.GRANT and version else 0
         account, told = decide_account(account, message)
         for leg in told:
-            if isinstance(leg, Credit):
+            if isinstance(leg, Credit) and leg.account != "@v":
                 assert (leg.account, leg.reason) == ("stars/earnings", Reason.SHARE)
                 had[version] += leg.coins
-            elif isinstance(leg, EntryRecorded) and leg.coins < 0:
+            elif isinstance(leg, EntryRecorded) and leg.coins < 0 and leg.reason is Reason.SHARE:
                 assert leg.share_version == version
                 of[version] += leg.shared_coins
         assert account is not None
         assert account.balance_coins + sum(had.values()) == gross
-        assert had[version] == earned[version] * share_bps[version] // WHOLE_BPS
+        due[version] = max(due[version], earned[version] * share_bps[version] // WHOLE_BPS)
+        assert had[version] == due[version]
         waits = account.share.waiting_coins if account.share else 0
-        assert of[version] + waits == earned[version]
+        assert of[version] + waits == earned[version] + back[version]
 
 
 def test_a_share_that_is_not_taken_comes_back_to_the_streamer() -> None:

@@ -1,8 +1,9 @@
 """The auditor of agencies' shares: reads a whole log, and says which laws of agencies it breaks.
 
-Of each version of a membership the agency has its basis points of all that was earned under it, rounded down, entry by entry;
-what leaves a member's earnings arrives at the agency's, or comes back; a share was offered and accepted; a streamer belongs to
-one agency at most, and their account says so, too. It reads raw records, and knows nothing of how they were made.
+Of each version of a membership the agency has its basis points of all that was earned under it, rounded down, entry by entry,
+and keeps what it had where earnings are taken back; what leaves a member's earnings arrives at the agency's, or comes back; a
+share was offered and accepted; a streamer belongs to one agency at most, and their account says so, too. It reads raw records,
+and knows nothing of how they were made.
 """
 
 from collections import Counter, defaultdict
@@ -66,23 +67,26 @@ def _way(user: str, told: list[Json]) -> Iterator[str]:
 
 def _split(user: str, entries: list[Json], shares: dict[tuple[str, int], tuple[str, int]]) -> Iterator[str]:
     """The book of a member: behind each entry, but between an earning and its share, the agency has what is due."""
-    version, earned, had, since = 0, 0, 0, 0
+    version, earned, had, since, due = 0, 0, 0, 0, 0
     for entry in (*entries, {"kind": "end"}):
         coins, kind = entry.get("coins", 0), entry["kind"]
         agency, bps = shares.get((user, version), ("", 0))
         if kind == "debit" and entry.get("reason") == "share":
-            due = (f"{agency}/earnings", version, since)
-            if (entry.get("counterparty"), entry.get("share_version"), entry.get("shared_coins")) != due:
-                yield f"{user}: {entry}, where {due} are due"
+            told = (f"{agency}/earnings", version, since)
+            if (entry.get("counterparty"), entry.get("share_version"), entry.get("shared_coins")) != told:
+                yield f"{user}: {entry}, where {told} are due"
             had, since = had - coins, 0
             continue
-        if had != earned * bps // WHOLE:
+        due = max(due, earned * bps // WHOLE)
+        if had != due:
             yield f"{user}: of {earned} the agency has {had}, at {bps} basis points, in front of {entry}"
         if kind in ("share", "close"):
             version = entry.get("share_version", 0) if entry.get("counterparty") else 0
-            earned, had, since = 0, 0, 0
+            earned, had, since, due = 0, 0, 0, 0
         elif kind == "credit" and entry.get("reason") in EARNED and version:
             earned, since = earned + coins, since + coins
+        elif kind == "debit" and entry.get("reason") in EARNED:
+            earned += coins  # what is taken back is less than nothing
 
 
 def _arrived(books: dict[str, list[Json]]) -> Iterator[str]:
