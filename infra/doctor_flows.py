@@ -8,6 +8,7 @@ Every cure is safe: a flow that is ended or thawed goes on where its last transa
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import httpx
@@ -36,6 +37,10 @@ STEADY: Final = frozenset(LAG_RECORDS) - {"dispatch"}
 LOOKS: Final = 50
 EACH: Final = 10
 EVERY_S: Final = 0.1
+# The store tells its position behind a batch, and fills dozens of tables in one: on a machine with much to do for a while.
+LONG: Final = ("store",)
+# It is looked at so many times more before it is said to stand still.
+LONGER: Final = 3
 
 Place = tuple[str, int]
 
@@ -80,7 +85,10 @@ def examine_flows(config: Config, children: Sequence[Mapping[str, Any]]) -> Iter
     look = broker_answers(config)
     stands = {group: stand_of(config, group, look) for group in LAG_RECORDS}
     waiting = {group: stand for group, stand in stands.items() if stand and stand.behind and group in STEADY}
-    still = still_standing(waiting, lambda group: stand_of(config, group, look), look)
+    again = partial(stand_of, config, look=look)
+    still = still_standing(waiting, again, look)
+    for _ in range(LONGER):
+        still = still - set(LONG) | still_standing({group: waiting[group] for group in LONG if group in still}, again, look)
     for group, stand in stands.items():
         first = _first_waiting(config, stand) if stand and group in still else None
         processes = [found for child in children if child["role"].rpartition("-")[0] == group and (found := process_of(child))]

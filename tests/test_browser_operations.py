@@ -82,7 +82,7 @@ def test_what_a_vendor_refused_is_tried_again(panel: Locator, stack: Stack, vend
     call = name()
     vendors.trouble[call] = [(401, {})]
     owed = OweEffect(
-        id=new_id(), at=now(), effect=f"close_room/{call}", kind=EffectKind.CLOSE_ROOM, provider="agora", subject=call,
+        id=new_id(), at=now(), effect=f"close_room/{call}/room", kind=EffectKind.CLOSE_ROOM, provider="agora", subject=call,
         expires_at=now() + timedelta(hours=1),
     )  # fmt: skip
     tell(stack.config, OUTBOX, owed.effect, owed)

@@ -143,5 +143,5 @@ def test_a_person_over_http(stack: Stack, new_user: NewUser) -> None:
     support = Api(stack, f"sue-{uuid.uuid4().hex[:8]}", "support").get(path).json()
     assert set(support["hidden"]) == {"staff", "staff_act"}
     assert "StaffAnswered" not in {one["type"] for one in support["moments"]}
-    assert root.get("/v1/admin/people/nobody-at-all").json()["code"] == "user_unknown"
+    assert root.get(f"/v1/admin/people/nobody-{uuid.uuid4()}").json()["code"] == "user_unknown"
     assert root.get(path, params={"kind": "weather"}).status_code == 422
