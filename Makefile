@@ -14,7 +14,7 @@ up: .venv/ready            ## start the whole platform, here
 	@$(OLO) up
 
 # In two processes, each with a platform of its own: the tests on it mostly wait.
-test: .venv/ready          ## the test suite (ten minutes and more)
+test: .venv/ready          ## the test suite (some fifteen minutes on two cores)
 	@.venv/bin/pytest $(TWO) -rs
 
 # Hypothesis and the simulations play a tenth of their examples here; `test` plays all of them, `simulate` many more.
