@@ -8,11 +8,14 @@ type Balance = Schemas['BalanceAnswer'];
 export class Coins implements Part {
   balance = $state<Balance | null>(null);
   earned = $state<Balance | null>(null);
-  /** Whether the feed has told that nothing goes out of the account. */
-  frozen = $state(false);
   news = $state<Schemas['EntryRecorded'][]>([]);
 
   constructor(private readonly olo: Olo) {}
+
+  /** Whether nothing goes out of the account. */
+  get frozen(): boolean {
+    return this.balance?.frozen ?? false;
+  }
 
   async anew() {
     const of = (book: 'coins' | 'earnings') => decided(() => this.olo.GET('/v1/balance', { params: { query: { book } } }));
@@ -27,7 +30,6 @@ export class Coins implements Part {
     if (!coins && !earned) return;
     this.balance = coins ?? this.balance;
     this.earned = earned ?? this.earned;
-    if (coins && (data.kind === 'freeze' || data.kind === 'unfreeze')) this.frozen = data.kind === 'freeze';
     this.news = [data, ...this.news].slice(0, SHOWN);
   }
 }
@@ -35,6 +37,6 @@ export class Coins implements Part {
 /** The balance behind an entry; null: the entry is another account's, or was known. */
 function moved(balance: Balance | null, entry: Schemas['EntryRecorded']): Balance | null {
   if (!balance || entry.account !== balance.account || entry.seq <= balance.seq) return null;
-  const { balance_coins, held_coins, seq, debt_coins = 0 } = entry;
-  return { ...balance, balance_coins, held_coins, seq, debt_coins, available_coins: balance_coins - held_coins };
+  const { balance_coins, held_coins, seq, debt_coins = 0, frozen = false } = entry;
+  return { ...balance, balance_coins, held_coins, seq, debt_coins, frozen, available_coins: balance_coins - held_coins };
 }
