@@ -113,10 +113,13 @@ class Api(httpx.Client):
                 time.sleep(LOOK_S)
 
     def ask(self, method: str, path: str, body: Any = None, *, status: int = 200, headers: Any = None) -> httpx.Response:
-        """The answer, once it is decided. Errors: AssertionError for another status than the one that is due."""
+        """The answer, once it is decided: an edit that was not, and is asked for again, is told that it is under way. Errors:
+        AssertionError for another status than the one that is due."""
         deadline = time.monotonic() + PATIENCE_S
         answer = self.request(method, path, json=body, headers=headers)
-        while answer.status_code in PUT_OFF and status not in PUT_OFF and time.monotonic() < deadline:
+        while (answer.status_code in PUT_OFF and status not in PUT_OFF) or "edit_pending" in answer.text:
+            if time.monotonic() > deadline:
+                break
             time.sleep(LOOK_S)
             answer = self.request(method, path, json=body, headers=headers)
         assert answer.status_code == status, f"{method} {path}: {answer.status_code} {answer.text[:300]}"
