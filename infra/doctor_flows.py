@@ -37,10 +37,10 @@ STEADY: Final = frozenset(LAG_RECORDS) - {"dispatch"}
 LOOKS: Final = 50
 EACH: Final = 10
 EVERY_S: Final = 0.1
-# The store tells its position behind a batch, and fills dozens of tables in one: on a machine with much to do for a while.
-LONG: Final = ("store",)
-# It is looked at so many times more before it is said to stand still.
-LONGER: Final = 3
+# The store tells its position behind a batch, and fills dozens of tables in one: on a machine with much to do for a while. So
+# many looks more before it is said to stand still.
+LONG: Final = frozenset({"store"})
+LONG_LOOKS: Final = 150
 
 Place = tuple[str, int]
 
@@ -87,8 +87,8 @@ def examine_flows(config: Config, children: Sequence[Mapping[str, Any]]) -> Iter
     waiting = {group: stand for group, stand in stands.items() if stand and stand.behind and group in STEADY}
     again = partial(stand_of, config, look=look)
     still = still_standing(waiting, again, look)
-    for _ in range(LONGER):
-        still = still - set(LONG) | still_standing({group: waiting[group] for group in LONG if group in still}, again, look)
+    long = {group: waiting[group] for group in still & LONG}
+    still = still - LONG | still_standing(long, again, look, looks=LONG_LOOKS)
     for group, stand in stands.items():
         first = _first_waiting(config, stand) if stand and group in still else None
         processes = [found for child in children if child["role"].rpartition("-")[0] == group and (found := process_of(child))]
@@ -100,10 +100,11 @@ def still_standing(
     again: Callable[[str], Stand | None],
     look: Callable[[], float | None],
     every_s: float = EVERY_S,
+    looks: int = LOOKS,
 ) -> set[str]:
-    """Those of the groups that are behind and take nothing while the broker answers LOOKS looks."""
+    """Those of the groups that are behind and take nothing while the broker answers so many looks."""
     still = dict(waiting)
-    for number in range(1, LOOKS + 1):
+    for number in range(1, looks + 1):
         if not still or not look():  # a broker that does not answer says nothing about its flows
             return set()
         time.sleep(every_s)
