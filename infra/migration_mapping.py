@@ -7,13 +7,14 @@ each fault; the codes are stable. All else has an outcome (`schemas.migration.Ro
 import json
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from infra.vendors.webhook import found_in, moment
 from schemas.blocklist import BlockUser, UnblockUser
 from schemas.favorites import AddFavorite, RemoveFavorite
 from schemas.log.base import EPOCH, MessageId, UserId
@@ -96,11 +97,11 @@ def read_delivery(body: Any, now: datetime) -> Delivery:
     event = _name(body, EVENT, "id")
     feed = _name(body, FEED, "trigger", "name")
     table = f"{_name(body, NAME, 'table', 'schema')}.{_name(body, NAME, 'table', 'name')}"
-    word = _found(body, "event", "op")
+    word = found_in(body, "event", "op")
     if not isinstance(word, str) or word.lower() not in set(RowOperation):
         raise _wrong("event.op", "delivery_invalid", f"it is none of {', '.join(one.upper() for one in RowOperation)}")
     operation = RowOperation(word.lower())
-    at = moment(_found(body, "created_at"))
+    at = moment(found_in(body, "created_at"))
     if at is None:
         raise _wrong("created_at", "delivery_invalid", "it is no time")
     if at > now + AHEAD:
@@ -115,33 +116,18 @@ def read_delivery(body: Any, now: datetime) -> Delivery:
     return Delivery(event, feed, table, operation, at, old, None if operation is RowOperation.DELETE else new)
 
 
-def _found(body: Any, *path: str) -> Any:
-    for name in path:
-        body = body.get(name) if isinstance(body, dict) else None
-    return body
-
-
 def _name(body: Any, pattern: re.Pattern[str], *path: str) -> str:
-    found = _found(body, *path)
+    found = found_in(body, *path)
     if not isinstance(found, str) or not pattern.fullmatch(found):
         raise _wrong(".".join(path), "delivery_invalid", f"it is missing, or no name of the form {pattern.pattern}")
     return found
 
 
 def _row(body: Any, side: str) -> dict[str, Any] | None:
-    found = _found(body, "event", "data", side)
+    found = found_in(body, "event", "data", side)
     if found is not None and not isinstance(found, dict):
         raise _wrong(f"event.data.{side}", "delivery_invalid", "it is no row")
     return found
-
-
-def moment(value: Any) -> datetime | None:
-    """A time of PostgreSQL's, UTC where it names no zone; None: it is none."""
-    try:
-        at = datetime.fromisoformat(value)
-        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-    except (TypeError, ValueError, OverflowError):
-        return None
 
 
 def _wrong(where: str, code: str, what: str) -> DeliveryError:

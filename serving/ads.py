@@ -34,7 +34,7 @@ from serving.runtime.auth import SignedIn
 from serving.runtime.commands import commands_of, request_id, views_of
 from serving.runtime.fields import UserInPath
 from serving.runtime.gate import unless_erased
-from serving.runtime.kept import keep_notice
+from serving.runtime.kept import refused_and_kept
 from serving.runtime.problems import Problem, responses, unavailable
 from serving.runtime.shape import read_json
 from serving.runtime.staff import GrowthLook, PeopleLook
@@ -62,11 +62,12 @@ async def receive_appsflyer_push(request: Request) -> dict[str, str]:
     try:
         found = appsflyer.read_push(read_json(body), now())
     except appsflyer.PushError as error:
-        raise await _kept(request, body, 422, error.code, str(error)) from error
+        raise await refused_and_kept(request, PUSHES, body, Problem(422, error.code, str(error))) from error
     except Problem as problem:
-        raise await _kept(request, body, problem.status, problem.code, problem.detail) from problem
+        raise await refused_and_kept(request, PUSHES, body, problem) from problem
     except ValueError as error:
-        raise await _kept(request, body, 400, "broken_json", f"the push is no JSON: {error}") from error
+        broken = Problem(400, "broken_json", f"the push is no JSON: {error}")
+        raise await refused_and_kept(request, PUSHES, body, broken) from error
     command = RecordPush(
         id=request_id(PUSHES, found.name), at=found.at, install=found.install, push=found.name, event_name=found.event_name,
         user=found.user, touch=found.touch, details=found.details, unread=found.unread,
@@ -76,15 +77,9 @@ async def receive_appsflyer_push(request: Request) -> dict[str, str]:
     except Problem as problem:
         if problem.status != 422:
             raise
-        raise await _kept(request, body, problem.status, problem.code, problem.detail) from problem
+        raise await refused_and_kept(request, PUSHES, body, problem) from problem
     status = {"status": "repeated" if isinstance(fact, PushRepeated) else "recorded"}
     return status | ({"unattributed": found.details.unattributed} if found.details.unattributed else {})
-
-
-async def _kept(request: Request, body: bytes, status: int, code: str, text: str) -> Problem:
-    """The error, once the push is among the dead letters."""
-    letter_id = await keep_notice(request, PUSHES, body, f"{code}: {text}")
-    return Problem(status, code, f"{text}; it is kept as the dead letter {letter_id}")
 
 
 # --- phones -----------------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from infra.vendors.apphud import SOURCE, ApphudError, genuine, read_event
 from schemas.apphud import ApphudEventRecorded, ApphudEventRepeated
 from schemas.log.base import new_id, now
 from serving.runtime.commands import commands_of
-from serving.runtime.kept import keep_notice
+from serving.runtime.kept import refused_and_kept
 from serving.runtime.problems import Problem, responses
 from serving.runtime.shape import read_json
 
@@ -25,16 +25,11 @@ async def receive_apphud_event(request: Request) -> dict[str, str]:
     try:
         command = read_event(read_json(body), new_id(), now())
     except ApphudError as error:
-        raise await _kept(request, body, 422, error.code, str(error)) from error
+        raise await refused_and_kept(request, SOURCE, body, Problem(422, error.code, str(error))) from error
     except Problem as problem:
-        raise await _kept(request, body, problem.status, problem.code, problem.detail) from problem
+        raise await refused_and_kept(request, SOURCE, body, problem) from problem
     except ValueError as error:
-        raise await _kept(request, body, 400, "broken_json", f"the event is no JSON: {error}") from error
+        broken = Problem(400, "broken_json", f"the event is no JSON: {error}")
+        raise await refused_and_kept(request, SOURCE, body, broken) from error
     fact = await commands_of(request).ask(command, ApphudEventRecorded, ApphudEventRepeated)
     return {"status": "repeated" if isinstance(fact, ApphudEventRepeated) else "recorded"}
-
-
-async def _kept(request: Request, body: bytes, status: int, code: str, text: str) -> Problem:
-    """The error, once the event is among the dead letters."""
-    letter = await keep_notice(request, SOURCE, body, f"{code}: {text}")
-    return Problem(status, code, f"{text}; it is kept as the dead letter {letter}")

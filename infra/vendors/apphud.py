@@ -5,13 +5,13 @@
 absent, but for those without which nobody knows of which transaction is told.
 """
 
-import hmac
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
+from infra.vendors.webhook import carries, found_in, moment
 from schemas.apphud import ApphudKind, RecordApphudEvent
 from schemas.log.base import MessageId
 from schemas.payment import MAX_MILLIUNITS
@@ -41,42 +41,36 @@ class ApphudError(ValueError):
 
 def genuine(token: str, headers: Mapping[str, str]) -> bool:
     """Whether an event carries the token."""
-    return bool(token) and hmac.compare_digest(headers.get("x-apphud-token", "").encode(errors="replace"), token.encode())
+    return carries(token, headers.get("x-apphud-token", ""))
 
 
 def read_event(body: Any, id_: str, at: datetime) -> RecordApphudEvent:
     """What an event tells; `id_`, `at`: the command's own. Errors: ApphudError."""
     event = _name(body, "event", "id")
     name = _name(body, "event", "name")
-    word = str(_found(body, "event", "store") or "").lower()
+    word = str(found_in(body, "event", "store") or "").lower()
     if word not in STORES:
         raise ApphudError("store_unknown", f"event.store is none of {', '.join(STORES)}")
     store = STORES[word][_is_sandbox(body)]
-    receipt = _found(body, "event", "receipt")
+    receipt = found_in(body, "event", "receipt")
     kind = _kind(name)
-    transaction = _found(receipt, "transaction_id")
+    transaction = found_in(receipt, "transaction_id")
     if not isinstance(transaction, str) or not NAME.fullmatch(transaction):
         if kind is not ApphudKind.OTHER:
             raise ApphudError("event_invalid", "event.receipt.transaction_id is missing, or no name of a transaction")
         transaction = event
-    product, user = _found(body, "event", "properties", "product_id"), _found(body, "user", "user_id")
+    product, user = found_in(body, "event", "properties", "product_id"), found_in(body, "user", "user_id")
     price, currency = _price(receipt)
     return RecordApphudEvent(
         id=MessageId(id_), at=at, purchase=purchase_name(store, transaction), event=event, event_name=name, kind=kind,
-        store=store, happened_at=min(_moment(_found(body, "event", "created_at")) or at, at),
+        store=store, happened_at=min(moment(found_in(body, "event", "created_at")) or at, at),
         store_product=product if isinstance(product, str) and PRODUCT.fullmatch(product) else "",
         user=user if isinstance(user, str) and is_user_id(user) else "", price_milliunits=price, currency=currency,
     )  # fmt: skip
 
 
-def _found(body: Any, *path: str) -> Any:
-    for name in path:
-        body = body.get(name) if isinstance(body, dict) else None
-    return body
-
-
 def _name(body: Any, *path: str) -> str:
-    found = _found(body, *path)
+    found = found_in(body, *path)
     if not isinstance(found, str) or not NAME.fullmatch(found):
         raise ApphudError("event_invalid", f"{'.'.join(path)} is missing, or no name")
     return found
@@ -89,14 +83,14 @@ def _kind(name: str) -> ApphudKind:
 
 
 def _is_sandbox(body: Any) -> bool:
-    found = _found(body, "user", "subscriptions")
-    given = [_found(one, "environment") for one in found] if isinstance(found, list) else []
-    return "sandbox" in (*given, _found(body, "event", "receipt", "environment"), _found(body, "event", "environment"))
+    found = found_in(body, "user", "subscriptions")
+    given = [found_in(one, "environment") for one in found] if isinstance(found, list) else []
+    return "sandbox" in (*given, found_in(body, "event", "receipt", "environment"), found_in(body, "event", "environment"))
 
 
 def _price(receipt: Any) -> tuple[int, str]:
     """Thousandths of the currency's unit, and the currency; (0, ""): the price is not known."""
-    price, currency = _found(receipt, "price"), _found(receipt, "currency")
+    price, currency = found_in(receipt, "price"), found_in(receipt, "currency")
     if isinstance(price, bool) or not isinstance(price, int | float | str) or not isinstance(currency, str):
         return 0, ""
     try:
@@ -105,11 +99,3 @@ def _price(receipt: Any) -> tuple[int, str]:
         return 0, ""
     there = milliunits.is_finite() and 0 < milliunits <= MAX_MILLIUNITS and re.fullmatch("[A-Z]{3}", currency)
     return (int(milliunits), currency) if there else (0, "")
-
-
-def _moment(value: Any) -> datetime | None:
-    try:
-        at = datetime.fromisoformat(value)
-        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-    except (TypeError, ValueError, OverflowError):
-        return None

@@ -9,7 +9,6 @@ deduplication id, so the effect's id travels in the event's value, and only what
 """
 
 import hashlib
-import hmac
 import json
 import re
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ import httpx
 from infra.config import Config
 from infra.vendors import answers
 from infra.vendors.snapchat import app_of, is_ios
+from infra.vendors.webhook import carries, token_in
 from schemas.ads import LOOKBACK, ORGANIC, UNKNOWN, Touch, TouchKind, Unattributed, network_of
 from schemas.ads_details import PushDetails
 from schemas.names import known, name_of
@@ -68,8 +68,7 @@ class PushError(ValueError):
 
 def genuine(token: str, headers: Mapping[str, str]) -> bool:
     """Whether a push carries the token: in `Authorization` (bare or Bearer) or `X-AppsFlyer-Token`."""
-    given = headers.get("x-appsflyer-token") or headers.get("authorization", "").removeprefix("Bearer ")
-    return bool(token) and hmac.compare_digest(given.encode(), token.encode())
+    return carries(token, token_in(headers, "x-appsflyer-token"))
 
 
 def read_push(body: Any, now: datetime) -> Push:

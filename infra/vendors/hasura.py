@@ -5,14 +5,14 @@ OLO_HASURA_WEBHOOK_SECRET; Hasura does not sign. `id` is the event's, the same i
 comes again. What a delivery says is read by `infra.migration_mapping`.
 """
 
-import hmac
 from collections.abc import Mapping
 from typing import Final
+
+from infra.vendors.webhook import carries, token_in
 
 SOURCE: Final = "webhooks.hasura"
 
 
 def genuine(secret: str, headers: Mapping[str, str]) -> bool:
     """Whether a delivery carries the secret."""
-    given = headers.get("x-olo-secret") or headers.get("authorization", "").removeprefix("Bearer ")
-    return bool(secret) and hmac.compare_digest(given.encode(errors="replace"), secret.encode())
+    return carries(secret, token_in(headers, "x-olo-secret"))

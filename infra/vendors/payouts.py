@@ -22,6 +22,7 @@ import httpx
 
 from infra.config import Config, missing_for_payouts
 from infra.vendors.answers import DETAIL, Attempt
+from infra.vendors.webhook import carries
 from schemas.outbox import AttemptOutcome, EffectDue
 from schemas.payout_fields import pay_id
 
@@ -63,7 +64,7 @@ class Told(NamedTuple):
 def genuine(secret: str, body: bytes, headers: Mapping[str, str]) -> bool:
     """Whether a notice is signed with the secret."""
     due = hmac.new(secret.encode(), body, sha256).hexdigest()
-    return bool(secret) and hmac.compare_digest(headers.get("x-payout-signature", "").encode(errors="replace"), due.encode())
+    return bool(secret) and carries(due, headers.get("x-payout-signature", ""))
 
 
 def read_notice(body: Any) -> Told:

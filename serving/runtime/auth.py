@@ -6,7 +6,6 @@ Tokens of an old back end on Hasura are taken where that is set: see `serving.ru
 """
 
 import asyncio
-import hmac
 import os
 import time
 import uuid
@@ -21,6 +20,7 @@ from pydantic import BaseModel
 from starlette.datastructures import Headers
 
 from infra.config import EMULATOR_VARIABLE, Config, Environment, is_loopback
+from infra.vendors.webhook import carries
 from schemas.mission_control_roles import GIVEN, Permission, permissions_of
 from schemas.user import USER, Role, User, is_user_id
 from serving.runtime.commands import views_of
@@ -140,7 +140,7 @@ def may_watch(config: Config, header: str | None, address: str) -> None:
         )
     if not header or not header.lower().startswith(BEARER):
         raise _unauthorized("token_missing", "send the token of OLO_METRICS_TOKEN: 'Authorization: Bearer <token>'")
-    if not hmac.compare_digest(header[len(BEARER) :].strip().encode(errors="replace"), config.metrics_token.encode()):
+    if not carries(config.metrics_token, header[len(BEARER) :].strip()):
         raise _unauthorized("token_invalid", "that is not the token of OLO_METRICS_TOKEN")
 
 

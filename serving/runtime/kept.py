@@ -7,6 +7,13 @@ from fastapi import Request
 from schemas.log.base import now
 from schemas.log.dead_letters import DeadCause, DeadLetter
 from serving.runtime.commands import commands_of
+from serving.runtime.problems import Problem
+
+
+async def refused_and_kept(request: Request, source: str, body: bytes, problem: Problem) -> Problem:
+    """The answer to a notification that cannot be taken, once it is among the dead letters. Errors: Problem 503."""
+    letter = await keep_notice(request, source, body, f"{problem.code}: {problem.detail}")
+    return Problem(problem.status, problem.code, f"{problem.detail}; it is kept as the dead letter {letter}")
 
 
 async def keep_notice(request: Request, source: str, body: bytes, error: str) -> str:
