@@ -145,13 +145,13 @@ async def list_log_topics(_: LogLook, request: Request) -> Any:
 
 @router.get("/v1/admin/log/records", response_model=LogRecordsAnswer, responses=responses(401, 403, 422, 503))
 async def list_log_records(
-    _: LogLook, request: Request, *, topic: Word = "", type: Word = "", key: Key = "", minutes: Minutes = 60,  # noqa: A002
+    _: LogLook, request: Request, *, topic: Word = "", message_type: Word = "", key: Key = "", minutes: Minutes = 60,
     before: Cursor = END, limit: Limit = 100,
 ) -> Any:  # fmt: skip
     """Records of the inboxes, the events and the dead letters, newest first."""
     moment, before_topic, partition, offset = before.split("/")
     asked = {
-        "topic": topic, "type": type, "key": key, "since": _ms(now() - timedelta(minutes=minutes)), "before": int(moment),
+        "topic": topic, "type": message_type, "key": key, "since": _ms(now() - timedelta(minutes=minutes)), "before": int(moment),
         "before_topic": before_topic, "before_partition": int(partition), "before_offset": int(offset), "limit": limit,
         "shown": SHOWN,
     }  # fmt: skip
