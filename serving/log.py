@@ -151,9 +151,9 @@ async def list_log_records(
     """Records of the inboxes, the events and the dead letters, newest first."""
     moment, before_topic, partition, offset = before.split("/")
     asked = {
-        "topic": topic, "type": message_type, "key": key, "since": _ms(now() - timedelta(minutes=minutes)), "before": int(moment),
-        "before_topic": before_topic, "before_partition": int(partition), "before_offset": int(offset), "limit": limit,
-        "shown": SHOWN,
+        "topic": topic, "type": message_type, "key": key, "since": _ms(now() - timedelta(minutes=minutes)),
+        "before": int(moment), "before_topic": before_topic, "before_partition": int(partition), "before_offset": int(offset),
+        "limit": limit, "shown": SHOWN,
     }  # fmt: skip
     found = [_shown(row) for row in await rows_of(request, RECORDS, asked)]
     if len(found) < limit:

@@ -90,7 +90,9 @@ def test_the_names_of_models_are_words_without_a_module() -> None:
     assert [name for name in SCHEMAS if not PASCAL.fullmatch(name) or name in RESERVED] == []
     in_paths = {word for path in DOCUMENT["paths"] for word in re.findall(r"{(\w+)}", path)}
     asked = {one["name"] for _, operation in OPERATIONS for one in operation.get("parameters", ()) if one["in"] == "query"}
-    assert [word for word in in_paths | asked if word.capitalize() in RESERVED] == [], "Dart and Swift take it for a model's name"
+    assert [word for word in in_paths | asked if word.capitalize() in RESERVED] == [], (
+        "Dart and Swift take it for a model's name"
+    )
 
 
 def test_nothing_is_left_for_a_generator_to_name() -> None:
