@@ -1,6 +1,5 @@
 """One real platform for the whole run: broker, ClickHouse engine, flows and HTTP, started by `olo up` on free ports."""
 
-import asyncio
 import json
 import os
 import signal
@@ -16,7 +15,6 @@ from typing import Any, Literal, Protocol, TypeVar
 import httpx
 import hypothesis
 import pytest
-from rich.console import Console
 
 from infra import tokens
 from infra import vendors as outside
@@ -35,26 +33,26 @@ from tests.chromium import wire as wire
 from tests.command_line import Done, olo
 from tests.lab.city.app_store import AppStore
 from tests.lab.city.app_store_api import AppStoreApi
-from tests.lab.city.books import Books
 from tests.lab.city.market import Market
 from tests.lab.city.payout_provider import ProviderServer
 from tests.lab.city.play_store import PlayStore
 from tests.lab.city.push_vendors import Keys, PushVendors
-from tests.lab.city.town import City, Plan
 from tests.lab.stage import Stage
+from tests.living import living_city as living_city
+from tests.living import small_city as small_city
 from tests.pushes import Handler
 from tests.tables import Tables
 from tests.vendor_stub import AdStub, VendorStub
 
 T = TypeVar("T")
 Shown = dict[str, Any]
-SmallCity = tuple[City, Books]
 
 # Files that one process plays: those whose calls tests/test_whole_log.py looks at, and those that look at a small city.
 TOGETHER = {
     "test_video": "calls",
     "test_video_room": "calls",
     "test_whole_log": "calls",
+    "test_browser_city": "city",
     "test_city": "city",
     "test_notebooks": "city",
 }
@@ -334,13 +332,6 @@ def stack(  # noqa: PLR0917 - the vendors around it
     stack = Stack(tmp_path_factory.mktemp("olo") / "home", **settings)
     yield stack
     assert stack.stop() == 0
-
-
-@pytest.fixture(scope="session")
-def small_city(stack: Stack, networks: AdStub) -> SmallCity:
-    """Ten people who come by campaigns and live for some seconds: the city, and its books."""
-    city = City(stack.http, stack.config, Plan(10, 0.2, 7, 30.0), Console(quiet=True), networks.url)
-    return city, asyncio.run(city.run(asyncio.Event()))
 
 
 @pytest.fixture(scope="session")

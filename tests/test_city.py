@@ -6,9 +6,9 @@ from pathlib import Path
 import httpx
 
 from tests.command_line import fresh_olo
-from tests.conftest import SmallCity
 from tests.lab.city.books import Books
 from tests.lab.city.phone import Entry, Phone, Sights
+from tests.living import SmallCity
 
 
 def test_a_small_city_lives_and_its_books_are_right(small_city: SmallCity) -> None:

@@ -11,7 +11,8 @@ from jupyter_client.manager import KernelManager
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell
 
-from tests.conftest import SmallCity, Stack
+from tests.conftest import Stack
+from tests.living import SmallCity
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NAMES = sorted(file.stem for file in FOLDER.glob("*.ipynb"))

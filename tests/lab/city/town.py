@@ -76,7 +76,7 @@ class City:
         self._console = console
         self._vendors, self._market = vendors, market
         self._name = f"city{int(time.time()) % 10_000_000}"
-        self._people: list[Person] = []
+        self.people: list[Person] = []
         self._coins_at: deque[tuple[float, int]] = deque(maxlen=COINS_OVER)
         self._lags: list[dict[str, float]] = []
         self._memory = Memory()
@@ -94,7 +94,7 @@ class City:
             self._began = time.monotonic()
             self.moved_in.set()
             asyncio.get_running_loop().call_later(WARM_S, self._note_warm)
-            lives = [asyncio.create_task(person.live()) for person in self._people]
+            lives = [asyncio.create_task(person.live()) for person in self.people]
             watching = asyncio.create_task(self._watch(client))
             if self.trade is not None:
                 self.trade.open()
@@ -103,11 +103,11 @@ class City:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
             self._console.print("people go home; waiting until nothing is under way, then the books ...")
-            await asyncio.gather(*(person.go_home(life) for person, life in zip(self._people, lives, strict=True)))
-            books = Books(self._people, self.sights, await self.trade.close() if self.trade is not None else None)
+            await asyncio.gather(*(person.go_home(life) for person, life in zip(self.people, lives, strict=True)))
+            books = Books(self.people, self.sights, await self.trade.close() if self.trade is not None else None)
             await asyncio.gather(self.talk.evening(), books.close())
             books.broken += await self._close_others(client)
-            await asyncio.gather(*(person.phone.disconnect() for person in self._people))
+            await asyncio.gather(*(person.phone.disconnect() for person in self.people))
             if self.trade is not None:
                 await self.trade.end()
         return books
@@ -140,7 +140,7 @@ class City:
         for number in range(self._plan.people):
             role, kind = ("streamer", Streamer) if number < streamers else ("user", User)
             phone = await self._phone(f"{role}{number}", role)
-            self._people.append(kind(phone, admin, f"{self._plan.seed}/{number}"))
+            self.people.append(kind(phone, admin, f"{self._plan.seed}/{number}"))
         gate = asyncio.Semaphore(SIGN_UPS_AT_ONCE)
 
         async def arrive(person: Person) -> None:
@@ -152,11 +152,11 @@ class City:
                     await person.talker.register()
                 person.phone.connect()
 
-        await asyncio.gather(*map(arrive, self._people))
-        for person in self._people:
-            person.streamers = [one.phone for one in self._people[:streamers]]
+        await asyncio.gather(*map(arrive, self.people))
+        for person in self.people:
+            person.streamers = [one.phone for one in self.people[:streamers]]
         if self.trade is not None:
-            await self.trade.begin(self._people, admin, self._phone)
+            await self.trade.begin(self.people, admin, self._phone)
 
     async def _arrives(self, person: Person) -> bool:
         if self.campaigns is None:
@@ -193,7 +193,7 @@ class City:
 
     async def _figures(self, client: httpx.AsyncClient) -> dict[str, str]:
         sights = self.sights
-        phones = [person.phone for person in self._people]
+        phones = [person.phone for person in self.people]
         self._coins_at.append((time.monotonic(), sights.spent_coins))
         since, spent = self._coins_at[0]
         each_s = (sights.spent_coins - spent) / max(0.001, time.monotonic() - since)
