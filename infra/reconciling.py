@@ -32,7 +32,7 @@ from schemas.payment import PRODUCT, Product
 from schemas.purchase import PURCHASE, ClaimPurchase, Purchase, Store, purchase_name
 from schemas.reconciliation import MAX_DIFFERENCES, RECONCILIATION, Difference, RecordReconciliation
 from schemas.reconciliation_rules import UNHEARD, UNKNOWN, Told, compare, compare_apphud, cures, gathered
-from schemas.subscription import SUBSCRIPTION, ClaimSubscription, period_claim
+from schemas.subscription import SUBSCRIPTION, ClaimSubscription, known_as, period_claim
 
 T = TypeVar("T")
 # What a store tells, and our purchases that are held against it; of periods of subscriptions the words that they are of.
@@ -70,10 +70,12 @@ def reconcile(config: Config, store: Store, days: int, client: httpx.Client) -> 
     ask = _apple if store.is_apple else _google
     heard = _heard(config, store, since)
     told, known, periods = ask(config, client, since, until, heard)
-    found = (*compare(told, known, _sold(config, store)), *compare_apphud(heard, told, known, since))
+    products = [(name, state) for name, state in states_of(config, PRODUCT) if isinstance(state, Product)]
+    sold = {(one.apple_id if store.is_apple else one.google_id) for _, one in products} - {""}
+    found = (*compare(told, known, sold), *compare_apphud(heard, told, known, since))
     for word in cures(told, found):
         if period := periods.get(word.id):
-            tell(config, SUBSCRIPTION, period.name, period)
+            tell(config, SUBSCRIPTION, period.name, known_as(period, products))
         else:
             tell(config, PURCHASE, word.purchase, word)
     command = RecordReconciliation(
@@ -119,11 +121,6 @@ def _heard(config: Config, store: Store, since: datetime) -> dict[str, Apphud]:
 
 def _times(state: Apphud) -> list[datetime]:
     return [at for at in (state.bought_at, state.refunded_at) if at is not None]
-
-
-def _sold(config: Config, store: Store) -> set[str]:
-    products = [state for _, state in states_of(config, PRODUCT) if isinstance(state, Product)]
-    return {(one.apple_id if store.is_apple else one.google_id) for one in products} - {""}
 
 
 def _told(name: str, read: Callable[[], ClaimPurchase]) -> Told:

@@ -30,7 +30,7 @@ from schemas.balance import (
 from schemas.balance_lots import Lot
 from schemas.log.base import Message, TransferId, UserId, Wake, derive, later, reply, same_fields
 from schemas.outbox import APP_STORE, CONSUME_EXPIRES, PLAY, EffectKind, OweEffect, StoreActTaken, consume_id, tell_usage_id
-from schemas.payment import MAX_ASKED, IntentRead, PaymentRefusal, ReadIntent, StoreAct
+from schemas.payment import MAX_ASKED, IntentRead, PaymentRefusal, ReadIntent, StoreAct, questions
 from schemas.purchase import (
     ALARM_AFTER,
     BONUS,
@@ -96,8 +96,9 @@ def _begin(message: ClaimPurchase) -> Decision:
     if not message.intent:
         return None, (_refused(message, message.purchase, asked, PaymentRefusal.INTENT_UNKNOWN),)
     begun = Purchase(**same_fields(message, Purchase) | {"user": ""}, asked=(asked,))
-    read = ReadIntent(**derive(message, "intent"), intent=message.intent, purchase=message.purchase, country=message.country)
-    return begun, (read,)
+    changeable = message.store_product if message.subscription else ""
+    about = questions(message, changeable)
+    return begun, (ReadIntent(**derive(message, "intent"), purchase=message.purchase, **about),)
 
 
 def _again(purchase: Purchase, message: ClaimPurchase) -> Decision:
@@ -130,7 +131,8 @@ def _told(purchase: Purchase, read: IntentRead) -> Decision:
         return None, _refuse_all(purchase, read, read.purchase, PaymentRefusal.CURRENCY_DIFFERS)
     bonus_coins = read.bonus_coins * purchase.quantity
     fields = same_fields(read, Purchase) | {"coins": read.coins * purchase.quantity + bonus_coins, "bonus_coins": bonus_coins}
-    known = replace(purchase, **fields, price_check=check)
+    fields |= {"intent": purchase.intent, "store_product": purchase.store_product, "price_check": check}
+    known = replace(purchase, **fields)
     after, told = _drive(known, read, read.purchase)
     if known.due_coins or after is None:
         return after, told

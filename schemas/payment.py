@@ -7,7 +7,8 @@ which the phone hands to the store: Apple signs it as `appAccountToken`, so that
 
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, ClassVar, Final, Protocol
+from uuid import NAMESPACE_OID, uuid5
 
 from msgspec import Meta
 
@@ -132,10 +133,11 @@ class PutProduct(Message, ProductFields):
 
 
 class PinProduct(Message):
-    """An intent asks what the product gives now."""
+    """An intent asks what the product gives now; one that is `paid` asks of a product that is not sold any more, too."""
 
     product: Id
     intent: Id
+    paid: bool = False
 
 
 class ProductPut(Fact, ProductFields):
@@ -172,19 +174,63 @@ class ConsentFields(Fields):
 
 
 class OpenIntent(Message, ConsentFields):
-    """`user` is about to buy the product."""
+    """`user` is about to buy the product; `paid`: has changed a subscription to it, at the store."""
 
     intent: Id
     user: User_
     product: Id
+    paid: bool = False
 
 
-class ReadIntent(Message):
-    """A purchase asks whose it is and what it gives."""
+class SoldFields(Fields):
+    """Of a subscription: as which product of ours the store's is known now (`sold_as`), and the intent of the subscription
+    which this one has replaced at Google (`linked_intent`): both are one user's."""
+
+    sold_as: OptionalId = ""
+    linked_intent: OptionalId = ""
+
+
+class Signed(Protocol):
+    """What the store has signed, as far as an intent is asked for it."""
+
+    @property
+    def intent(self) -> str: ...
+    @property
+    def country(self) -> str: ...
+    @property
+    def sold_as(self) -> str: ...
+    @property
+    def linked_intent(self) -> str: ...
+
+
+class SignedFields(Fields):
+    """Of a subscription: which product the store has sold, under which intent (empty: the one that is asked)."""
+
+    store_product: StoreProduct = ""
+    signed: OptionalId = ""
+
+
+class ReadIntent(Message, SignedFields):
+    """A purchase asks whose it is and what it gives. `meant`: the intent that is asked is the one of the subscription that was
+    replaced; it says whose the one that is meant has to be (`owner`). An intent that has pinned another product than the store
+    has sold asks an intent of its own, which pins what that is `sold_as`."""
 
     intent: Id
     purchase: PurchaseName
     country: Country = ""
+    sold_as: OptionalId = ""
+    meant: OptionalId = ""
+    owner: Claimant = ""
+
+
+class Reader(State):
+    """Who asks an intent that has not heard from its product yet, as `ReadIntent`."""
+
+    id: MessageName
+    purchase: PurchaseName
+    country: Country = ""
+    store_product: StoreProduct = ""
+    signed: OptionalId = ""
 
 
 class KeepIntent(Message):
@@ -224,7 +270,7 @@ class IntentRefused(Refused):
     refusal: PaymentRefusal
 
 
-class IntentRead(Fact, OfferFields, PriceFields, ConsentFields):
+class IntentRead(Fact, OfferFields, PriceFields, ConsentFields, SignedFields):
     """What a purchase's intent has pinned, of its prices those of the purchase's country; a refusal: there is no such intent,
     or it is not sold there, and the rest is empty."""
 
@@ -238,15 +284,34 @@ class IntentRead(Fact, OfferFields, PriceFields, ConsentFields):
 
 
 class Intent(State, PinnedFields, OfferFields, PriceFields, ConsentFields):
-    """An intent; without a version its product has not answered yet. Forgotten at `forget_at`."""
+    """An intent; without a version its product has not answered yet. Forgotten at `forget_at`. `paid`: a subscription was
+    changed to the product, and whoever asks (`readers`) waits until it is pinned."""
 
     asked: Annotated[tuple[MessageName, ...], Meta(max_length=MAX_ASKED)] = ()
+    readers: Annotated[tuple[Reader, ...], Meta(max_length=MAX_ASKED)] = ()
+    paid: bool = False
     forget_at: Time | None = None
 
     @property
     def wake_at(self) -> datetime | None:
         """When it is forgotten."""
         return self.forget_at
+
+
+def changed_intent(intent: str, product: str) -> str:
+    """The intent that pins a product to which a subscription was changed at the store, under the intent with which it began."""
+    return str(uuid5(NAMESPACE_OID, f"olo:intent:{intent}:{product}"))
+
+
+def questions(signed: Signed, store_product: str) -> dict[str, str]:
+    """What an intent is asked: by a purchase, or by a subscription (`store_product`: of which one, where it may have been
+    changed)."""
+    asked = {"intent": signed.intent, "country": signed.country}
+    if store_product:
+        asked |= {"store_product": store_product, "sold_as": signed.sold_as}
+    if signed.linked_intent not in ("", signed.intent):
+        asked |= {"intent": signed.linked_intent, "meant": signed.intent}
+    return asked
 
 
 def prices_in(prices: tuple[StorePrice, ...], country: str) -> tuple[StorePrice, ...]:

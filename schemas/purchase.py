@@ -42,6 +42,7 @@ from schemas.payment import (
     PaymentRefusal,
     PurchaseName,
     PurchaseToken,
+    SoldFields,
     StorePrice,
     StoreProduct,
 )
@@ -125,7 +126,7 @@ class TokenFields(Fields):
     token: PurchaseToken = ""
 
 
-class ClaimPurchase(Message, TransactionFields, WordFields, TokenFields):
+class ClaimPurchase(Message, TransactionFields, WordFields, TokenFields, SoldFields):
     """A store's signed transaction, brought by a phone or by the store itself; whoever comes first, coins once."""
 
     purchase: PurchaseName

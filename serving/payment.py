@@ -30,7 +30,7 @@ from schemas.payment import (
     StorePrice,
 )
 from schemas.purchase import PurchaseCredited, PurchaseRepeated
-from schemas.subscription import ClaimSubscription, SubscriptionChanged, SubscriptionRepeated
+from schemas.subscription import ClaimSubscription, SubscriptionChanged, SubscriptionRepeated, known_as
 from serving.body import RequestBody
 from serving.runtime.commands import commands_of, request_id, views_of
 from serving.runtime.fields import IdempotencyKey, IdInPath, ItemId, Word
@@ -209,6 +209,7 @@ async def send_apple_transaction(body: AppleBody, caller: Acting, request: Reque
         log.warning("a transaction that %s brought was not taken: %s", caller.user, error.code)
         raise Problem(422, error.code, error.detail) from error
     if isinstance(command, ClaimSubscription):
+        command = known_as(command, views_of(request).of(PRODUCT).items())
         stands = await commands_of(request).ask(command, SubscriptionChanged, SubscriptionRepeated)
         return PurchaseAnswer(purchase=stands.name, product=stands.product, coins=stands.coins, until=stands.until)
     fact = await commands_of(request).ask(command, PurchaseCredited, PurchaseRepeated)
@@ -242,6 +243,8 @@ async def receive_apple_notification(request: Request) -> dict[str, str]:
             request, NOTIFICATIONS, body, f"nothing is decided of a notification of the kind {command[:40]!r} yet"
         )
         return {"status": "kept"}
+    if isinstance(command, ClaimSubscription):
+        command = known_as(command, views_of(request).of(PRODUCT).items())
     await commands_of(request).tell(command)
     return {"status": "noted"}
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
 from hashlib import sha256
@@ -16,6 +17,7 @@ from infra.vendors import play_store, play_subscription
 from infra.vendors.app_store import ForgedError
 from infra.vendors.play_store import ANSWER_WITHIN, REVIEW, SUBSCRIBED, AwayError, Hint
 from schemas.log.base import later, new_id, now
+from schemas.payment import PRODUCT
 from schemas.purchase import (
     PURCHASE,
     AskUsage,
@@ -26,7 +28,7 @@ from schemas.purchase import (
     Store,
     purchase_name,
 )
-from schemas.subscription import ClaimSubscription, SubscriptionChanged, SubscriptionRepeated
+from schemas.subscription import ClaimSubscription, SubscriptionChanged, SubscriptionRepeated, known_as
 from serving.body import RequestBody
 from serving.runtime.commands import commands_of, views_of
 from serving.runtime.gate import Acting
@@ -64,13 +66,15 @@ class GooglePurchaseAnswer(BaseModel):
 @router.post("/v1/payments/google", response_model=GooglePurchaseAnswer, responses=responses(400, 401, 403, 404, 409, 422, 503))
 async def send_google_purchase(body: GoogleBody, caller: Acting, request: Request) -> Any:
     """Bring a purchase of Google Play, which the phone need not consume: Google is asked, and its coins are credited once."""
-    config = _config(request)
+    _config(request)
     try:
         kind = SUBSCRIBED if body.subscription else "phone"
-        command = await _claim(config, Hint(kind, body.purchase_token, body.product), caller.user)
+        *before, command = await _claim(request, Hint(kind, body.purchase_token, body.product), caller.user)
     except ForgedError as error:
         log.warning("a purchase that %s brought was not taken: %s", caller.user, error.code)
         raise Problem(409 if error.code == "purchase_pending" else 422, error.code, error.detail) from error
+    for one in before:
+        await commands_of(request).tell(one)
     if isinstance(command, ClaimSubscription):
         stands = await commands_of(request).ask(command, SubscriptionChanged, SubscriptionRepeated)
         return GooglePurchaseAnswer(purchase=stands.name, product=stands.product, coins=stands.coins, until=stands.until)
@@ -84,11 +88,17 @@ def _outside() -> httpx.Client:
     return httpx.Client(trust_env=False)
 
 
-async def _claim(config: Config, hint: Hint, user: str) -> ClaimPurchase | ClaimSubscription:
+async def _claim(request: Request, hint: Hint, user: str) -> Sequence[ClaimPurchase | ClaimSubscription]:
+    """What Google says now; the last one is what was asked for, before it stands what that has replaced."""
+    config: Config = request.app.state.config
     try:
         if hint.kind == SUBSCRIBED:
-            return await asyncio.to_thread(play_subscription.read_subscription, config, _outside(), hint.token, user, new_id())
-        return await asyncio.to_thread(play_store.read_purchase, config, _outside(), hint, user, new_id())
+            words = await asyncio.to_thread(
+                play_subscription.read_subscription, config, _outside(), hint.token, user, new_id()
+            )  # fmt: skip
+            products = list(views_of(request).of(PRODUCT).items())
+            return [known_as(word, products) for word in words]
+        return [await asyncio.to_thread(play_store.read_purchase, config, _outside(), hint, user, new_id())]
     except AwayError as error:
         raise unavailable("play_unreachable", f"{error}; send it again soon") from error
 
@@ -106,7 +116,8 @@ async def receive_google_notification(request: Request) -> dict[str, str]:
             return {"status": "noted"}
         told = _whole(request, hint)
         if told.product or told.kind == SUBSCRIBED:
-            await commands_of(request).tell(await _claim(config, told, ""))
+            for word in await _claim(request, told, ""):
+                await commands_of(request).tell(word)
             return {"status": "noted"}
     except ForgedError as error:
         log.warning("a notification of Google's was not taken: %s", error.code)

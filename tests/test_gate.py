@@ -49,7 +49,7 @@ OWN: Final = {
     "GET /v1/profile/private", "GET /v1/transfers/{transfer}", "GET /v1/users/me", "GET /v1/users/me/export",
     "GET /v1/users/me/agency",
     "GET /v1/users/me/roles", "GET /v1/payouts", "GET /v1/payouts/{payout}", "GET /v1/payouts/destination",
-    "GET /v1/price-class", "GET /v1/spending-cap",
+    "GET /v1/price-class", "GET /v1/spending-cap", "GET /v1/subscriptions",
 }  # fmt: skip
 OTHERS: Final = {
     "POST /v1/users": "a stranger signs up; who is banned has signed up before, and is told so",

@@ -302,6 +302,8 @@ ANSWERED = {
     "GET /v1/gifts": CATALOGUE, "PUT /v1/admin/gifts/{item}": CATALOGUE,
     "GET /v1/admin/tariffs/{tariff}/versions": CATALOGUE, "POST /v1/admin/gallery/{role}/preview": PUBLIC,
     "GET /v1/gallery": PUBLIC, "GET /v1/profiles/{user}": PUBLIC, "GET /v1/clips": PUBLIC,
+    "GET /v1/subscriptions": "what was bought at a store, and no phone at OneSignal",
+    "GET /v1/admin/accounts/{user}/subscriptions": "likewise",
     "PUT /v1/profile": OWN, "PUT /v1/profile/private": OWN, "GET /v1/profile/private": OWN, "PUT /v1/clips/{clip}": OWN,
     "GET /v1/admin/profiles/{user}/private": "for staff, with a reason that is kept",
     "POST /v1/admin/chats/reports/{report}/read": "for staff, with a reason that is kept",

@@ -13,7 +13,7 @@ from infra import vendors as outside
 from infra.config import Config, load
 from infra.vendors.answers import Attempt
 from infra.vendors.app_store import ForgedError
-from infra.vendors.play_store import AwayError, Hint, missing_settings, read_notice, read_purchase
+from infra.vendors.play_store import AwayError, Hint, missing_settings, price_of, read_notice, read_purchase
 from schemas.log.base import now
 from schemas.outbox import PLAY, AttemptOutcome, EffectDue, EffectKind
 from schemas.payment import StoreAct
@@ -76,6 +76,13 @@ def test_a_purchase_by_a_code_is_known_by_its_token(play: PlayStore) -> None:
     assert read(play).purchase.startswith("google:token-")
 
 
+@pytest.mark.parametrize("units", [float("inf"), float("-inf"), float("nan"), "many", None, [1]], ids=str)
+def test_a_price_that_is_no_number_is_not_known(units: object) -> None:
+    """Google's JSON may say Infinity, as ours would read it."""
+    for name in ("units", "nanos"):
+        assert price_of({"total": {"currencyCode": "EUR", name: units}}) == {}
+
+
 @pytest.mark.parametrize(
     ("changes", "code"),
     [
@@ -87,6 +94,8 @@ def test_a_purchase_by_a_code_is_known_by_its_token(play: PlayStore) -> None:
         ({"orderId": "a b"}, "transaction_unreadable"),
         ({"quantity": -1}, "transaction_unreadable"),
         ({"quantity": [1]}, "transaction_unreadable"),
+        ({"quantity": float("inf")}, "transaction_unreadable"),
+        ({"purchaseTimeMillis": float("inf")}, "transaction_unreadable"),
     ],
     ids=str,
 )

@@ -31,7 +31,7 @@ def play(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlayStore]:
 
 
 def read(play: PlayStore, token: str = "t") -> Any:
-    return read_subscription(config_of(play), CLIENT, token, "bob", "m")
+    return read_subscription(config_of(play), CLIENT, token, "bob", "m")[-1]
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,10 @@ def test_without_a_word_of_the_next_period_it_is_over() -> None:
         ((word(), replace(READ, refusal=PaymentRefusal.COUNTRY_NOT_SOLD)), PaymentRefusal.COUNTRY_NOT_SOLD),
         ((word(), replace(READ, renewing=False)), PaymentRefusal.PRODUCT_DIFFERS),
         ((word(), replace(READ, apple_id="other")), PaymentRefusal.PRODUCT_DIFFERS),
-        ((word(), READ, word(store_product="other", id_="m2")), PaymentRefusal.PRODUCT_DIFFERS),
+        (
+            (word(), READ, word(2, store_product="other", id_="m2"), replace(READ, store_product="other")),
+            PaymentRefusal.PRODUCT_DIFFERS,
+        ),
         ((word(), READ, word(user="eve", id_="m2")), PaymentRefusal.PURCHASE_OF_ANOTHER),
         ((*(word(id_=f"m{n}") for n in range(MAX_ASKED + 1)),), PaymentRefusal.PURCHASE_IN_PROGRESS),
     ],

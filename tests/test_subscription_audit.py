@@ -20,7 +20,13 @@ def day(number: int) -> str:
 
 def topics() -> Topics:
     """Begun, renewed, cancelled by a later word, and over."""
-    word: dict[str, Any] = {"type": "ClaimSubscription", "name": NAME, "transaction": "71", "paid_until": day(30)}
+    word: dict[str, Any] = {
+        "type": "ClaimSubscription",
+        "name": NAME,
+        "transaction": "71",
+        "paid_until": day(30),
+        "purchased_at": day(0),
+    }
     words = [
         word | {"id": "a", "signed_at": day(0)},
         word | {"id": "b", "transaction": "72", "paid_until": day(60), "signed_at": day(30), "told_at": day(30),
@@ -36,7 +42,7 @@ def topics() -> Topics:
     return {
         "subscription.inbox": words, "subscription.events": facts, "subscription.state": [{"name": NAME, "tag": "vip"}],
         "purchase.inbox": [{"type": "ClaimPurchase", "id": f"{word['id']}/period", "name": ""} for word in words],
-        "member.inbox": [{"type": kind, "by": NAME, "name": ""} for kind in ("PutTag", "RemoveTag")],
+        "member.inbox": [{"type": kind, "by": NAME, "name": "", "tag": "vip"} for kind in ("PutTag", "RemoveTag")],
     }  # fmt: skip
 
 
@@ -60,7 +66,10 @@ def test_a_log_that_is_right_breaks_nothing() -> None:
         (lambda of: of["subscription.events"][-1].update(at=day(60)), "by the store's words"),
         (lambda of: of["subscription.events"][-1].update(transaction="71"), "by the store's words"),
         (lambda of: of["subscription.inbox"][-1].update(renews=True), "by the store's words"),
-        (lambda of: of["member.inbox"].pop(), "its tag was told"),
+        (lambda of: of["subscription.inbox"][-1].update(next_store_product="vip.year"), "by the store's words"),
+        (lambda of: of["subscription.inbox"][0].update(purchased_at=day(50)), "by the store's words"),
+        (lambda of: of["member.inbox"].append({"type": "PutTag", "by": NAME, "name": "", "tag": "x"}), "tags were told"),
+        (lambda of: of["member.inbox"].pop(), "its tags were told"),
         (lambda of: of["member.inbox"].reverse(), "was given and taken in the order"),
     ],
 )

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 KOSOVO: Final = {"XKS": "XK"}
 # Clocks are off by minutes.
 AHEAD: Final = timedelta(minutes=10)
+PRODUCT_PATTERN: Final = re.compile(r"[\x21-\x7e]{1,128}")
 TRANSACTION_PATTERN: Final = re.compile(r"[0-9A-Za-z]{1,64}")
 MAX_MILLIUNITS: Final = 2**53
 CONSUMABLE: Final = "Consumable"
@@ -32,7 +33,7 @@ SUBSCRIPTION: Final = "Auto-Renewable Subscription"
 # Notifications of a subscription: what is so says the renewal that each carries.
 OF_SUBSCRIPTIONS: Final = (
     "SUBSCRIBED", "DID_RENEW", "DID_FAIL_TO_RENEW", "DID_CHANGE_RENEWAL_STATUS", "GRACE_PERIOD_EXPIRED", "EXPIRED",
-    "OFFER_REDEEMED", "RENEWAL_EXTENDED",
+    "OFFER_REDEEMED", "RENEWAL_EXTENDED", "DID_CHANGE_RENEWAL_PREF",
 )  # fmt: skip
 # Notifications of a transaction that was bought, taken back, or given back.
 TAKEN_BACK: Final = ("REFUND", "REVOKE")
@@ -128,7 +129,8 @@ def _subscription(config: Config, found: Any, user: str, claim: str) -> ClaimSub
 
 
 def _renewed(told: ClaimSubscription, renewal: Any) -> ClaimSubscription:
-    """The same, with what Apple says of the renewal at that time: in grace, in retry, over, or going on."""
+    """The same, with what Apple says of the renewal at that time: in grace, in retry, over, or going on, and to what it was
+    changed."""
     told_at = moment_of(_number(renewal.signedDate, 0, MAX_MILLIUNITS) / 1_000)
     grace_until = moment_of(_number(renewal.gracePeriodExpiresDate, 0, MAX_MILLIUNITS) / 1_000)
     status, until = SubscriptionStatus.ACTIVE, told.paid_until
@@ -136,7 +138,11 @@ def _renewed(told: ClaimSubscription, renewal: Any) -> ClaimSubscription:
         status = SubscriptionStatus.HOLD if renewal.isInBillingRetryPeriod else SubscriptionStatus.EXPIRED
         if grace_until > told_at:
             status, until = SubscriptionStatus.GRACE, grace_until
-    return replace(told, told_at=told_at, status=status, until=until, renews=renewal.rawAutoRenewStatus != 0)
+    chosen = told.store_product if renewal.autoRenewProductId is None else checked(renewal.autoRenewProductId, PRODUCT_PATTERN)
+    return replace(
+        told, told_at=told_at, status=status, until=until, renews=renewal.rawAutoRenewStatus != 0,
+        next_store_product="" if chosen == told.store_product else chosen,
+    )  # fmt: skip
 
 
 def _fields(config: Config, found: Any, user: str, claim: str) -> dict[str, Any]:
@@ -144,7 +150,7 @@ def _fields(config: Config, found: Any, user: str, claim: str) -> dict[str, Any]
     store = Store.APPLE if config.apple_environment == "production" else Store.APPLE_SANDBOX
     return {
         "id": claim, "at": now(), "user": user, "store": store, "intent": (found.appAccountToken or "").lower()[:64],
-        "store_product": checked(found.productId, re.compile(r"[\x21-\x7e]{1,128}")), "purchased_at": purchased_at,
+        "store_product": checked(found.productId, PRODUCT_PATTERN), "purchased_at": purchased_at,
         "quantity": _number(found.quantity, 1, MAX_MILLIUNITS), "price_milliunits": _number(found.price, 0, MAX_MILLIUNITS),
         "signed_at": moment_of(_number(found.signedDate, 0, MAX_MILLIUNITS) / 1_000), "revoked_parts": _revoked(found),
         "currency": checked(found.currency, re.compile("[A-Z]{3}")) if found.currency else "",

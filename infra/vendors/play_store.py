@@ -146,7 +146,7 @@ def price_of(order: dict[str, Any]) -> dict[str, Any]:
             "currency": checked(money["currencyCode"], CURRENCY_PATTERN),
             "price_milliunits": max(0, min(milliunits, 2**53)),
         }
-    except (ForgedError, AttributeError, KeyError, TypeError, ValueError):
+    except (ForgedError, ArithmeticError, AttributeError, KeyError, TypeError, ValueError):
         return {}
 
 
@@ -162,7 +162,7 @@ def _number(found: dict[str, Any], name: str, absent: int) -> int:
     value = found.get(name, absent)
     try:
         number = int(value)
-    except (TypeError, ValueError) as error:
+    except (OverflowError, TypeError, ValueError) as error:
         raise ForgedError("transaction_unreadable", f"{name} is no number") from error
     if not 0 <= number <= 2**53:
         raise ForgedError("transaction_unreadable", f"{name} is out of bounds")

@@ -24,7 +24,7 @@ import msgspec
 from infra.machine import boot_id
 
 # Change it whenever older stores, or what indexes say of the same states, would be read wrongly.
-FORMAT: Final = 7
+FORMAT: Final = 8
 # A file that is broken ends whoever touches the broken page, which nobody can catch.
 MAX_DEATHS: Final = 3
 

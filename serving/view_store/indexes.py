@@ -21,6 +21,7 @@ from schemas.log.entity import Entity
 from schemas.mission_control_approval import APPROVAL, Approval, ApprovalStatus
 from schemas.outbox import OUTBOX, Effect, EffectStatus
 from schemas.panel import MEMBER, Member
+from schemas.subscription import SUBSCRIPTION, Subscription
 from schemas.user import USER, User
 from schemas.video import CALL, Call, CallStatus
 
@@ -102,6 +103,10 @@ def _calls(_: str, call: Call) -> tuple[str, ...]:
     return ("",) if call.status in (CallStatus.RINGING, CallStatus.CONNECTED) else ()
 
 
+def _subscriptions(_: str, subscription: Subscription) -> tuple[str, ...]:
+    return (subscription.user,) if subscription.user else ()
+
+
 # Who is online, by role.
 ONLINE: Final = Index("online", USER, _online)
 # The records of which a case waits for a person.
@@ -124,10 +129,12 @@ MEMBER_VERSIONS: Final = Index("member_versions", MEMBER, _versions, listed=Fals
 EFFECTS: Final = Index("effects", OUTBOX, _effects)
 # The calls that ring or run.
 LIVE_CALLS: Final = Index("live_calls", CALL, _calls)
+# What somebody has subscribed to.
+SUBSCRIPTIONS_OF: Final = Index("subscriptions_of", SUBSCRIPTION, _subscriptions)
 
 INDEXES: Final = (
     ONLINE, OPEN_CASES, PAIRS, CHATS, OPEN_REPORTS, OPEN_APPROVALS, AGENCY_PEOPLE, COHORT_MEMBERS, MEMBER_VERSIONS, EFFECTS,
-    LIVE_CALLS,
+    LIVE_CALLS, SUBSCRIPTIONS_OF,
 )  # fmt: skip
 LISTED: Final = frozenset(index.name for index in INDEXES if index.listed)
 OVER: Final = {one.entity.changelog: [index for index in INDEXES if index.entity is one.entity] for one in INDEXES}

@@ -32,10 +32,10 @@ def broken_subscriptions(read: Read) -> Iterator[str]:
             words[row.key][row.value["id"]] = row.value
     claimed = {row.value["id"] for row in read("purchase.inbox") if row.value and row.value["type"] == "ClaimPurchase"}
     states = {row.key: row.value for row in read("subscription.state")}
-    tags: dict[str, list[str]] = defaultdict(list)
+    tags: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for row in read("member.inbox"):
         if row.value and row.value["type"] in ("PutTag", "RemoveTag") and row.value.get("by") in words:
-            tags[row.value["by"]].append(row.value["type"])
+            tags[row.value["by"]][row.value.get("tag", "")].append(row.value["type"])
     for name, said in words.items():
         if missing := said.keys() - {fact["cause"] for fact in facts[name]}:
             yield f"{name}: nobody answered {sorted(missing)}"
@@ -51,29 +51,31 @@ def broken_subscriptions(read: Read) -> Iterator[str]:
 
 def _standing(name: str, words: list[Json], last: Json) -> Iterator[str]:
     """Where it stands by a second reckoning."""
-    latest = max(words, key=lambda word: _at(word["paid_until"]))
+    latest = max(words, key=lambda word: (_at(word["purchased_at"]), _at(word["paid_until"]), word["transaction"]))
     of_it = [word for word in words if word["transaction"] == latest["transaction"]]
     signed = max(of_it, key=lambda word: (_at(word.get("signed_at", EPOCH)), word.get("revoked_parts", 0)))
     told = max(of_it, key=lambda word: (_at(word.get("told_at", EPOCH)), RANKS.index(word.get("status", "active"))))
     status, until = told.get("status", "active"), told.get("until", latest["paid_until"])
     if _at(until) == _at(EPOCH):
         until = latest["paid_until"]
+    by_clock = status in LASTING and last["status"] == "expired" and _at(until) + SLACK <= _at(last["at"])
     if signed.get("revoked_parts"):
         status = "revoked"
-    elif status in LASTING and last["status"] == "expired" and _at(until) + SLACK <= _at(last["at"]):
+    elif by_clock or any(word.get("replaced") for word in words):
         status = "expired"
-    due = (latest["transaction"], status, told.get("renews", True))
-    if (last["transaction"], last["status"], last.get("renews", True)) != due:
+    due = (latest["transaction"], status, told.get("renews", True), told.get("next_store_product", ""))
+    if (last["transaction"], last["status"], last.get("renews", True), last.get("next_store_product", "")) != due:
         yield f"{name} is {due} by the store's words, and the last fact says {last}"
 
 
-def _tagged(name: str, state: Json, tags: list[str], last: Json) -> Iterator[str]:
-    if not state.get("tag"):
-        return
-    if tags != [("PutTag", "RemoveTag")[number % 2] for number in range(len(tags))]:
-        yield f"{name}: its tag was given and taken in the order {tags}"
-    if (tags[-1:] == ["PutTag"]) != (last["status"] in LASTING):
-        yield f"{name} is {last['status']}, and its tag was told {tags}"
+def _tagged(name: str, state: Json, tags: dict[str, list[str]], last: Json) -> Iterator[str]:
+    """The tag of the running period's product; where that was another one before, its tag was taken."""
+    for tag, told in tags.items():
+        if told != [("PutTag", "RemoveTag")[number % 2] for number in range(len(told))]:
+            yield f"{name}: its tag {tag} was given and taken in the order {told}"
+    given = {tag for tag, told in tags.items() if told[-1] == "PutTag"}
+    if given != ({state.get("tag", "")} - {""} if last["status"] in LASTING else set()):
+        yield f"{name} is {last['status']}, and its tags were told {dict(tags)}"
 
 
 def _at(text: object) -> datetime:
