@@ -346,12 +346,14 @@ def _settle(account: Account, message: AccountInbox, told: Sequence[Message]) ->
             account, message, name, EntryKind.LAPSE, why, coins=-min(free, lot.coins), ordinal=f"lapse/{len(entries)}"
         )
         entries.append(entry)
-    if pays := min(account.debt_coins, account.available_coins):
-        why = {"reason": Reason.DEBT}
+    pieces = 0
+    while pays := min(account.debt_coins, account.available_coins, MAX_COINS):  # several holds may have come free at once
         account, entry = enter(
-            account, message, name, EntryKind.REPAY, why, coins=-pays, debt_change_coins=-pays, ordinal="repay"
-        )
+            account, message, name, EntryKind.REPAY, {"reason": Reason.DEBT}, coins=-pays, debt_change_coins=-pays,
+            ordinal=f"repay/{pieces}" if pieces else "repay",
+        )  # fmt: skip
         entries.append(entry)
+        pieces += 1
     return (account, (*told, *entries)) if entries else (account, told)
 
 

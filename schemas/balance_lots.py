@@ -10,7 +10,7 @@ from typing import Annotated, Final
 from msgspec import Meta
 from msgspec.structs import replace
 
-from schemas.log.base import MAX_COINS, State, Time
+from schemas.log.base import MAX_BALANCE_COINS, State, Time
 from schemas.log.personal import PLAIN
 
 # Above it the lots that would be spent last lose their names: their coins stay, as one lot, and never expire any more.
@@ -21,7 +21,8 @@ UNNAMED: Final = "unnamed"
 LotName = Annotated[
     str, Meta(min_length=1, max_length=140, description="<purchase>, <purchase>/bonus or a transfer's id"), PLAIN
 ]
-LotCoins = Annotated[int, Meta(gt=0, le=MAX_COINS)]
+# One message moves less, but coins that lost their names lie together, and the balance alone limits those.
+LotCoins = Annotated[int, Meta(gt=0, le=MAX_BALANCE_COINS)]
 
 
 class Lot(State):

@@ -39,8 +39,8 @@ from schemas.balance import (
 from schemas.balance_cap import Cap
 from schemas.balance_fields import MAX_HOLDS
 from schemas.balance_lots import MAX_LOTS, UNNAMED, Lot, with_lots
-from schemas.log.base import MAX_BALANCE_COINS, AccountId, HoldId, Wake
-from schemas.log.codec import encode
+from schemas.log.base import MAX_BALANCE_COINS, MAX_COINS, AccountId, HoldId, Wake
+from schemas.log.codec import encode, state_decoder
 from tests.decisions import decisions_of
 from tests.lab.proofs.ledger import NaiveLedger
 
@@ -207,6 +207,23 @@ def test_more_lots_than_are_kept_lose_a_name_and_no_coin() -> None:
         account, _ = decide(account, named_one)
     assert (account.balance_coins, len(account.lots)) == (MAX_LOTS + 1, MAX_LOTS)
     assert account.lots[-2:] == (Lot(f"p{MAX_LOTS - 2}", 1), Lot(UNNAMED, 2))
+
+
+def test_coins_without_a_name_may_be_more_than_one_message_moves() -> None:
+    account = Account(1, T)
+    for number in range(MAX_LOTS + 2):
+        account, _ = decide(account, credit(MAX_COINS, lots=(Lot(f"p{number}", MAX_COINS, SOON),)))
+    assert account.lots[-1] == Lot(UNNAMED, 3 * MAX_COINS)
+    assert state_decoder(Account)(encode(account)) == account
+
+
+def test_a_debt_is_repaid_in_pieces_that_an_entry_can_say() -> None:
+    holds = tuple(StandingHold(HoldId(f"h{n}"), BOB, MAX_COINS, Reason.CALL, SOON) for n in range(3))
+    owing = Account(1, T, 3 * MAX_COINS, 3 * MAX_COINS, holds=holds, debt_coins=2 * MAX_COINS + 1)
+    after, entries = decide(owing, Wake(id="w", at=SOON, key=ANN))
+    paid = [entry for entry in entries if entry.kind is EntryKind.REPAY]
+    assert [entry.coins for entry in paid] == [-MAX_COINS, -MAX_COINS, -1]
+    assert (after.balance_coins, after.debt_coins, len({entry.id for entry in entries})) == (MAX_COINS - 1, 0, len(entries))
 
 
 def test_time_never_goes_back() -> None:
