@@ -28,6 +28,7 @@ from schemas.migration import (
     RowOutcome,
 )
 from schemas.migration_rules import (
+    SIGNED_UP,
     Conversion,
     FieldSource,
     MigrationAction,
@@ -38,8 +39,8 @@ from schemas.migration_rules import (
     RowTest,
     Wrong,
 )
-from schemas.profile import PutPrivateProfile, PutProfile
-from schemas.user import Role, SignUp, is_user_id
+from schemas.profile import PutPrivateProfile, PutProfile, unfit_fields
+from schemas.user import SignUp, is_user_id
 
 MADE: Final[Mapping[MigrationAction, Any]] = {
     MigrationAction.SIGN_UP: SignUp,
@@ -51,8 +52,6 @@ MADE: Final[Mapping[MigrationAction, Any]] = {
     MigrationAction.REMOVE_FAVORITE: RemoveFavorite,
     MigrationAction.OPEN_BALANCE: OpenBalance,
 }
-# Staff is nobody's to make from outside.
-ROLES: Final = frozenset({Role.USER, Role.STREAMER})
 NAME: Final = re.compile(r"[A-Za-z0-9_$-]{1,64}")
 EVENT: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 FEED: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
@@ -264,8 +263,9 @@ def _strange(rule: MigrationRule, path: str, fields: Mapping[str, Any]) -> list[
         for name in ("user", "peer")
         if name in fields and not is_user_id(str(fields[name]))
     ]
-    if "role" in fields and fields["role"] not in ROLES:
-        found.append(Wrong(f"{path}.fields.role", "role_forbidden", f"a migration signs up: {', '.join(sorted(ROLES))}"))
+    found += [Wrong(f"{path}.fields.{name}", "value_unfit", why) for name, why in unfit_fields(fields)]
+    if "role" in fields and fields["role"] not in SIGNED_UP:
+        found.append(Wrong(f"{path}.fields.role", "role_forbidden", f"a migration signs up: {', '.join(SIGNED_UP)}"))
     coins = fields.get("coins")
     if isinstance(coins, int) and coins > rule.max_coins:
         found.append(Wrong(f"{path}.fields.coins", "coins_above_limit", f"{coins} coins; the rule's limit is {rule.max_coins}"))

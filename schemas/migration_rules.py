@@ -115,6 +115,19 @@ TAKES: Final[Mapping[MigrationAction, CommandFields]] = {
 }  # fmt: skip
 
 
+_NUMBER: Final = (Conversion.INTEGER, Conversion.FLOOR)
+_TEXT: Final = (Conversion.TEXT, Conversion.LOWER, Conversion.UPPER, Conversion.DATE)
+# By which conversions a field is filled; all others are texts.
+FILLED_BY: Final[Mapping[str, tuple[Conversion, ...]]] = {
+    "coins": _NUMBER,
+    "age": (*_NUMBER, Conversion.AGE),
+    "languages": (Conversion.LIST,),
+    "photos": (Conversion.LIST,),
+}
+# Staff is nobody's to make from outside.
+SIGNED_UP: Final = ("user", "streamer")
+
+
 class RowCondition(State):
     """What has to be so of a column; `value`: of `equals` and `differs`, a row's value as text (`true`, `12`, `streamer`)."""
 
@@ -195,6 +208,10 @@ def _faults_of(rule: MigrationRule, path: str) -> Iterator[Wrong]:
     for source in rule.fields:
         if not source.column and not source.value:
             yield Wrong(f"{path}.fields.{source.field}", "source_missing", "name a column, or a constant")
+        if source.convert not in (fits := FILLED_BY.get(source.field, _TEXT)):
+            yield Wrong(f"{path}.fields.{source.field}", "conversion_unfit", f"it is filled by {', '.join(fits)}")
+        if source.field == "role" and source.value and source.value not in SIGNED_UP:
+            yield Wrong(f"{path}.fields.role", "role_forbidden", f"a migration signs up: {', '.join(SIGNED_UP)}")
     for number, condition in enumerate(rule.when):
         if condition.value and condition.test not in (RowTest.EQUALS, RowTest.DIFFERS):
             yield Wrong(f"{path}.when[{number}]", "value_unused", f"{condition.test} takes no value")

@@ -1,7 +1,9 @@
 """Profiles, in two parts that never share a topic: `profile` (what everybody may see) and `private_profile` (for the owner and,
 each time with a reason that is kept, for staff). The facts about the private part name its fields, never their contents."""
 
-from datetime import datetime
+import re
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Annotated, ClassVar, Final
 
@@ -15,6 +17,15 @@ from schemas.user import Code, OptionalUser, Short, User_, UserCommand, UserEras
 
 MAX_PHOTOS: Final = 10
 MAX_LANGUAGES: Final = 10
+LOWEST_AGE: Final = 18
+
+# What may be written, by whichever door it comes: a phone's, or an old back end's rows.
+NAME_PATTERN: Final = r"^[^\x00-\x1f]+$"
+WORD_PATTERN: Final = r"^[^\x00-\x1f]*$"
+ABOUT_PATTERN: Final = r"^[^\x00]*$"
+PHOTO_PATTERN: Final = r"^https?://[^\s\x00-\x1f]+$"
+EMAIL_PATTERN: Final = r"^([^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+)?$"
+PHONE_PATTERN: Final = r"^(\+[0-9]{6,20})?$"
 
 Url = Annotated[str, Meta(max_length=1024), WORDS]
 About = Annotated[str, Meta(max_length=500), WORDS]
@@ -82,6 +93,40 @@ class Profile(_Erasable, ProfileFields):
 
     name: Annotated[Short, CONTACT] = ""
     changed_at: Time | None = None
+
+
+# --- what may be written ----------------------------------------------------------------------------------------------------
+
+_FIT: Final[Mapping[str, tuple[str, str]]] = {
+    "name": (NAME_PATTERN, "a name has a letter, and no control characters"),
+    "about": (ABOUT_PATTERN, "it has a NUL"),
+    "photos": (PHOTO_PATTERN, "a photo is an address that begins with https:// or http://, without spaces"),
+    "email": (EMAIL_PATTERN, "it is no address of mail"),
+    "phone": (PHONE_PATTERN, "a phone number is + and digits, such as +4915112345678"),
+    **dict.fromkeys(("country", "locale", "platform", "languages", "legal_name"), (WORD_PATTERN, "it has control characters")),
+}
+
+
+def unfit_fields(given: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """Which fields of a profile, or of a sign-up, say what nobody could have written by the API, and why."""
+    for field, (pattern, why) in _FIT.items():
+        found = given.get(field, ())
+        texts = found if isinstance(found, list | tuple) else (found,)
+        if any(isinstance(one, str) and not re.fullmatch(pattern, one) for one in texts):
+            yield field, why
+    age = given.get("age", 0)
+    if isinstance(age, int) and 0 < age < LOWEST_AGE:
+        yield "age", f"nobody below {LOWEST_AGE} has a profile"
+    if (born := given.get("birth_date")) and not (isinstance(born, str) and date_of(born)):
+        yield "birth_date", "it is no date such as 1990-01-31"
+
+
+def date_of(text: str) -> date | None:
+    """An ISO date; None: it is none, or empty."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None
 
 
 # --- private ----------------------------------------------------------------------------------------------------------------

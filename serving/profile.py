@@ -5,14 +5,19 @@ from typing import Annotated, Any, Final
 
 import msgspec
 from fastapi import APIRouter, BackgroundTasks, Query, Request
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from schemas.interaction import RecordView
 from schemas.log.base import UserId, new_id, now
 from schemas.pair import pair_of
 from schemas.profile import (
+    ABOUT_PATTERN,
+    EMAIL_PATTERN,
+    LOWEST_AGE,
     MAX_LANGUAGES,
     MAX_PHOTOS,
+    NAME_PATTERN,
+    PHONE_PATTERN,
     PRIVATE_PROFILE,
     PROFILE,
     PrivateProfile,
@@ -23,6 +28,7 @@ from schemas.profile import (
     PutPrivateProfile,
     PutProfile,
     ReadPrivateProfile,
+    date_of,
 )
 from schemas.video_line import LINE
 from serving.body import RequestBody
@@ -41,40 +47,49 @@ REFUSED: Final[Refusals] = {
     ProfileRefusal.PROFILE_ERASED: USER_ERASED,
 }
 
-LOWEST_AGE: Final = 18
 Reason = Annotated[str, Query(min_length=3, max_length=256, description="why; it is kept with your name")]
 
 
 class ProfileBody(RequestBody):
     """What everybody may see."""
 
-    name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f]+$", examples=["Sue"])]
+    name: Annotated[str, Field(min_length=1, max_length=64, pattern=NAME_PATTERN, examples=["Sue"])]
     age: Annotated[int, Field(strict=True, ge=LOWEST_AGE, le=120)] | None = None
     country: Word = ""
     languages: Annotated[list[Word], Field(max_length=MAX_LANGUAGES)] = []
     photos: Annotated[list[WebUrl], Field(max_length=MAX_PHOTOS)] = []
-    about: Annotated[str, Field(max_length=500, pattern=r"^[^\x00]*$")] = ""
+    about: Annotated[str, Field(max_length=500, pattern=ABOUT_PATTERN)] = ""
 
 
-class ProfileAnswer(ProfileBody):
-    """A user's public profile."""
+class ProfileAnswer(BaseModel):
+    """A user's public profile, as it stands: what is read is not held against what may be written today."""
 
     user: str
+    name: str
+    age: int | None = None
+    country: str = ""
+    languages: list[str] = []
+    photos: list[str] = []
+    about: str = ""
 
 
 class PrivateProfileBody(RequestBody):
     """What only you, and staff with a reason, may see."""
 
     birth_date: date | None = None
-    email: Annotated[str, Field(max_length=256, pattern=r"^([^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+)?$")] = ""
-    phone: Annotated[str, Field(max_length=32, pattern=r"^(\+[0-9]{6,20})?$", examples=["+4915112345678"])] = ""
+    email: Annotated[str, Field(max_length=256, pattern=EMAIL_PATTERN)] = ""
+    phone: Annotated[str, Field(max_length=32, pattern=PHONE_PATTERN, examples=["+4915112345678"])] = ""
     legal_name: Annotated[str, Field(max_length=256, pattern=r"^[^\x00-\x1f]*$")] = ""
 
 
-class PrivateProfileAnswer(PrivateProfileBody):
-    """A user's private profile."""
+class PrivateProfileAnswer(BaseModel):
+    """A user's private profile, as it stands."""
 
     user: str
+    birth_date: date | None = None
+    email: str = ""
+    phone: str = ""
+    legal_name: str = ""
 
 
 @router.put("/v1/profile", response_model=ProfileAnswer, responses=responses(400, 401, 403, 404, 422, 503))
@@ -131,7 +146,6 @@ def _private(user: str, request: Request) -> PrivateProfileAnswer:
     known: PrivateProfile | None = views_of(request).of(PRIVATE_PROFILE).get(user)
     if known is None or known.erased_at is not None:
         raise refusal_of(request, ProfileRefusal.PROFILE_UNKNOWN)
-    birth_date = date.fromisoformat(known.birth_date) if known.birth_date else None
     return PrivateProfileAnswer(
-        user=user, birth_date=birth_date, email=known.email, phone=known.phone, legal_name=known.legal_name
+        user=user, birth_date=date_of(known.birth_date), email=known.email, phone=known.phone, legal_name=known.legal_name
     )  # fmt: skip

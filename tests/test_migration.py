@@ -7,7 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from pydantic import ValidationError
 
+from infra.config import load
+from infra.migration import NotMendedError, redrive
 from infra.migration_mapping import DeliveryError, move_of, read_delivery
 from pipelines import migration
 from schemas.balance import Refusal
@@ -41,9 +44,10 @@ from schemas.migration_rules import (
     RowTest,
     faults_of,
 )
-from schemas.profile import PutProfile
+from schemas.profile import PutPrivateProfile, PutProfile
 from schemas.transfer import PlaceTransfer, TransferOutcome, TransferSettled, TransferStatus
 from schemas.user import SignUp
+from serving.profile import PrivateProfileBody, ProfileBody
 from tests.decisions import decisions_of
 from tests.people import BOB, SUE
 
@@ -77,6 +81,10 @@ def moved(body: dict[str, Any], feed: MigrationFeed | None = FEED, erased: str =
 
 def by(*rules: MigrationRule, **more: Any) -> MigrationFeed:
     return replace(FEED, rules=rules, **more)
+
+
+def filled(source: FieldSource) -> MigrationRule:
+    return replace(PROFILE, fields=(*PROFILE.fields[:2], source))
 
 
 def wrong(body: Any, feed: MigrationFeed | None = FEED) -> set[tuple[str, str]]:
@@ -186,6 +194,32 @@ def test_each_fault_of_a_delivery_has_a_name_and_a_place(body: Any, feed: Migrat
         assert due in wrong(body, feed)
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", "a\0b"), ("name", "two\nlines"), ("about", "a\0b"), ("age", 12), ("photos", ["javascript:alert(1)"]),
+        ("photos", ["https://a.example/b c"]), ("languages", ["e\x1b"]), ("country", "D\nE"), ("birth_date", "hello"),
+        ("birth_date", "0000-00-00"), ("email", "none"), ("phone", "call me"), ("legal_name", "a\0b"),
+    ],
+)  # fmt: skip
+def test_a_row_says_nothing_that_nobody_could_write_by_the_api(field: str, value: Any) -> None:
+    private = field in PutPrivateProfile.__struct_fields__
+    then = MigrationAction.PUT_PRIVATE_PROFILE if private else MigrationAction.PUT_PROFILE
+    named = (FieldSource("user", "id"), *(() if private or field == "name" else (FieldSource("name", "display_name"),)))
+    convert = {"age": Conversion.INTEGER, "photos": Conversion.LIST, "languages": Conversion.LIST}.get(field, Conversion.TEXT)
+    rule = MigrationRule("r", (RowOperation.INSERT,), then, (*named, FieldSource(field, "told", convert=convert)))
+    assert not faults_of(by(rule))
+    assert wrong(delivered(told=value), by(rule)) == {(f"rules[0].fields.{field}", "value_unfit")}
+    with pytest.raises(ValidationError):
+        (PrivateProfileBody if private else ProfileBody)(**({"name": "n"} | {field: value}))
+
+
+def test_what_the_log_cannot_say_again_is_not_redriven() -> None:
+    for text in (b'{"id": "\\ud800"}', b'{"id": NaN}', b"[" * 99_999):
+        with pytest.raises(NotMendedError, match="is no JSON"):
+            redrive(load(), text)
+
+
 def test_roles_and_limits_are_held() -> None:
     move = moved(delivered(role="STREAMER"), by(SIGNS_UP)).move
     assert isinstance(move, SignUp)
@@ -207,6 +241,11 @@ def test_roles_and_limits_are_held() -> None:
         ((replace(PROFILE, max_coins=1),), "rules[0].max_coins", "limit_unused"),
         ((replace(OPENS, max_coins=0),), "rules[0].max_coins", "limit_missing"),
         ((OPENS,), "total_coins", "limit_missing"),
+        ((replace(OPENS, fields=(USER, FieldSource("coins", "balance"))),), "rules[0].fields.coins", "conversion_unfit"),
+        ((filled(FieldSource("age", "age")),), "rules[0].fields.age", "conversion_unfit"),
+        ((filled(FieldSource("photos", "photos")),), "rules[0].fields.photos", "conversion_unfit"),
+        ((filled(FieldSource("about", "x", convert=Conversion.INTEGER)),), "rules[0].fields.about", "conversion_unfit"),
+        ((replace(SIGNS_UP, fields=(USER, FieldSource("role", value="admin"))),), "rules[0].fields.role", "role_forbidden"),
     ],
 )
 def test_each_fault_of_rules_has_a_name_and_a_place(rules: tuple[MigrationRule, ...], where: str, code: str) -> None:
