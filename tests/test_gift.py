@@ -5,12 +5,16 @@ from functools import partial
 from itertools import permutations
 
 import pytest
+from pydantic import TypeAdapter
 
 from pipelines import gift as domain
 from schemas.balance import AccountRefused, Credit, EntryKind, EntryRecorded, Refusal, Transfer
-from schemas.gift import GiftInbox, GiftPriced, GiftRefusal, GiftRepeated, GiftSent, PriceGift, PutGiftItem, SendGift
+from schemas.gift import GiftInbox, GiftItem, GiftPriced, GiftRefusal, GiftRepeated, GiftSent, PriceGift, PutGiftItem, SendGift
 from schemas.log.base import AccountId, UserId
+from schemas.payment import Product
 from schemas.video_line import GiftAdmitted, LineRefusal
+from serving.gift import GiftItemAnswer, _item
+from serving.payment import ProductAnswer, _shown
 from tests.decisions import decisions_of, last_decision
 from tests.people import BOB, SUE
 
@@ -122,3 +126,10 @@ def test_the_catalogue_says_what_a_thing_costs_now() -> None:
     ask = PriceGift(id="q", at=T, item="rose", gift="g")
     assert decide_gift_item(item, ask)[1][0].price_coins == 10
     assert decide_gift_item(None, ask)[1][0].refusal is GiftRefusal.GIFT_UNKNOWN
+
+
+def test_what_no_body_may_say_is_shown_as_it_stands_for_a_job_may_have_put_it() -> None:
+    items = [_item("rose", GiftItem(price_coins=5, share_coins=3, picture_url="a b"))]
+    assert TypeAdapter(list[GiftItemAnswer]).validate_python(items)[0].picture_url == "a b"
+    products = [_shown("p", Product(coins=5, apple_id="a b"))]
+    assert TypeAdapter(list[ProductAnswer]).validate_python(products)[0].apple_id == "a b"
