@@ -270,6 +270,7 @@ def test_a_template_may_be_of_no_command_that_carries_what_is_personal_or_comman
     left_out = commands().keys() - sendable().keys()
     assert {"PutTracking", "PutProfile", "RunJob", "PutJobOnTimetable"} <= left_out
     assert {"Transfer", "Credit"} <= left_out, "coins move past the four eyes' limit"
+    assert {"SendGift", "OpenBill", "PlaceCall", "PlayClip", "JoinRoulette"} <= left_out, "so would the coins of users"
     assert {"PutGiftItem", "PlaceTransfer"} <= sendable().keys()
 
 

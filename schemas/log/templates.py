@@ -19,11 +19,11 @@ from schemas.log.topics import ENTITIES
 # A job that commanded jobs could fire without an end; roles and approvals are people's to give, and what staff did is
 # written by serving only. Coins move by transfers, which are held against the four eyes' limit, and never past them; what a
 # store, a payee or a streamer says, and what becomes of a payout, is theirs to say, or people's of staff; an old back end's
-# rows come from there.
+# rows come from there. What users' coins go to, calls, clips and gifts, they ask for themselves.
 APART: Final = frozenset({
     "timetable", "staff", "staff_act", "approval", "account", "purchase", "intent", "payee", "payout", "payout_batch",
     "membership", "subscription", "reconciliation", "migration_row", "opening",
-    "apphud",
+    "apphud", "gift", "bill", "call", "clip", "line", "pool", "room",
 })  # fmt: skip
 
 
