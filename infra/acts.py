@@ -5,7 +5,6 @@ Its operation is the command (`olo dead-letters redrive`), its permission COMMAN
 line to whoever asked; 500: it failed, and may have been done.
 """
 
-import getpass
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ import typer
 from infra.config import Config
 from infra.entities import tell
 from infra.errors import UsageError
+from infra.machine import user_here
 from schemas.log.base import UserId, new_id, now
 from schemas.mission_control import MAX_SUBJECTS, MAX_WHY, STAFF_ACT, AnswerAct, NoteAct
 from schemas.user import is_user_id
@@ -26,7 +26,7 @@ Reason = Annotated[str, typer.Option(help="why; it is kept with your name")]
 
 def who() -> UserId:
     """Whoever is at the command line, as an id that no account of the operating system can make into somebody else's."""
-    name = re.sub(r"[^A-Za-z0-9_.-]", "_", getpass.getuser())[:64]
+    name = re.sub(r"[^A-Za-z0-9_.-]", "_", user_here())[:64]
     return UserId(f"os:{name or 'unknown'}")
 
 

@@ -1,6 +1,5 @@
 """The `olo` command line. Errors are one line on stderr and exit code 2."""
 
-import getpass
 import json
 import os
 import subprocess
@@ -25,7 +24,7 @@ from infra.doctor import report
 from infra.endpoints import config_here
 from infra.errors import UsageError
 from infra.laboratory import laboratory
-from infra.machine import allow_open_files
+from infra.machine import allow_open_files, user_here
 from infra.platform import Platform, PlatformError
 from infra.purge import PATIENCE_S
 from infra.purge import purge as take_out
@@ -178,7 +177,7 @@ def erase(
     console.print(table if table.row_count else "nothing is known but the sign-up")
     if not dry_run:
         with noted(config, "erase", why=reason, subjects=(user,)):
-            erasure.erase(config, user, getpass.getuser(), reason)
+            erasure.erase(config, user, user_here(), reason)
         console.print(f"{user} is erased; what the log still holds goes as docs/erasure.md says", markup=False)
 
 
@@ -282,7 +281,7 @@ def redrive_effect(
     """Have it tried again, for a day, after the cause was mended."""
     config = connected()
     with noted(config, "outbox redrive", effect, reason):
-        outbox.redrive(config, effect, getpass.getuser())
+        outbox.redrive(config, effect, user_here())
     console.print(f"{effect} is tried again; see `olo outbox show {effect}`")
 
 
@@ -319,10 +318,20 @@ def export(
     console.print(f"{len(new)} documents in {EXPORTED}")
 
 
+def _read_arguments() -> None:
+    """Errors: UsageError for bytes that are no text, which neither the log nor a person could be told."""
+    for number, argument in enumerate(sys.argv[1:], 1):
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            raise UsageError(f"argument {number} is no text in UTF-8: {argument!r}") from None
+
+
 def main(commands: typer.Typer = app) -> None:
     """The entry point: known errors are one line, exit code 2."""
     allow_open_files()
     try:
+        _read_arguments()
         commands()
     except (ConfigError, PlatformError, UsageError) as error:
         fail(" ".join(str(error).split()))

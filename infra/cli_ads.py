@@ -1,6 +1,5 @@
 """`olo postbacks` and `olo attribution`: what ad networks and analytics are owed, and marketing's export."""
 
-import getpass
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +18,7 @@ from infra.clickhouse import TIMEOUT_S, connect
 from infra.config import Config
 from infra.endpoints import config_here
 from infra.errors import UsageError
+from infra.machine import user_here
 from schemas.names import name_of
 from schemas.outbox import EffectStatus
 from schemas.postback import Provider
@@ -86,7 +86,7 @@ def redrive(
     reason: Reason = "",
 ) -> None:
     """Have it tried again, for a day, after the cause was mended."""
-    config, by = connected(), getpass.getuser()
+    config, by = connected(), user_here()
     if bool(postback) == bool(provider):
         raise UsageError("name one postback, or all of a provider with --provider")
     if postback:

@@ -1,6 +1,5 @@
 """`olo jobs`: the timetable for operators. Jobs are written by `PUT /v1/admin/jobs/{job}`."""
 
-import getpass
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -13,6 +12,7 @@ from infra.cli_ads import connected, console
 from infra.config import Config
 from infra.entities import states_of, tell
 from infra.errors import UsageError
+from infra.machine import user_here
 from schemas.log.base import new_id, now
 from schemas.timetable import TIMETABLE, PauseJob, ResumeJob, RunJob, Timetable
 from schemas.timetable_plan import Schedule
@@ -79,7 +79,7 @@ def run(job: JobArgument, reason: Reason = "") -> None:
     """Fire it now, once, whatever its schedule says."""
     config = _known(job)
     with noted(config, "jobs run", job, reason):
-        tell(config, TIMETABLE, job, RunJob(id=new_id(), at=now(), job=job, by=getpass.getuser()))
+        tell(config, TIMETABLE, job, RunJob(id=new_id(), at=now(), job=job, by=user_here()))
     console.print(f"{job} fires; see `olo jobs show {job}`", markup=False)
 
 
@@ -88,7 +88,7 @@ def pause(job: JobArgument, reason: Reason = "") -> None:
     """It fires nothing until it is resumed."""
     config = _known(job)
     with noted(config, "jobs pause", job, reason):
-        tell(config, TIMETABLE, job, PauseJob(id=new_id(), at=now(), job=job, by=getpass.getuser()))
+        tell(config, TIMETABLE, job, PauseJob(id=new_id(), at=now(), job=job, by=user_here()))
     console.print(f"{job} is paused", markup=False)
 
 
@@ -97,7 +97,7 @@ def resume(job: JobArgument, reason: Reason = "") -> None:
     """It fires again; what was due meanwhile is not caught up."""
     config = _known(job)
     with noted(config, "jobs resume", job, reason):
-        tell(config, TIMETABLE, job, ResumeJob(id=new_id(), at=now(), job=job, by=getpass.getuser()))
+        tell(config, TIMETABLE, job, ResumeJob(id=new_id(), at=now(), job=job, by=user_here()))
     console.print(f"{job} goes on", markup=False)
 
 

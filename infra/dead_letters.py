@@ -4,7 +4,6 @@ A letter's place is "<topic>/<partition>/<offset>". Of a parked entity all recor
 (`Release`) goes into its inbox, and the flow decides them there. Any other letter's record is written to its partition once
 more."""
 
-import getpass
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ from infra import migration
 from infra.config import Config
 from infra.errors import UsageError
 from infra.kafka import offsets_of, produce_all, produce_one, read_to_end, read_topic, reader
+from infra.machine import user_here
 from infra.vendors import hasura
 from schemas.log.base import new_id, now
 from schemas.log.codec import decoder_of, encode
@@ -80,7 +80,7 @@ def parked(config: Config) -> dict[tuple[str, int, bytes], list[DeadLetter]]:
 def redrive(config: Config, place: str) -> str:
     """Have a parked entity's records decided once more, or put another letter's record into its topic again; what was done, for
     a person to read. Errors: NoSuchPlaceError, KafkaException."""
-    return redrive_found(config, find(config, place), getpass.getuser())
+    return redrive_found(config, find(config, place), user_here())
 
 
 def redrive_found(config: Config, letter: DeadLetter, by: str) -> str:
@@ -103,7 +103,7 @@ def redrive_found(config: Config, letter: DeadLetter, by: str) -> str:
 def redrive_all(config: Config) -> list[str]:
     """Have the records of all parked entities decided once more."""
     found = [waiting[0] for waiting in parked(config).values()]
-    return _release(config, found, Way.REDRIVE, getpass.getuser())
+    return _release(config, found, Way.REDRIVE, user_here())
 
 
 def skip(config: Config, place: str) -> str:
@@ -114,7 +114,7 @@ def skip(config: Config, place: str) -> str:
         if place in {letter.id for letter in waiting}:
             if place != waiting[0].id:
                 raise NoSuchPlaceError(f"{place} waits behind {waiting[0].id}: redrive or skip that one first")
-            return _release(config, waiting[:1], Way.SKIP, getpass.getuser())[0]
+            return _release(config, waiting[:1], Way.SKIP, user_here())[0]
     if wanted.topic not in {topic.name for topic in topics() if topic.name.endswith(".inbox")}:
         raise NoSuchPlaceError(f"{wanted.topic!r} is no inbox; only records of an inbox can be skipped")
     value = value_at(config, place)
@@ -125,7 +125,7 @@ def skip(config: Config, place: str) -> str:
 def drop(config: Config, place: str) -> str:
     """Leave out all records that wait for the parked entity, which goes on without them; or take another letter off the list.
     Errors: NoSuchPlaceError."""
-    return drop_found(config, find(config, place), getpass.getuser())
+    return drop_found(config, find(config, place), user_here())
 
 
 def drop_found(config: Config, letter: DeadLetter, by: str) -> str:

@@ -6,6 +6,8 @@ and the guard sends each child that still lives its signal.
 """
 
 import ctypes
+import os
+import pwd
 import resource
 import signal
 import subprocess
@@ -22,6 +24,15 @@ OPEN_FILES: Final = 10_240
 BOOT_FILE: Final = Path("/proc/sys/kernel/random/boot_id")
 
 _guard: subprocess.Popen[bytes] | None = None
+
+
+def user_here() -> str:
+    """Who runs this process, as the operating system knows it: what LOGNAME and the like claim anybody can set. `uid-<number>`:
+    a user without a name, as containers have."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid-{os.getuid()}"
 
 
 @cache

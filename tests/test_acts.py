@@ -1,5 +1,7 @@
 """Acts at the command line: noted in front, answered behind, whatever comes of them."""
 
+import os
+import pwd
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What the log was told, in order."""
     found: list[Any] = []
     monkeypatch.setattr("infra.acts.tell", lambda _config, _entity, _key, command: found.append(command))
-    monkeypatch.setattr("infra.acts.getpass.getuser", lambda: "ann b/c")
+    monkeypatch.setattr("infra.acts.user_here", lambda: "ann b/c")
     return found
 
 
@@ -48,3 +50,12 @@ def test_a_reason_that_is_none_does_nothing(told: list[Any], why: str) -> None:
     with pytest.raises(UsageError, match="a reason has"), acts.noted(load(), "purge", why=why):
         told.append("done")
     assert told == []
+
+
+def test_who_it_was_says_the_operating_system_and_no_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(variable, "finance")
+    name = pwd.getpwuid(os.getuid()).pw_name
+    assert acts.who() == f"os:{name}" != "os:finance"
+    monkeypatch.setattr("infra.machine.os.getuid", lambda: 2**31 - 7)
+    assert acts.who() == f"os:uid-{2**31 - 7}", "a container's user has no name"

@@ -26,6 +26,13 @@ def test_a_wrong_setting_is_one_line_that_names_it(environment: dict[str, str], 
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("arguments", [("erase", "a\udcff"), ("purge", "--reason", "\udcff"), ("token", "--user", "\udcff")])
+def test_bytes_that_are_no_text_are_one_line(arguments: tuple[str, ...]) -> None:
+    done = olo(*arguments, environment=without_olo())
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "no text in UTF-8" in done.stderr
+
+
 def test_production_makes_no_tokens_and_serving_does_not_start_with_the_emulator() -> None:
     production = without_olo() | {"OLO_ENV": "production", "OLO_FIREBASE_PROJECT": "olo-live"}
     done = olo("token", "--user", "ann", environment=production)
