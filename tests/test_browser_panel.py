@@ -5,7 +5,7 @@ import uuid
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Route, expect
 
 from tests.chromium import HOSTILE, acted, looked_up, name, panel_of, turned, violations, window
 from tests.conftest import Api, NewUser, Stack, eventually
@@ -119,6 +119,37 @@ def test_what_waits_for_a_second_person(
     assert violations(own.page) == []
     eventually(lambda: admin.balance(user=ann.user).json()["balance_coins"] == 500)
     assert admin.balance(user=ben.user).json()["balance_coins"] == 0
+
+
+def test_a_dialog_stays_whatever_is_read_beneath_it(context: BrowserContext, home: str, new_user: NewUser, admin: Api) -> None:
+    """A list that comes late takes away the button that opened a dialog, and a script closes it: it is there, with its reason,
+    until an answer or whoever has opened it closes it."""
+    ann, late = new_user(), list[Route]()
+    asked_for(admin, ann.user, why := f"ticket {name()}")
+    page = panel_of(context, home, "finance", name())
+    approvals, dialog = turned(page.get_by_role("main"), "Approvals"), page.get_by_role("dialog", name="Approve")
+    mine = approvals.get_by_role("listitem").filter(has_text=why)
+    expect(mine).to_be_visible()
+
+    def hold(route: Route) -> None:
+        late.append(route)
+
+    page.route("**/v1/admin/approvals", hold)
+    approvals.get_by_role("button", name="Read anew").click()
+    mine.get_by_role("button", name="Approve").click()
+    dialog.get_by_label("Reason").fill(HOSTILE[0])
+    (approval,) = [one["approval"] for one in admin.get("/v1/admin/approvals").json() if one["why"] == why]
+    assert admin.post(f"/v1/admin/approvals/{approval}/reject", json={"reason": "no more"}).status_code == 200
+    eventually(lambda: why not in admin.get("/v1/admin/approvals").text)
+    late.pop().continue_()
+    expect(mine).to_have_count(0)
+    dialog.evaluate("(dialog) => dialog.close()")
+    expect(dialog.get_by_label("Reason")).to_have_value(HOSTILE[0])
+    dialog.get_by_role("button", name="Approve").click()
+    expect(dialog.get_by_role("alert")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    expect(approvals.get_by_role("button", name="Read anew")).to_be_enabled()
 
 
 def test_a_grant_above_the_limit_is_asked_for(context: BrowserContext, home: str, new_user: NewUser, admin: Api) -> None:

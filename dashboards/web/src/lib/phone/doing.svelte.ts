@@ -4,9 +4,22 @@ import { Refused } from '../olo';
 export class Doing {
   busy = $state(false);
   problem = $state.raw<Refused | null>(null);
+  private last: Promise<unknown> | null = null;
 
-  /** Whether it was done. Errors of the API are kept; all others are thrown. */
-  async run(what: () => Promise<unknown>): Promise<boolean> {
+  /** Whether it was done; behind whatever runs already, so that no answer is mixed with another. Errors of the API are kept; all
+   * others are thrown. */
+  run(what: () => Promise<unknown>): Promise<boolean> {
+    const mine = this.last ? this.last.then(() => this.alone(what)) : this.alone(what);
+    const over = mine.catch(() => undefined).then(() => {
+      if (this.last !== over) return;
+      this.last = null;
+      this.busy = false;
+    });
+    this.last = over;
+    return mine;
+  }
+
+  private async alone(what: () => Promise<unknown>): Promise<boolean> {
     this.busy = true;
     this.problem = null;
     try {
@@ -16,8 +29,6 @@ export class Doing {
       if (!(error instanceof Refused)) throw error;
       this.problem = error;
       return false;
-    } finally {
-      this.busy = false;
     }
   }
 }

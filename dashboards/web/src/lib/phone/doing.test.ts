@@ -40,6 +40,24 @@ describe('doing', () => {
     expect(await doing.run(async () => 1)).toBe(true);
     expect(doing.problem).toBe(null);
   });
+
+  it('does one thing at a time, in the order in which they were asked for, also behind one that threw', async () => {
+    const doing = new Doing();
+    const open: (() => void)[] = [];
+    const done: number[] = [];
+    const thing = (number: number) => doing.run(() => new Promise<void>((end) => open.push(end)).then(() => void done.push(number)));
+    const thrown = doing.run(() => Promise.reject(new TypeError('broken')));
+    const all = [thing(1), thing(2)];
+    await expect(thrown).rejects.toThrow('broken');
+    for (const left of [1, 0]) {
+      await new Promise((turn) => setTimeout(turn));
+      expect([open.length, doing.busy]).toEqual([1, true]);
+      open.pop()?.();
+      await all[1 - left];
+    }
+    await new Promise((turn) => setTimeout(turn));
+    expect([done, doing.busy]).toEqual([[1, 2], false]);
+  });
 });
 
 describe('asking patiently', () => {
