@@ -52,12 +52,14 @@ def main(tell: Callable[[str], None], scale: float) -> None:
         stage = Stage(Path(folder) / "home")
         try:
             pages.build()
-            _measure(stage, CHROMIUM, tell, max(5.0, ROUND_S * scale))
+            _measure(stage, CHROMIUM, tell, min(1.0, scale + 0.2))
         finally:
             stage.stop()
 
 
-def _measure(stage: Stage, chromium: str, tell: Callable[[str], None], round_s: float) -> None:
+def _measure(stage: Stage, chromium: str, tell: Callable[[str], None], part: float) -> None:
+    """`part`: of the usual length of a round."""
+    round_s = ROUND_S * part
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_page()
@@ -65,10 +67,10 @@ def _measure(stage: Stage, chromium: str, tell: Callable[[str], None], round_s: 
         page.get_by_role("button", name="Sign in").click()
         page.get_by_role("navigation").get_by_role("button", name="Now").click()
         page.get_by_text("live", exact=True).wait_for()
-        page.wait_for_timeout(10_000)
+        page.wait_for_timeout(10_000 * part)
         quiet_page, quiet_flow = _used(stage, page, round_s)
         with _facts(stage) as count:
-            page.wait_for_timeout(5_000)
+            page.wait_for_timeout(5_000 * part)
             before = count[0]
             busy_page, busy_flow = _used(stage, page, round_s)
             rate = (count[0] - before) / round_s
