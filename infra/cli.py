@@ -19,6 +19,7 @@ from infra.acts import Reason, noted
 from infra.cli_ads import attribution_app, connected, postbacks_app, warehouse
 from infra.cli_jobs import jobs_app
 from infra.cli_payments import payments_app
+from infra.cli_payouts import payouts_app
 from infra.config import POSTBACKS_NEED, ConfigError, Environment, load, missing_for
 from infra.doctor import report
 from infra.endpoints import config_here
@@ -48,6 +49,7 @@ app.add_typer(postbacks_app, name="postbacks")
 app.add_typer(attribution_app, name="attribution")
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(payments_app, name="payments")
+app.add_typer(payouts_app, name="payouts")
 EXPORTED: Final = Path(__file__).parent.parent / "schemas" / "exported"
 Place = Annotated[str, typer.Argument(help="<topic>/<partition>/<offset>")]
 # The laboratory's commands know their own options.

@@ -9,6 +9,7 @@ Refusals: `schemas.payout.PayoutRefusal`, in order of precedence.
 """
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 from msgspec.structs import replace
 
@@ -151,7 +152,7 @@ def _pinned(payout: Payout, message: TermsPinned) -> Decision:
         **derive(message, "draw"), user=payout.user, payout=message.payout, reserve_days=message.reserve_days,
         minimum_coins=max(message.minimum_coins, _least(message)), most_coins=_most(message),
     )  # fmt: skip
-    names = ("version", "currency", "fee_cents", "cents_per_100_coins")
+    names = ("version", "currency", "fee_cents", "cents_per_100_coins", "ask_days")
     return replace(payout, **{name: getattr(message, name) for name in names}), (draw,)
 
 
@@ -304,7 +305,9 @@ def _entered(payout: Payout, entry: EntryRecorded) -> Decision:
         return _step(held, entry, name, payout.maker, to=payout.asked or "")
     if payout.settling is None or SETTLES[payout.settling][1] is not entry.kind:
         return payout, ()
-    settled = replace(payout, status=payout.settling, settling=None, asked=None)
+    asks = payout.provider and payout.settling is PayoutStatus.PAID and payout.ask_days
+    until = later(entry.at, timedelta(days=payout.ask_days)) if asks else None
+    settled = replace(payout, status=payout.settling, settling=None, asked=None, ask_until=until)
     after, told = _step(settled, entry, name, payout.by, to=payout.asked or "")
     told = (*told, _ended(settled, entry, name))
     if settled.status is not PayoutStatus.PAID or not settled.returning:

@@ -239,7 +239,8 @@ class PayoutRefused(Refused):
 class Payout(State, PayoutFields, DrawFields):
     """A payout; it is kept for good. `maker`: who asked for it; `asked`: the message that waits for an answer; `settling`: what
     the ledger was asked to make true, by whom and why; `until`: when it is let go, unless the bank has it by then;
-    `returning`: the provider has said that it came back, and not yet that it was paid."""
+    `returning`: the provider has said that it came back, and not yet that it was paid; `ask_until`: so long the provider is
+    asked whether it came back, `ask_days` (of the terms) behind its payment."""
 
     maker: By = ""
     asked: MessageName | None = None
@@ -249,6 +250,8 @@ class Payout(State, PayoutFields, DrawFields):
     by: By = ""
     until: Time | None = None
     returning: bool = False
+    ask_days: int = 0
+    ask_until: Time | None = None
 
     @property
     def wake_at(self) -> datetime | None:

@@ -10,6 +10,8 @@ from schemas.log.personal import CONTACT, PLAIN
 from schemas.user import User_
 
 MAX_RESERVE_DAYS: Final = 90
+# A payment may come back months later, where it was made without its payer's will; most do within some working days.
+MAX_ASK_DAYS: Final = 400
 MAX_CENTS: Final = 1_000_000_000_000
 
 # Who pays without a file of ours: one provider, over the outbox.
@@ -59,13 +61,14 @@ class PayoutRefusal(StrEnum):
 
 class TermFields(Fields):
     """What a coin is worth and what a payout costs: `cents_per_100_coins` of the currency; a fee a payout; earnings younger
-    than `reserve_days` are not paid yet."""
+    than `reserve_days` are not paid yet; and for `ask_days` behind a payment the provider is asked whether it came back."""
 
     currency: Currency = "EUR"
     cents_per_100_coins: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
     fee_cents: Cents = 0
     minimum_coins: Annotated[int, Meta(ge=1)] = 1
     reserve_days: ReserveDays = 14
+    ask_days: Annotated[int, Meta(ge=0, le=MAX_ASK_DAYS)] = 30
 
 
 class DrawFields(Fields):

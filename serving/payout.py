@@ -33,7 +33,7 @@ from schemas.payout import (
     Terms,
     TermsPut,
 )
-from schemas.payout_fields import MAX_CENTS, MAX_RESERVE_DAYS, PayoutRefusal, PayoutStatus
+from schemas.payout_fields import MAX_ASK_DAYS, MAX_CENTS, MAX_RESERVE_DAYS, PayoutRefusal, PayoutStatus
 from schemas.user import USER_ID_PATTERN
 from serving.body import RequestBody
 from serving.runtime.auth import SignedIn
@@ -81,13 +81,14 @@ ORDER BY first_at DESC, payout DESC LIMIT {limit:UInt32}"""
 
 class TermsBody(RequestBody):
     """`cents_per_100_coins`: what 100 coins are worth, in hundredths of the currency; earnings younger than `reserve_days`
-    wait."""
+    wait. For `ask_days` behind a payment its provider is asked whether it came back."""
 
     currency: Literal["EUR"] = "EUR"
     cents_per_100_coins: Annotated[int, Field(strict=True, gt=0, le=1_000_000, examples=[50])]
     fee_cents: Annotated[int, Field(strict=True, ge=0, le=MAX_CENTS)] = 0
     minimum_coins: Annotated[int, Field(strict=True, ge=1, le=10**12)] = 1
     reserve_days: Annotated[int, Field(strict=True, ge=0, le=MAX_RESERVE_DAYS)] = 14
+    ask_days: Annotated[int, Field(strict=True, ge=0, le=MAX_ASK_DAYS)] = 30
 
 
 class TermsAnswer(TermsBody):
@@ -218,7 +219,7 @@ async def read_payout_terms(_: Looking, request: Request) -> Any:
         raise refusal_of(request, PayoutRefusal.TERMS_UNKNOWN)
     return TermsAnswer(
         version=found.version, currency="EUR", cents_per_100_coins=found.cents_per_100_coins, fee_cents=found.fee_cents,
-        minimum_coins=found.minimum_coins, reserve_days=found.reserve_days,
+        minimum_coins=found.minimum_coins, reserve_days=found.reserve_days, ask_days=found.ask_days,
     )  # fmt: skip
 
 

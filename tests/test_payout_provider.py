@@ -177,7 +177,7 @@ def test_an_outage_and_a_missing_setting_are_no_word() -> None:
     assert attempt(DUE, load(), client).outcome is AttemptOutcome.FAILED
 
 
-def test_a_provider_that_stumbles_pays_once(
+def test_a_provider_that_stumbles_pays_once_and_what_came_back_is_found_by_asking(
     stack: Stack, admin: Api, new_user: NewUser, payout_provider: ProviderServer
 ) -> None:
     finance = Api(stack, f"fin-{uuid.uuid4().hex[:8]}", "finance")
@@ -201,3 +201,13 @@ def test_a_provider_that_stumbles_pays_once(
         left = eventually(lambda sue=sue: not (b := sue.balance(book="earnings").json())["held_coins"] and b)
         assert left["balance_coins"] == (0 if stands == "paid" else 200)
     assert payout_provider.provider.changed == []
+    for payout in sent:
+        if payout_provider.provider.paid.get(pay_id(payout)):
+            payout_provider.provider.returned.add(pay_id(payout))
+    for _ in range(2):
+        assert stack.olo("payouts", "ask").returncode == 0
+    for payout, sue in sent.items():
+        came_back = pay_id(payout) in payout_provider.provider.returned
+        due = "returned" if came_back else "failed"
+        eventually(lambda p=payout, due=due: finance.get(f"/v1/payouts/{p}").json()["status"] == due)
+        eventually(lambda sue=sue: sue.balance(book="earnings").json()["balance_coins"] == 200)

@@ -55,7 +55,7 @@ FLOORS = (
     ("serving.app", "serving.parts", "serving.__main__"),
     ("infra.supervisor", "infra.laboratory", "infra.readiness"),
     ("infra.platform",),
-    ("infra.doctor", "infra.cli_ads", "infra.cli_jobs", "infra.cli_payments"),
+    ("infra.doctor", "infra.cli_ads", "infra.cli_jobs", "infra.cli_payments", "infra.cli_payouts"),
     ("infra.cli",),
     ("tests",),
 )

@@ -19,6 +19,7 @@ CHORES: Final[dict[str, tuple[str, ...]]] = {
     "quality": ("quality",),
     "doctor": ("doctor",),
     "reconcile": ("payments", "reconcile"),
+    "payouts": ("payouts", "ask"),
 }
 # Chores start processes: a job may not ask for one more often than this.
 LEAST_S: Final = 60.0

@@ -5,7 +5,8 @@ Contract: `GET {url}/payments/{id}` says how a payment stands, 404: the provider
 comes; both with a bearer. A body `{"status": ...}` is the provider's word: `paid`, `failed` (it never left, and never will),
 anything else is not known yet. Whatever is no such word, an outage, a refused key, a body that nobody can read, is asked
 again: only the provider says that money was not sent. It is asked before it is told, so that an answer that was lost is
-found. `returned` (it was paid, and came back) is `paid` first: that it came back the provider tells by itself.
+found. `returned` (it was paid, and came back) is `paid` first: that it came back the provider tells by itself, or, for some
+weeks behind the payment, when it is asked once more (`infra/payouts_asked.py`).
 
 Contract in: `POST /v1/webhooks/payouts`, `{"payment": id, "status": "returned"}`, perhaps before the payment was asked about,
 and any number of times; `X-Payout-Signature` is the hexadecimal HMAC-SHA256 of the body with OLO_PAYOUT_WEBHOOK_SECRET. Other
@@ -52,6 +53,27 @@ def pay(due: EffectDue, config: Config, client: httpx.Client) -> Attempt:
         "amount_cents": paying.amount_cents, "currency": paying.currency, "iban": paying.iban, "holder": paying.holder,
     }  # fmt: skip
     return _word(client.put(url, headers=headers, json=body, timeout=TIMEOUT_S))
+
+
+class ProviderAwayError(Exception):
+    """The provider could not be asked; ask again later."""
+
+
+def stands(config: Config, client: httpx.Client, payout: str) -> str:
+    """How a payment stands by the provider's word: one of STATUSES, or what it says instead, such as that it does not know it.
+    Errors: ProviderAwayError."""
+    url = f"{config.payout_url.rstrip('/')}/payments/{quote(pay_id(payout), safe='')}"
+    try:
+        answer = client.get(url, headers={"authorization": f"Bearer {config.payout_key}"}, timeout=TIMEOUT_S)
+        found = answer.json()
+    except (httpx.HTTPError, ValueError) as error:
+        raise ProviderAwayError(f"the provider cannot be asked: {type(error).__name__}") from error
+    if answer.status_code == UNKNOWN:
+        return "that it has never heard of it"
+    said = found.get("status") if isinstance(found, dict) else None
+    if not answer.is_success or said not in STATUSES:
+        raise ProviderAwayError(f"the provider answers {answer.status_code}, and no status")
+    return str(said)
 
 
 class Told(NamedTuple):

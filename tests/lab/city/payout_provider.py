@@ -34,7 +34,8 @@ class Taken:
 
 class Provider:
     """`trouble`: how often a request goes wrong, `most` times an id; `fails`: how often a payment does; `slow`: how often it is
-    asked until it knows. `changed`: ids that came with another body."""
+    asked until it knows. `changed`: ids that came with another body; `returned`: what came back, as it says when it is
+    asked."""
 
     KEY: Final = "provider-key"
 
@@ -46,6 +47,7 @@ class Provider:
         self._troubled: Counter[str] = Counter()
         self.taken: dict[str, Taken] = {}
         self.changed: list[str] = []
+        self.returned: set[str] = set()
         self._on_its_way: list[tuple[str, dict[str, Any]]] = []
 
     @property
@@ -84,7 +86,7 @@ class Provider:
         if known.slow:
             known.slow -= 1
             return Said(202, {"status": "pending"})
-        return Said(200, {"status": "paid" if known.pays else "failed"})
+        return Said(200, {"status": "returned" if id_ in self.returned else "paid" if known.pays else "failed"})
 
 
 def answer_of(provider: Provider, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
