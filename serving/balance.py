@@ -12,6 +12,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 
 from schemas.balance import Refusal
+from schemas.log.base import now
 from schemas.mission_control_roles import Permission
 from schemas.user import USER_ID_PATTERN
 from serving.runtime.auth import Caller, SignedIn
@@ -47,7 +48,9 @@ Of = Annotated[str | None, Query(pattern=USER_ID_PATTERN, description="another u
 class BalanceAnswer(BaseModel):
     """An account: `seq` and `as_of` are those of its last entry; `cursor`: where the feed goes on (live answers only).
     `debt_coins`: what is owed for refunds of coins that were spent; whatever comes in pays it first. `frozen`: nothing goes out
-    of it, by a debt or by staff, and what would is refused with `account_frozen` (of a past balance it is not told)."""
+    of it, by a debt or by staff, and what would is refused with `account_frozen` (of a past balance it is not told).
+    `cap_left_coins`: so many may go to calls and gifts now by the daily cap, and more at `cap_more_at`; null: there is no
+    cap (see GET /v1/spending-cap)."""
 
     account: str
     balance_coins: int
@@ -55,6 +58,8 @@ class BalanceAnswer(BaseModel):
     available_coins: int
     debt_coins: int = 0
     frozen: bool | None = None
+    cap_left_coins: int | None = None
+    cap_more_at: datetime | None = None
     seq: int
     as_of: datetime
     cursor: str | None = None
@@ -101,6 +106,7 @@ async def read_balance(
     known = views.balance(account)
     if known is None:
         raise _unknown(account)
+    room = known.cap.room_at(now(), known.held_coins) if known.cap else None
     return BalanceAnswer(
         account=account,
         balance_coins=known.balance_coins,
@@ -108,6 +114,8 @@ async def read_balance(
         available_coins=known.balance_coins - known.held_coins,
         debt_coins=known.debt_coins,
         frozen=known.frozen,
+        cap_left_coins=room.left_coins if room else None,
+        cap_more_at=room.more_at if room else None,
         seq=known.seq,
         as_of=known.at,
         cursor=views.hub.cursor(account.rpartition("/")[0]),

@@ -148,12 +148,16 @@ def test_a_cap_over_http(admin: Api, phones: Phones) -> None:
     assert admin.put(f"/v1/admin/gifts/{gift}", json={"price_coins": 30, "share_coins": 10}).status_code == 200
     path, staffs = "/v1/spending-cap", f"/v1/admin/accounts/{bob.user}/spending-cap"
     assert bob.api.get(path).json()["coins"] is None
+    assert bob.api.get("/v1/balance").json()["cap_left_coins"] is None
     put = bob.api.put(path, json={"coins": 50})
     assert (put.status_code, put.json()["own_coins"], put.json()["left_coins"]) == (200, 50, 50)
     assert bob.api.place("/v1/gifts", to=sue.user, gift=gift).status_code == 201
     refused = bob.api.place("/v1/gifts", to=sue.user, gift=gift)
     assert (refused.status_code, refused.json()["code"], refused.json()["left_coins"]) == (409, "daily_cap", 20)
     assert datetime.fromisoformat(refused.json()["more_at"]) > datetime.now(UTC) + timedelta(hours=23)
+    assert eventually(lambda: bob.api.get("/v1/balance").json()["cap_left_coins"] == 20)
+    more_at = bob.api.get("/v1/balance").json()["cap_more_at"]
+    assert datetime.fromisoformat(more_at) == datetime.fromisoformat(refused.json()["more_at"])
     raised = bob.api.put(path, json={"coins": 100}).json()
     assert (raised["coins"], raised["next_coins"], raised["spent_coins"]) == (50, 100, 30)
     assert eventually(lambda: bob.api.get(path).json()["next_coins"] == 100)

@@ -33,7 +33,7 @@ export class Session {
   readonly shop: Shop;
   private readonly parts: Part[];
   private readonly stop = new AbortController();
-  private readonly olo: Olo;
+  readonly olo: Olo;
 
   private constructor(
     readonly pass: Pass,

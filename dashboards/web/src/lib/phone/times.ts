@@ -8,6 +8,11 @@ export function lasted(seconds: number): string {
   return hours ? `${hours}:${two(minutes)}:${two(rest)}` : `${minutes}:${two(rest)}`;
 }
 
+/** The day and the time of day, to the minute, of a moment of the API's. */
+export function day(language: string, moment: string): string {
+  return new Intl.DateTimeFormat(language, { dateStyle: 'medium', timeStyle: 'short' }).format(new Date(moment));
+}
+
 /** The time of day, to the second, of a moment of the API's. */
 export function clock(language: string, moment: string): string {
   return new Intl.DateTimeFormat(language, { timeStyle: 'medium' }).format(new Date(moment));

@@ -43,6 +43,21 @@ export const de: Say = {
 
   owed: 'Münzen sind offen: sie wurden erstattet, nachdem sie ausgegeben waren. Was hereinkommt, begleicht sie zuerst.',
   frozen: 'Ihr Konto ist eingefroren: nichts kann ausgegeben werden. Fragen Sie den Support.',
+  cap: {
+    name: 'Tageslimit',
+    none: 'Nichts begrenzt, was Sie für Anrufe und Geschenke ausgeben.',
+    nothing: 'keins',
+    most: 'In 24 Stunden höchstens',
+    left: 'jetzt übrig',
+    more: 'mehr ab',
+    staff: 'Der Support hat für Sie ein Limit gesetzt:',
+    from: 'Ab',
+    keep: 'Behalten:',
+    coins: 'Münzen in 24 Stunden',
+    rule: 'Weniger gilt sofort. Mehr oder kein Limit gilt erst einen Tag später und lässt sich bis dahin zurücknehmen.',
+    set: 'Setzen',
+    end: 'Kein Limit'
+  },
   shop: 'Münzen kaufen',
   buy: 'Kaufen:',
   bonus: 'Bonus',

@@ -41,6 +41,21 @@ export const en = {
 
   owed: 'coins are owed for refunds of coins that were spent. Whatever comes in pays them first.',
   frozen: 'Your account is frozen: nothing can be spent. Ask support.',
+  cap: {
+    name: 'Daily cap',
+    none: 'Nothing limits what you spend on calls and gifts.',
+    nothing: 'none',
+    most: 'In any 24 hours at most',
+    left: 'left now',
+    more: 'more from',
+    staff: 'Support has set a cap for you:',
+    from: 'From',
+    keep: 'Keep',
+    coins: 'Coins in any 24 hours',
+    rule: 'Less counts at once. More, or no cap, counts a day later, and can be taken back until then.',
+    set: 'Set',
+    end: 'No cap'
+  },
   shop: 'Buy coins',
   buy: 'Buy',
   bonus: 'bonus',
