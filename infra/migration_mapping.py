@@ -91,6 +91,12 @@ class Delivery(NamedTuple):
 # --- reading ----------------------------------------------------------------------------------------------------------------
 
 
+def feed_in(body: Any) -> str:
+    """The feed of a delivery that may say nothing else; empty: it says none."""
+    feed = found_in(body, "trigger", "name")
+    return feed if isinstance(feed, str) and FEED.fullmatch(feed) else ""
+
+
 def read_delivery(body: Any, now: datetime) -> Delivery:
     """A delivery of Hasura's, versions 1 and 2. Errors: DeliveryError."""
     event = _name(body, EVENT, "id")

@@ -14,9 +14,10 @@ from confluent_kafka import KafkaException
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 
-from infra import dead_letters
+from infra import dead_letters, migration
 from infra.config import Config
-from infra.dead_letters import NoSuchPlaceError
+from infra.errors import UsageError
+from infra.vendors import hasura
 from schemas.log.codec import decoder_of
 from schemas.log.dead_letters import PARKING, DeadCause, DeadLetter
 from schemas.log.outward import outward
@@ -39,6 +40,7 @@ MAX_LINE: Final = 1_000
 LETTERS: Final = """SELECT key AS place, max(offset) AS letter, argMax(type, offset) AS last, argMax(at, offset) AS at,
     JSONExtractString(argMax(value, offset), 'cause') AS cause, JSONExtractString(argMax(value, offset), 'kind') AS kind
 FROM log WHERE topic = 'dead_letters' AND ({place:String} = '' OR key = {place:String})
+    AND ({topic:String} = '' OR startsWith(key, concat({topic:String}, '/')))
 GROUP BY key HAVING last = 'DeadLetter' ORDER BY letter DESC LIMIT {limit:UInt32} SETTINGS max_execution_time = 10"""
 
 Place = Annotated[
@@ -46,6 +48,15 @@ Place = Annotated[
     Field(
         max_length=128, pattern=r"^[A-Za-z0-9_.-]+/[0-9]{1,5}/[0-9]{1,19}$", description="<topic>/<partition>/<offset>",
         examples=["gift.inbox/0/17"],
+    ),
+]  # fmt: skip
+
+
+Topic = Annotated[
+    str,
+    Query(
+        max_length=100, pattern=r"^[A-Za-z0-9_.-]*$", description="only of this topic, or of whom notices come",
+        examples=["webhooks.hasura"],
     ),
 ]  # fmt: skip
 
@@ -84,9 +95,11 @@ class SettledLetterAnswer(BaseModel):
 
 
 @router.get("/v1/admin/dead-letters", response_model=list[LetterRow], responses=responses(401, 403, 422, 503))
-async def list_dead_letters(_: LogLook, request: Request, limit: Annotated[int, Query(ge=1, le=MAX_LETTERS)] = 200) -> Any:
+async def list_dead_letters(
+    _: LogLook, request: Request, limit: Annotated[int, Query(ge=1, le=MAX_LETTERS)] = 200, topic: Topic = ""
+) -> Any:
     """The letters that nobody has settled, the newest first."""
-    return [_row(row) for row in await rows_of(request, LETTERS, {"place": "", "limit": limit})]
+    return [_row(row) for row in await rows_of(request, LETTERS, {"place": "", "topic": topic, "limit": limit})]
 
 
 def _row(row: dict[str, Any]) -> LetterRow:
@@ -106,7 +119,7 @@ async def read_dead_letter(place: Annotated[Place, Query()], _: LogLook, request
 
 async def _found(request: Request, place: str) -> tuple[LetterRow, DeadLetter]:
     """Errors: Problem 404, 503."""
-    rows = await rows_of(request, LETTERS, {"place": place, "limit": 1})
+    rows = await rows_of(request, LETTERS, {"place": place, "topic": "", "limit": 1})
     if not rows:
         raise Problem(404, "letter_unknown", f"nobody waits for {place}; see GET /v1/admin/dead-letters")
     config: Config = request.app.state.config
@@ -143,6 +156,9 @@ async def _settled(request: Request, place: str, settle: Any, by: str) -> Settle
 
 async def _preview(config: Config, letter: DeadLetter) -> list[str]:
     """What a redrive would do, a line each."""
+    if letter.topic == hasura.SOURCE:
+        with _log_answers():
+            return [(await asyncio.to_thread(migration.would_redrive, config, letter.value))[:MAX_LINE]]
     if letter.cause not in PARKING:
         return [f"its record would be written to {letter.topic} once more, behind all others"]
     asked = lines_of(
@@ -160,7 +176,7 @@ def _log_answers() -> Iterator[None]:
     """Errors: Problem 409 `letter_not_settled`, 503 `log_unreachable`."""
     try:
         yield
-    except NoSuchPlaceError as error:
+    except UsageError as error:
         raise Problem(409, "letter_not_settled", str(error)) from None
     except (KafkaException, TimeoutError) as error:
         raise unavailable("log_unreachable", "the log does not answer; ask again soon") from error

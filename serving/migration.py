@@ -1,19 +1,21 @@
 """Moving over from a back end on Hasura: `POST /v1/webhooks/hasura`, and the rules by which its rows become commands:
-`GET`, `PUT /v1/admin/migration/feeds/{feed}`, `GET /v1/admin/migration/feeds`, `POST .../{feed}/preview`.
+`GET`, `PUT /v1/admin/migration/feeds/{feed}`, `GET /v1/admin/migration/feeds`, `POST .../{feed}/preview`; what came of them:
+`GET /v1/admin/migration/figures`.
 
 Hasura sends again whatever is not answered with 2xx, so all that sending again would not change is answered with 200, with what
 was done: a delivery that no rule takes is recorded, and one of which no command can be made is kept as a dead letter, which
 `olo dead-letters redrive` tries again by the rules of then.
 """
 
+from datetime import datetime
 from typing import Annotated, Any, Final
 
 import msgspec
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 
 from infra.config import Config
-from infra.migration_mapping import Delivery, DeliveryError, move_of, read_delivery
+from infra.migration_mapping import Delivery, DeliveryError, feed_in, move_of, read_delivery
 from infra.vendors.hasura import SOURCE, genuine
 from schemas.log.base import MAX_COINS, new_id, now, same_fields
 from schemas.migration import MIGRATION_FEED, MigrationFeed, MigrationFeedPut, PutMigrationFeed, RowNoted, RowRepeated
@@ -45,13 +47,32 @@ from serving.runtime.kept import keep_notice
 from serving.runtime.problems import FieldProblem, Problem, responses
 from serving.runtime.shape import read_json
 from serving.runtime.staff import RulesChange, RulesLook
+from serving.runtime.warehouse import rows_of
 
 router = APIRouter(tags=["migration"])
 MAX_FEEDS: Final = 200
+# A letter's last word is the newest record of its place.
+FIGURES: Final = """SELECT feed, sumIf(n, outcome = 'moved') AS moved, sumIf(n, outcome = 'repeated') AS repeated,
+    sumIf(n, outcome = 'superseded') AS superseded,
+    sumIf(n, outcome NOT IN ('moved', 'repeated', 'superseded', 'kept')) AS passed,
+    sumIf(n, outcome = 'kept') AS letters, max(last) AS last_at
+FROM (
+    SELECT JSONExtract(value, 'Tuple(feed String, outcome String)') AS f, f.feed AS feed, f.outcome AS outcome,
+        count() AS n, max(logged_at) AS last
+    FROM log WHERE topic = 'migration_row.events' AND logged_at > now64(3) - toIntervalDay({days:UInt32}) GROUP BY f
+    UNION ALL
+    SELECT ('', '') AS f, JSONExtractString(letter, 'kind') AS feed, 'kept' AS outcome, count() AS n, max(noted) AS last
+    FROM (
+        SELECT key, argMax(type, offset) AS word, argMax(value, offset) AS letter, max(logged_at) AS noted
+        FROM log WHERE topic = 'dead_letters' AND startsWith(key, concat({source:String}, '/'))
+        GROUP BY key HAVING word = 'DeadLetter'
+    ) GROUP BY feed
+) GROUP BY feed ORDER BY feed LIMIT 1000 SETTINGS max_execution_time = 10"""
 
 Column = Annotated[str, Field(max_length=63, pattern=r"^[A-Za-z0-9_$-]+$", examples=["id"])]
 OptionalColumn = Annotated[str, Field(max_length=63, pattern=r"^[A-Za-z0-9_$-]*$")]
 Value = Annotated[str, Field(max_length=64, pattern=r'^[^"\\\x00-\x1f\x7f]*$')]
+Days = Annotated[int, Query(ge=1, le=366)]
 Limit = Annotated[int, Field(strict=True, ge=0, le=MAX_COINS)]
 
 
@@ -125,6 +146,19 @@ class MigrationPreviewAnswer(BaseModel):
     problems: list[FieldProblem] = []
 
 
+class MigrationFiguresRow(BaseModel):
+    """Of a feed: `moved` are deliveries that made a command, `repeated` those that came before, `superseded` those that are
+    older than what came, `passed` those that no rule took; `letters` are dead letters that wait, whenever they came."""
+
+    feed: str
+    moved: int
+    repeated: int
+    superseded: int
+    passed: int
+    letters: int
+    last_at: datetime
+
+
 class MigrationNotedAnswer(BaseModel):
     """What was done. `status`: an outcome, or `kept`: as the dead letter `letter`, for the reasons in `why`."""
 
@@ -148,13 +182,14 @@ async def receive_hasura_event(request: Request) -> Any:
         raise Problem(
             401, "token_invalid", "X-Olo-Secret is not the secret; if it should be, look at OLO_HASURA_WEBHOOK_SECRET"
         )
-    body = await request.body()
+    body, told = await request.body(), None
     try:
-        delivery = read_delivery(read_json(body), now())
+        told = read_json(body)
+        delivery = read_delivery(told, now())
         feed = views_of(request).of(MIGRATION_FEED).get(delivery.feed)
         command = move_of(delivery, feed, id_=new_id(), at=now(), erased=lambda user: _erased(request, user))
     except DeliveryError as error:
-        return await _kept(request, body, str(error))
+        return await _kept(request, body, str(error), feed_in(told))
     except Problem as problem:
         if problem.status >= 500:
             raise
@@ -171,8 +206,8 @@ def _erased(request: Request, user: str) -> bool:
     return known is not None and known.erased_at is not None
 
 
-async def _kept(request: Request, body: bytes, why: str) -> MigrationNotedAnswer:
-    letter = await keep_notice(request, SOURCE, body, why)
+async def _kept(request: Request, body: bytes, why: str, feed: str = "") -> MigrationNotedAnswer:
+    letter = await keep_notice(request, SOURCE, body, why, feed)
     return MigrationNotedAnswer(status="kept", letter=letter, why=why[:500])
 
 
@@ -184,6 +219,15 @@ async def list_migration_feeds(_: RulesLook, request: Request) -> Any:
     """All feeds and their rules, by name."""
     found = sorted(views_of(request).of(MIGRATION_FEED).items(), key=lambda one: one[0])
     return [_shown(name, feed) for name, feed in found[:MAX_FEEDS]]
+
+
+@router.get(
+    "/v1/admin/migration/figures", response_model=list[MigrationFiguresRow], responses=responses(401, 403, 422, 503)
+)  # fmt: skip
+async def list_migration_figures(_: RulesLook, request: Request, days: Days = 30) -> Any:
+    """What came of deliveries in so many days, by feed; with those that no rules were published for, and, without a name, of
+    which no feed could be read. The warehouse follows within seconds."""
+    return await rows_of(request, FIGURES, {"days": days, "source": SOURCE})
 
 
 @router.get(

@@ -29,6 +29,7 @@ TABLES: Final[dict[str, tuple[str, ...]]] = {
     "Questions": ("Answer",),
     "Outbox": ("List of deliveries",),
     "Timetable": ("List of jobs",),
+    "Migration": (),
     "Settings": ("List of settings",),
     "Audit": ("Acts",),
 }

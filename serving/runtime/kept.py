@@ -16,12 +16,13 @@ async def refused_and_kept(request: Request, source: str, body: bytes, problem: 
     return Problem(problem.status, problem.code, f"{problem.detail}; it is kept as the dead letter {letter}")
 
 
-async def keep_notice(request: Request, source: str, body: bytes, error: str) -> str:
-    """Put a notification aside; `source`: whose. The dead letter's id. Errors: Problem 503."""
+async def keep_notice(request: Request, source: str, body: bytes, error: str, kind: str = "") -> str:
+    """Put a notification aside; `source`: whose, `kind`: of what, where that could be read. The dead letter's id. Errors:
+    Problem 503."""
     offset = time.time_ns() // 1_000
     letter = DeadLetter(
         id=f"{source}/0/{offset}", at=now(), cause=DeadCause.WEBHOOK_INVALID, error=error[:500], topic=source, partition=0,
-        offset=offset, key=b"", value=body,
+        offset=offset, key=b"", value=body, kind=kind,
     )  # fmt: skip
     await commands_of(request).bury(letter)
     return letter.id

@@ -29,6 +29,7 @@ export const PAGES = {
   Questions: { group: 'Platform', needs: 'warehouse.look', load: () => import('./Questions.svelte') },
   Outbox: { group: 'Platform', needs: 'log.look', load: () => import('./Outbox.svelte') },
   Timetable: { group: 'Platform', needs: 'jobs.look', load: () => import('./Timetable.svelte') },
+  Migration: { group: 'Platform', needs: 'rules.look', load: () => import('./Migration.svelte') },
   Settings: { group: 'Platform', needs: 'log.look', load: () => import('./Settings.svelte') },
   Audit: { group: 'Staff', needs: 'audit.look', load: () => import('./Audit.svelte') }
 } as const satisfies Record<string, PageEntry>;
