@@ -1,7 +1,12 @@
 """Migration over HTTP: who posts is known by a secret, rules are published and tried, and an old back end moves over."""
 
+import contextlib
 import json
+import threading
+import time
 import uuid
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -9,14 +14,17 @@ import httpx
 import msgspec
 from msgspec.structs import replace
 
-from schemas.migration import MoveRow
+from infra.kafka import read_topic
+from schemas.migration import MIGRATION_ROW, MoveRow
 from schemas.migration_rules import MigrationRule
+from schemas.profile import PROFILE as PROFILE_ENTITY
 from tests.conftest import Api, NewUser, Stack, eventually
 from tests.front import Front, bearer
 from tests.test_migration import OPENS, PROFILE, delivered
 
 ROOT: Final = bearer("root", "admin")
 SECRET: Final = "hasura-secret-of-tests"
+ROWS: Final = 500
 
 
 def test_who_posts_is_known_by_the_secret_and_a_broken_delivery_is_kept() -> None:
@@ -100,3 +108,45 @@ def test_an_old_back_end_moves_over_and_a_mended_rule_takes_what_was_put_aside(
     assert post("wallets", "w1", op="MANUAL", balance="120.75")["status"] in ("repeated", "superseded")
     shown = admin.get(f"/v1/admin/migration/feeds/wallets-{name}").json()
     assert (shown["opened_coins"], shown["version"]) == (120, 1)
+
+
+def test_an_event_makes_one_command_when_each_comes_twice_and_who_decides_and_who_serves_is_killed(
+    stack: Stack, admin: Api
+) -> None:
+    """500 rows, each told twice at once and again until it is taken; live and serving die by SIGKILL meanwhile."""
+    name, at = uuid.uuid4().hex[:8], datetime.now(UTC)
+    feed = f"killed-{name}"
+    assert admin.put(f"/v1/admin/migration/feeds/{feed}", json=published(PROFILE)).status_code == 200
+    told, over = Counter[str](), threading.Event()
+
+    def tell(number: int, client: httpx.Client) -> None:
+        body = delivered("INSERT", f"e{number}-{name}", at, id=f"{feed}-{number}") | {"trigger": {"name": feed}}
+        while not over.is_set():
+            with contextlib.suppress(httpx.TransportError):
+                answer = client.post("/v1/webhooks/hasura", json=body, headers={"X-Olo-Secret": SECRET})
+                if answer.status_code == 200:
+                    told[answer.json()["status"]] += 1
+                    return
+            time.sleep(0.2)
+
+    with (
+        httpx.Client(base_url=stack.http, timeout=10, trust_env=False) as client,
+        ThreadPoolExecutor(16) as phones,
+        ThreadPoolExecutor(2) as killers,
+    ):
+        everything = [phones.submit(tell, number, client) for number in list(range(ROWS)) * 2]
+        try:
+            eventually(lambda: sum(told.values()) > ROWS // 5)
+            list(killers.map(stack.kill, ("live-0", "serving-0")))
+            eventually(lambda: all(one.done() for one in everything), 90.0)
+        finally:
+            over.set()
+    assert (sum(told.values()), set(told) <= {"moved", "repeated"}) == (2 * ROWS, True), told
+    noted, made = Counter[str](), Counter[str]()
+    for record in (*read_topic(stack.config, MIGRATION_ROW.events), *read_topic(stack.config, PROFILE_ENTITY.inbox)):
+        found = json.loads(record.value() or b"{}")
+        if found.get("type") == "RowNoted" and found["feed"] == feed:
+            noted[found["event"]] += 1
+        elif found.get("type") == "PutProfile" and found["user"].startswith(feed):
+            made[found["user"]] += 1
+    assert (len(noted), set(noted.values()), len(made), set(made.values())) == (ROWS, {1}, ROWS, {1})
