@@ -73,6 +73,7 @@ def test_a_newcomer_walks_the_tour(context: BrowserContext, home: str, stack: St
     past = main.get_by_role("region", name="Past calls", exact=True)
     row = found(past.get_by_role("button", name="Show"), past.get_by_role("row").filter(has_text=ann).filter(has_text=sue))
     expect(row.get_by_role("cell").last).to_have_text(str(paid))
+    panel.evaluate("scrollTo(0, 0)")
     looked_at(panel, "calls")
     question = f"SELECT paid_coins, earned_coins FROM bills FINAL WHERE payer = '{ann}'"
     assert eventually(lambda: asked(stack.clickhouse, question)) == f"{paid}\t{earned}\n"
