@@ -20,6 +20,7 @@ from schemas.agency import (
     AgencyPut,
     AgencyRefusal,
     AgencyRefused,
+    AskToJoin,
     EndInvitation,
     EndMembership,
     Invitation,
@@ -52,6 +53,8 @@ def decide_agency(agency: Agency | None, message: AgencyInbox) -> tuple[Agency |
             return after, (fact,)
         case Invite():
             return agency, (_invite(agency, message),)
+        case AskToJoin():
+            return agency, (_let_in(agency, message),)
 
 
 def _invite(agency: Agency | None, message: Invite) -> Message:
@@ -60,6 +63,16 @@ def _invite(agency: Agency | None, message: Invite) -> Message:
         return AgencyRefused(**reply(message), agency=message.agency, user=message.user, refusal=refusal)
     return OfferShare(
         **derive(message, "offer"), user=message.user, agency=message.agency, share_bps=message.share_bps, asked=message.id
+    )  # fmt: skip
+
+
+def _let_in(agency: Agency | None, message: AskToJoin) -> Message:
+    """Who was invited before an agency was closed does not join it behind that."""
+    if agency is None or not agency.is_open:
+        refusal = AgencyRefusal.AGENCY_UNKNOWN if agency is None else AgencyRefusal.AGENCY_CLOSED
+        return AgencyRefused(**reply(message), agency=message.agency, user=message.user, refusal=refusal)
+    return AcceptInvitation(
+        **derive(message, "accept"), user=message.user, agency=message.agency, share_bps=message.share_bps, asked=message.id
     )  # fmt: skip
 
 
@@ -89,7 +102,7 @@ def decide_membership(member: Membership | None, message: MembershipInbox) -> De
             return _left(known, message, owner_of(message.account), "", UNPAID) if unpaid else (member, ())
     refusal = _refusal_of(known, message)
     if refusal is not None:
-        to = message.asked if isinstance(message, OfferShare) else ""
+        to = (message.asked or "") if isinstance(message, OfferShare | AcceptInvitation) else ""
         told = MembershipRefused(**reply(message, to=to), user=message.user, agency=message.agency, refusal=refusal)
         return member, (told,)
     match message:
@@ -138,7 +151,7 @@ def _offer(member: Membership, message: OfferShare) -> Decision:
     others = _without(member, message.agency).invitations
     after = replace(member, invitations=tuple(sorted((*others, invitation), key=lambda one: one.until)))
     told = MembershipStepped(
-        **reply(message, to=message.asked), user=message.user, agency=message.agency, step=MembershipStep.INVITED,
+        **reply(message, to=message.asked or ""), user=message.user, agency=message.agency, step=MembershipStep.INVITED,
         share_bps=message.share_bps, until=invitation.until, by=message.agency,
     )  # fmt: skip
     return after, (told,)
@@ -150,8 +163,8 @@ def _join(member: Membership, message: AcceptInvitation) -> Decision:
         since=message.at,
     )  # fmt: skip
     told = MembershipStepped(
-        **reply(message), user=message.user, agency=message.agency, step=MembershipStep.JOINED, share_bps=message.share_bps,
-        version=after.version, by=message.user,
+        **reply(message, to=message.asked or ""), user=message.user, agency=message.agency, step=MembershipStep.JOINED,
+        share_bps=message.share_bps, version=after.version, by=message.user,
     )  # fmt: skip
     return after, (told, _set_share(after, message, message.user))
 

@@ -124,10 +124,17 @@ class EndInvitation(_OfMember):
     refused: bool = False
 
 
-class AcceptInvitation(_OfMember):
-    """The streamer agrees to the share that they have seen."""
+class AskToJoin(_OfMember):
+    """The streamer agrees to the share that they have seen: the agency's entity lets it through while the agency is open."""
 
     share_bps: ShareBps
+
+
+class AcceptInvitation(_OfMember):
+    """Likewise, let through. `asked`: the request that waits for an answer."""
+
+    share_bps: ShareBps
+    asked: MessageName | None = None
 
 
 class EndMembership(Message):
@@ -196,7 +203,7 @@ def of_share(entry: EntryRecorded) -> str:
     return owner_of(entry.account) if came_back else ""
 
 
-AgencyInbox = PutAgency | Invite | Wake
+AgencyInbox = PutAgency | Invite | AskToJoin | Wake
 MembershipInbox = OfferShare | EndInvitation | AcceptInvitation | EndMembership | EntryRecorded | UserErased | Wake
 
 AGENCY: Final = Entity(
@@ -204,7 +211,7 @@ AGENCY: Final = Entity(
     key="agency",
     flow=Flow.GROWTH,
     state=Agency,
-    commands=(PutAgency, Invite),
+    commands=(PutAgency, Invite, AskToJoin),
     facts=(AgencyPut, AgencyRefused),
     raw="what agencies do with streamers stands in the table membership_steps",
 )

@@ -11,10 +11,10 @@ from pydantic import BaseModel, Field
 from schemas.agency import (
     AGENCY,
     MEMBERSHIP,
-    AcceptInvitation,
     Agency,
     AgencyPut,
     AgencyRefusal,
+    AskToJoin,
     EndInvitation,
     EndMembership,
     Invite,
@@ -43,7 +43,7 @@ MONTH_PATTERN: Final = r"^2[01]\d\d-(0[1-9]|1[0-2])$"
 
 REFUSED: Final[Refusals] = {
     AgencyRefusal.AGENCY_UNKNOWN: (404, "there is no such agency; finance makes one by PUT /v1/admin/agencies/{agency}"),
-    AgencyRefusal.AGENCY_CLOSED: (409, "this agency invites nobody any more; ask finance"),
+    AgencyRefusal.AGENCY_CLOSED: (409, "this agency is closed: it invites nobody, and nobody joins it; ask finance"),
     AgencyRefusal.SHARE_ABOVE_MOST: (409, "this is more than the agency may ask for; see `most_share_bps`"),
     AgencyRefusal.OWN_AGENCY: (409, "nobody is a member of their own agency"),
     AgencyRefusal.STREAMER_ERASED: (404, "there is no such streamer"),
@@ -234,7 +234,7 @@ async def read_own_membership(caller: SignedIn, request: Request) -> Any:
 @router.post("/v1/users/me/agency/invitations/{agency}/accept", status_code=204, responses=ACTS)
 async def accept_invitation(agency: UserInPath, body: AcceptBody, caller: ActingStreamer, request: Request) -> None:
     """Agree: from now on the agency has this share of what you earn, until you leave or agree to another one."""
-    command = AcceptInvitation(
+    command = AskToJoin(
         id=new_id(), at=now(), user=UserId(caller.user), agency=UserId(agency), share_bps=body.share_bps
     )  # fmt: skip
     await commands_of(request).ask(command, MembershipStepped)

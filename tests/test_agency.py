@@ -18,6 +18,7 @@ from schemas.agency import (
     AcceptInvitation,
     Agency,
     AgencyRefusal,
+    AskToJoin,
     EndInvitation,
     EndMembership,
     Invite,
@@ -29,7 +30,17 @@ from schemas.agency import (
     PutAgency,
     of_share,
 )
-from schemas.balance import AccountInbox, Credit, EntryKind, EntryRecorded, OpenAccount, Reason, SetShare, Transfer
+from schemas.balance import (
+    AccountInbox,
+    AccountRefused,
+    Credit,
+    EntryKind,
+    EntryRecorded,
+    OpenAccount,
+    Reason,
+    SetShare,
+    Transfer,
+)
 from schemas.balance_share import WHOLE_BPS
 from schemas.log.base import MAX_COINS, AccountId, UserId, Wake
 from schemas.user import UserErased
@@ -92,6 +103,21 @@ def test_who_may_not_invite(agency: Agency | None, user: UserId, share_bps: int,
     invite = Invite(id="i", at=T, agency=STARS, user=user, share_bps=share_bps)
     state, (fact,) = decisions_of(decide_agency)(agency, invite)
     assert (state, fact.refusal) == (agency, refusal)
+
+
+def test_nobody_joins_an_agency_that_was_closed_behind_its_invitation() -> None:
+    ask = AskToJoin(id="j", at=T, agency=STARS, user=SUE, share_bps=2_000)
+    admit = decisions_of(decide_agency)
+    state, (let_in,) = admit(OPEN, ask)
+    assert (state, type(let_in), let_in.asked, let_in.share_bps) == (OPEN, AcceptInvitation, "j", 2_000)
+    invited, _ = after(offer())
+    _, (joined, _) = decide(invited, let_in)
+    assert (joined.cause, joined.step) == ("j", MembershipStep.JOINED)
+    _, (refused,) = decide(None, let_in)
+    assert (refused.cause, refused.refusal) == ("j", AgencyRefusal.INVITATION_UNKNOWN)
+    for agency, refusal in ((replace(OPEN, is_open=False), AgencyRefusal.AGENCY_CLOSED), (None, AgencyRefusal.AGENCY_UNKNOWN)):
+        same, (fact,) = admit(agency, ask)
+        assert (same, fact.refusal, fact.cause) == (agency, refusal, "j")
 
 
 MANY = tuple(offer(UserId(f"a{number}")) for number in range(MAX_INVITATIONS))
@@ -200,7 +226,7 @@ def test_a_share_is_one_that_was_offered_and_accepted_and_each_change_is_a_versi
 
 EARNED = st.tuples(st.sampled_from((Reason.CALL, Reason.GIFT, Reason.GRANT)), st.integers(1, 200) | st.just(MAX_COINS))
 # Less than nothing: a call was shorter than it was billed.
-RECLAIMED = st.tuples(st.just(Reason.CALL), st.integers(-200, -1))
+RECLAIMED = st.tuples(st.just(Reason.CALL), st.integers(-200, -1) | st.just(-MAX_COINS))
 CHANGES = st.sampled_from((0, 1, 3_333, WHOLE_BPS)) | st.integers(0, WHOLE_BPS)
 
 
@@ -251,6 +277,31 @@ def test_of_each_version_the_agency_has_its_basis_points_rounded_down_and_nothin
         assert of[version] + waits == earned[version] + back[version]
 
 
+def test_where_all_went_to_the_agency_nothing_can_be_taken_back() -> None:
+    """Who has given all of it away has nothing from which a call's earnings could be taken back: the platform bears that, as it
+    does of earnings that were paid out, and no share is less for what was not taken."""
+    account, _ = decide_account(None, OpenAccount(id="o", at=T, account=EARNINGS))
+    share = SetShare(id="s", at=T, account=EARNINGS, agency=STARS, share_bps=WHOLE_BPS, version=1)
+    earn = Credit(id="c", at=T, account=EARNINGS, counterparty=AccountId("@calls"), coins=90, reason=Reason.CALL)
+    back = Transfer(id="b", at=T, account=EARNINGS, to=AccountId("@calls"), coins=30, reason=Reason.CALL)
+    for message in (share, earn):
+        account, _ = decide_account(account, message)
+    after_it, (refused,) = decide_account(account, back)
+    assert (after_it, type(refused)) == (account, AccountRefused)
+    assert account is not None
+    assert account.share is not None
+    assert (account.balance_coins, account.share.carried) == (0, 0)
+    grant = Credit(id="g", at=T, account=EARNINGS, counterparty=AccountId("@v"), coins=30, reason=Reason.GRANT)
+    account, _ = decide_account(account, grant)
+    account, _ = decide_account(account, back)
+    assert account is not None
+    assert account.share is not None
+    assert (account.balance_coins, account.share.carried) == (0, -30 * WHOLE_BPS), "what could be taken makes the next less"
+    account, told = decide_account(account, replace(earn, id="c2", coins=30))
+    assert account is not None
+    assert (account.balance_coins, len(told)) == (30, 1)
+
+
 def test_a_share_that_is_not_taken_comes_back_to_the_streamer() -> None:
     closed, _ = decide_account(None, OpenAccount(id="o", at=T, account=AccountId("stars/earnings")))
     assert closed is not None
@@ -284,6 +335,10 @@ def test_an_agency_by_http(stack: Stack, admin: Api, new_user: NewUser) -> None:
     assert (mine["agency"], mine["invitations"][0]["agency_name"]) == ("", f"Agency {stars.user}")
     accepting = f"/v1/users/me/agency/invitations/{stars.user}/accept"
     assert sue.post(accepting, json={"share_bps": 1}).json()["code"] == "share_differs"
+    closed = {"agency_name": "Stars", "most_share_bps": 3_000}
+    assert admin.put(f"/v1/admin/agencies/{stars.user}", json=closed | {"is_open": False}).status_code == 200
+    assert sue.post(accepting, json={"share_bps": 2_000}).json()["code"] == "agency_closed"
+    assert admin.put(f"/v1/admin/agencies/{stars.user}", json=closed).status_code == 200
     assert sue.post(accepting, json={"share_bps": 2_000}).status_code == 204
     assert eventually(lambda: sue.get("/v1/users/me/agency").json()["agency"] == stars.user)
     give(admin, bob, sue, key)

@@ -99,6 +99,22 @@ def test_a_payout_that_came_to_nothing_leaves_all_as_it_was_and_one_that_was_pai
     assert (last.coins, last.again_coins, last.from_seq, last.to_seq) == (7, 7, 2, 1)
 
 
+def test_a_draw_of_no_new_entry_that_came_to_nothing_leaves_all_as_it_was() -> None:
+    """What came back is drawn alone, with and without what went out meanwhile: `from_seq` is above `to_seq` then."""
+    paid, _ = after(PUT, entry(1, 10), draw(day=3), end(paid=True), end(returned_coins=10))
+    for more in ((), (entry(2, -4, 1),), (entry(2, 30, 9),), (entry(2, -4, 1), entry(3, 30, 9))):
+        before: Any = paid
+        for one in more:
+            before, _ = decide(before, one)
+        drawn, (told,) = decide(before, draw("q", day=9))
+        assert told.refusal is None
+        assert told.from_seq > told.to_seq
+        failed, _ = decide(drawn, end("q"))
+        assert failed == before
+        _, (again,) = decide(failed, draw("q", day=9))
+        assert again == told
+
+
 def test_a_destination_changes_only_between_payouts() -> None:
     state, (put,) = after(PUT)
     assert (type(put), put.destination) == (DestinationPut, state.destination)

@@ -167,7 +167,10 @@ def test_a_round_reaches_every_partition_once_there_are_terms() -> None:
     assert (state, begun.round, {one.round for one in told}) == (terms, "weekly/1", {"weekly/1"})
     assert sorted(one.user for one in told) == sorted(broadcast_keys(log_partitions()))
     assert "BeginPayoutRound" in sendable()
-    assert not {"ApprovePayout", "SettlePayout", "Credit", "EndDraw", "ClaimPurchase", "AcceptInvitation"} & sendable().keys()
+    assert (
+        not {"ApprovePayout", "SettlePayout", "Credit", "EndDraw", "ClaimPurchase", "AcceptInvitation", "AskToJoin"}
+        & sendable().keys()
+    )
 
 
 def test_who_asks_again_hears_how_it_stands_and_late_words_change_nothing() -> None:

@@ -22,7 +22,7 @@ from schemas.log.topics import ENTITIES
 # rows come from there. What users' coins go to, calls, clips and gifts, they ask for themselves.
 APART: Final = frozenset({
     "timetable", "staff", "staff_act", "approval", "account", "purchase", "intent", "payee", "payout", "payout_batch",
-    "membership", "subscription", "reconciliation", "migration_row", "opening",
+    "agency", "membership", "subscription", "reconciliation", "migration_row", "opening",
     "apphud", "gift", "bill", "call", "clip", "line", "pool", "room",
 })  # fmt: skip
 

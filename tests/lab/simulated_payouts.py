@@ -28,7 +28,7 @@ from pipelines.runtime.simulator import EPOCH, Log, Setup, Step
 from schemas.agency import (
     AGENCY,
     MEMBERSHIP,
-    AcceptInvitation,
+    AskToJoin,
     EndInvitation,
     EndMembership,
     Invite,
@@ -127,7 +127,7 @@ def _of_agency(chance: random.Random, name: str, at: datetime) -> Message:
         case "invite":
             return Invite(**of, share_bps=share_bps)
         case "accept":
-            return AcceptInvitation(**of, share_bps=share_bps)
+            return AskToJoin(**of, share_bps=share_bps)
         case "end":
             return EndInvitation(**of, refused=chance.random() < 0.5)
         case "part":
