@@ -23,7 +23,7 @@ from infra.cli_payouts import payouts_app
 from infra.config import POSTBACKS_NEED, ConfigError, Environment, load, missing_for
 from infra.doctor import report
 from infra.endpoints import config_here
-from infra.errors import UsageError
+from infra.errors import NO_ANSWER, UsageError
 from infra.laboratory import laboratory
 from infra.machine import allow_open_files, user_here
 from infra.platform import Platform, PlatformError
@@ -340,7 +340,7 @@ def main(commands: typer.Typer = app) -> None:
     except ClickHouseError as error:
         fail(f"the warehouse does not do that: {' '.join(str(error).split())[:300]}; see `olo doctor`")
     except (KafkaException, TimeoutError) as error:
-        fail(f"the broker does not do that: {error}; see `olo doctor`")
+        fail(f"the broker does not do that: {str(error) or NO_ANSWER}; see `olo doctor`")
 
 
 if __name__ == "__main__":

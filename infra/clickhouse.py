@@ -4,6 +4,7 @@ Migrations go forward only: a missing table is made, a missing column is added (
 index; a column of another type, or one that the files do not know, is an error that names it.
 """
 
+import logging
 import re
 from typing import Any
 
@@ -22,6 +23,8 @@ USUAL = " SETTINGS index_granularity = 8192"
 
 # No answer of ours needs the protocol's version, for which it would ask at each connect.
 clickhouse_connect.common.set_setting("use_protocol_version", False)
+# It says of each fault that there was one, and raises it all the same: a person at the command line is told once.
+logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())
 
 
 def connect(url: str, timeout_s: int = TIMEOUT_S) -> Client:

@@ -10,8 +10,9 @@ from functools import cached_property
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from infra.hasura_jwt import read_setting
@@ -209,6 +210,13 @@ class Config(BaseSettings):
             raise ValueError("rates are written as 50/second;1200/minute") from None
         return rates
 
+    @field_validator("*")
+    @classmethod
+    def _addresses(cls, value: Any, info: ValidationInfo) -> Any:
+        if value and (info.field_name or "").endswith("_url") and not is_url(value):
+            raise ValueError("an address is written as https://host:port/path, without spaces")
+        return value
+
     @field_validator("hasura_jwt_secret")
     @classmethod
     def _hasura(cls, secret: str) -> str:
@@ -357,6 +365,20 @@ def is_loopback(host: str) -> bool:
         return ip_address(host.removeprefix("::ffff:")).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def is_url(text: str) -> bool:
+    """Whether this is an address that a client can ask."""
+    try:
+        told = urlsplit(text)
+        return (
+            told.scheme in ("http", "https")
+            and bool(told.hostname)
+            and told.port != 0
+            and not re.search(r"[\s\x00-\x1f]", text)
+        )
+    except ValueError:  # of a port or an address that is none
+        return False
 
 
 def _whole(config: Config) -> None:

@@ -6,6 +6,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
+from urllib.parse import urlsplit
 
 import httpx
 from clickhouse_connect.driver.exceptions import Error
@@ -20,6 +21,7 @@ from infra.doctor_pulse import examine_pulse
 from infra.doctor_redpanda import examine_redpanda
 from infra.doctor_states import examine_states
 from infra.endpoints import endpoints_of
+from infra.errors import NO_ANSWER
 from infra.exposition import total
 from infra.kafka import quiet
 from schemas.log.topics import ENTITIES
@@ -61,7 +63,7 @@ def looked(what: str, look: Callable[[], Iterable[Examined]]) -> Iterator[Examin
     except (KafkaException, TimeoutError) as error:
         first = error.args[0] if error.args else error
         missing = isinstance(first, KafkaError) and first.code() in MISSING
-        why = first.str() if isinstance(first, KafkaError) else str(first)
+        why = first.str() if isinstance(first, KafkaError) else str(first) or NO_ANSWER
         yield Examined(what, False, f"cannot be looked at: {why}", "olo topics --create" if missing else "olo doctor")
 
 
@@ -87,13 +89,23 @@ def _running(config: Config) -> bool:
     return (config.home / "endpoints.json").is_file()
 
 
+def listens(config: Config) -> tuple[str, int]:
+    """Where HTTP is: as the platform that runs here says, which may have been started with another setting, or taken any free
+    port; or else as the settings say."""
+    told = urlsplit(endpoints_of(config.home).get("http", ""))
+    return (told.hostname, told.port) if told.hostname and told.port else (config.http_host, config.http_port)
+
+
 def _port(config: Config) -> Examined:
+    host, port = listens(config)
+    if not port:
+        return Examined("port", True, "any free one")
     with socket.socket() as probe:
         probe.settimeout(1)
-        taken = probe.connect_ex((config.http_host, config.http_port)) == 0
+        taken = probe.connect_ex((host, port)) == 0
     state = "in use by this Olo" if taken and _running(config) else "in use by another program" if taken else "free"
     fine = not taken or _running(config)
-    return Examined(f"port {config.http_port}", fine, state, f"OLO_HTTP_PORT={config.http_port + 1} make up")
+    return Examined(f"port {port}", fine, state, f"OLO_HTTP_PORT={port + 1} make up")
 
 
 def _broker(config: Config) -> Examined:
@@ -172,7 +184,10 @@ def of_refusals(role: str, told: str, flows: Mapping[str, str]) -> Examined:
 
 
 def _http(config: Config) -> Examined:
-    url = f"http://{config.http_host}:{config.http_port}"
+    host, port = listens(config)
+    if not port:
+        return Examined("HTTP", False, "not running", "make up")
+    url = f"http://{host}:{port}"
     try:
         answer = httpx.get(f"{url}/readyz", timeout=5)
     except httpx.HTTPError as error:

@@ -14,6 +14,10 @@ WRONG = [
     ({"OLO_MONEY_PROCESSES": "0"}, "OLO_MONEY_PROCESSES"),
     ({"OLO_ENV": "staging"}, "OLO_ENV"),
     ({"OLO_CONFIG": "/nowhere/olo.toml"}, "OLO_CONFIG"),
+    ({"OLO_CLICKHOUSE_URL": "http://[::1/x"}, "OLO_CLICKHOUSE_URL"),
+    ({"OLO_PAYOUT_URL": "pay.example"}, "OLO_PAYOUT_URL"),
+    ({"OLO_PUBLIC_URL": "https://olo.example:99999"}, "OLO_PUBLIC_URL"),
+    ({"OLO_FCM_URL": "https://fcm example"}, "OLO_FCM_URL"),
     ({"OLO_ENV": "production", "FIREBASE_AUTH_EMULATOR_HOST": "x"}, "FIREBASE_AUTH_EMULATOR_HOST"),
 ]
 

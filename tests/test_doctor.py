@@ -1,5 +1,6 @@
 """What `olo doctor` makes of what it sees of the log, and that no cure makes anew what was lost."""
 
+import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +8,8 @@ from pathlib import Path
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from infra.doctor import looked, of_refusals
+from infra.config import load
+from infra.doctor import listens, looked, of_refusals
 from infra.doctor_log import (
     HOUR_S,
     YOUNG_S,
@@ -131,6 +133,22 @@ def test_a_look_that_the_broker_breaks_off_is_a_finding(error: Exception, mend: 
 
     first, broken = looked("flows", look)
     assert (first, broken.what, broken.fine, broken.mend) == (fine, "flows", False, mend)
+    assert not broken.seen.endswith(": "), "what there is to see is said in words"
+
+
+@pytest.mark.parametrize(
+    ("told", "port", "due"),
+    [
+        ("http://127.0.0.1:9123", 8080, ("127.0.0.1", 9123)), ("http://[::1]:9123", 0, ("::1", 9123)),
+        (None, 8081, ("127.0.0.1", 8081)), (None, 0, ("127.0.0.1", 0)),
+    ],
+)  # fmt: skip
+def test_http_is_looked_at_where_the_platform_that_runs_has_it(
+    tmp_path: Path, told: str | None, port: int, due: tuple[str, int]
+) -> None:
+    if told:
+        (tmp_path / "endpoints.json").write_text(json.dumps({"http": told}))
+    assert listens(load(home=tmp_path, http_port=port, http_host="127.0.0.1")) == due
 
 
 def test_it_sees_another_olo_on_the_same_log(stack: Stack, tmp_path: Path) -> None:
