@@ -3,7 +3,6 @@
 A push that cannot be read is answered with its error and kept as a dead letter: AppsFlyer may not send it again.
 """
 
-import asyncio
 from collections.abc import Iterator
 from datetime import date, datetime
 from typing import Annotated, Any, Final
@@ -38,6 +37,7 @@ from serving.runtime.kept import refused_and_kept
 from serving.runtime.problems import Problem, responses, unavailable
 from serving.runtime.shape import read_json
 from serving.runtime.staff import GrowthLook, PeopleLook
+from serving.runtime.warehouse import in_warehouse
 
 router = APIRouter(tags=["attribution"])
 
@@ -178,7 +178,7 @@ async def export_attribution(
     """Campaign performance by day of install, streamed; both dates are in it."""
     wanted = Export(begin, end, network, format_)
     try:
-        rows: Iterator[bytes] = await asyncio.to_thread(lambda: export(request.app.state.clickhouse(), wanted))
+        rows: Iterator[bytes] = await in_warehouse(lambda: export(request.app.state.clickhouse(), wanted))
     except UsageError as error:
         raise Problem(422, "invalid_request", str(error)) from None
     except (Error, OSError) as error:

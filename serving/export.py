@@ -5,7 +5,6 @@ in it beyond those that the person was shown: not who has blocked, reported, ban
 and table that is not in it, why; the answer repeats that. tests/test_export.py holds all entities and tables against this file.
 """
 
-import asyncio
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -38,7 +37,7 @@ from serving.runtime.gate import unless_erased
 from serving.runtime.problems import responses
 from serving.runtime.refusals import refusal_of
 from serving.runtime.views import Views
-from serving.runtime.warehouse import no_answer
+from serving.runtime.warehouse import in_warehouse, no_answer
 
 router = APIRouter(tags=["erasure"])
 
@@ -170,8 +169,8 @@ async def export_me(caller: SignedIn, request: Request) -> StreamingResponse:
         "left_out": LEFT_OUT,
     }
     try:
-        client: Client = await asyncio.to_thread(request.app.state.clickhouse)
-        await asyncio.to_thread(client.command, "SELECT 1")
+        client: Client = await in_warehouse(request.app.state.clickhouse)
+        await in_warehouse(client.command, "SELECT 1")
     except (Error, OSError) as error:
         raise no_answer() from error
     headers = {"Content-Disposition": 'attachment; filename="export.json"'}

@@ -3,7 +3,6 @@
 A campaign that is put with `running: false` is a draft. A preview says before for how many people it would be, and how long.
 """
 
-import asyncio
 from datetime import datetime
 from typing import Annotated, Any, Final
 
@@ -38,6 +37,7 @@ from serving.runtime.fields import IdInPath, ItemId
 from serving.runtime.problems import Problem, responses, unavailable
 from serving.runtime.refusals import Refusals, refusal_of
 from serving.runtime.staff import GrowthChange, GrowthLook
+from serving.runtime.warehouse import COUNTING, in_warehouse
 from serving.view_store.indexes import COHORT_MEMBERS
 
 router = APIRouter(tags=["outreach"])
@@ -170,8 +170,8 @@ async def _fitting(rule: Rule, request: Request) -> int:
     first members would be none. Errors: Problem 503."""
     ask = f"SELECT count() FROM ({members_sql(rule)})"
     try:
-        client = request.app.state.clickhouse()
-        found = await asyncio.to_thread(client.query, ask, parameters={"now": now()})
+        async with COUNTING:
+            found = await in_warehouse(lambda: request.app.state.clickhouse().query(ask, parameters={"now": now()}))
     except (Error, OSError) as error:
         raise unavailable("warehouse_unreachable", "ClickHouse cannot be asked how many people the campaign is for") from error
     return int(found.result_rows[0][0])

@@ -4,7 +4,6 @@ A rule is checked at save: its fields and windows, how many members it would hav
 take in everybody unless that is meant. A saved cohort is filled member by member; `evaluated` of `users` says how far that is.
 """
 
-import asyncio
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -43,6 +42,7 @@ from serving.runtime.fields import IdInPath, ItemId, UserInPath, Word
 from serving.runtime.problems import Problem, responses, unavailable
 from serving.runtime.refusals import Refusals, refusal_of
 from serving.runtime.staff import GrowthChange, GrowthLook, PeopleChange, PeopleLook
+from serving.runtime.warehouse import COUNTING, in_warehouse
 from serving.view_store.indexes import COHORT_MEMBERS, EVERYBODY, MEMBER_VERSIONS
 
 router = APIRouter(tags=["cohorts"])
@@ -146,8 +146,8 @@ async def _preview(rule: Rule, request: Request) -> CohortPreviewAnswer:
     sql = members_sql(rule)
     ask = f"SELECT (SELECT count() FROM ({sql})), (SELECT count() FROM user_attributes)"
     try:
-        client = request.app.state.clickhouse()
-        found = await asyncio.to_thread(client.query, ask, parameters={"now": now()})
+        async with COUNTING:
+            found = await in_warehouse(lambda: request.app.state.clickhouse().query(ask, parameters={"now": now()}))
     except (Error, OSError) as error:
         raise unavailable("warehouse_unreachable", "ClickHouse cannot be asked how many members there would be") from error
     members, users = found.result_rows[0]

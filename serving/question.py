@@ -39,7 +39,7 @@ from serving.runtime.problems import Problem, responses, unavailable
 from serving.runtime.refusals import Refusals
 from serving.runtime.spreadsheet import harmless
 from serving.runtime.staff import WarehouseChange, WarehouseLook
-from serving.runtime.warehouse import no_answer
+from serving.runtime.warehouse import in_warehouse, no_answer
 
 router = APIRouter(tags=["questions"])
 
@@ -143,7 +143,7 @@ async def run_query(body: QueryBody, caller: WarehouseLook, request: Request) ->
             NoteRun(id=new_id(), at=now(), question=name, sql=body.sql, form=body.form, by=caller.user)
         )
         began = time.perf_counter()
-        found = await asyncio.to_thread(_ask, request, body)
+        found = await in_warehouse(_ask, request, body)
     if body.form is Form.JSON:
         told = await asyncio.to_thread(_read, found)
         return QueryAnswer(columns=told["meta"], rows=told["data"], took_s=round(time.perf_counter() - began, 3))

@@ -1,6 +1,8 @@
 """The embedded ClickHouse over HTTP, as its clients use it."""
 
+import asyncio
 import gzip
+import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
@@ -13,6 +15,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 
 from infra.clickhouse import connect
+from serving.runtime.warehouse import in_warehouse
 from tests.conftest import Stack
 
 
@@ -73,3 +76,17 @@ def test_values_in_the_statement_and_select_inserts(client: Client) -> None:
 
 def test_ping(stack: Stack) -> None:
     assert httpx.get(f"{stack.clickhouse}/ping").text == "Ok.\n"
+
+
+def test_a_warehouse_that_hangs_holds_no_thread_of_all_else() -> None:
+    answers = threading.Event()
+
+    async def ask() -> int:
+        asked = [asyncio.create_task(in_warehouse(answers.wait)) for _ in range(64)]
+        try:
+            return await asyncio.wait_for(asyncio.to_thread(lambda: 7), 60)  # so a token is verified
+        finally:
+            answers.set()
+            await asyncio.gather(*asked)
+
+    assert asyncio.run(ask()) == 7

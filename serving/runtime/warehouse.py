@@ -1,14 +1,33 @@
 """What routes ask the warehouse: rows of one question, with its times as UTC; 503 while it does not answer. Its questions have
-times as microseconds since 1970."""
+times as microseconds since 1970.
+
+It is asked by threads of its own. Those that all else shares verify tokens and read stores, and a warehouse that is slow, or
+that staff asks to count while they type, would hold every one of them.
+"""
 
 import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
+from typing import Any, Final, ParamSpec, TypeVar
 
 from clickhouse_connect.driver.exceptions import Error
 from fastapi import Request
 
 from serving.runtime.problems import Problem, unavailable
+
+T = TypeVar("T")
+P = ParamSpec("P")
+# More than what may count at once: reads of people's own lines go by.
+THREADS: Final = ThreadPoolExecutor(8, "warehouse")
+# What counts people by history looks at much: so many at once in a process; whoever else wants to know waits.
+COUNTING: Final = asyncio.Semaphore(2)
+
+
+async def in_warehouse(ask: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
+    """What a question to the warehouse answers, by a thread of the warehouse's. Errors: those of `ask`."""
+    return await asyncio.get_running_loop().run_in_executor(THREADS, partial(ask, *args, **named))
 
 
 def micros(at: datetime) -> int:
@@ -31,7 +50,7 @@ async def rows_of(request: Request, question: str, parameters: dict[str, Any]) -
         ]  # fmt: skip
 
     try:
-        return await asyncio.to_thread(query)
+        return await in_warehouse(query)
     except (Error, OSError) as error:
         raise no_answer() from error
 
