@@ -8,7 +8,7 @@ from schemas.log.base import new_id, now
 from schemas.payout import PAYOUT, ReturnPayout
 from schemas.payout_fields import PAYOUT_PROVIDER
 from serving.runtime.commands import commands_of, views_of
-from serving.runtime.kept import keep_notice
+from serving.runtime.kept import keep_notice, refused_and_kept
 from serving.runtime.problems import Problem, responses
 from serving.runtime.shape import read_json
 
@@ -28,9 +28,11 @@ async def receive_payout_notice(request: Request) -> dict[str, str]:
         )  # fmt: skip
     try:
         told = read_notice(read_json(body))
+    except Problem as problem:
+        raise await refused_and_kept(request, SOURCE, body, problem) from problem
     except ValueError as error:
-        await keep_notice(request, SOURCE, body, f"notice_unreadable: {error}")
-        raise Problem(400, "notice_unreadable", f"the body is no notice: {error}") from error
+        unreadable = Problem(400, "notice_unreadable", f"the body is no notice: {error}")
+        raise await refused_and_kept(request, SOURCE, body, unreadable) from error
     known = views_of(request).of(PAYOUT).get(told.payout)
     if known is None or not known.provider:
         await keep_notice(request, SOURCE, body, f"payment_unknown: the provider was never asked to pay {told.payout}")

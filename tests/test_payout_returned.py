@@ -80,7 +80,8 @@ def test_who_tells_is_known_by_the_signature_and_strange_notices_are_kept() -> N
     bad: tuple[Any, ...] = (b"{", [], {"payment": "pay/"}, {"payment": "p", "status": "paid"}, back | {"status": "lost"})
     for wrong in bad:
         assert tell(wrong) == (400, "notice_unreadable")
+    assert tell(b"[" * 5_000) == (400, "json_too_deep"), "what nobody parses is kept, too"
     assert tell(back | {"payment": "pay/another"}) == (200, "kept")
     assert tell(back | {"status": "paid"}) == (200, "noted")
     assert tell(back) == tell(back) == (200, "noted")
-    assert [type(one).__name__ for one in front.commands.asked] == [*["DeadLetter"] * 6, "ReturnPayout", "ReturnPayout"]
+    assert [type(one).__name__ for one in front.commands.asked] == [*["DeadLetter"] * 7, "ReturnPayout", "ReturnPayout"]

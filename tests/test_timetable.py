@@ -258,6 +258,7 @@ def test_a_job_that_fires_once_is_over_then() -> None:
         ("PutGiftItem", '{"by":"root"}', "filled in"),
         ("PutGiftItem", '{"item":"x","price_coins":-1,"share_coins":0}', "price_coins"),
         ("PutGiftItem", "[]", "PutGiftItem"),
+        ("PlaceTransfer", '{"transfer":"t","payer":"@x","payee":"ann/earnings","coins":5,"reason":"gift"}', "not as gift"),
         ("PutGiftItem", '{"item":' + "[" * 3_900, "PutGiftItem"),
     ],
 )

@@ -3,7 +3,9 @@
 import hmac
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
+
+BEARER: Final = "bearer "
 
 
 def carries(secret: str, given: str) -> bool:
@@ -12,8 +14,9 @@ def carries(secret: str, given: str) -> bool:
 
 
 def token_in(headers: Mapping[str, str], name: str) -> str:
-    """The token in a header of the vendor's, or else in `Authorization`, bare or as Bearer."""
-    return headers.get(name) or headers.get("authorization", "").removeprefix("Bearer ")
+    """The token in a header of the vendor's, or else in `Authorization`, bare or as Bearer, in letters of either case."""
+    told = headers.get("authorization", "")
+    return headers.get(name) or (told[len(BEARER) :].lstrip(" ") if told[: len(BEARER)].lower() == BEARER else told)
 
 
 def found_in(body: Any, *path: str) -> Any:

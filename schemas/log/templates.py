@@ -11,10 +11,12 @@ from typing import Final
 
 import msgspec
 
+from schemas.balance import Reason
 from schemas.log.base import Message
 from schemas.log.codec import encode
 from schemas.log.personal import personal_of
 from schemas.log.topics import ENTITIES
+from schemas.transfer import PlaceTransfer
 
 # A job that commanded jobs could fire without an end; roles and approvals are people's to give, and what staff did is
 # written by serving only. Coins move by transfers, which are held against the four eyes' limit, and never past them; what a
@@ -25,6 +27,9 @@ APART: Final = frozenset({
     "agency", "membership", "subscription", "reconciliation", "migration_row", "opening",
     "apphud", "gift", "bill", "call", "clip", "line", "pool", "room",
 })  # fmt: skip
+
+# As what staff moves coins. What is earned by calls and gifts has an agency's share in it, and counts as that for analysts.
+MOVED_FOR: Final = (Reason.GRANT, Reason.PURCHASE, Reason.TRANSFER)
 
 
 class TemplateError(ValueError):
@@ -63,8 +68,11 @@ def fill(command: str, template: str, names: Mapping[str, str], *, id_: str, at:
             raise TemplateError(f"{command} has no field {', '.join(sorted(strange))}")
         if own := fields.keys() & given.keys():
             raise TemplateError(f"the field {', '.join(sorted(own))} is filled in when it is sent")
-        return _reader(type_)(encode(fields | {key: msgspec.Raw(encode(one)) for key, one in given.items()}))
+        found = _reader(type_)(encode(fields | {key: msgspec.Raw(encode(one)) for key, one in given.items()}))
     except msgspec.DecodeError as error:
         raise TemplateError(f"{command}: {error}") from error
     except RecursionError as error:
         raise TemplateError(f"{command}: the template is too deep") from error
+    if isinstance(found, PlaceTransfer) and found.reason not in MOVED_FOR:
+        raise TemplateError(f"{command}: staff moves coins as {', '.join(MOVED_FOR)}, and not as {found.reason}")
+    return found
