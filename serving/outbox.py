@@ -29,7 +29,8 @@ DELIVERIES: Final = """SELECT provider, kind, countIf(type = 'EffectDue') AS att
     countIf(type IN ('EffectRefused', 'PushRefused')) AS refused, countIf(type = 'EffectExpired') AS expired
 FROM (SELECT type, JSONExtractString(value, 'provider') AS provider, JSONExtractString(value, 'kind') AS kind FROM log
     WHERE topic = 'outbox.events' AND logged_at >= now() - toIntervalHour({hours:UInt32}))
-GROUP BY provider, kind ORDER BY provider, kind LIMIT 1000 SETTINGS max_execution_time = 10"""
+GROUP BY provider, kind HAVING attempts + accepted + postponed + refused + expired > 0
+ORDER BY provider, kind LIMIT 1000 SETTINGS max_execution_time = 10"""
 
 EffectName = Annotated[str, Field(min_length=1, max_length=480, pattern=r"^[^\x00-\x1f]+$", examples=["close_room/c-1"])]
 

@@ -13,6 +13,7 @@ import httpx
 
 from tests.lab.city.phone import Phone, Sights
 
+NAMES: Final = {"city.small": "Handful", "city.medium": "Purse", "city.large": "Chest"}
 PACKS: Final = {"city.small": (400, 0), "city.medium": (800, 50), "city.large": (1_600, 200)}
 CLUB, CLUB_COINS = "city.club", 300
 WEIGHTS: Final = {"city.small": 60, "city.medium": 30, "city.large": 10}
@@ -50,7 +51,14 @@ class Stores:
     async def begin(self, admin: Phone) -> None:
         """Everything is on sale, at both stores."""
         for product, (coins, bonus) in PACKS.items():
-            body = {"coins": coins, "bonus_coins": bonus, "bonus_days": 30, "apple_id": product, "google_id": product}
+            body = {
+                "coins": coins,
+                "name": NAMES[product],
+                "bonus_coins": bonus,
+                "bonus_days": 30,
+                "apple_id": product,
+                "google_id": product,
+            }
             await admin.ask("PUT", f"/v1/admin/products/{product}", body if bonus else body | {"bonus_days": 0})
         club = {"coins": CLUB_COINS, "apple_id": CLUB, "google_id": CLUB, "renewing": True, "tag": "club"}
         await admin.ask("PUT", f"/v1/admin/products/{CLUB}", club)
