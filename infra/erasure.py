@@ -9,7 +9,8 @@ from infra import dead_letters
 from infra.config import Config
 from infra.entities import state_of, states_of, tell
 from infra.errors import UsageError
-from schemas.balance import ACCOUNT, Account, coins_account, earnings_account
+from schemas.balance import ACCOUNT, Account
+from schemas.balance_ledger import accounts_of
 from schemas.chat import CHAT_MESSAGE
 from schemas.chat_report import CHAT_EVIDENCE
 from schemas.log.base import State, UserId, new_id, now
@@ -40,7 +41,7 @@ class Known(NamedTuple):
 def known_of(config: Config, user: str) -> list[Known]:
     """All states of the user's that say something, what is on the accounts, and dead letters. Errors: UsageError."""
     found = [Known(entity.name, key, _personal(state)) for entity, key, state in _states(config, user)]
-    for account in (coins_account(user), earnings_account(user)):
+    for account in accounts_of(user):
         state = state_of(config, ACCOUNT, account)
         if isinstance(state, Account) and not state.closed:
             found.append(Known(ACCOUNT.name, account, f"{state.balance_coins} coins, which are forfeited"))

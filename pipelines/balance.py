@@ -12,6 +12,7 @@ Laws, tested by `tests/test_balance.py` and, independently, by the auditor of `t
 - of what a member of an agency earns (`EARNED`) its share goes on to the agency's earnings, in the same decision;
 - what goes to calls and gifts in any 24 hours, and is held for them, is never more than a cap that stood when it was asked;
 - lots never add up to more than the balance, and coins whose time is over lapse as soon as they are free;
+- no coins go from a name of one ledger to one of the other (`schemas.balance_ledger`);
 - every command is answered by one entry or one refusal, whose `cause` it is (opening an open account, closing a closed one,
   a stale wake: by none); entries that follow from it (a freeze, a lapse, a repayment) come behind it, with the same cause.
 Refusals, in order of precedence: see `schemas.balance.Refusal`.
@@ -54,6 +55,7 @@ from schemas.balance import (
 from schemas.balance_cap import Cap
 from schemas.balance_entry import credit_leg, enter
 from schemas.balance_fields import EXPIRED, FORFEITED, MAX_HOLDS, WRITTEN_OFF
+from schemas.balance_ledger import crosses, ledger_of, party_in
 from schemas.balance_lots import taken, with_lots
 from schemas.balance_share import Share, share_of, without
 from schemas.log.base import MAX_BALANCE_COINS, MAX_COINS, AccountId, Message, UserId, Wake, in_calendar, reply, same_fields
@@ -114,7 +116,7 @@ def refusal_of(account: Account | None, message: Refusable) -> Refusal | None:
     match message:
         case Credit():
             return None if message.returned else _not_credited(account, message)
-        case Transfer() if account.closed and message.to == FORFEITED:
+        case Transfer() if account.closed and message.to == party_in(ledger_of(message.account), FORFEITED):
             return Refusal.INSUFFICIENT_COINS if message.coins > account.available_coins else None
         case Transfer() | Hold() | Unfreeze() if account.closed or (account.frozen and not isinstance(message, Unfreeze)):
             return Refusal.ACCOUNT_FROZEN
@@ -138,6 +140,8 @@ def refusal_of(account: Account | None, message: Refusable) -> Refusal | None:
 
 
 def _not_spent(account: Account, message: Transfer | Hold) -> Refusal | None:
+    if crosses(message.account, message.to):
+        return Refusal.LEDGERS_DIFFER
     if account.cap is not None and message.reason in SPENT:
         left = account.cap.left_at(max(message.at, account.at), account.held_to_spend)
         if left is not None and message.coins > left:
@@ -149,7 +153,9 @@ def _not_credited(account: Account, message: Credit) -> Refusal | None:
     """An agency whose account is closed has no share any more: what was meant for it is the member's."""
     if account.closed and message.reason is Reason.SHARE:
         return Refusal.ACCOUNT_FROZEN
-    return Refusal.BALANCE_LIMIT if account.balance_coins + message.coins > MAX_BALANCE_COINS else None
+    if account.balance_coins + message.coins > MAX_BALANCE_COINS:
+        return Refusal.BALANCE_LIMIT
+    return Refusal.LEDGERS_DIFFER if crosses(message.account, message.counterparty) else None
 
 
 def _open(account: Account | None, message: OpenAccount) -> Decision:
@@ -170,9 +176,10 @@ def _forfeits(before: Account | None, after: Account, message: AccountInbox) -> 
     """What has become free in a closed account goes out, by the account's own order: a message moves at most MAX_COINS."""
     free = before.available_coins if before is not None and before.closed else 0
     freed, name = after.available_coins - free, AccountId(message.key if isinstance(message, Wake) else message.account)
+    forfeited = party_in(ledger_of(name), FORFEITED)
     return [
         Transfer(
-            id=f"{message.id}/forfeit/{number}", at=after.at, account=name, to=FORFEITED, coins=min(MAX_COINS, freed - taken),
+            id=f"{message.id}/forfeit/{number}", at=after.at, account=name, to=forfeited, coins=min(MAX_COINS, freed - taken),
             reason=Reason.FORFEIT,
         )
         for number, taken in enumerate(range(0, freed, MAX_COINS))
@@ -328,7 +335,12 @@ def _claw_back(account: Account, message: Clawback) -> Decision:
 
 
 def _write_off(account: Account, message: WriteOff) -> Decision:
-    why = {"counterparty": WRITTEN_OFF, "reason": message.reason, "ref": message.ref, "transfer": message.transfer}
+    why = {
+        "counterparty": party_in(ledger_of(message.account), WRITTEN_OFF),
+        "reason": message.reason,
+        "ref": message.ref,
+        "transfer": message.transfer,
+    }
     after, entry = enter(account, message, message.account, EntryKind.WRITE_OFF, why, debt_change_coins=-message.coins)
     return after, (entry,)
 
@@ -341,7 +353,7 @@ def _settle(account: Account, message: AccountInbox, told: Sequence[Message]) ->
         lot = account.lots[0]
         if lot.expires_at is None or lot.expires_at > now:
             break
-        why = {"counterparty": EXPIRED, "reason": Reason.EXPIRY, "ref": lot.lot}
+        why = {"counterparty": party_in(ledger_of(name), EXPIRED), "reason": Reason.EXPIRY, "ref": lot.lot}
         account, entry = enter(
             account, message, name, EntryKind.LAPSE, why, coins=-min(free, lot.coins), ordinal=f"lapse/{len(entries)}"
         )

@@ -18,6 +18,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from schemas.balance import ACCOUNT, EntryRecorded
+from schemas.balance_ledger import Ledger, ledger_of
 from schemas.billing_rules import CallKind
 from schemas.chat import CHAT, ItemKind, ItemPosted
 from schemas.gift import GIFT, GiftSent
@@ -87,13 +88,15 @@ def counts_of(fact: Fact) -> Counts:
         case GiftSent():
             return ((Pulse.GIFTS, 1),)
         case PurchaseCredited():
-            return ((Pulse.PURCHASES, 1),)
+            return ((Pulse.PURCHASES, 1),) if fact.ledger is Ledger.ORDINARY else ()
     return ()
 
 
 def _coins(entry: EntryRecorded) -> Counts:
     """Coins come into wallets from outside and are spent, are earned and paid out. Whatever goes from one account to another is
     under way until the other one has it."""
+    if ledger_of(entry.account) is not Ledger.ORDINARY:
+        return ()
     coins, outside = entry.coins, not entry.counterparty or entry.counterparty.startswith("@")
     if not entry.account.endswith("/coins"):
         moved = (Pulse.COINS_EARNED, coins) if coins > 0 else (Pulse.COINS_OUT, -coins)

@@ -4,9 +4,10 @@ and drives that user's account to what the store's latest word says: a credit fr
 State: what the store signed, what the intent pinned, what is credited (`schemas.purchase.Purchase`).
 Laws: words of the store in any order, any number of times, lead to the same coins, those of the word that was signed last (of
 two signed at once, the one that takes back more); they are those of the pinned version times the quantity, and nobody but the
-intent's user gets them, whoever brought the transaction; what lapsed of a bonus is not taken back, and no more than was
-credited; the ledger is asked for one movement at a time; every claim by a phone gets one answer; a purchase whose store is
-told that it was consumed owes that once, behind its first credit, and raises one alarm where that is not taken in time.
+intent's user gets them, whoever brought the transaction, in the ledger of the first word; what lapsed of a bonus is not taken
+back, and no more than was credited; the ledger is asked for one movement at a time; every claim by a phone gets one answer; a
+purchase whose store is told that it was consumed owes that once, behind its first credit, and raises one alarm where that is
+not taken in time.
 Refusals: `schemas.payment.PaymentRefusal`, in order of precedence.
 """
 
@@ -23,10 +24,11 @@ from schemas.balance import (
     EntryKind,
     EntryRecorded,
     LotsRead,
+    OpenAccount,
     ReadLots,
     Reason,
-    coins_account,
 )
+from schemas.balance_ledger import Ledger, account_in
 from schemas.balance_lots import Lot
 from schemas.log.base import Message, TransferId, UserId, Wake, derive, later, reply, same_fields
 from schemas.outbox import APP_STORE, CONSUME_EXPIRES, PLAY, EffectKind, OweEffect, StoreActTaken, consume_id, tell_usage_id
@@ -148,7 +150,7 @@ def _drive(purchase: Purchase, message: Message, name: str) -> Decision:
     if not missing:
         answers = [_answer(purchase, name, message, one, f"purchase/{n}") for n, one in enumerate(purchase.asked)]
         return replace(purchase, asked=()), answers
-    account, store = coins_account(purchase.user), store_account(purchase.store)
+    account, store = account_in(purchase.ledger, purchase.user), store_account(purchase.store)
     moving, lots = replace(purchase, moving_coins=missing), (name, bonus_lot(name))
     if missing < 0:
         back = Clawback(
@@ -161,7 +163,9 @@ def _drive(purchase: Purchase, message: Message, name: str) -> Decision:
         **derive(message, "credit"), account=account, counterparty=store, coins=missing, reason=reason, ref=name,
         lots=_lots(purchase, name, message, missing),
     )  # fmt: skip
-    return moving, (credit,)
+    if purchase.ledger is Ledger.ORDINARY:
+        return moving, (credit,)
+    return moving, (OpenAccount(**derive(message, "open"), account=account), credit)  # signing up opens none of a tester's
 
 
 def _lots(purchase: Purchase, name: str, message: Message, coins: int) -> tuple[Lot, ...]:
@@ -233,7 +237,9 @@ def _asked_usage(purchase: Purchase | None, message: AskUsage) -> Decision:
     if any(one.ask == message.ask for one in purchase.asks):
         return purchase, ()
     name = message.purchase
-    read = ReadLots(**derive(message, "lots"), account=coins_account(purchase.user), request=TransferId(name), purchase=name)
+    read = ReadLots(
+        **derive(message, "lots"), account=account_in(purchase.ledger, purchase.user), request=TransferId(name), purchase=name
+    )
     return replace(purchase, asks=(*purchase.asks, UsageAsk(message.ask, message.until, message.token))), (read,)
 
 
@@ -294,7 +300,7 @@ def _answer(purchase: Purchase, name: str, message: Message, asked: Asked, ordin
         return _refused(message, name, asked, PaymentRefusal.TRANSACTION_REVOKED, ordinal)
     return PurchaseRepeated(
         **reply(message, ordinal, to=asked.id), purchase=name, user=UserId(purchase.user), product=purchase.product,
-        coins=purchase.net_coins,
+        coins=purchase.net_coins, ledger=purchase.ledger,
     )  # fmt: skip
 
 

@@ -5,7 +5,8 @@ State: the latest period's words, and what the intent pinned (`schemas.subscript
 Laws: words in any order, any number of times, lead to the same standing; each period's coins come once, since the period is a
 purchase under the store's own id, which follows refunds by itself; the tag is there while the store says that it lasts, and no
 longer than SLACK behind what is paid for; what is given follows the product of the running period, which may be another than
-that of the one before, and another user's where its intent is; every claim gets one answer.
+that of the one before, and another user's where its intent is; a tester's subscription of the sandbox's ledger
+gives no tag; every claim gets one answer.
 Refusals: `schemas.payment.PaymentRefusal`, in order of precedence.
 """
 
@@ -14,6 +15,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
+from schemas.balance_ledger import Ledger
 from schemas.log.base import EPOCH, Message, UserId, Wake, derive, later, reply, same_fields
 from schemas.outbox import CONSUME_EXPIRES, PLAY, EffectKind, OweEffect, acknowledge_id
 from schemas.panel import PutTag, RemoveTag
@@ -150,7 +152,7 @@ def _stand(state: Subscription, name: str, message: Message) -> Decision:
     fields = same_fields(state, SubscriptionChanged) | {"name": name, "user": UserId(state.user), "status": status}
     after = replace(
         state, seen=status, seen_until=state.until, seen_renews=state.renews, seen_transaction=state.transaction,
-        seen_next=state.next_store_product, tagged=gives and bool(state.tag), asked=(),
+        seen_next=state.next_store_product, tagged=gives and bool(state.tag) and state.ledger is Ledger.ORDINARY, asked=(),
     )  # fmt: skip
     changed = any(getattr(after, one) != getattr(state, one) for one in SEEN)
     first = next((one for one in state.asked if _may(state, one)), None) if changed else None

@@ -16,6 +16,7 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from schemas.balance import CloseAccount, OpenAccount, coins_account, earnings_account
+from schemas.balance_ledger import COINS, EARNINGS, Ledger, account_in
 from schemas.chat_message import ForgetMessages
 from schemas.chat_report import ForgetEvidence
 from schemas.log.base import Fact, Message, UserId, Wake, derive, reply, same_fields
@@ -241,7 +242,10 @@ def _erase(user: User, message: EraseUser) -> Decision:
     _, facts = _close(user, message, {s.session: CloseReason.ERASED for s in user.sessions})
     erased = UserErased(**reply(message, len(facts)), **same_fields(message, UserErased))
     accounts = (coins_account(message.user), earnings_account(message.user))
-    closes = [CloseAccount(**derive(message, f"close/{account}"), account=account) for account in accounts]
+    testers = [account_in(Ledger.SANDBOX, message.user, book) for book in (COINS, EARNINGS)]
+    # A tester's account that was never opened could be opened later; one that is closed stays so.
+    closes: list[Message] = [OpenAccount(**derive(message, f"open/{account}"), account=account) for account in testers]
+    closes += [CloseAccount(**derive(message, f"close/{account}"), account=account) for account in (*accounts, *testers)]
     forgets: list[Message] = []
     for key in broadcast_keys(log_partitions()):
         forgets.append(ForgetEffects(**derive(message, f"effects/{key}"), effect=key, user=message.user))

@@ -13,6 +13,7 @@ from typing import Annotated, ClassVar, Final
 from msgspec import Meta
 
 from schemas.balance import AccountRefused, EntryRecorded, LotsRead, Reason
+from schemas.balance_ledger import Ledger
 from schemas.balance_lots import UNNAMED, Lot
 from schemas.log.base import (
     EPOCH,
@@ -75,6 +76,11 @@ class Store(StrEnum):
         """Whether the App Store sold it, and not Google Play."""
         return self in (Store.APPLE, Store.APPLE_SANDBOX)
 
+    @property
+    def is_sandbox(self) -> bool:
+        """Whether nothing was paid for it."""
+        return self in (Store.APPLE_SANDBOX, Store.GOOGLE_SANDBOX)
+
 
 class PriceCheck(StrEnum):
     """How the price that the store told stands to those that the intent pinned. Another currency than theirs is a refusal."""
@@ -99,7 +105,8 @@ def purchase_name(store: Store, transaction: str) -> str:
 
 class TransactionFields(Fields):
     """What the store has signed. `price_milliunits`: thousandths of the currency's unit, as the store tells it; without a
-    currency the price is not known. `country`: the store front's; `subscription`: of which it is a period."""
+    currency the price is not known. `country`: the store front's; `subscription`: of which it is a period;
+    `ledger`: in which its coins are."""
 
     store: Store
     intent: OptionalId
@@ -110,6 +117,7 @@ class TransactionFields(Fields):
     currency: Currency = ""
     country: Country = ""
     subscription: OptionalId = ""
+    ledger: Ledger = Ledger.ORDINARY
 
 
 class WordFields(Fields):
@@ -178,10 +186,11 @@ class PurchaseRepeated(Fact):
     user: User_
     product: Id
     coins: int
+    ledger: Ledger = Ledger.ORDINARY
 
 
 class ChangeFields(Fields):
-    """Whose purchase changed, by how many `coins`, and how many of its coins are credited now."""
+    """Whose purchase changed, by how many `coins`, and how many of its coins are credited now, in which ledger."""
 
     purchase: PurchaseName
     store: Store
@@ -190,6 +199,7 @@ class ChangeFields(Fields):
     coins: int
     net_coins: int
     revoked_parts: Revoked = 0
+    ledger: Ledger = Ledger.ORDINARY
 
 
 class PurchaseRefunded(Fact, ChangeFields):

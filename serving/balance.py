@@ -12,6 +12,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 
 from schemas.balance import Refusal
+from schemas.balance_ledger import Ledger, account_in, ledger_of
 from schemas.log.base import now
 from schemas.mission_control_roles import Permission
 from schemas.user import USER_ID_PATTERN
@@ -34,6 +35,12 @@ PAGE: Final = f"""SELECT {COLUMNS} FROM balance_entries FINAL
 WHERE account = {{account:String}} AND seq < {{before:UInt64}} ORDER BY seq DESC LIMIT {{limit:UInt32}}"""
 
 
+AFTER: Final = {
+    Ledger.ORDINARY: "sign up first: POST /v1/users",
+    Ledger.SANDBOX: "the first test purchase opens it, where the platform takes any; see OLO_SANDBOX_PURCHASES",
+}
+
+
 class Book(StrEnum):
     """Which of a user's two accounts."""
 
@@ -42,6 +49,7 @@ class Book(StrEnum):
 
 
 InBook = Annotated[Book, Query(description="what was bought or granted, or what was earned")]
+InLedger = Annotated[Ledger, Query(description="`sandbox`: the coins of test purchases, which are worth no money")]
 Of = Annotated[str | None, Query(pattern=USER_ID_PATTERN, description="another user's account: for staff")]
 
 
@@ -96,10 +104,16 @@ class EntriesAnswer(BaseModel):
 
 @router.get("/v1/balance", response_model=BalanceAnswer, responses=responses(401, 403, 404, 422, 503))
 async def read_balance(
-    caller: SignedIn, request: Request, book: InBook = Book.COINS, user: Of = None, at: Moment | None = None
+    caller: SignedIn,
+    request: Request,
+    *,
+    book: InBook = Book.COINS,
+    ledger: InLedger = Ledger.ORDINARY,
+    user: Of = None,
+    at: Moment | None = None,
 ) -> Any:
     """The balance now, or as it was `at` a time."""
-    account = await _account(request, caller, book, user)
+    account = account_in(ledger, await _owner(request, caller, user), book)
     if at is not None:
         return await _balance_at(request, account, at)
     views = views_of(request)
@@ -128,12 +142,13 @@ async def list_balance_entries(
     request: Request,
     *,
     book: InBook = Book.COINS,
+    ledger: InLedger = Ledger.ORDINARY,
     user: Of = None,
     before: Annotated[int | None, Query(ge=1, le=2**62, description="only entries with a lower seq")] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> Any:
     """The account's entries, newest first."""
-    account = await _account(request, caller, book, user)
+    account = account_in(ledger, await _owner(request, caller, user), book)
     rows = await rows_of(request, PAGE, {"account": account, "before": before or 2**62, "limit": limit})
     if not rows and views_of(request).balance(account) is None:
         raise _unknown(account)
@@ -159,12 +174,12 @@ async def _balance_at(request: Request, account: str, at: datetime) -> BalanceAn
     )
 
 
-async def _account(request: Request, caller: Caller, book: str, user: str | None) -> str:
+async def _owner(request: Request, caller: Caller, user: str | None) -> str:
     others = user is not None and user != caller.user
     if others and not await look_as_staff(request, caller, Permission.MONEY_LOOK):
         raise Problem(403, "forbidden", f"another user's account takes the permission {Permission.MONEY_LOOK}")
-    return f"{user or caller.user}/{book}"
+    return user or caller.user
 
 
 def _unknown(account: str) -> Problem:
-    return Problem(404, Refusal.ACCOUNT_UNKNOWN, f"there is no account {account}; sign up first: POST /v1/users")
+    return Problem(404, Refusal.ACCOUNT_UNKNOWN, f"there is no account {account}; {AFTER[ledger_of(account)]}")

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from schemas.ads import ATTRIBUTION, INSTALL, Attribution, Install
 from schemas.agency import MEMBERSHIP
-from schemas.balance import coins_account, earnings_account
+from schemas.balance_ledger import accounts_of
 from schemas.blocklist import BLOCKS, RECORD, Record
 from schemas.favorites import FAVORITES, FOLLOWERS
 from schemas.gallery import RANK
@@ -160,12 +160,12 @@ async def export_me(caller: SignedIn, request: Request) -> StreamingResponse:
     views, user = views_of(request), caller.user
     if unless_erased(request, user) is None:
         raise refusal_of(request, UserRefusal.USER_UNKNOWN, user=user)
-    accounts = (coins_account(user), earnings_account(user))
-    head = {
+    accounts = accounts_of(user)
+    head: dict[str, Any] = {
         "user": user,
         "at": now(),
         "states": {entity.name: found for entity in (*OWN, *FOUND) if (found := states_of(entity, views, user))},
-        "balances": {account: views.balance(account) for account in accounts},
+        "balances": {account: held for account in accounts if (held := views.balance(account)) is not None},
         "left_out": LEFT_OUT,
     }
     try:

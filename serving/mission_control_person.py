@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 
-from schemas.balance import coins_account, earnings_account
+from schemas.balance_ledger import accounts_of
 from schemas.log.base import now
 from schemas.mission_control_roles import Permission
 from schemas.panel import MEMBER, Attribute, Member
@@ -192,6 +192,6 @@ def _holdings(views: Views, user: str) -> list[HoldingAnswer]:
             frozen=found.frozen, as_of=found.at, cap_coins=found.cap.coins_at(at) if found.cap else None,
             left_coins=found.cap.left_at(at, found.held_coins) if found.cap else None,
         )
-        for account in (coins_account(user), earnings_account(user))
+        for account in accounts_of(user)
         if (found := views.balance(account)) is not None
     ]  # fmt: skip

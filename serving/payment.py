@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 from infra.config import Config
 from infra.vendors import app_store
 from infra.vendors.app_store import ForgedError
+from schemas.balance_ledger import Ledger
 from schemas.log.base import MAX_BALANCE_COINS, UserId, new_id, now
 from schemas.payment import (
     MAX_BONUS_DAYS,
@@ -143,6 +144,7 @@ class PurchaseAnswer(BaseModel):
     purchase: str
     product: str
     coins: int
+    ledger: Ledger = Field(Ledger.ORDINARY, description="`sandbox`: a test purchase, whose coins are worth no money")
     until: datetime | None = None
 
 
@@ -212,9 +214,11 @@ async def send_apple_transaction(body: AppleBody, caller: Acting, request: Reque
     if isinstance(command, ClaimSubscription):
         command = known_as(command, views_of(request).of(PRODUCT).items())
         stands = await commands_of(request).ask(command, SubscriptionChanged, SubscriptionRepeated)
-        return PurchaseAnswer(purchase=stands.name, product=stands.product, coins=stands.coins, until=stands.until)
+        return PurchaseAnswer(
+            purchase=stands.name, product=stands.product, coins=stands.coins, ledger=command.ledger, until=stands.until
+        )
     fact = await commands_of(request).ask(command, PurchaseCredited, PurchaseRepeated)
-    return PurchaseAnswer(purchase=fact.purchase, product=fact.product, coins=fact.coins)
+    return PurchaseAnswer(purchase=fact.purchase, product=fact.product, coins=fact.coins, ledger=fact.ledger)
 
 
 @router.post("/v1/webhooks/apple", responses=responses(400, 401, 409, 503), openapi_extra={"security": []})

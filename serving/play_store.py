@@ -16,6 +16,7 @@ from infra.config import Config
 from infra.vendors import play_store, play_subscription
 from infra.vendors.app_store import ForgedError
 from infra.vendors.play_store import ANSWER_WITHIN, REVIEW, SUBSCRIBED, AwayError, Hint
+from schemas.balance_ledger import Ledger
 from schemas.log.base import later, new_id, now
 from schemas.payment import PRODUCT
 from schemas.purchase import (
@@ -60,6 +61,7 @@ class GooglePurchaseAnswer(BaseModel):
     purchase: str
     product: str
     coins: int
+    ledger: Ledger = Field(Ledger.ORDINARY, description="`sandbox`: a test purchase, whose coins are worth no money")
     until: datetime | None = None
 
 
@@ -77,9 +79,11 @@ async def send_google_purchase(body: GoogleBody, caller: Acting, request: Reques
         await commands_of(request).tell(one)
     if isinstance(command, ClaimSubscription):
         stands = await commands_of(request).ask(command, SubscriptionChanged, SubscriptionRepeated)
-        return GooglePurchaseAnswer(purchase=stands.name, product=stands.product, coins=stands.coins, until=stands.until)
+        return GooglePurchaseAnswer(
+            purchase=stands.name, product=stands.product, coins=stands.coins, ledger=command.ledger, until=stands.until
+        )
     fact = await commands_of(request).ask(command, PurchaseCredited, PurchaseRepeated)
-    return GooglePurchaseAnswer(purchase=fact.purchase, product=fact.product, coins=fact.coins)
+    return GooglePurchaseAnswer(purchase=fact.purchase, product=fact.product, coins=fact.coins, ledger=fact.ledger)
 
 
 @cache

@@ -329,6 +329,7 @@ def stack(  # noqa: PLR0917 - the vendors around it
 ) -> Iterator[Stack]:
     stores = app_store_api.settings | play_store.settings
     settings = vendors.environment | networks.environment | stores | PAYER | payout_provider.settings
+    settings |= {"OLO_SANDBOX_PURCHASES": "own_ledger"}  # at Google; for Apple this platform is a sandbox altogether
     stack = Stack(tmp_path_factory.mktemp("olo") / "home", **settings)
     yield stack
     assert stack.stop() == 0

@@ -82,6 +82,8 @@ REFUSALS = [
     (Refusal.ACCOUNT_FROZEN, FROZEN, hold(1), 0),
     (Refusal.SAME_ACCOUNT, RICH, transfer(1, to=ANN), 0),
     (Refusal.SAME_ACCOUNT, RICH, hold(1, to=ANN), 0),
+    (Refusal.LEDGERS_DIFFER, RICH, transfer(1, to=AccountId("bob/sandbox_coins")), 0),
+    (Refusal.LEDGERS_DIFFER, RICH, hold(1, to=AccountId("@calls_sandbox")), 0),
     (Refusal.BALANCE_LIMIT, Account(1, T, MAX_BALANCE_COINS), credit(), 0),
     (Refusal.HOLD_UNKNOWN, RICH, Post(id="m", at=T, account=ANN, hold=NO, coins=1), 0),
     (Refusal.HOLD_UNKNOWN, RICH, Void(id="m", at=T, account=ANN, hold=NO), 0),

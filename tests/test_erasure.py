@@ -48,6 +48,7 @@ from schemas.favorites import (
     Unfollow,
     page_key,
 )
+from schemas.balance_ledger import accounts_of
 from schemas.log.base import MAX_BALANCE_COINS, MAX_COINS, AccountId, Message, State, UserId, Wake
 from schemas.log.entity import Entity
 from schemas.log.personal import blank, personal_of
@@ -169,7 +170,7 @@ def test_a_user_who_is_erased_ends_everything_once_and_is_nobody_any_more() -> N
     assert after == User(Role.USER, T, erased_at=T)
     assert [type(one).__name__ for one in told[:3]] == ["UserErased", "SessionClosed", "WentOffline"]
     assert (told[0].by, told[0].reason, told[1].reason) == ("root", "asked by letter", CloseReason.ERASED)
-    assert {one.account for one in told if isinstance(one, CloseAccount)} == {"ann/coins", "ann/earnings"}
+    assert {one.account for one in told if isinstance(one, CloseAccount)} == {*accounts_of("ann")}
     assert len({one.id for one in told}) == len(told)
     again, (repeated,) = decide(after, replace(erase, id="e2"))
     assert (again, type(repeated), repeated.erased_at) == (after, ErasureRepeated, T)

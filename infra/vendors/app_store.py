@@ -5,6 +5,7 @@ brings the roots as files. A transaction names the bundle, the environment, and 
 """
 
 import re
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,7 @@ import pycountry
 from msgspec.structs import replace
 
 from infra.config import Config
+from schemas.balance_ledger import Ledger
 from schemas.log.base import EPOCH, later, moment_of, now
 from schemas.purchase import WHOLE, AskUsage, ClaimPurchase, Store, purchase_name
 from schemas.subscription import ClaimSubscription, SubscriptionStatus, subscription_name
@@ -47,8 +49,12 @@ NOTED: Final = ("TEST", "REFUND_DECLINED")
 # By the names of Apple's library's statuses.
 CODES: Final = {
     "INVALID_APP_IDENTIFIER": ("transaction_of_another_app", "it is signed for another bundle or app"),
-    "INVALID_ENVIRONMENT": ("transaction_of_another_environment", "OLO_APPLE_ENVIRONMENT says of which environment they are"),
+    "INVALID_ENVIRONMENT": (
+        "transaction_of_another_environment",
+        "OLO_APPLE_ENVIRONMENT and OLO_SANDBOX_PURCHASES say what is taken",
+    ),
 }
+OTHERWISE: Final = frozenset(code for code, _ in CODES.values())
 FORGED: Final = ("signature_invalid", "it is not signed by Apple, or was changed behind it; see OLO_APPLE_ROOT_FILES")
 
 
@@ -73,6 +79,12 @@ def bought_at(unix_ms: float) -> datetime:
     if not EPOCH < at <= now() + AHEAD:
         raise ForgedError("transaction_time_impossible", "it was bought in the future, or never; look at this machine's clock")
     return at
+
+
+def ledger_for(config: Config, store: Store) -> Ledger:
+    """In which ledger a purchase's coins are: a tester's in the sandbox's, unless this platform is one for Apple altogether."""
+    own = store.is_sandbox and config.sandbox_purchases == "own_ledger"
+    return Ledger.SANDBOX if own and (not store.is_apple or config.apple_environment == "production") else Ledger.ORDINARY
 
 
 def missing_settings(config: Config) -> list[str]:
@@ -147,9 +159,10 @@ def _renewed(told: ClaimSubscription, renewal: Any) -> ClaimSubscription:
 
 def _fields(config: Config, found: Any, user: str, claim: str) -> dict[str, Any]:
     purchased_at = bought_at(found.purchaseDate or 0)
-    store = Store.APPLE if config.apple_environment == "production" else Store.APPLE_SANDBOX
+    store = Store.APPLE_SANDBOX if found.rawEnvironment == "Sandbox" else Store.APPLE
     return {
-        "id": claim, "at": now(), "user": user, "store": store, "intent": (found.appAccountToken or "").lower()[:64],
+        "id": claim, "at": now(), "user": user, "store": store, "ledger": ledger_for(config, store),
+        "intent": (found.appAccountToken or "").lower()[:64],
         "store_product": checked(found.productId, PRODUCT_PATTERN), "purchased_at": purchased_at,
         "quantity": _number(found.quantity, 1, MAX_MILLIUNITS), "price_milliunits": _number(found.price, 0, MAX_MILLIUNITS),
         "signed_at": moment_of(_number(found.signedDate, 0, MAX_MILLIUNITS) / 1_000), "revoked_parts": _revoked(found),
@@ -178,11 +191,22 @@ def _number(value: Any, absent: int, most: int) -> int:
 
 
 def _verified(config: Config, method: str, signed: str) -> Any:
+    """What is signed for this platform's environment, or, where its coins have a ledger of their own, for the sandbox."""
+    try:
+        return _verified_for(config, config.apple_environment, method, signed)
+    except ForgedError as error:
+        # A sandbox names no app's id, which the library misses before it looks at the environment.
+        if config.sandbox_purchases != "own_ledger" or error.code not in OTHERWISE:
+            raise
+        with suppress(ForgedError):
+            return _verified_for(config, "sandbox", method, signed)
+        raise
+
+
+def _verified_for(config: Config, environment: str, method: str, signed: str) -> Any:
     from appstoreserverlibrary.signed_data_verifier import VerificationException
 
-    verifier = _verifier(
-        config.apple_root_files, config.apple_online_checks, config.apple_environment, config.bundle_ios, config.app_id_ios
-    )
+    verifier = _verifier(config.apple_root_files, config.apple_online_checks, environment, config.bundle_ios, config.app_id_ios)
     try:
         return getattr(verifier, method)(signed)
     except VerificationException as error:

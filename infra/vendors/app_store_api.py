@@ -23,6 +23,7 @@ from infra.vendors.answers import Attempt, read
 from infra.vendors.app_store import missing_settings as missing_for_signatures
 from infra.vendors.play_store import AwayError
 from schemas.outbox import AttemptOutcome, EffectDue
+from schemas.purchase import Store
 
 PRODUCTION: Final = "https://api.storekit.apple.com"
 SANDBOX: Final = "https://api.storekit-sandbox.apple.com"
@@ -71,16 +72,19 @@ def tell_usage(due: EffectDue, config: Config, client: httpx.Client) -> Attempt:
     told: dict[str, Any] = {"customerConsented": True, "sampleContentProvided": False, "deliveryStatus": "DELIVERED"}
     if due.store_act.used_parts is not None:
         told["consumptionPercentage"] = due.store_act.used_parts
-    name = due.subject.partition(":")[2]
+    store, _, name = due.subject.partition(":")
     try:
-        return read(ask(config, client, "PUT", f"/inApps/v2/transactions/consumption/{name}", json=told))
+        return read(ask(config, client, "PUT", f"/inApps/v2/transactions/consumption/{name}", store=store, json=told))
     except AwayError as error:
         return Attempt(AttemptOutcome.FAILED, 0, str(error))
 
 
-def ask(config: Config, client: httpx.Client, method: str, path: str, **more: Any) -> httpx.Response:
-    """What Apple answers to a request of ours. Errors: AwayError, also where the key is none."""
-    url = (config.apple_api_url or (PRODUCTION if config.apple_environment == "production" else SANDBOX)) + path
+def ask(
+    config: Config, client: httpx.Client, method: str, path: str, *, store: str = Store.APPLE, **more: Any
+) -> httpx.Response:
+    """What Apple answers to a request of ours, of a purchase of `store`. Errors: AwayError, also where the key is none."""
+    real = config.apple_environment == "production" and store != Store.APPLE_SANDBOX
+    url = (config.apple_api_url or (PRODUCTION if real else SANDBOX)) + path
     try:
         headers = {"authorization": f"Bearer {_bearer(config)}"}
         answer = client.request(method, url, headers=headers, timeout=TIMEOUT_S, **more)

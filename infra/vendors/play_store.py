@@ -29,7 +29,7 @@ from google.oauth2 import id_token
 from requests import Session
 
 from infra.config import Config
-from infra.vendors.app_store import ForgedError, bought_at, checked
+from infra.vendors.app_store import ForgedError, bought_at, checked, ledger_for
 from infra.vendors.google import account_of, ask, is_taken
 from schemas.log.base import now
 from schemas.purchase import WHOLE, ClaimPurchase, Store, purchase_name
@@ -94,8 +94,9 @@ def read_purchase(config: Config, client: httpx.Client, hint: Hint, user: str, c
     taken: dict[str, Any] = _revoked(found, state, quantity)
     return ClaimPurchase(
         id=claim, at=asked_at, purchase=purchase_name(store, _order(found, hint)), user=user, store=store,
-        intent=str(found.get("obfuscatedExternalAccountId") or "").lower()[:64], store_product=hint.product,
-        purchased_at=purchased_at, quantity=quantity, signed_at=asked_at, token=hint.token, country=country_of(found),
+        ledger=ledger_for(config, store), intent=str(found.get("obfuscatedExternalAccountId") or "").lower()[:64],
+        store_product=hint.product, purchased_at=purchased_at, quantity=quantity,
+        signed_at=asked_at, token=hint.token, country=country_of(found),
         **_price(config, client, found), **taken,
     )  # fmt: skip
 
@@ -111,9 +112,10 @@ def store_of(config: Config, found: dict[str, Any]) -> Store:
     """Whether money was paid, or a tester has bought. Errors: ForgedError."""
     if found.get("purchaseType") != TESTERS:
         return Store.GOOGLE
-    if not config.play_test_purchases:
+    if not config.play_test_purchases and config.sandbox_purchases != "own_ledger":
         raise ForgedError(
-            "transaction_of_another_environment", "a tester has bought it; OLO_PLAY_TEST_PURCHASES says whether it counts"
+            "transaction_of_another_environment",
+            "a tester has bought it; OLO_SANDBOX_PURCHASES and OLO_PLAY_TEST_PURCHASES say whether it counts",
         )
     return Store.GOOGLE_SANDBOX
 

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from infra.config import Config
 from infra.vendors import play_store
-from infra.vendors.app_store import ForgedError, bought_at, checked
+from infra.vendors.app_store import ForgedError, bought_at, checked, ledger_for
 from schemas.log.base import in_calendar, now
 from schemas.purchase import WHOLE
 from schemas.subscription import ClaimSubscription, SubscriptionStatus, subscription_name
@@ -99,7 +99,7 @@ def _word(config: Config, client: httpx.Client, found: dict[str, Any], envelope:
     later = checked(waits["productId"], play_store.PRODUCT_PATTERN) if waits else ""
     return ClaimSubscription(
         **envelope, name=subscription_name(store, order.partition("..")[0]), store=store, transaction=order,
-        intent=_account(found), next_store_product=later,
+        ledger=ledger_for(config, store), intent=_account(found), next_store_product=later,
         store_product=checked(line["productId"], play_store.PRODUCT_PATTERN), quantity=1, country=play_store.country_of(found),
         purchased_at=bought_at(_moment(found["startTime"]).timestamp() * 1_000), paid_until=paid_until, signed_at=asked_at,
         told_at=asked_at, status=STATUSES[state], until=paid_until, renews=bool(plan.get("autoRenewEnabled")),

@@ -1,5 +1,6 @@
 -- Every transaction of a store that was credited: to whom, which version of which product, the coins, the price as the store
 -- told, and whether that is the one that the version has for the store's country (`price_check`: as_pinned, differs, unknown).
+-- `ledger`: ordinary, or sandbox: what testers buy costs nothing, and is no revenue.
 -- ORDER BY: analysts ask for a span of days; (at, purchase) makes a purchase one row.
 CREATE TABLE IF NOT EXISTS purchases
 (
@@ -19,6 +20,7 @@ CREATE TABLE IF NOT EXISTS purchases
     purchased_at     DateTime64(6, 'UTC'),
     intent           String,
     subscription     String,
+    ledger           LowCardinality(String),
     partition        UInt16,
     offset           UInt64
 )

@@ -1,5 +1,6 @@
 -- What stores took back of purchases, in part or in full, and what they gave back again (`kind`): the coins that moved with it, how
 -- many of them were spent before and are owed (`owed_coins`), and what is credited of the purchase since.
+-- `ledger`: ordinary, or sandbox.
 -- ORDER BY: analysts ask for a span of days; (at, id) makes a change one row.
 CREATE TABLE IF NOT EXISTS refunds
 (
@@ -14,6 +15,7 @@ CREATE TABLE IF NOT EXISTS refunds
     net_coins     Int64,
     revoked_parts UInt32,
     owed_coins    Int64,
+    ledger        LowCardinality(String),
     partition     UInt16,
     offset        UInt64
 )

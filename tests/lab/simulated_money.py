@@ -23,6 +23,7 @@ from schemas.log.entity import DEFAULT_PARTITIONS, Flow, partition_of
 from schemas.transfer import PlaceTransfer
 from schemas.user import USER, Role, SignUp
 from tests.lab.proofs.auditor import Audit, Read, Row
+from tests.lab.proofs.ledgers import broken_ledgers
 
 DECIDERS = (decider_of(USER), *deciders(Flow.MONEY))
 USERS = 6
@@ -133,7 +134,8 @@ def reader_of(log: Log) -> Read:
 
 def laws(log: Log) -> list[str]:
     """What the auditor finds broken."""
-    broken = Audit(reader_of(log)).broken
+    read = reader_of(log)
+    broken = [*Audit(read).broken, *broken_ledgers(read)]
     dead = sum(1 for _ in log.read("dead_letters"))
     return [*broken, f"{dead} dead letters"] if dead else broken
 

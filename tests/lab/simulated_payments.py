@@ -2,10 +2,11 @@
 partial ones and reversals in every order, consumption of what Google sold, coins that are spent, held, freed and forgiven
 meanwhile, buyers who are erased, with crashes, lost commits and repeats.
 
-Laws: those of money (`tests.lab.proofs.auditor`), and: of each purchase exactly so much is credited as the store's last word
-says, but for what lapsed of its bonus, to its intent's user, as its account's book and its own facts tell alike (unless an
-account refuses, which is asked again later); a purchase is credited for the first time at most once; nothing waits for ever,
-and every claim is answered. Of each purchase at Google that was credited Google is told so once, and of no other.
+Laws: those of money (`tests.lab.proofs.auditor`) and of the two ledgers (`tests.lab.proofs.ledgers`), and: of each purchase
+exactly so much is credited as the store's last word says, but for what lapsed of its bonus, to its intent's user, as its
+account's book and its own facts tell alike (unless an account refuses, which is asked again later); a purchase is credited for
+the first time at most once; nothing waits for ever, and every claim is answered. Of each purchase at Google that was credited
+Google is told so once, and of no other.
 
 `python -m tests.lab.simulated_payments 2000` plays so many seeds and prints the counts.
 """
@@ -19,7 +20,8 @@ from pipelines.flows.deciders import decider_of, deciders
 from pipelines.runtime.core import Output, Written
 from pipelines.runtime.simulator import EPOCH, Log, Setup
 from schemas.adjustment import Act, PlaceAdjustment
-from schemas.balance import Hold, Reason, Void, coins_account
+from schemas.balance import Hold, Reason, Void
+from schemas.balance_ledger import Ledger, account_in
 from schemas.log.base import AccountId, HoldId, Message, TransferId, UserId
 from schemas.log.codec import decoder_of
 from schemas.log.entity import DEFAULT_PARTITIONS, Flow
@@ -29,6 +31,7 @@ from schemas.purchase import PURCHASE, WHOLE, ClaimPurchase, Store, purchase_nam
 from schemas.transfer import PlaceTransfer
 from schemas.user import USER, EraseUser, Role, SignUp
 from tests.lab.proofs.auditor import Audit
+from tests.lab.proofs.ledgers import broken_ledgers
 from tests.lab.proofs.purchases import broken_consumptions, broken_purchases
 from tests.lab.simulated_money import output_of, reader_of, report
 
@@ -36,7 +39,9 @@ DECIDERS = (
     decider_of(USER), *deciders(Flow.MONEY), *map(decider_of, (PRODUCT, INTENT, PURCHASE, OUTBOX)),
 )  # fmt: skip
 USERS = tuple(map(UserId, ("ann", "bob", "cat")))
-PURCHASES = 5
+PURCHASES = 7
+# What testers buy: one user has bought both for money and for nothing, and one only for nothing.
+TESTED = (2, 3, 5)
 SENDS = 70
 
 
@@ -64,7 +69,7 @@ def workload(chance: random.Random) -> Iterator[Output]:
 
 
 def _account(chance: random.Random) -> AccountId:
-    return coins_account(chance.choice(USERS))
+    return account_in(chance.choices((Ledger.ORDINARY, Ledger.SANDBOX), (3, 1))[0], chance.choice(USERS))
 
 
 def _product(name: str, at: datetime, coins: int) -> PutProduct:
@@ -84,11 +89,14 @@ def _product(name: str, at: datetime, coins: int) -> PutProduct:
 def _claim(chance: random.Random, name: str, at: datetime) -> ClaimPurchase:
     """A word of the store's on one of few transactions: signed at one of few times, so that some are signed at once."""
     number = chance.randrange(PURCHASES)
-    store = Store.GOOGLE if number % 2 else Store.APPLE
+    store, ledger = (Store.GOOGLE if number % 2 else Store.APPLE), Ledger.ORDINARY
+    if number in TESTED:
+        store, ledger = (Store.GOOGLE_SANDBOX if number % 2 else Store.APPLE_SANDBOX), Ledger.SANDBOX
     signed = chance.randrange(6)
     return ClaimPurchase(
         id=name, at=at, purchase=purchase_name(store, str(number)), user=chance.choice(("", "", *USERS)),
-        token=f"t{number}" if number % 2 else "", store=store, intent=f"i{number}" if chance.random() < 0.95 else "other",
+        token=f"t{number}" if number % 2 else "", store=store, ledger=ledger,
+        intent=f"i{number}" if chance.random() < 0.95 else "other",
         purchased_at=EPOCH, store_product="a" if chance.random() < 0.95 else "b", quantity=1 + number % 3,
         signed_at=EPOCH + timedelta(seconds=signed), revoked_parts=chance.choice((0, 0, 0, 33_333, 50_000, WHOLE)),
     )  # fmt: skip
@@ -97,13 +105,14 @@ def _claim(chance: random.Random, name: str, at: datetime) -> ClaimPurchase:
 def _spend(chance: random.Random, name: str, at: datetime) -> PlaceTransfer:
     return PlaceTransfer(
         id=name, at=at, transfer=TransferId(name), payer=_account(chance), coins=chance.randrange(1, 60),
-        reason=Reason.TRANSFER, payee=chance.choice((AccountId("@shop"), _account(chance))),
+        reason=Reason.TRANSFER, payee=chance.choice((AccountId("@shop"), AccountId("@shop_sandbox"), _account(chance))),
     )  # fmt: skip
 
 
 def _hold(chance: random.Random, name: str, at: datetime) -> Hold:
     return Hold(
-        id=name, at=at, account=_account(chance), hold=HoldId(chance.choice("abc")), to=AccountId("@calls"),
+        id=name, at=at, account=_account(chance), hold=HoldId(chance.choice("abc")),
+        to=chance.choice((AccountId("@calls"), AccountId("@calls_sandbox"))),
         coins=chance.randrange(1, 60), reason=Reason.CALL, expires_at=at + timedelta(seconds=chance.choice((20, 90_000))),
     )  # fmt: skip
 
@@ -140,7 +149,7 @@ def laws(log: Log) -> list[str]:
     """What is broken: in the ledger, and of purchases."""
     read = reader_of(log)
     dead = [f"{len(list(read('dead_letters')))} dead letters"] if any(read("dead_letters")) else []
-    return [*Audit(read).broken, *broken_purchases(read), *broken_consumptions(read), *dead]
+    return [*Audit(read).broken, *broken_purchases(read), *broken_consumptions(read), *broken_ledgers(read), *dead]
 
 
 SETUP = Setup(DECIDERS, workload, laws, partitions=DEFAULT_PARTITIONS, log=Dispatched)

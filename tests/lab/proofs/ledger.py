@@ -10,6 +10,18 @@ Json = dict[str, Any]
 LIMIT = 10**15
 
 
+def _party(party: str, account: str) -> str:
+    """The outsider of the account's own ledger."""
+    return f"{party}_sandbox" if "/sandbox_" in account else party
+
+
+def _crosses(account: str, party: str) -> bool:
+    """Whether one of them is the sandbox's, and the other is not; a store's sandbox may pay ordinary accounts."""
+    theirs = party.endswith("_sandbox") if party.startswith("@") else "/sandbox_" in party
+    stores = party in ("@apple_sandbox", "@google_sandbox")
+    return theirs != ("/sandbox_" in account) and not (stores and theirs)
+
+
 def _time(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
@@ -117,7 +129,7 @@ class NaiveLedger:
         kind, coins = message["type"], message.get("coins", 0)
         if account is None:
             return "account_unknown", 0
-        forfeits = account["closed"] and message.get("to") == "@forfeited" and kind == "Transfer"
+        forfeits = account["closed"] and message.get("to") == _party("@forfeited", message["account"]) and kind == "Transfer"
         if account["frozen"] and kind in ("Transfer", "Hold") and not forfeits:
             return "account_frozen", 0
         share = kind == "Credit" and message["reason"] == "share" and not message.get("returned")
@@ -125,8 +137,8 @@ class NaiveLedger:
             return "account_frozen", 0
         if kind in ("Transfer", "Hold") and message["to"] == message["account"]:
             return "same_account", 0
-        if kind == "Credit" and not message.get("returned") and account["balance"] + coins > LIMIT:
-            return "balance_limit", 0
+        if kind == "Credit" and not message.get("returned") and (why := self._not_credited(account, message)):
+            return why, 0
         holds = account["holds"]
         if kind in ("Post", "Void") and message["hold"] not in holds:
             return "hold_unknown", 0
@@ -138,13 +150,20 @@ class NaiveLedger:
             return "hold_exceeded", 0
         if kind == "Hold" and len(holds) == 64:
             return "too_many_holds", 0
-        if kind in ("Transfer", "Hold") and (why := self._not_spent(account, message)):
-            return why
+        if kind in ("Transfer", "Hold") and (not_spent := self._not_spent(account, message)):
+            return not_spent
         if kind == "WriteOff" and (coins > account["debt"] or message["debt_coins"] != account["debt"]):
             return "debt_changed", 0
         return None
 
+    def _not_credited(self, account: Json, message: Json) -> str:
+        if account["balance"] + message["coins"] > LIMIT:
+            return "balance_limit"
+        return "ledgers_differ" if _crosses(message["account"], message["counterparty"]) else ""
+
     def _not_spent(self, account: Json, message: Json) -> tuple[str, int] | None:
+        if _crosses(message["account"], message["to"]):
+            return "ledgers_differ", 0
         coins, free = message["coins"], account["balance"] - account["held"]
         room = _room(account, self._now(account, message)) if account["cap"] and message["reason"] in ("call", "gift") else {}
         if room and coins > room["left_coins"]:
@@ -231,7 +250,7 @@ class NaiveLedger:
         return entry
 
     def _writeoff(self, name: str, _: Json, message: Json) -> Json:
-        return self._entry(name, "write_off", debt=-message["coins"], counterparty="@written_off")
+        return self._entry(name, "write_off", debt=-message["coins"], counterparty=_party("@written_off", name))
 
     def _afterwards(self, name: str, message: Json) -> list[Json]:
         """Coins whose time is over lapse as soon as they are free; then what is free pays the debt."""
@@ -242,7 +261,9 @@ class NaiveLedger:
         for lot in _sorted(account["lots"]):
             free = account["balance"] - account["held"]
             if free and "expires_at" in lot and _time(lot["expires_at"]) <= now:
-                entries.append(self._entry(name, "lapse", -min(free, lot["coins"]), counterparty="@expired", ref=lot["lot"]))
+                entries.append(
+                    self._entry(name, "lapse", -min(free, lot["coins"]), counterparty=_party("@expired", name), ref=lot["lot"])
+                )
         if pays := min(account["debt"], account["balance"] - account["held"]):
             entries.append(self._entry(name, "repay", -pays, debt=-pays))
         return entries

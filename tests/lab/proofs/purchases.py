@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Final
 
-from schemas.balance import coins_account
+from schemas.balance_ledger import Ledger, account_in
 from schemas.payment import PaymentRefusal
 from schemas.purchase import STORE_ACCOUNTS, WHOLE
 from tests.lab.proofs.auditor import Read
@@ -47,7 +47,7 @@ def broken_purchases(read: Read) -> Iterator[str]:
         net = sum(fact.get("coins", 0) * SIGNS.get(fact["type"], 0) for fact in told[name])
         if state.get("retry_at"):
             due = net
-        if dict(booked[name]) != ({coins_account(state["user"]): due} if due else {}):
+        if dict(booked[name]) != ({account_in(Ledger(state.get("ledger", "ordinary")), state["user"]): due} if due else {}):
             yield f"{name}: {due} coins are {state['user']}'s, and booked are {dict(booked[name])}"
         if net != due:
             yield f"{name}: its facts add up to {net}, where {due} are due"
