@@ -190,7 +190,7 @@ def period_claim(word: ClaimSubscription) -> ClaimPurchase:
         store_product=word.store_product, purchased_at=word.purchased_at, quantity=word.quantity,
         price_milliunits=word.price_milliunits, currency=word.currency, country=word.country, signed_at=word.signed_at,
         revoked_parts=word.revoked_parts, parts=word.parts, subscription=word.name, sold_as=word.sold_as,
-        linked_intent=word.linked_intent,
+        linked_intent=word.linked_intent, ledger=word.ledger,
     )  # fmt: skip
 
 

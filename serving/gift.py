@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
+from schemas.balance_ledger import Ledger
 from schemas.gift import (
     GIFT,
     GIFT_ITEM,
@@ -28,6 +29,7 @@ from serving.runtime.commands import commands_of, request_id, views_of
 from serving.runtime.fields import IdempotencyKey, IdInPath, ItemId, OptionalWebUrl, Word
 from serving.runtime.gate import Acting, Looking
 from serving.runtime.later import Later, NotDecided, accepted
+from serving.runtime.ledgers import PaidIn, pay_with
 from serving.runtime.problems import Problem, responses
 from serving.runtime.refusals import Refusals
 from serving.runtime.staff import MoneyChange, look_as_staff
@@ -72,6 +74,7 @@ class GiftBody(RequestBody):
     to: Annotated[str, Field(pattern=USER_ID_PATTERN, examples=["sue"])]
     gift: Annotated[ItemId, Field(examples=["rose"])]
     call: Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z0-9_.:-]*$")] = ""
+    ledger: PaidIn = Ledger.ORDINARY
 
 
 class GiftAnswer(BaseModel):
@@ -113,6 +116,7 @@ def _item(name: str, item: GiftItem) -> GiftItemAnswer:
 )  # fmt: skip
 async def send_gift(body: GiftBody, caller: Acting, key: IdempotencyKey, request: Request, response: Response) -> Any:
     """Give a gift: paid once, credited once, shown to both."""
+    pay_with(body.ledger)
     gift = request_id(caller.user, f"gift {key}")
     command = SendGift(
         id=new_id(), at=now(), gift=gift, sender=UserId(caller.user), receiver=UserId(body.to), item=body.gift, call=body.call

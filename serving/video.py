@@ -12,6 +12,7 @@ from msgspec.structs import asdict
 from pydantic import BaseModel, Field
 
 from infra.film_urls import secret_of, signed
+from schemas.balance_ledger import Ledger
 from schemas.billing_rules import CallKind
 from schemas.log.base import UserId, derive, new_id, now
 from schemas.user import USER_ID_PATTERN, Role
@@ -39,6 +40,7 @@ from serving.runtime.devices import Device
 from serving.runtime.fields import IdInPath, OptionalIdempotencyKey, WebUrl
 from serving.runtime.gate import Acting, ActingStreamer, Looking, takes_part
 from serving.runtime.later import Later, NotDecided, accepted
+from serving.runtime.ledgers import PaidIn, pay_with
 from serving.runtime.lookups import call_of, country_of, price_class_of, role_of, tags_of
 from serving.runtime.problems import responses
 from serving.runtime.refusals import Refusals
@@ -81,6 +83,7 @@ class CallBody(RequestBody):
     """Whom to call."""
 
     to: Annotated[str, Field(pattern=USER_ID_PATTERN, examples=["sue"])]
+    ledger: PaidIn = Ledger.ORDINARY
 
 
 class CallAnswer(BaseModel):
@@ -136,6 +139,7 @@ async def place_call(
     body: CallBody, caller: Acting, device: Device, request: Request, response: Response, *, key: OptionalIdempotencyKey = ""
 ) -> Any:
     """Call somebody; answers when the other phone rings, or says why it does not."""
+    pay_with(body.ledger)
     views = views_of(request)
     roles = role_of(views, caller.user, caller.role), role_of(views, body.to, Role.STREAMER)
     _, earner = sides(caller.user, body.to, *roles)

@@ -204,3 +204,6 @@ def test_a_testers_coins_on_the_platform(admin: Api, phones: Phones, play_store:
         assert (crossing.status_code, crossing.json()["code"]) == (409, "ledgers_differ")
     granted = admin.place("/v1/admin/grants", account=f"{name}/sandbox_coins", coins=1)
     assert (granted.status_code, granted.json()["code"]) == (409, "ledgers_differ")
+    for path, body in (("/v1/gifts", {"gift": "rose"}), ("/v1/calls", {})):
+        told = bob.api.post(path, json={"to": sue.api.user, "ledger": "sandbox", **body}, headers={"Idempotency-Key": "s"})
+        assert (told.status_code, told.json()["code"]) == (409, "sandbox_not_taken")

@@ -33,6 +33,7 @@ from schemas.balance import (
     Void,
 )
 from schemas.balance_fields import FORFEITED
+from schemas.balance_ledger import accounts_of
 from schemas.blocklist import BlockReason, BlockRefusal, BlockUser
 from schemas.chat_message import ForgetMessages
 from schemas.chat_report import ForgetEvidence
@@ -48,7 +49,6 @@ from schemas.favorites import (
     Unfollow,
     page_key,
 )
-from schemas.balance_ledger import accounts_of
 from schemas.log.base import MAX_BALANCE_COINS, MAX_COINS, AccountId, Message, State, UserId, Wake
 from schemas.log.entity import Entity
 from schemas.log.personal import blank, personal_of

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from infra.vendors.app_store import read_notification, read_transaction
 from pipelines import panel, payment, subscription
+from schemas.balance_ledger import Ledger
 from schemas.log.base import EPOCH, Message, Wake
 from schemas.panel import Member, PutTag, RemoveTag
 from schemas.payment import INTENT_KEPT_FOR, MAX_ASKED, Intent, IntentRead, KeepIntent, PaymentRefusal, ReadIntent
@@ -84,6 +85,19 @@ def test_it_begins_with_a_tag_and_a_purchase_and_keeps_its_intent() -> None:
     assert kinds(decide(state, word(id_="m2"))[1]) == [ClaimPurchase, SubscriptionRepeated]
     assert decide(state, READ) == (state, ())
     assert decide(None, READ) == (None, ())
+
+
+def test_a_testers_one_gives_coins_of_the_sandbox_and_no_tag() -> None:
+    """A tag would make real calls cheaper."""
+    _, (_, claim) = decide(None, word(ledger=Ledger.SANDBOX))
+    assert (type(claim), claim.ledger) == (ClaimPurchase, Ledger.SANDBOX)
+    state, told = after(word(ledger=Ledger.SANDBOX), READ)
+    assert (kinds(told), state.tagged) == ([SubscriptionChanged, KeepIntent], False)
+    assert kinds(decide(state, word(1, 1, "m2", status=S.EXPIRED, ledger=Ledger.SANDBOX))[1]) == [
+        ClaimPurchase, SubscriptionChanged,
+    ]  # fmt: skip
+    _, (later, *_) = decide(state, word(2, 1, "m2", ledger=Ledger.SANDBOX))
+    assert (type(later), later.ledger) == (ClaimPurchase, Ledger.SANDBOX)
 
 
 @pytest.mark.parametrize(
