@@ -44,7 +44,7 @@ def purge(client: Client) -> dict[str, int]:
             found[topic] = found.get(topic, 0) + _purge(client, topic, partition)
     again = [one for one in PROJECTIONS if found.keys() & set(one.topics)]
     for one in again:
-        client.command(f"INSERT INTO {one.table} {one.select.replace('FROM log', 'FROM log FINAL')}", settings=PATIENT)
+        client.command(one.insert(), settings=PATIENT)
     for table in (LOG, *(one.table for one in again)):
         client.command(f"OPTIMIZE TABLE {table} FINAL", settings=PATIENT)
     return {topic: rows for topic, rows in found.items() if rows}

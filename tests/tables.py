@@ -60,4 +60,4 @@ class Database:
         ]
         self.run("INSERT INTO log (topic, partition, offset, key, value)", "\n".join(rows).encode())
         for projection in PROJECTIONS:
-            self.run(f"INSERT INTO {projection.table} {projection.select}")
+            self.run(projection.insert())

@@ -80,7 +80,7 @@ def test_what_the_facts_say_of_people(tables: Tables) -> None:
         for n, fact in enumerate(facts)
     ]
     base.run("INSERT INTO log (topic, partition, offset, key, value)", "\n".join(lines).encode())
-    base.run(f"INSERT INTO person_moments {MOMENTS.select}")
+    base.run(MOMENTS.insert())
     names = ("user", "kind", "type", "acted", "peer", "coins", "book", "balance_coins", "thing", "note", "offset")
     found = [dict(zip(names, row, strict=True)) for row in base.run(f"SELECT {', '.join(names)} FROM person_moments FINAL")]
     due = [

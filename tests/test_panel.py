@@ -368,7 +368,7 @@ def store(base: Client, rows: list[list[Any]]) -> None:
     topics = {row[0] for row in rows}
     for projection in PROJECTIONS:
         if projection.table in FED and topics & set(projection.topics):
-            base.command(f"INSERT INTO {projection.table} {projection.select}")
+            base.command(projection.insert())
 
 
 def asked(base: Client, wanted: list[Rule], at: datetime) -> dict[int, list[str]]:

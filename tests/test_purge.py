@@ -29,7 +29,7 @@ def test_old_rows_lose_what_is_personal_and_all_others_stay(stack: Stack) -> Non
     rows = [(topic, 0, n, b"ann", T, value) for topic, values in told.items() for n, value in enumerate(values)]
     client.insert(LOG, rows, column_names=COLUMNS)
     for one in PROJECTIONS:
-        client.command(f"INSERT INTO {one.table} {one.select}")
+        client.command(one.insert())
     assert in_warehouse(client, ["Zaphod"]).keys() == {"log.value", "profiles.name"}
     found = purge(client)
     assert (found["profile.events"], found["profile.inbox"], found["no.such.topic"]) == (5, 1, 1)

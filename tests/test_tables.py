@@ -20,6 +20,7 @@ from schemas.log.codec import decoder_of, encode
 from schemas.log.topics import ENTITIES, PULSE_MINUTES
 from schemas.pulse import PulseWindow
 from schemas.tables import PROJECTIONS, TABLES, VIEWS, Projection, ddl
+from schemas.tables import columns as file_columns
 from tests.conftest import Stack
 from tests.golden import golden_lines
 
@@ -160,6 +161,26 @@ def test_a_typed_table_says_what_the_facts_say(examples: Client, projection: Pro
                     assert got[name] == plain(told[name](fact) if name in told else getattr(fact, name, None), got[name]), name
         left_out = fields_of(type(fact)) - set(names) - set(told)
         assert left_out <= {"id", "cause"} | LEFT_OUT.get(projection.table, set()), f"{projection.table} leaves out {left_out}"
+
+
+def test_a_table_of_old_whose_later_columns_stand_last_is_filled_by_their_names(examples: Client) -> None:
+    blocks, old = next(one for one in PROJECTIONS if one.table == "blocks"), "blocks_of_old"
+    names = columns(examples, "blocks")
+    last_first = ", ".join((*reversed(names[2:]), *names[:2]))
+    examples.command(f"CREATE TABLE {old} ENGINE = MergeTree ORDER BY () AS SELECT {last_first} FROM blocks LIMIT 0")
+    assert columns(examples, old) != names
+    examples.command(blocks.insert("offset >= 0").replace("INTO blocks", f"INTO {old}"))
+    rows = [
+        examples.query(f"SELECT {', '.join(names)} FROM {table} ORDER BY ALL").result_rows
+        for table in (f"({blocks.select})", old)
+    ]
+    assert rows[0] == rows[1] != []
+    examples.command(f"DROP TABLE {old}")
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_tables_columns_are_read_from_its_file(examples: Client, table: str) -> None:
+    assert [*file_columns(table)] == columns(examples, table)
 
 
 def plain(value: Any, like: Any) -> Any:

@@ -279,9 +279,7 @@ class Store:
                     ranges.append(f"(topic = '{topic}' AND partition = {partition} AND offset > {done} AND offset <= {goal})")
             if not ranges:
                 return
-            # FINAL: should `log` ever hold a place twice, the projection must not.
-            select = projection.select.replace("FROM log", "FROM log FINAL") + f" AND ({' OR '.join(ranges)})"
-            self._client.command(f"INSERT INTO {projection.table} {select}")
+            self._client.command(projection.insert(f"({' OR '.join(ranges)})"))
             reached |= goals
 
     def close(self) -> None:

@@ -17,6 +17,7 @@ from msgspec import Struct
 HERE: Final = Path(__file__).parent
 LOG: Final = "log"
 TOPIC: Final = re.compile(r"\btopic = '([a-z_]+\.(?:events|minutes))'")
+COLUMN: Final = re.compile(r"^    `?([a-z][a-z0-9_]*)`? +[A-Z]", re.MULTILINE)
 ROWS_EACH: Final = re.compile(r"^-- rows_each: (\d+)$", re.MULTILINE)
 
 
@@ -29,6 +30,13 @@ class Projection(Struct, frozen=True):
     topics: tuple[str, ...]
     select: str
     rows_each: int = 1
+
+    def insert(self, *conditions: str) -> str:
+        """A statement: fill the table with what `log` has under these conditions. It names the columns as the table's file has
+        them, which is the select's order: in a table of old a column that came later stands last."""
+        # FINAL: should `log` ever hold a place twice, the projection must not.
+        select = " AND ".join((self.select.replace("FROM log", "FROM log FINAL"), *conditions))
+        return f"INSERT INTO {self.table} (`{'`, `'.join(columns(self.table))}`) {select}"
 
     @property
     def reached(self) -> str:
@@ -62,6 +70,11 @@ VIEWS: Final = _views()
 def ddl(table: str) -> str:
     """The statement that makes a table."""
     return (HERE / f"{table}.sql").read_text()
+
+
+def columns(table: str) -> tuple[str, ...]:
+    """A table's columns, in its file's order."""
+    return tuple(COLUMN.findall(ddl(table)))
 
 
 def view(name: str) -> str:
