@@ -141,7 +141,7 @@ def refusal_of(account: Account | None, message: Refusable) -> Refusal | None:
 
 def _not_spent(account: Account, message: Transfer | Hold) -> Refusal | None:
     if crosses(message.account, message.to):
-        return Refusal.LEDGERS_DIFFER
+        return Refusal.OTHER_LEDGER
     if account.cap is not None and message.reason in SPENT:
         left = account.cap.left_at(max(message.at, account.at), account.held_to_spend)
         if left is not None and message.coins > left:
@@ -155,7 +155,7 @@ def _not_credited(account: Account, message: Credit) -> Refusal | None:
         return Refusal.ACCOUNT_FROZEN
     if account.balance_coins + message.coins > MAX_BALANCE_COINS:
         return Refusal.BALANCE_LIMIT
-    return Refusal.LEDGERS_DIFFER if crosses(message.account, message.counterparty) else None
+    return Refusal.OTHER_LEDGER if crosses(message.account, message.counterparty) else None
 
 
 def _open(account: Account | None, message: OpenAccount) -> Decision:

@@ -115,7 +115,7 @@ class Refusal(StrEnum):
     HOLD_EXPIRES_IN_PAST = "hold_expires_in_past"
     HOLD_EXCEEDED = "hold_exceeded"
     TOO_MANY_HOLDS = "too_many_holds"
-    LEDGERS_DIFFER = "ledgers_differ"
+    OTHER_LEDGER = "other_ledger"
     DAILY_CAP = "daily_cap"
     INSUFFICIENT_COINS = "insufficient_coins"
     DEBT_CHANGED = "debt_changed"

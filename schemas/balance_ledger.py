@@ -4,7 +4,7 @@ What testers buy at a store costs them nothing, so its coins have a ledger of th
 "<owner>/sandbox_coins" or "<owner>/sandbox_earnings" (no user's id has a slash), an outside party of it ends with "_sandbox"
 ("@gifts_sandbox"). All others are of the ordinary ledger.
 
-Law: no coins go from a name of one ledger to a name of the other; the account refuses what would (`ledgers_differ`). Whoever
+Law: no coins go from a name of one ledger to a name of the other; the account refuses what would (`other_ledger`). Whoever
 derives a payee's name asks `account_in` or `party_in` with the payer's ledger, and nothing else makes such names.
 One exception: an ordinary account may be paid by a store's sandbox, on a platform that is a sandbox altogether.
 """

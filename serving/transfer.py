@@ -34,7 +34,7 @@ REFUSED: Final[Refusals] = {
     Refusal.ACCOUNT_UNKNOWN: (404, "there is no account {account}; its owner has to sign up first"),
     Refusal.ACCOUNT_FROZEN: (409, "{account} is frozen: nothing goes out of it"),
     Refusal.SAME_ACCOUNT: (409, "payer and payee are the same account, {account}"),
-    Refusal.LEDGERS_DIFFER: (409, "coins of the sandbox's ledger stay in it, and no others come into it; nothing was moved"),
+    Refusal.OTHER_LEDGER: (409, "coins of the sandbox's ledger stay in it, and no others come into it; nothing was moved"),
     Refusal.BALANCE_LIMIT: (409, "{account} cannot hold so many coins; they went back to where they came from"),
     Refusal.IDEMPOTENCY_KEY_REUSED: (409, "this Idempotency-Key was used for another request; use a new one"),
     Refusal.IN_PROGRESS: (409, "too many requests with this Idempotency-Key are waiting; ask again when one has answered", 1),

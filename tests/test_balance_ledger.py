@@ -89,7 +89,7 @@ def test_no_coins_cross_and_each_ledger_closes_behind_every_message(moves: list[
                 if entry.counterparty.startswith("@"):
                     books[ledger_of(entry.account)] += entry.coins
             refusals = {one.refusal for one in facts if isinstance(one, AccountRefused)}
-            assert (Refusal.LEDGERS_DIFFER in refusals) <= crosses(told.account, party)
+            assert (Refusal.OTHER_LEDGER in refusals) <= crosses(told.account, party)
         for ledger in Ledger:
             there = sum(one.balance_coins for held, one in accounts.items() if ledger_of(held) is ledger)
             assert there == books[ledger]
@@ -139,7 +139,7 @@ def test_nothing_of_the_sandbox_goes_out_of_it(to: str) -> None:
     )  # fmt: skip
     for message in (transfer(to), hold):
         state, (refused,) = decide_account(rich, message)
-        assert (refused.refusal, state) == (Refusal.LEDGERS_DIFFER, rich)
+        assert (refused.refusal, state) == (Refusal.OTHER_LEDGER, rich)
 
 
 def test_earnings_of_the_sandbox_are_none_of_a_payees_and_count_for_no_figure() -> None:
@@ -201,9 +201,9 @@ def test_a_testers_coins_on_the_platform(admin: Api, phones: Phones, play_store:
     assert [(line["kind"], line["coins"], line["counterparty"]) for line in book][:1] == [("credit", 100, "@google_sandbox")]
     for payee in (f"{name}/coins", f"{sue.api.user}/earnings", "@shop"):
         crossing = admin.place("/v1/admin/transfers", payer=f"{name}/sandbox_coins", payee=payee, coins=1)
-        assert (crossing.status_code, crossing.json()["code"]) == (409, "ledgers_differ")
+        assert (crossing.status_code, crossing.json()["code"]) == (409, "other_ledger")
     granted = admin.place("/v1/admin/grants", account=f"{name}/sandbox_coins", coins=1)
-    assert (granted.status_code, granted.json()["code"]) == (409, "ledgers_differ")
+    assert (granted.status_code, granted.json()["code"]) == (409, "other_ledger")
     for path, body in (("/v1/gifts", {"gift": "rose"}), ("/v1/calls", {})):
         told = bob.api.post(path, json={"to": sue.api.user, "ledger": "sandbox", **body}, headers={"Idempotency-Key": "s"})
         assert (told.status_code, told.json()["code"]) == (409, "sandbox_not_taken")

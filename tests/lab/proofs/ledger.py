@@ -159,11 +159,11 @@ class NaiveLedger:
     def _not_credited(self, account: Json, message: Json) -> str:
         if account["balance"] + message["coins"] > LIMIT:
             return "balance_limit"
-        return "ledgers_differ" if _crosses(message["account"], message["counterparty"]) else ""
+        return "other_ledger" if _crosses(message["account"], message["counterparty"]) else ""
 
     def _not_spent(self, account: Json, message: Json) -> tuple[str, int] | None:
         if _crosses(message["account"], message["to"]):
-            return "ledgers_differ", 0
+            return "other_ledger", 0
         coins, free = message["coins"], account["balance"] - account["held"]
         room = _room(account, self._now(account, message)) if account["cap"] and message["reason"] in ("call", "gift") else {}
         if room and coins > room["left_coins"]:
