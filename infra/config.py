@@ -159,9 +159,7 @@ class Config(BaseSettings):
     app_id_ios: str = Field("", pattern="^(id[0-9]+)?$", description="the App Store's id of the app: id123456789")
     bundle_ios: str = ""
     apple_environment: str = Field("production", pattern="^(production|sandbox)$", description="whose purchases are taken")
-    sandbox_purchases: str = Field(
-        "refused", pattern="^(refused|own_ledger)$", description="testers' purchases beside others: refused, or of their ledger"
-    )  # fmt: skip
+    sandbox_purchases: str = Field("refused", pattern="^(refused|own_ledger)$", description="testers' purchases beside others")
     apple_root_files: str = Field("", description="Apple's root certificates, files (DER) separated by commas")
     apple_api_url: str = Field("", description="the App Store Server API; empty: Apple's, of the environment")
     apple_key_file: str = Field("", description="the key for the App Store Server API, a .p8 file of App Store Connect's")

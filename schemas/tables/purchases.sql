@@ -20,7 +20,7 @@ CREATE TABLE IF NOT EXISTS purchases
     purchased_at     DateTime64(6, 'UTC'),
     intent           String,
     subscription     String,
-    ledger           LowCardinality(String),
+    ledger           LowCardinality(String) DEFAULT 'ordinary',
     partition        UInt16,
     offset           UInt64
 )

@@ -15,7 +15,7 @@ CREATE TABLE IF NOT EXISTS refunds
     net_coins     Int64,
     revoked_parts UInt32,
     owed_coins    Int64,
-    ledger        LowCardinality(String),
+    ledger        LowCardinality(String) DEFAULT 'ordinary',
     partition     UInt16,
     offset        UInt64
 )
