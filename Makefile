@@ -48,7 +48,7 @@ city: .venv/ready          ## 200 synthetic phones on a platform, for five minut
 
 simulate: .venv/ready      ## 2,000 simulated schedules each of money, whole calls, payments, payouts, growth, the timetable, chats and notifications: crashes, lost commits, repeats; requests of any shape
 	@printf '%s\n' $(SIMULATED) | xargs -P 2 -I{} .venv/bin/python -m tests.lab.simulated_{} $(SCHEDULES)
-	@.venv/bin/pytest -q --numprocesses=2 tests/test_fuzz.py --hypothesis-profile=long
+	@.venv/bin/pytest -q $(TWO) tests/test_fuzz.py tests/test_openapi.py --hypothesis-profile=long
 
 schemas: .venv/ready       ## export JSON Schema and AsyncAPI
 	@$(OLO) schemas export
