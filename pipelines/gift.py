@@ -1,9 +1,10 @@
 """A gift, keyed by gift id, and a catalogue's item, keyed by item id.
 
 A gift asks both lines whether it may come and the catalogue what it costs, then the sender's account; the streamer's
-share is credited in the decision that hears of the debit. Paid to, and shared from, the outside party `@gifts`.
+share is credited in the decision that hears of the debit. Paid to, and shared from, the outside party `@gifts`, or with a
+tester's coins `@gifts_sandbox`: the receiver's account in that ledger is opened by the first such gift.
 Laws: who is banned, or has not signed up, gives nothing and is given nothing; a gift is paid at most once and credited exactly
-when it was paid; the same request again gets the same answer.
+when it was paid, in the ledger in which it was paid; the same request again gets the same answer.
 Refusals: `schemas.gift.GiftRefusal`, in order of precedence.
 """
 
@@ -17,12 +18,12 @@ from schemas.balance import (
     Credit,
     EntryKind,
     EntryRecorded,
+    OpenAccount,
     Reason,
     Refusal,
     Transfer,
-    coins_account,
-    earnings_account,
 )
+from schemas.balance_ledger import EARNINGS, Ledger, account_in, party_in
 from schemas.gift import (
     GIFTS,
     Gift,
@@ -85,6 +86,9 @@ def decide_gift(gift: Gift | None, message: GiftInbox) -> Decision:
             return _ready(priced, message, message.refusal)
         case EntryRecorded():
             return _paid(gift, message)
+        case AccountRefused() if message.refusal is Refusal.ACCOUNT_UNKNOWN and gift.ledger is Ledger.SANDBOX:
+            never = replace(gift, shortfall_coins=gift.price_coins)  # a tester who has bought nothing yet
+            return _refuse(never, message, message.ref, GiftRefusal.INSUFFICIENT_COINS)
         case AccountRefused():
             short = replace(gift, shortfall_coins=message.shortfall_coins, cap_room=message.cap_room)
             return _refuse(short, message, message.ref, OF_ACCOUNT.get(message.refusal, GiftRefusal.ACCOUNT_UNKNOWN))
@@ -102,7 +106,8 @@ def _begin(message: SendGift) -> Decision:
 
 
 def _again(gift: Gift, message: SendGift) -> Message:
-    if (message.sender, message.receiver, message.item, message.call) != (gift.sender, gift.receiver, gift.item, gift.call):
+    asked = (message.sender, message.receiver, message.item, message.call, message.ledger)
+    if asked != (gift.sender, gift.receiver, gift.item, gift.call, gift.ledger):
         refused = replace(gift, refusal=GiftRefusal.IDEMPOTENCY_KEY_REUSED, shortfall_coins=0, cap_room=None)
         return GiftRefused(**reply(message, "gift"), gift=message.gift, **same_fields(refused, GiftRefused))
     shown = gift if gift.sent else replace(gift, price_coins=0)
@@ -116,8 +121,8 @@ def _ready(gift: Gift, message: GiftAdmitted | GiftPriced, refusal: GiftRefusal 
     if not gift.admitted or gift.asks_sender or not gift.price_coins:
         return gift, ()
     debit = Transfer(
-        id=f"{message.gift}/debit", at=message.at, account=coins_account(gift.sender), to=GIFTS, coins=gift.price_coins,
-        reason=Reason.GIFT, ref=message.gift,
+        id=f"{message.gift}/debit", at=message.at, account=account_in(gift.ledger, gift.sender),
+        to=party_in(gift.ledger, GIFTS), coins=gift.price_coins, reason=Reason.GIFT, ref=message.gift,
     )  # fmt: skip
     return gift, (debit,)
 
@@ -127,8 +132,11 @@ def _paid(gift: Gift, entry: EntryRecorded) -> Decision:
         return gift, ()
     messages: list[Message] = [GiftSent(**reply(entry, "gift", to=gift.asked), gift=entry.ref, **same_fields(gift, GiftSent))]
     if gift.share_coins:
+        account = account_in(gift.ledger, gift.receiver, EARNINGS)
+        if gift.ledger is Ledger.SANDBOX:  # signing up opens none of a tester's
+            messages.append(OpenAccount(id=f"{entry.ref}/open", at=entry.at, account=account))
         share = Credit(
-            id=f"{entry.ref}/credit", at=entry.at, account=earnings_account(gift.receiver), counterparty=GIFTS,
+            id=f"{entry.ref}/credit", at=entry.at, account=account, counterparty=party_in(gift.ledger, GIFTS),
             coins=gift.share_coins, reason=Reason.GIFT, ref=entry.ref,
         )  # fmt: skip
         messages.append(share)

@@ -86,7 +86,7 @@ def counts_of(fact: Fact) -> Counts:
         case ItemPosted():
             return ((Pulse.MESSAGES, 1),) if fact.kind is ItemKind.MESSAGE else ()
         case GiftSent():
-            return ((Pulse.GIFTS, 1),)
+            return ((Pulse.GIFTS, 1),) if fact.ledger is Ledger.ORDINARY else ()
         case PurchaseCredited():
             return ((Pulse.PURCHASES, 1),) if fact.ledger is Ledger.ORDINARY else ()
     return ()

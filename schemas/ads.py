@@ -22,7 +22,7 @@ from schemas.balance import EntryRecorded, Reason, owner_of
 from schemas.billing_rules import CallKind
 from schemas.chat import ItemPosted, message_sender
 from schemas.erased import mark_ends
-from schemas.gift import GiftSent
+from schemas.gift import GiftSent, if_paid
 from schemas.log.base import Fact, Id, Message, OptionalId, State, Time, Wake, later
 from schemas.log.entity import Entity, Flow, Hears
 from schemas.log.personal import CONTACT, IDENTIFIER, PLAIN, WORDS
@@ -377,7 +377,7 @@ ATTRIBUTION: Final = Entity(
         Hears(UserSignedUp, "user", "sign-ups are told to ad networks"),
         Hears(EntryRecorded, _bought, "purchases are told to ad networks"),
         Hears(CallEnded, _talked, "calls are told to ad networks"),
-        Hears(GiftSent, "sender", "gifts are told to ad networks"),
+        Hears(GiftSent, if_paid("sender"), "gifts are told to ad networks"),
         Hears(ItemPosted, message_sender, "the first message is told to ad networks"),
         Hears(UserErased, "user", "what is personal is forgotten"),
     ),

@@ -29,7 +29,7 @@ from schemas.chat_message import (
 )
 from schemas.chat_rules import NewChatCounted
 from schemas.chat_witness import AskEvidence, ReportAdmitted, WitnessItems, WitnessMessage
-from schemas.gift import GiftSent
+from schemas.gift import GiftSent, if_paid
 from schemas.log.base import Fact, Fields, Id, Message, MessageName, Refused, State, Time, Wake
 from schemas.log.entity import DAY_S, Entity, Flow, Hears, Shown
 from schemas.log.personal import PLAIN
@@ -331,7 +331,7 @@ CHAT: Final = Entity(
     ),
     hears=(
         Hears(CallEnded, _of_call, "a call between two stands in their chat"),
-        Hears(GiftSent, pair_by("sender", "receiver"), "a gift between two stands in their chat"),
+        Hears(GiftSent, if_paid(pair_by("sender", "receiver")), "a gift between two stands in their chat"),
         Hears(UserBlocked, pair_by("user", "peer"), "after a block nothing comes of the other"),
         Hears(UserUnblocked, pair_by("user", "peer"), "the two may write to each other again"),
         Hears(MessageDeleted, pair_by("sender", "receiver"), "what was taken back is not unread"),

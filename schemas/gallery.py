@@ -14,7 +14,7 @@ from msgspec import Meta
 from schemas.billing_rules import CallKind
 from schemas.blocklist import BlockReason, UserBlocked
 from schemas.chat import ItemPosted, message_sender
-from schemas.gift import GiftSent
+from schemas.gift import GiftSent, if_paid
 from schemas.log.base import By, Fact, Fields, Message, State, Wake
 from schemas.log.entity import Entity, Flow, Hears
 from schemas.log.windows import expires_at
@@ -169,7 +169,7 @@ RANK: Final = Entity(
     facts=(EngagementChanged,),
     hears=(
         Hears(CallEnded, lambda ended: "" if ended.kind is CallKind.CLIP else ended.callee, "who answers, and talks long"),
-        Hears(GiftSent, "receiver", "who is given gifts"),
+        Hears(GiftSent, if_paid("receiver"), "who is given gifts"),
         Hears(ItemPosted, lambda posted: posted.peer if message_sender(posted) else "", "who is written to"),
         Hears(UserBlocked, lambda block: block.peer if block.reason in COMPLAINTS else "", "who is complained about"),
         Hears(UserErased, "user", "how the user answered is forgotten"),

@@ -1,8 +1,9 @@
 """The gift's messages and states: `gift` (one gift, once) and `gift_item` (one thing in the catalogue)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import StrEnum
+from operator import attrgetter
 from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta
@@ -10,6 +11,7 @@ from msgspec import Meta
 from schemas.balance import AccountRefused, EntryRecorded, Reason
 from schemas.balance_cap import CapRoom
 from schemas.balance_heard import paid_for
+from schemas.balance_ledger import Ledger
 from schemas.log.base import (
     MAX_COINS,
     AccountId,
@@ -128,13 +130,14 @@ class GiftItem(State, GiftItemFields):
 
 
 class SendGift(Message):
-    """`sender` gives `receiver` an item, now and then during a call."""
+    """`sender` gives `receiver` an item, now and then during a call, with the coins of a ledger."""
 
     gift: Id
     sender: User_
     receiver: User_
     item: Id
     call: OptionalId = ""
+    ledger: Ledger = Ledger.ORDINARY
 
 
 class _OfGift(Fact):
@@ -143,6 +146,7 @@ class _OfGift(Fact):
     receiver: User_
     item: Id
     call: OptionalId = ""
+    ledger: Ledger = Ledger.ORDINARY
 
 
 class GiftSent(_OfGift):
@@ -150,6 +154,12 @@ class GiftSent(_OfGift):
 
     price_coins: Coins
     share_coins: Share
+
+
+def if_paid(key: str | Callable[[GiftSent], str]) -> Callable[[GiftSent], str]:
+    """A key for those to whom a gift is worth something: what a tester gives costs nothing, and only the two phones show it."""
+    keyed = key if callable(key) else attrgetter(key)
+    return lambda sent: keyed(sent) if sent.ledger is Ledger.ORDINARY else ""
 
 
 class GiftRefused(_OfGift, Refused):
@@ -183,6 +193,7 @@ class Gift(State):
     asked: MessageName
     forget_at: Time
     call: OptionalId = ""
+    ledger: Ledger = Ledger.ORDINARY
     admitted: bool = False
     asks_sender: bool = False
     price_coins: int = 0

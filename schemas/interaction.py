@@ -18,7 +18,7 @@ from schemas.billing_rules import CallKind
 from schemas.blocklist import MAX_RULES, BlockReason, BlockRule, UserBlocked, UserUnblocked
 from schemas.chat import ItemKind, ItemPosted
 from schemas.favorites import FavoriteAdded, FavoriteRemoved
-from schemas.gift import GiftSent
+from schemas.gift import GiftSent, if_paid
 from schemas.log.base import Fact, Message, State, Time, Wake
 from schemas.log.entity import Entity, Flow, Hears
 from schemas.log.windows import expires_at
@@ -141,7 +141,7 @@ PAIR: Final = Entity(
     facts=(InteractionRecorded,),
     hears=(
         Hears(CallEnded, pair_by("caller", "callee"), "a call brings two closer"),
-        Hears(GiftSent, pair_by("sender", "receiver"), "a gift brings two closer"),
+        Hears(GiftSent, if_paid(pair_by("sender", "receiver")), "a gift brings two closer"),
         Hears(ItemPosted, _of_message, "a message brings two closer"),
         Hears(FavoriteAdded, pair_by("user", "peer"), "a favourite is close"),
         Hears(FavoriteRemoved, pair_by("user", "peer"), "who is no favourite any more is less close"),
@@ -163,7 +163,7 @@ CONTACT: Final = Entity(
     facts=(ContactMade,),
     hears=(
         Hears(CallEnded, _of_call, "who has talked has met"),
-        Hears(GiftSent, pair_by("sender", "receiver"), "who has given or got a gift has met"),
+        Hears(GiftSent, if_paid(pair_by("sender", "receiver")), "who has given or got a gift has met"),
         Hears(ItemPosted, _of_message, "who was written to has met the writer"),
         Hears(UserBlocked, pair_by("user", "peer"), "a block counts between those who have met"),
         Hears(UserUnblocked, pair_by("user", "peer"), "a block that was taken back waits no more"),

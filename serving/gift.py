@@ -29,7 +29,6 @@ from serving.runtime.commands import commands_of, request_id, views_of
 from serving.runtime.fields import IdempotencyKey, IdInPath, ItemId, OptionalWebUrl, Word
 from serving.runtime.gate import Acting, Looking
 from serving.runtime.later import Later, NotDecided, accepted
-from serving.runtime.ledgers import PaidIn, pay_with
 from serving.runtime.problems import Problem, responses
 from serving.runtime.refusals import Refusals
 from serving.runtime.staff import MoneyChange, look_as_staff
@@ -74,7 +73,7 @@ class GiftBody(RequestBody):
     to: Annotated[str, Field(pattern=USER_ID_PATTERN, examples=["sue"])]
     gift: Annotated[ItemId, Field(examples=["rose"])]
     call: Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z0-9_.:-]*$")] = ""
-    ledger: PaidIn = Ledger.ORDINARY
+    ledger: Annotated[Ledger, Field(description="with which coins: `sandbox`, those of test purchases")] = Ledger.ORDINARY
 
 
 class GiftAnswer(BaseModel):
@@ -87,6 +86,9 @@ class GiftAnswer(BaseModel):
     price_coins: int = 0
     share_coins: int = 0
     refusal: str | None = None
+    ledger: Ledger = Field(
+        Ledger.ORDINARY, description="`sandbox`: given with coins of test purchases, which are worth no money"
+    )
 
 
 @router.put("/v1/admin/gifts/{item}", response_model=GiftItemAnswer, responses=responses(400, 401, 403, 422, 503))
@@ -116,19 +118,20 @@ def _item(name: str, item: GiftItem) -> GiftItemAnswer:
 )  # fmt: skip
 async def send_gift(body: GiftBody, caller: Acting, key: IdempotencyKey, request: Request, response: Response) -> Any:
     """Give a gift: paid once, credited once, shown to both."""
-    pay_with(body.ledger)
     gift = request_id(caller.user, f"gift {key}")
     command = SendGift(
-        id=new_id(), at=now(), gift=gift, sender=UserId(caller.user), receiver=UserId(body.to), item=body.gift, call=body.call
-    )
-    later = Later(f"/v1/gifts/{gift}", GiftAnswer(id=gift, to=body.to, gift=body.gift, status="pending"))
+        id=new_id(), at=now(), gift=gift, sender=UserId(caller.user), receiver=UserId(body.to), item=body.gift, call=body.call,
+        ledger=body.ledger,
+    )  # fmt: skip
+    later = Later(f"/v1/gifts/{gift}", GiftAnswer(id=gift, to=body.to, gift=body.gift, status="pending", ledger=body.ledger))
     fact = await commands_of(request).ask(command, GiftSent, GiftRepeated, later=later)
     if not fact.price_coins:  # the same request again, while the first one is under way
         raise NotDecided(later)
     response.headers["Location"] = later.location
     return GiftAnswer(
-        id=gift, to=body.to, gift=body.gift, status="sent", price_coins=fact.price_coins, share_coins=fact.share_coins
-    )
+        id=gift, to=body.to, gift=body.gift, status="sent", price_coins=fact.price_coins, share_coins=fact.share_coins,
+        ledger=body.ledger,
+    )  # fmt: skip
 
 
 @router.get("/v1/gifts/{gift}", response_model=GiftAnswer, responses=responses(401, 403, 404, 422, 503))
@@ -141,4 +144,4 @@ async def read_gift(gift: IdInPath, caller: SignedIn, request: Request) -> Any:
     status = "sent" if state.sent else "pending" if state.refusal is None else "refused"
     coins = {"price_coins": state.price_coins, "share_coins": state.share_coins} if state.sent else {}
     refusal = state.refusal if not own or state.refusal is None else SENDER_IS_TOLD.get(state.refusal, state.refusal)
-    return GiftAnswer(id=gift, to=state.receiver, gift=state.item, status=status, refusal=refusal, **coins)
+    return GiftAnswer(id=gift, to=state.receiver, gift=state.item, status=status, refusal=refusal, ledger=state.ledger, **coins)

@@ -204,6 +204,12 @@ def test_a_testers_coins_on_the_platform(admin: Api, phones: Phones, play_store:
         assert (crossing.status_code, crossing.json()["code"]) == (409, "other_ledger")
     granted = admin.place("/v1/admin/grants", account=f"{name}/sandbox_coins", coins=1)
     assert (granted.status_code, granted.json()["code"]) == (409, "other_ledger")
-    for path, body in (("/v1/gifts", {"gift": "rose"}), ("/v1/calls", {})):
-        told = bob.api.post(path, json={"to": sue.api.user, "ledger": "sandbox", **body}, headers={"Idempotency-Key": "s"})
-        assert (told.status_code, told.json()["code"]) == (409, "sandbox_not_taken")
+    told = bob.api.place("/v1/calls", to=sue.api.user, ledger="sandbox")
+    assert (told.status_code, told.json()["code"]) == (409, "sandbox_not_taken")
+    assert admin.put(f"/v1/admin/gifts/{product}", json={"price_coins": 30, "share_coins": 10}).status_code == 200
+    given = bob.api.place("/v1/gifts", to=sue.api.user, gift=product, ledger="sandbox")
+    assert (given.status_code, given.json()["ledger"], given.json()["price_coins"]) == (201, "sandbox", 30)
+    earned = {"book": "earnings", "ledger": "sandbox"}
+    assert eventually(lambda: sue.api.get("/v1/balance", params=earned).json().get("balance_coins")) == 10
+    assert sue.api.get("/v1/balance", params={"book": "earnings"}).json()["balance_coins"] == 0
+    assert bob.api.get("/v1/balance", params={"ledger": "sandbox"}).json()["balance_coins"] == 70

@@ -3,14 +3,19 @@
 from datetime import UTC, datetime
 from functools import partial
 from itertools import permutations
+from operator import attrgetter
 
 import pytest
+from msgspec.structs import replace
 from pydantic import TypeAdapter
 
 from pipelines import gift as domain
-from schemas.balance import AccountRefused, Credit, EntryKind, EntryRecorded, Refusal, Transfer
+from pipelines.pulse import counts_of
+from schemas.balance import AccountRefused, Credit, EntryKind, EntryRecorded, OpenAccount, Refusal, Transfer
+from schemas.balance_ledger import Ledger
 from schemas.gift import GiftInbox, GiftItem, GiftPriced, GiftRefusal, GiftRepeated, GiftSent, PriceGift, PutGiftItem, SendGift
 from schemas.log.base import AccountId, UserId
+from schemas.log.topics import ENTITIES
 from schemas.payment import Product
 from schemas.video_line import GiftAdmitted, LineRefusal
 from serving.gift import GiftItemAnswer, _item
@@ -113,6 +118,32 @@ def test_the_account_is_asked_once_when_all_three_have_answered(order: tuple[Gif
         gift, more = decide(gift, message)
         asked.append([type(one) for one in more])
     assert asked == [[], [], [Transfer]]
+
+
+TESTERS = replace(send(), ledger=Ledger.SANDBOX)
+
+
+def test_a_testers_gift_is_paid_and_shared_in_the_sandboxs_ledger_and_nobody_else_hears_of_it() -> None:
+    gift, (debit,) = after(TESTERS, priced(), admitted(), own_side())
+    assert (debit.account, debit.to) == ("bob/sandbox_coins", "@gifts_sandbox")
+    gift, (sent, opened, share) = decide(gift, replace(DEBIT, account=debit.account))
+    assert (type(sent), sent.ledger, type(opened), opened.account) == (GiftSent, Ledger.SANDBOX, OpenAccount, share.account)
+    assert (share.account, share.counterparty, share.coins) == ("sue/sandbox_earnings", "@gifts_sandbox", 4)
+    hearing = [heard.key for entity in ENTITIES for heard in entity.hears if heard.fact is GiftSent]
+    keys = [key if callable(key) else attrgetter(key) for key in hearing]
+    assert keys
+    assert {key(sent) for key in keys} == {""}
+    assert all(key(replace(sent, ledger=Ledger.ORDINARY)) for key in keys)
+    assert counts_of(sent) == ()
+    _, (reused,) = decide(gift, send(id_="m2"))
+    assert reused.refusal is GiftRefusal.IDEMPOTENCY_KEY_REUSED
+    _, (again,) = decide(gift, replace(TESTERS, id="m2"))
+    assert (type(again), again.ledger, again.price_coins) == (GiftRepeated, Ledger.SANDBOX, 10)
+
+
+def test_a_tester_who_has_bought_nothing_has_too_few_coins() -> None:
+    _, (fact,) = after(TESTERS, priced(), admitted(), own_side(), refused(Refusal.ACCOUNT_UNKNOWN))
+    assert (fact.refusal, fact.shortfall_coins, fact.ledger) == (GiftRefusal.INSUFFICIENT_COINS, 10, Ledger.SANDBOX)
 
 
 def test_a_gift_without_a_share_credits_nobody() -> None:

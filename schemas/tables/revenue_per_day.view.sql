@@ -9,7 +9,7 @@ FROM
     FROM bills FINAL GROUP BY day
     UNION ALL
     SELECT toDate(at) AS day, 0, 0, count(), sum(price_coins), sum(share_coins)
-    FROM gifts FINAL WHERE refusal = '' GROUP BY day
+    FROM gifts FINAL WHERE refusal = '' AND ledger != 'sandbox' GROUP BY day
 )
 GROUP BY day
 ORDER BY day

@@ -9,7 +9,7 @@ FROM
     FROM bills FINAL GROUP BY day, streamer
     UNION ALL
     SELECT toDate(at) AS day, receiver AS streamer, 0, 0, 0, count(), sum(share_coins)
-    FROM gifts FINAL WHERE refusal = '' GROUP BY day, streamer
+    FROM gifts FINAL WHERE refusal = '' AND ledger != 'sandbox' GROUP BY day, streamer
 )
 GROUP BY day, streamer
 ORDER BY day, coins DESC

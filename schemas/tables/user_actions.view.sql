@@ -7,9 +7,9 @@ SELECT caller AS user, at, 'talked_s' AS field, toInt64(floor(duration_s)) AS am
 UNION ALL
 SELECT callee AS user, at, 'talked_s' AS field, toInt64(floor(duration_s)) AS amount FROM calls FINAL WHERE connected AND kind != 'clip'
 UNION ALL
-SELECT sender AS user, at, 'gifts_sent' AS field, toInt64(1) AS amount FROM gifts FINAL WHERE refusal = ''
+SELECT sender AS user, at, 'gifts_sent' AS field, toInt64(1) AS amount FROM gifts FINAL WHERE refusal = '' AND ledger != 'sandbox'
 UNION ALL
-SELECT receiver AS user, at, 'gifts_received' AS field, toInt64(1) AS amount FROM gifts FINAL WHERE refusal = ''
+SELECT receiver AS user, at, 'gifts_received' AS field, toInt64(1) AS amount FROM gifts FINAL WHERE refusal = '' AND ledger != 'sandbox'
 UNION ALL
 SELECT splitByChar('/', account)[1] AS user, at, 'coins_spent' AS field, -coins AS amount
 FROM balance_entries FINAL WHERE endsWith(account, '/coins') AND reason IN ('call', 'gift') AND coins != 0

@@ -1,4 +1,4 @@
-"""In which ledger a request pays. Calls and gifts are paid with ordinary coins: those of test purchases are refused by name."""
+"""In which ledger a call is paid: with ordinary coins. Those of test purchases are refused by name."""
 
 from typing import Annotated
 
@@ -7,7 +7,7 @@ from pydantic import Field
 from schemas.balance_ledger import Ledger
 from serving.runtime.problems import Problem
 
-PaidIn = Annotated[Ledger, Field(description="with which coins: calls and gifts take no `sandbox` ones yet")]
+PaidIn = Annotated[Ledger, Field(description="with which coins: a call takes no `sandbox` ones")]
 
 
 def pay_with(ledger: Ledger) -> None:
@@ -16,5 +16,5 @@ def pay_with(ledger: Ledger) -> None:
         raise Problem(
             409,
             "sandbox_not_taken",
-            "coins of test purchases buy neither calls nor gifts; leave `ledger` out to pay with others",
+            "coins of test purchases buy no calls; leave `ledger` out to pay with others",
         )
