@@ -3,8 +3,8 @@ OLO := .venv/bin/olo
 SCHEDULES := 2000
 # Two at a time; the longest first.
 SIMULATED := calls payments payouts chats notifications growth timetable money
-# Which tests stay together, in their order, and which files go first: tests/conftest.py.
-TWO := --numprocesses=2 --dist=loadgroup --no-loadscope-reorder
+# Which tests stay together: tests/groups.py; which files go first: tests/conftest.py.
+TWO := --numprocesses=2 --dist=loadscope --no-loadscope-reorder
 # Where the environment forbids to keep compiled modules, each of a dozen processes would compile all that it imports at each start.
 unexport PYTHONDONTWRITEBYTECODE
 

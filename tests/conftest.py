@@ -31,6 +31,7 @@ from tests.chromium import home as home
 from tests.chromium import panel as panel
 from tests.chromium import wire as wire
 from tests.command_line import Done, olo
+from tests.groups import pytest_xdist_make_scheduler as pytest_xdist_make_scheduler
 from tests.lab.city.app_store import AppStore
 from tests.lab.city.app_store_api import AppStoreApi
 from tests.lab.city.market import Market
@@ -47,15 +48,6 @@ from tests.vendor_stub import AdStub, VendorStub
 T = TypeVar("T")
 Shown = dict[str, Any]
 
-# Files that one process plays: those whose calls tests/test_whole_log.py looks at, and those that look at a small city.
-TOGETHER = {
-    "test_video": "calls",
-    "test_video_room": "calls",
-    "test_whole_log": "calls",
-    "test_browser_city": "city",
-    "test_city": "city",
-    "test_notebooks": "city",
-}
 # For so long a test asks again for what was not decided in time.
 PATIENCE_S = 60.0
 
@@ -74,12 +66,10 @@ hypothesis.settings.register_profile("long", parent=UNHURRIED, max_examples=500)
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
     """Whatever uses the platform, directly or through another fixture, has the mark; a test that starts its own says so. Files
-    with such tests go first: of two processes none is to begin with a long file when the other has nothing left. A file's tests
-    stay in one process, and so do those of `TOGETHER`: each process has its own platform."""
+    with such tests go first: of two processes none is to begin with a long file when the other has nothing left."""
     for item in items:
         if "stack" in item.fixturenames:
             item.add_marker("platform")
-        item.add_marker(pytest.mark.xdist_group(TOGETHER.get(item.path.stem, item.path.stem)))
     long = {item.path for item in items if item.get_closest_marker("platform")}
     items.sort(key=lambda item: item.path not in long)
 
