@@ -17,7 +17,8 @@ from pipelines.flows.deciders import deciders
 from pipelines.runtime.core import Output
 from pipelines.runtime.simulator import EPOCH, Log, Setup, Step
 from pipelines.video_pool import NAMESPACE
-from schemas.balance import Account, Reason, owner_of
+from schemas.balance import Account, OpenAccount, Reason, owner_of
+from schemas.balance_ledger import Ledger, account_in
 from schemas.billing import BOOK, FreeTime, PublishTariff
 from schemas.billing_rating import Checkpoint, Side
 from schemas.billing_rules import CallKind, Rule
@@ -93,6 +94,7 @@ def _begin(script: Script) -> None:
             PlaceTransfer, 0.2, transfer=str(uuid.UUID(int=len(script.lines))), payer="@promotions", payee=f"{user}/coins",
             coins=coins, reason=Reason.GRANT,
         )  # fmt: skip
+        _buy_as_tester(script, account_in(Ledger.SANDBOX, user))
     script.say(PutGiftItem, item="rose", price_coins=25, share_coins=10)
     script.say(OfferClip, clip="clip", streamer="sue", title="hi", url="u", duration_s=40)
     script.at += timedelta(seconds=1)
@@ -186,6 +188,12 @@ def _clip(script: Script) -> None:
         script.say(HangUp, 12.0, call=call, by=viewer)
 
 
+def _buy_as_tester(script: Script, account: str) -> None:
+    script.say(OpenAccount, 0.2, account=account)
+    name = str(uuid.UUID(int=len(script.lines)))
+    script.say(PlaceTransfer, 0.3, transfer=name, payer="@apple_sandbox", payee=account, coins=60, reason=Reason.PURCHASE)
+
+
 def _gift(script: Script) -> None:
     sender, receiver = script.chance.sample(EVERYBODY, 2)
     gift = {
@@ -193,6 +201,7 @@ def _gift(script: Script) -> None:
         "sender": sender,
         "receiver": receiver,
         "item": script.chance.choice(("rose", "x")),
+        "ledger": script.chance.choices((Ledger.ORDINARY, Ledger.SANDBOX), (3, 1))[0],
     }
     for again in range(1 + (script.chance.random() < 0.3)):
         script.say(SendGift, again * 0.5, **gift)

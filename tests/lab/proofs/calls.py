@@ -184,7 +184,7 @@ class CallAudit:
         return found
 
     def _gifts(self) -> None:
-        """Every gift has one outcome; it was paid and shared exactly when it was sent."""
+        """Every gift has one outcome; it was paid and shared exactly when it was sent, in the ledger that was asked for."""
         outcomes = self._by("gift.events", "gift")
         for gift in {m["gift"] for m in self._facts("gift.inbox") if m["type"] == "SendGift"}:
             first = {m["id"] for m in self._facts_of_gift(gift)}
@@ -195,7 +195,9 @@ class CallAudit:
             (fact,) = facts
             due: dict[str, int] = {}
             if fact["type"] == "GiftSent":
-                due = {f"{fact['sender']}/coins": -fact["price_coins"], f"{fact['receiver']}/earnings": fact["share_coins"]}
+                own = {m.get("ledger", "ordinary") for m in self._facts_of_gift(gift)} == {"sandbox"}
+                coins, earnings = ("sandbox_coins", "sandbox_earnings") if own else ("coins", "earnings")
+                due = {f"{fact['sender']}/{coins}": -fact["price_coins"], f"{fact['receiver']}/{earnings}": fact["share_coins"]}
             moved = {entry["account"]: entry["coins"] for entry in self.entries[gift] if entry.get("coins")}
             if moved != {account: coins for account, coins in due.items() if coins}:
                 self._break(f"gift {gift}: moved {moved}, due was {due}")
