@@ -186,7 +186,7 @@ async def preview_job(body: ScheduledJobBody, _: JobsLook, request: Request) -> 
 async def put_job(job: IdInPath, body: ScheduledJobBody, caller: JobsChange, request: Request) -> Any:
     """Save a job: a new version, beside which no older one fires any more. A job sends nothing that takes a second person."""
     asking = commands_of(request)
-    if problem := request.app.state.eyes(_work(job, body, now())):
+    if problem := request.app.state.eyes(_work(job, body, now()), caller.user):
         raise problem
     definition, plan, found = await _checked(job, body)
     command = PutJobOnTimetable(id=new_id(), at=now(), job=job, definition=definition, plan=plan, by=caller.user)

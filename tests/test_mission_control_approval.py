@@ -144,14 +144,14 @@ def test_what_moves_more_than_the_limit_takes_a_second_person() -> None:
     )  # fmt: skip
     for command in (PLACE, product, forgiven, feed):
         assert [needs_approval(command, limit) for limit in (0, 499, 500)] == [False, True, False]
-        found = four_eyes(499)(command)
+        found = four_eyes(499)(command, BOB)
         assert found is not None
         assert (found.status, found.code, found.more["command"]) == (403, "approval_needed", type(command).__name__)
         template = json.dumps(template_of(command))
         approval, _ = decide(None, ask(BOB, template, type(command).__name__))
         _, (_, sent) = decide(approval, give(seen=approval.seen))
         assert replace(sent, id=command.id, at=command.at, by=command.by) == command, "what is refused is what is asked for"
-    assert four_eyes(500)(PLACE) is None
+    assert four_eyes(500)(PLACE, BOB) is None
     assert {type(PLACE), type(product), type(forgiven), type(feed)} == FOUR_EYES.keys()
 
 
@@ -165,6 +165,27 @@ def test_staff_alone_sends_nothing_above_the_limit() -> None:
             asyncio.run(commands.ask(PLACE, cast(Any, object)))
     finally:
         SENT.reset(token)
+
+
+@pytest.mark.parametrize("limit", [0, 499, 500])
+def test_nobody_of_staff_gives_themselves_anything(limit: int) -> None:
+    """Not below the limit either: a hundred small grants are a large one."""
+    forgiven = PlaceAdjustment(
+        id="c", at=now(), adjustment=TransferId("d"), account=AccountId("ann/coins"), act=Act.WRITE_OFF, coins=1,
+        debt_coins=900, ref="x", by=ANN,
+    )  # fmt: skip
+    for command in (replace(PLACE, coins=1, by=ANN), forgiven):
+        found = four_eyes(limit)(command, ANN)
+        assert found is not None
+        assert (found.status, found.code) == (403, "own_benefit")
+        assert four_eyes(500)(replace(command, by=BOB), BOB) is None
+
+
+def test_no_job_gives_its_maker_coins() -> None:
+    front = Front(four_eyes_coins=0)
+    job = {"schedule": {"cron": "0 3 1 1 *"}, "command": KIND, "template": json.loads(TEMPLATE)}
+    assert code(front.ask("PUT", "/v1/admin/jobs/j", headers=bearer("ann", "admin"), json=job)) == (403, "own_benefit")
+    assert front.commands.asked == []
 
 
 def test_no_job_sends_what_takes_a_second_person() -> None:

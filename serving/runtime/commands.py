@@ -82,7 +82,7 @@ class Commands:
     second person. Made in the event loop."""
 
     def __init__(
-        self, new: Callable[[], Producer], outcomes: Outcomes, refusals: RefusalTables, eyes: Eyes = lambda _: None
+        self, new: Callable[[], Producer], outcomes: Outcomes, refusals: RefusalTables, eyes: Eyes = lambda _, __: None
     ) -> None:
         self._eyes = eyes
         self._sender = Sender(new)
@@ -146,7 +146,7 @@ class Commands:
 
         Errors: Problem for a refusal, for what takes a second person, and for a fact of another type; Problem 503; NotDecided,
         which answers with `later`."""
-        if SENT.get() is not None and (problem := self._eyes(command)):
+        if SENT.get() is not None and (problem := self._eyes(command, getattr(command, "by", ""))):
             raise problem
         causes = [command.id, derived] if derived else [command.id]
         self._admit(command, causes, urgent=urgent)
