@@ -92,7 +92,7 @@ def test_refused_coins_come_back(admin: Api, new_user: NewUser) -> None:
     assert (answer.status_code, answer.json()["code"]) == (404, "account_unknown")
     assert ann.balance().json() | {"cursor": 0, "as_of": 0} == {
         "account": f"{ann.user}/coins", "balance_coins": 100, "held_coins": 0, "available_coins": 100, "seq": 4,
-        "debt_coins": 0, "frozen": False,
+        "debt_coins": 0, "frozen": False, "cap_left_coins": None, "cap_more_at": None,
         "as_of": 0, "cursor": 0,
     }  # fmt: skip
 

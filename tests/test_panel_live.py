@@ -7,13 +7,13 @@ from tests.conftest import Api, NewUser, Phone, Stack, eventually
 
 
 def test_a_cohort_saved_live_fills_tags_the_gallery_and_is_left(stack: Stack, admin: Api, new_user: NewUser) -> None:
-    bob, sue, tia = Phone(new_user(country="XA")), Phone(new_user("streamer", country="XA")), Phone(new_user("streamer"))
+    bob, sue, tia = Phone(new_user(country="XQ")), Phone(new_user("streamer", country="XQ")), Phone(new_user("streamer"))
     rule = {"rule": "all", "of": [
-        {"rule": "is", "field": "country", "values": ["XA"]}, {"rule": "is", "field": "role", "values": ["streamer"]},
+        {"rule": "is", "field": "country", "values": ["XQ"]}, {"rule": "is", "field": "role", "values": ["streamer"]},
     ]}  # fmt: skip
     sql = admin.post("/v1/admin/cohorts/preview", json={"rule": rule})
     assert sql.status_code == 200
-    saved = admin.put("/v1/admin/cohorts/locals", json={"rule": rule, "tag": "local", "name": "From XA"})
+    saved = admin.put("/v1/admin/cohorts/locals", json={"rule": rule, "tag": "local", "name": "From XQ"})
     assert saved.status_code == 200
     shown = eventually(lambda: admin.get("/v1/admin/cohorts/locals/members").json()["members"])
     assert shown == [sue.user]

@@ -100,7 +100,9 @@ def test_it_is_ready_when_it_knows_everybody_not_only_when_the_feed_has_come(
 ) -> None:
     """Also on an older copy of the store that nobody keeps: what lies behind it comes from the log."""
     copy_of_store(stack, tmp_path)
-    users = {new_user().user for _ in range(3)}
+    signed_up = [new_user() for _ in range(3)]
+    eventually(lambda: all(one.balance().is_success for one in signed_up))  # their accounts are opened behind the sign-up
+    users = {one.user for one in signed_up}
     ends = end_offsets(reader(stack.config), FEED.name, range(FEED.partitions))
     slow = SlowChangelogs(reader(stack.config), {partition: end for partition, end in ends.items() if end})
     monkeypatch.setattr(tail, "reader", lambda *_: slow)
