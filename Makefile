@@ -14,12 +14,12 @@ up: .venv/ready            ## start the whole platform, here
 	@$(OLO) up
 
 # In two processes, each with a platform of its own: the tests on it mostly wait.
-test: .venv/ready          ## the test suite (some fifteen minutes on two cores)
+test: .venv/ready          ## the test suite (some twelve minutes on two cores)
 	@.venv/bin/pytest $(TWO) -rs
 
 # Hypothesis and the simulations play a tenth of their examples here; `test` plays all of them, `simulate` many more.
 # A test module that cannot be imported, of a domain without its decider, say, hides none of the others.
-quick: .venv/ready         ## whatever needs no broker, in under a minute, and which branches of the pure modules that reaches
+quick: .venv/ready         ## whatever needs no broker, in some two minutes, and which branches of the pure modules that reaches
 	@.venv/bin/coverage erase
 	@.venv/bin/coverage run -m pytest $(TWO) -m "not platform" --hypothesis-profile=quick --continue-on-collection-errors
 	@.venv/bin/coverage combine --quiet
