@@ -38,8 +38,9 @@ class Asking(NamedTuple):
 
 def is_asked(state: State, at: datetime) -> bool:
     """Whether a payout is asked about."""
-    paid = isinstance(state, Payout) and state.status is PayoutStatus.PAID and bool(state.provider)
-    return paid and isinstance(state, Payout) and state.ask_until is not None and at < state.ask_until
+    if not isinstance(state, Payout) or state.status is not PayoutStatus.PAID or not state.provider:
+        return False
+    return state.ask_until is not None and at < state.ask_until
 
 
 def ask_all(config: Config, client: httpx.Client, pause_s: float = 1 / CALLS_PER_S) -> Asking:

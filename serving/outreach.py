@@ -37,7 +37,7 @@ from serving.runtime.fields import IdInPath, ItemId
 from serving.runtime.problems import Problem, responses, unavailable
 from serving.runtime.refusals import Refusals, refusal_of
 from serving.runtime.staff import GrowthChange, GrowthLook
-from serving.runtime.warehouse import COUNTING, in_warehouse
+from serving.runtime.warehouse import counted
 from serving.view_store.indexes import COHORT_MEMBERS
 
 router = APIRouter(tags=["outreach"])
@@ -170,11 +170,10 @@ async def _fitting(rule: Rule, request: Request) -> int:
     first members would be none. Errors: Problem 503."""
     ask = f"SELECT count() FROM ({members_sql(rule)})"
     try:
-        async with COUNTING:
-            found = await in_warehouse(lambda: request.app.state.clickhouse().query(ask, parameters={"now": now()}))
+        (people,) = await counted(request, ask)
     except (Error, OSError) as error:
         raise unavailable("warehouse_unreachable", "ClickHouse cannot be asked how many people the campaign is for") from error
-    return int(found.result_rows[0][0])
+    return int(people)
 
 
 def _words(body: CampaignBody) -> dict[str, Any]:

@@ -42,7 +42,7 @@ from serving.runtime.fields import IdInPath, ItemId, UserInPath, Word
 from serving.runtime.problems import Problem, responses, unavailable
 from serving.runtime.refusals import Refusals, refusal_of
 from serving.runtime.staff import GrowthChange, GrowthLook, PeopleChange, PeopleLook
-from serving.runtime.warehouse import COUNTING, in_warehouse
+from serving.runtime.warehouse import counted
 from serving.view_store.indexes import COHORT_MEMBERS, EVERYBODY, MEMBER_VERSIONS
 
 router = APIRouter(tags=["cohorts"])
@@ -146,11 +146,9 @@ async def _preview(rule: Rule, request: Request) -> CohortPreviewAnswer:
     sql = members_sql(rule)
     ask = f"SELECT (SELECT count() FROM ({sql})), (SELECT count() FROM user_attributes)"
     try:
-        async with COUNTING:
-            found = await in_warehouse(lambda: request.app.state.clickhouse().query(ask, parameters={"now": now()}))
+        members, users = await counted(request, ask)
     except (Error, OSError) as error:
         raise unavailable("warehouse_unreachable", "ClickHouse cannot be asked how many members there would be") from error
-    members, users = found.result_rows[0]
     return CohortPreviewAnswer(members=members, users=users, sql=sql)
 
 

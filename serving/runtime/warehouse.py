@@ -15,6 +15,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 from clickhouse_connect.driver.exceptions import Error
 from fastapi import Request
 
+from schemas.log.base import now
 from serving.runtime.problems import Problem, unavailable
 
 T = TypeVar("T")
@@ -28,6 +29,13 @@ COUNTING: Final = asyncio.Semaphore(2)
 async def in_warehouse(ask: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
     """What a question to the warehouse answers, by a thread of the warehouse's. Errors: those of `ask`."""
     return await asyncio.get_running_loop().run_in_executor(THREADS, partial(ask, *args, **named))
+
+
+async def counted(request: Request, question: str) -> tuple[Any, ...]:
+    """The one row of a question that counts people by history as of `now`. Errors: those of clickhouse_connect, OSError."""
+    async with COUNTING:
+        found = await in_warehouse(lambda: request.app.state.clickhouse().query(question, parameters={"now": now()}))
+    return tuple(found.result_rows[0])
 
 
 def micros(at: datetime) -> int:
