@@ -13,13 +13,13 @@ from typing import Annotated, Final
 from msgspec import Meta
 from msgspec.structs import replace
 
-from schemas.log.base import MAX_COINS, State
+from schemas.log.base import State
 from schemas.user import User_
 
 # All of it, in basis points.
 WHOLE_BPS: Final = 10_000
-# More than this an agency's next shares are never less by.
-MOST_OWED: Final = MAX_COINS * WHOLE_BPS
+# By more than this an agency's next shares are never less, in ten-thousandths of a coin: nearly all that a 64-bit number holds.
+MOST_OWED: Final = 9 * 10**18
 
 ShareBps = Annotated[int, Meta(ge=0, le=WHOLE_BPS, description="hundredths of a percent")]
 ShareVersion = Annotated[int, Meta(ge=0, le=2**53)]

@@ -35,6 +35,7 @@ from schemas.balance import (
 from schemas.log.base import AccountId, Message, TransferId, Wake
 from tests.conftest import Api, NewUser, eventually
 from tests.decisions import decisions_of, last_decision
+from tests.long_lists import long_lists
 
 decide = decisions_of(adjustment.decide_adjustment)
 after = partial(last_decision, decide)
@@ -106,7 +107,7 @@ STEPS = st.one_of(
 )  # fmt: skip
 
 
-@given(st.lists(STEPS, max_size=30))
+@given(long_lists(STEPS, 30))
 def test_every_request_is_answered_and_the_account_is_asked_once(steps: list[tuple[str, int]]) -> None:
     state: Any = None
     told, asked = list[Any](), set()

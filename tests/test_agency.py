@@ -46,6 +46,7 @@ from schemas.log.base import MAX_COINS, AccountId, UserId, Wake
 from schemas.user import UserErased
 from tests.conftest import Api, NewUser, Stack, eventually
 from tests.decisions import decisions_of, last_decision
+from tests.long_lists import long_lists
 
 decide = decisions_of(decide_membership)
 T = datetime(2030, 1, 1, tzinfo=UTC)
@@ -197,7 +198,7 @@ MESSAGES = st.one_of(
 )  # fmt: skip
 
 
-@given(st.lists(MESSAGES, max_size=30))
+@given(long_lists(MESSAGES, 30))
 def test_a_share_is_one_that_was_offered_and_accepted_and_each_change_is_a_version(messages: list[MembershipInbox]) -> None:
     state: Any = None
     open_invitations: dict[str, int] = {}
@@ -230,7 +231,7 @@ RECLAIMED = st.tuples(st.just(Reason.CALL), st.integers(-200, -1) | st.just(-MAX
 CHANGES = st.sampled_from((0, 1, 3_333, WHOLE_BPS)) | st.integers(0, WHOLE_BPS)
 
 
-@given(st.lists(EARNED | RECLAIMED | CHANGES, max_size=40))
+@given(long_lists(EARNED | RECLAIMED | CHANGES, 40))
 def test_of_each_version_the_agency_has_its_basis_points_rounded_down_and_nothing_is_lost(
     history: list[tuple[Reason, int] | int],
 ) -> None:

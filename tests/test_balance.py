@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -43,6 +43,7 @@ from schemas.log.base import MAX_BALANCE_COINS, MAX_COINS, AccountId, HoldId, Wa
 from schemas.log.codec import encode, state_decoder
 from tests.decisions import decisions_of
 from tests.lab.proofs.ledger import NaiveLedger
+from tests.long_lists import long_lists
 
 decide = decisions_of(decide_account)
 T = datetime(2030, 1, 1, tzinfo=UTC)
@@ -285,7 +286,17 @@ messages = st.one_of(
 )
 
 
-@given(st.lists(messages, max_size=60))
+# Most are of an open account, many of a member of an agency: refusals of unknown accounts are soon told.
+beginnings = st.sampled_from((
+    (),
+    (OpenAccount(id="o", at=T, account=ANN),),
+    (OpenAccount(id="o", at=T, account=ANN), SetShare(id="s", at=T, account=ANN, agency="agy", share_bps=3_333, version=1)),
+))  # fmt: skip
+histories = st.tuples(beginnings, long_lists(messages, 60)).map(lambda parts: [*parts[0], *parts[1]])
+
+
+@given(histories)
+@settings(max_examples=4 * settings().max_examples)
 def test_any_history_keeps_the_laws_and_equals_the_naive_ledger(history: list[AccountInbox]) -> None:
     account: Any = None
     naive, out, owed = NaiveLedger(), 0, 0

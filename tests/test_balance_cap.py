@@ -12,6 +12,7 @@ from schemas.balance_cap import MAX_HOURS, RAISED_AFTER, Cap, CapRoom, SpentHour
 from schemas.log.base import MAX_BALANCE_COINS, AccountId, HoldId, Wake
 from tests.conftest import Api, Phones, eventually
 from tests.decisions import decisions_of
+from tests.long_lists import long_lists
 
 decide = decisions_of(decide_account)
 T = datetime(2030, 1, 1, 10, 30, tzinfo=UTC)
@@ -124,7 +125,7 @@ steps = st.one_of(
 )
 
 
-@given(st.lists(steps, max_size=50))
+@given(long_lists(steps, 50))
 def test_no_24_hours_see_more_than_the_highest_cap_of_their_time(history: list[Any]) -> None:
     """By a second account, which keeps each payment by itself, and which was capped by staff at 100 from the beginning."""
     account, _ = play(cap(100, staff=True))

@@ -38,6 +38,7 @@ from tests.conftest import Api, Phones, eventually
 from tests.lab.city.app_store import AppStore
 from tests.lab.city.play_store import PlayStore
 from tests.lab.proofs.ledgers import is_sandbox
+from tests.long_lists import long_lists
 from tests.test_app_store import INTENT, config_of
 from tests.test_purchase import READ, T, after, claim, decide_account, decide_purchase
 
@@ -67,7 +68,7 @@ MOVES = st.tuples(
 )
 
 
-@given(st.lists(MOVES, max_size=60))
+@given(long_lists(MOVES, 60))
 def test_no_coins_cross_and_each_ledger_closes_behind_every_message(moves: list[Any]) -> None:
     accounts: dict[str, Account] = {name: Account(1, T, 20) for name in NAMES}
     books = Counter(dict.fromkeys(Ledger, 80))

@@ -60,6 +60,7 @@ from schemas.video import CallEnded, EndReason
 from schemas.video_line import LINE, LineRefusal, MessageAdmitted
 from serving.view_store.indexes import CHATS
 from tests.decisions import decisions_of, last_decision
+from tests.long_lists import long_lists
 from tests.people import ANN, BOB, EVE, SUE
 
 T = datetime(2030, 1, 1, tzinfo=UTC)
@@ -286,7 +287,7 @@ def recount(world: World, pair: str, user: str) -> int:
     return sum(one.seq > mark and one.user != user and one.seq not in gone | quiet for one in items)
 
 
-@given(st.integers(0, 2**32), st.lists(st.sampled_from(ACTS), max_size=60))
+@given(st.integers(0, 2**32), long_lists(st.sampled_from(ACTS), 60))
 def test_the_laws_of_chats_hold_whatever_is_under_way(seed: int, acts: list[str]) -> None:
     world = World(seed)
     for kind in acts:

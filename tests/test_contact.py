@@ -30,6 +30,7 @@ from schemas.pair import pair_of
 from schemas.user import Ban, Role, UserSignedUp
 from schemas.video import CallEnded, EndReason
 from tests.decisions import all_decisions, decisions_of
+from tests.long_lists import long_lists
 
 decide = decisions_of(decide_contact)
 decide_blocked = decisions_of(decide_record)
@@ -186,7 +187,7 @@ people = st.sampled_from("abcdef")
 
 @given(
     st.sets(people, max_size=6),
-    st.lists(st.tuples(st.sampled_from(("talk", "gift", "ring", "write", "answer", "block", "unblock")), people), max_size=40),
+    long_lists(st.tuples(st.sampled_from(("talk", "gift", "ring", "write", "answer", "block", "unblock")), people), 40),
 )
 def test_random_blockers_count_as_a_naive_model_counts_them(signed_up: set[str], script: list[tuple[str, str]]) -> None:
     """The model: sets of who has met vic, whose block waits, and who has counted."""

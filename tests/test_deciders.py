@@ -17,6 +17,7 @@ from schemas.log.codec import decoder_of, encode
 from schemas.log.entity import Entity
 from schemas.log.topics import ENTITIES, hears, inbox_keys, routes
 from tests.golden import golden_lines
+from tests.long_lists import long_lists
 
 GOLDEN = {json.loads(line)["type"]: line.encode() for line in golden_lines()}
 HEARD = [
@@ -79,7 +80,7 @@ def test_no_order_of_messages_is_too_much(entity: Entity, data: st.DataObject) -
     """What belongs to other keys is mixed in, too: a decider answers whatever its inbox lets through."""
     messages = [example(type_) for type_ in hears(entity) if type_ is not Wake]
     state, at = None, max(message.at for message in messages)
-    for message in data.draw(st.lists(st.sampled_from(messages), max_size=12)):
+    for message in data.draw(long_lists(st.sampled_from(messages), 12)):
         at += timedelta(seconds=data.draw(st.sampled_from((0, 1, 20, 400))))
         state, told = decided(entity, state, replace(message, at=at))
         assert state is None or isinstance(state, entity.state)

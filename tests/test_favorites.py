@@ -42,6 +42,7 @@ from schemas.log.base import Fact, UserId, Wake
 from schemas.user import CameOnline, PeerCommand
 from tests.conftest import NewUser, Phone, eventually
 from tests.decisions import decisions_of
+from tests.long_lists import long_lists
 from tests.people import BOB, SUE
 
 C = TypeVar("C", bound=PeerCommand)
@@ -192,7 +193,7 @@ def test_a_stars_followers_are_told_in_parts(monkeypatch: pytest.MonkeyPatch) ->
     assert told == fans
 
 
-@given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.booleans()), max_size=40), st.integers(1, 3), st.booleans())
+@given(long_lists(st.tuples(st.sampled_from("abcdefgh"), st.booleans()), 40), st.integers(1, 3), st.booleans())
 def test_who_follows_is_on_one_page_and_is_counted(changes: list[tuple[str, bool]], pages: int, at_once: bool) -> None:
     following, messages = set[str](), list[Follow | Unfollow]()
     for number, (follower, likes) in enumerate(changes):

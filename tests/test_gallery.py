@@ -24,6 +24,7 @@ from schemas.video import CallEnded, EndReason
 from serving.gallery_shelf import Candidate, Shelf, Viewpoint
 from tests.conftest import Api, NewUser, Phone, Phones, Stack, eventually
 from tests.decisions import decisions_of
+from tests.long_lists import long_lists
 from tests.people import BOB, SUE
 
 decide_rank = decisions_of(domain.decide_rank)
@@ -132,7 +133,7 @@ def naive(rules: GalleryRules, known: dict[str, Candidate], viewer: Viewpoint) -
     return sorted(places)
 
 
-@given(rules, st.lists(st.tuples(candidates, st.booleans()), max_size=40), viewpoints, st.integers(1, 7))
+@given(rules, long_lists(st.tuples(candidates, st.booleans()), 40), viewpoints, st.integers(1, 7))
 def test_pages_are_the_naive_order_cut_into_pieces(
     rules: GalleryRules, changes: list[tuple[Candidate, bool]], viewer: Viewpoint, limit: int
 ) -> None:

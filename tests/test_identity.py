@@ -24,6 +24,7 @@ from schemas.outbox import SIGN_IN, AttemptOutcome, EffectDue, EffectKind, Repor
 from schemas.user import Role, UserErased
 from tests.decisions import decisions_of
 from tests.lab.city.push_vendors import PROJECT, Keys
+from tests.long_lists import long_lists
 
 T = datetime(2030, 1, 1, tzinfo=UTC)
 DUE = EffectDue(
@@ -158,7 +159,7 @@ def test_claims_are_those_that_the_log_gave(attempt: Try, settings: Config) -> N
     assert attempt(replace(given, claims=None), toolkit, settings).outcome is REFUSED
 
 
-STEPS = st.lists(st.sampled_from(("change", "repeat", "accepted", "failed", "refused", "wake")), max_size=30)
+STEPS = long_lists(st.sampled_from(("change", "repeat", "accepted", "failed", "refused", "wake")), 30)
 
 
 @given(STEPS)

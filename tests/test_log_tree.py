@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.log_tree import Placed, roots_of, tree_of
+from tests.long_lists import long_lists
 
 T = datetime(2030, 1, 1, tzinfo=UTC)
 ROOT = "01890000-0000-7000-8000-000000000001"
@@ -60,7 +61,7 @@ def test_what_a_tree_has_in_common() -> None:
 IDS = st.sampled_from(["a", "b", "a/0", "a/1", "a/0/0", "b/0", "c/9", "", "a/"])
 
 
-@given(st.lists(st.tuples(IDS, IDS, st.integers(0, 3)), max_size=12))
+@given(long_lists(st.tuples(IDS, IDS, st.integers(0, 3)), 12))
 def test_each_message_stands_once_behind_its_parent(given_: list[tuple[str, str, int]]) -> None:
     records = [record(name, cause, second=second) for name, cause, second in given_]
     for focus in {one.id for one in records}:

@@ -49,6 +49,7 @@ from schemas.transfer import PlaceTransfer, TransferOutcome, TransferSettled, Tr
 from schemas.user import SignUp
 from serving.profile import PrivateProfileBody, ProfileBody
 from tests.decisions import decisions_of
+from tests.long_lists import long_lists
 from tests.people import BOB, SUE
 
 T: Final = datetime(2030, 1, 1, tzinfo=UTC)
@@ -267,7 +268,7 @@ def change(number: int, *, versioned: bool) -> MoveRow:
 
 
 @settings(max_examples=60)
-@given(st.lists(st.integers(0, 7), max_size=24), st.booleans())
+@given(long_lists(st.integers(0, 7), 24), st.booleans())
 def test_an_event_makes_one_command_and_no_older_one_follows_a_newer(numbers: list[int], versioned: bool) -> None:
     """Law: in any order and repetition each event makes one command at most, none behind a newer change; and the newest that
     came is what stands."""

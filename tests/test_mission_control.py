@@ -10,6 +10,7 @@ from schemas.log.base import Wake
 from schemas.mission_control import UNANSWERED_AFTER, AnswerAct, NoteAct, StaffActed, StaffAnswered
 from schemas.user import Role
 from tests.decisions import decisions_of
+from tests.long_lists import long_lists
 from tests.people import BOB
 
 decide = decisions_of(decide_staff_act)
@@ -39,7 +40,7 @@ def test_an_act_that_nobody_answered_says_so() -> None:
     assert decide(None, ANSWER) == (None, ())
 
 
-@given(st.lists(st.sampled_from((NOTE, ANSWER, EARLY, LATE)), max_size=12))
+@given(long_lists(st.sampled_from((NOTE, ANSWER, EARLY, LATE)), 12))
 def test_an_act_that_was_told_is_open_or_has_had_one_outcome(messages: list[NoteAct | AnswerAct | Wake]) -> None:
     state, open_acts = None, 0
     for message in messages:

@@ -42,6 +42,7 @@ from serving.runtime.problems import Problem
 from tests.conftest import Api, NewUser, Stack, eventually
 from tests.decisions import decisions_of
 from tests.front import Front, bearer, code
+from tests.long_lists import long_lists
 from tests.people import ANN, BOB, EVE, SUE
 from tests.test_migration import OPENS
 
@@ -115,7 +116,7 @@ WORDS = st.sampled_from([ask(), ask(EVE), give(), give(BOB), give(ANN), give(EVE
                          late(), late(2 * APPROVAL_LIVES)])  # fmt: skip
 
 
-@given(st.lists(WORDS, max_size=25))
+@given(long_lists(WORDS, 25))
 def test_a_command_is_sent_once_by_two_who_do_not_gain(messages: list[Any]) -> None:
     """Law: until it is forgotten, an approval that was asked for ends once; what is sent has a maker and another approver."""
     state: Approval | None = None

@@ -36,6 +36,7 @@ from schemas.user import USER, Role, User, UserErased
 from tests.conftest import Api, NewUser, Stack, eventually
 from tests.decisions import decisions_of
 from tests.front import AT, Front, bearer, code
+from tests.long_lists import long_lists
 from tests.people import ANN, BOB, EVE, SUE
 
 decide = decisions_of(decide_staff)
@@ -114,7 +115,7 @@ CLAIMS = st.sampled_from(((), (ADMIN,), (SUPPORT,), (Role.STREAMER,)))
 CHANGES = st.tuples(st.booleans(), PEOPLE, ROLES, PEOPLE, CLAIMS)
 
 
-@given(st.lists(CHANGES, max_size=25))
+@given(long_lists(CHANGES, 25))
 def test_the_laws_of_the_book(changes: list[tuple[bool, UserId, Role, UserId, tuple[Role, ...]]]) -> None:
     """There is an admin once there was one; nobody's roles grow by themselves; the facts, in order, are the book."""
     book, told = StaffBook(), dict[str, tuple[Role, ...]]()

@@ -27,6 +27,7 @@ from schemas.outbox import (
 )
 from schemas.video import CallEnded, EndReason
 from tests.decisions import decisions_of, last_decision
+from tests.long_lists import long_lists
 from tests.people import BOB, SUE
 
 decide = decisions_of(decide_outbox)
@@ -105,7 +106,7 @@ def test_pauses_grow_stay_bounded_and_never_undercut_the_vendor(attempt: int, re
     assert pause("e", attempt, 0.0) * 1.25 <= pause("e", attempt + 1, 0.0) * 1.26 or attempt > 10
 
 
-@given(st.lists(st.sampled_from([*AttemptOutcome, "wake", "again"]), max_size=30))
+@given(long_lists(st.sampled_from([*AttemptOutcome, "wake", "again"]), 30))
 def test_attempts_are_numbered_without_a_gap_and_one_is_due_at_a_time(steps: list[AttemptOutcome | str]) -> None:
     effect, told = decide(None, OWE)
     dues, at = [fact.attempt for fact in told if isinstance(fact, EffectDue)], T

@@ -32,6 +32,7 @@ from schemas.panel import (
 from schemas.panel_counters import LONG_TABLE, UNITS, Buckets, Counter, buckets_of, count, parse_window
 from schemas.user import Role, SessionOpened, UserSignedUp
 from tests.decisions import decisions_of
+from tests.long_lists import long_lists
 from tests.people import BOB
 from tests.test_panel import rules
 
@@ -85,7 +86,7 @@ messages = st.one_of(
         )
     ),
 )  # fmt: skip
-deeds = st.lists(st.tuples(messages, gaps, lates), max_size=25)
+deeds = long_lists(st.tuples(messages, gaps, lates), 25)
 books = st.lists(rules, min_size=1, max_size=10).map(tuple)
 
 

@@ -28,6 +28,7 @@ from schemas.payout import DrawEarnings, EarningsDrawn, EndDraw, RequestPayout
 from schemas.payout_fields import PayoutRefusal
 from schemas.user import UserErased
 from tests.decisions import decisions_of, last_decision
+from tests.long_lists import long_lists
 
 decide = decisions_of(decide_payee)
 decode = state_decoder(Payee)
@@ -189,7 +190,7 @@ STEPS = st.one_of(
 )  # fmt: skip
 
 
-@given(st.lists(STEPS, max_size=60))
+@given(long_lists(STEPS, 60))
 def test_each_entry_is_in_one_payout_and_no_more_is_paid_than_is_earned_and_old_enough(steps: list[tuple[str, int]]) -> None:
     state: Any = decide(None, PUT)[0]
     entries, day, seq = list[EntryRecorded](), 0, 0

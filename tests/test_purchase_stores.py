@@ -42,6 +42,7 @@ from schemas.purchase import (
     used_coins,
 )
 from tests.decisions import all_decisions
+from tests.long_lists import long_lists
 from tests.test_purchase import LAPSED, READ, T, after, claim, decide_account, decide_purchase, entry
 
 
@@ -158,7 +159,7 @@ def test_a_store_is_told_nothing_for_a_reason_that_is_recorded() -> None:
     assert {why for _, why in rows} == set(UsageWithheld)
 
 
-@given(st.lists(st.tuples(st.sampled_from(["lot", "bonus", "spend", "loose"]), st.integers(1, 60)), max_size=60))
+@given(long_lists(st.tuples(st.sampled_from(["lot", "bonus", "spend", "loose"]), st.integers(1, 60)), 60))
 def test_what_was_used_is_what_the_account_has_spent_of_it(steps: list[tuple[str, int]]) -> None:
     """A law: as long as no lot has lost its name, what is left of a purchase and what was used of it are all of it."""
     name, bob = "apple:7", AccountId("bob/coins")

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.runtime.turns import Queues, Turns
+from tests.long_lists import long_lists
 
-NAMES = st.lists(st.sampled_from("abcde"), max_size=60)
+NAMES = long_lists(st.sampled_from("abcde"), 60)
 
 
 @given(NAMES)

@@ -25,6 +25,7 @@ from schemas.user import (
     UserUnbanned,
 )
 from tests.decisions import decisions_of
+from tests.long_lists import long_lists
 from tests.people import ANN
 
 decide = decisions_of(decide_user)
@@ -102,7 +103,7 @@ steps = st.one_of(
 )
 
 
-@given(st.lists(steps, max_size=25))
+@given(long_lists(steps, 25))
 def test_bans_are_those_of_a_naive_model(script: list[tuple[str, str, int | None]]) -> None:
     """The model knows one number for each cause: when its ban is over."""
     user: User = known()

@@ -15,6 +15,7 @@ from schemas.billing_rules import CallKind
 from schemas.log.base import Message, UserId, Wake
 from schemas.user import Role
 from schemas.video import BeatCall, Call, CallEnded, CallStatus, EndCall, EndReason, HangUp, LeaveCall, OpenRoom
+from tests.long_lists import long_lists
 from tests.people import BOB, SUE
 from tests.test_billing_bill import Till
 
@@ -175,7 +176,7 @@ def test_what_comes_of_it_in_coins(messages: tuple[Message, ...], paid: int, ear
     assert (till.bill.closed, till.bill.open_answers) == (True, 0)
 
 
-TIMES = st.lists(st.integers(1, 400).map(lambda tenths: tenths / 4), max_size=12)
+TIMES = long_lists(st.integers(1, 400).map(lambda tenths: tenths / 4), 12)
 
 
 def naive(his: list[float], hers: list[float], end_s: float, by: UserId | None) -> tuple[float, bool]:

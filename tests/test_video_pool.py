@@ -29,6 +29,7 @@ from schemas.video_line import (
     mark_of,
 )
 from tests.decisions import decisions_of
+from tests.long_lists import long_lists
 
 decide_pool = decisions_of(domain.decide_pool)
 T = datetime(2030, 1, 1, tzinfo=UTC)
@@ -130,7 +131,7 @@ def test_a_state_stays_within_its_claim_whoever_waits() -> None:
 
 
 USERS, BLOCKED = st.sampled_from(["u1", "u2", "u3", "s1", "s2", "s3"]), st.sets(st.sampled_from(["u1", "s1", "s2"]))
-MOVES = st.lists(st.tuples(USERS, st.integers(0, 9), BLOCKED), max_size=30)
+MOVES = long_lists(st.tuples(USERS, st.integers(0, 9), BLOCKED), 30)
 
 
 @given(MOVES, st.integers(1, 3))

@@ -14,6 +14,7 @@ from infra import asking, kafka
 from infra.asking import broker_answers
 from pipelines.runtime.watchdog import LOOKS, Watchdog
 from tests.conftest import Stack, eventually
+from tests.long_lists import long_lists
 
 
 class Trial:
@@ -67,7 +68,7 @@ def test_a_broker_that_is_away_ends_nothing_however_long() -> None:
     assert trial.ended == 1, "it is back, and the step still hangs"
 
 
-@given(st.lists(st.integers(0, LOOKS), max_size=20))
+@given(long_lists(st.integers(0, LOOKS), 20))
 def test_steps_that_go_on_are_never_the_end(lengths: list[int]) -> None:
     """Each step is under way for less than LOOKS turns; the next one begins at once, under the same name."""
     trial = Trial()

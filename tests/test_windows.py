@@ -6,10 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.log.windows import Buckets, add, bucket_of, expires_at, within
+from tests.long_lists import long_lists
 
 HOUR_S = 3_600
 T = datetime(2030, 1, 1, tzinfo=UTC)
-deeds = st.lists(st.tuples(st.integers(0, 12), st.integers(1, 9)), max_size=20)
+deeds = long_lists(st.tuples(st.integers(0, 12), st.integers(1, 9)), 20)
 
 
 @given(deeds, st.integers(1, 5), st.integers(0, 20))

@@ -195,7 +195,7 @@ class NaiveLedger:
             return []
         share["earned"] += message["coins"]
         share["since"] += message["coins"]
-        due = share["earned"] * share["bps"] // 10_000 - share["had"]
+        due = max(0, share["earned"] * share["bps"] // 10_000 - share["had"])
         share["had"] += due
         of = {"reason": "share", "share_version": share["version"], "shared_coins": share["since"]}
         share["since"] = 0 if due else share["since"]
@@ -208,7 +208,9 @@ class NaiveLedger:
         account["share"] = share if agency and not account["closed"] else {}
         return self._entry(name, "share", counterparty=f"{agency}/earnings" if agency else "", share_version=version)
 
-    def _transfer(self, name: str, _: Json, message: Json) -> Json:
+    def _transfer(self, name: str, account: Json, message: Json) -> Json:
+        if account["share"] and message["reason"] in ("call", "gift"):
+            account["share"]["earned"] -= message["coins"]  # what is taken back was not earned
         return self._entry(name, "debit", -message["coins"], counterparty=message["to"])
 
     def _hold(self, name: str, account: Json, message: Json) -> Json:
