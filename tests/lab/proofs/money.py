@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httpx
 from rich.console import Console
@@ -77,8 +77,8 @@ class Recovery(NamedTuple):
 
 async def kill(stage: Stage, role: str, harm: Callable[[], str] = lambda: "") -> Recovery:
     """kill -9 a child; before it is started again, do harm; wait until its next process works: decides, stores, answers, or
-    takes connections."""
-    victim = stage.child(role)
+    takes connections. A child that has ended by itself, and is about to be started again, is waited for."""
+    victim = await _alive(stage, role)
     began = time.time()
     stage.process.send_signal(signal.SIGSTOP)  # nobody starts it again yet
     try:
@@ -97,6 +97,14 @@ async def kill(stage: Stage, role: str, harm: Callable[[], str] = lambda: "") ->
             if at is not None:
                 return Recovery(role, at - began, harmed)
     return Recovery(role, float("inf"), harmed)
+
+
+async def _alive(stage: Stage, role: str) -> dict[str, Any]:
+    for _ in range(600):
+        if stage.child(role)["pid"] is not None:
+            break
+        await asyncio.sleep(0.1)
+    return stage.child(role)
 
 
 async def _working_since(client: httpx.AsyncClient, role: str, url: str) -> float | None:
@@ -139,7 +147,8 @@ async def _fire(stage: Stage, plan: Plan, load: Load, tell: Tell) -> list[Recove
 
 async def _stand_still(stage: Stage, seconds: float, tell: Tell) -> None:
     """Freeze every flow at once, as a machine that hangs does; they wake as zombies, whom the broker has given up."""
-    pids = [child["pid"] for child in stage.endpoints["children"] if child["role"].rpartition("-")[0] in FLOWS]
+    flows = [child["role"] for child in stage.endpoints["children"] if child["role"].rpartition("-")[0] in FLOWS]
+    pids = [(await _alive(stage, role))["pid"] for role in flows]
     tell(f"  all {len(pids)} flows stand still for {seconds:.0f} s, in the middle of calls")
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)

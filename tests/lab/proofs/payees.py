@@ -215,10 +215,7 @@ class Payees:
         if batch is None:
             return
         name = batch.json()["batch"]
-        files = [
-            await self._ask(client, "GET", f"/v1/admin/payouts/batches/{name}/file", one.token, None, 200)
-            for one in self._clerks
-        ]
+        files = [await self._file(client, name, one.token) for one in self._clerks]
         if files[0] is None or files[1] is None or files[0].content != files[1].content:
             self.wrong.append(f"the file of batch {name} is another one each time")
             return
@@ -228,6 +225,18 @@ class Payees:
             for word in words:
                 await self._settle(client, clerk, payout, word)
                 self.words[payout] = word
+
+    async def _file(self, client: httpx.AsyncClient, batch: str, token: str) -> httpx.Response | None:
+        """The bank's file of a batch. Where the answer to the batch was lost, some of its payouts may not have answered yet."""
+        for _ in range(ARRIVES):
+            file = await self._ask(client, "GET", f"/v1/admin/payouts/batches/{batch}/file", token, None, 200, 409)
+            if file is None or file.status_code == 200:
+                return file
+            if code_of(file) != "batch_waiting":
+                self.wrong.append(f"the file of batch {batch} was answered {file.text}")
+                return None
+            await asyncio.sleep(PAUSE_S)
+        return None
 
     async def _settle(self, client: httpx.AsyncClient, clerk: Clerk, payout: str, word: str) -> None:
         """Write down the bank's word. Where the answer to it was lost, the payout may be on its way there still, and takes the
