@@ -14,6 +14,7 @@ from infra.cycles import Cycles
 from infra.film_urls import secret_of
 from infra.machine import allow_open_files
 from serving.app import build
+from serving.pulse_board import Board
 from serving.runtime.connection import bounded
 from serving.runtime.feed import Hub
 from serving.runtime.listener import ListeningServer
@@ -25,9 +26,10 @@ LOOK_S: Final = 60.0
 class Server(ListeningServer):
     """Lets go of the streams first: they would hold up the end until their token runs out."""
 
-    def __init__(self, config: uvicorn.Config, hub: Hub) -> None:
+    def __init__(self, config: uvicorn.Config, hub: Hub, board: Board) -> None:
         super().__init__(config)
         self._hub = hub
+        self._board = board
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -42,6 +44,7 @@ class Server(ListeningServer):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._hub.close()
+        self._board.cut()
         await super().shutdown(sockets)
 
 
@@ -59,7 +62,9 @@ def main() -> None:
         sys.exit(f"serving: {error}")
     allow_open_files()
     app, front, hub = build(config)
-    Server(uvicorn.Config(front, host=given.host, port=given.port, **options(config, app.state.rates)), hub).run()
+    Server(
+        uvicorn.Config(front, host=given.host, port=given.port, **options(config, app.state.rates)), hub, app.state.board
+    ).run()
 
 
 def options(config: Config, rates: Rates) -> dict[str, Any]:

@@ -6,17 +6,18 @@ reader gets another snapshot. A client that loses the stream opens it again.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI, Request
-from fastapi.responses import StreamingResponse
+from fastapi.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope
 
 from serving.pulse_board import Board, follower
 from serving.runtime.commands import views_of
+from serving.runtime.feed import Send, send_now
 from serving.runtime.problems import responses
 from serving.runtime.staff import MoneyLook
-from serving.runtime.stream import RETRY
+from serving.runtime.stream import HEADERS
 
 router = APIRouter(tags=["staff"])
 
@@ -34,26 +35,42 @@ def prepare(app: FastAPI) -> None:
 
 
 @router.get("/v1/admin/now", response_class=StreamingResponse, responses={**STREAM, **responses(401, 403, 503)})
-async def follow_now(caller: MoneyLook, request: Request) -> StreamingResponse:
+async def follow_now(caller: MoneyLook, request: Request) -> Response:
     """What happens now: `snapshot` has all numbers with their last minutes, then `numbers` those that changed. Each has a
     `name`, a `value` (null: nothing came of which it could be one) and an `as_of`: the moment for which it stands."""
     views_of(request)
-    board: Board = request.app.state.board
-    lifetime = min(STREAM_S, caller.expires_at - time.time())
-    return StreamingResponse(_events(board, lifetime), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+    return Now(request.app.state.board, min(STREAM_S, caller.expires_at - time.time()))
 
 
-async def _events(board: Board, lifetime_s: float) -> AsyncIterator[bytes]:
-    watcher = board.open()
+class Now(Response):
+    """The board's events, which the board writes itself: no task wakes for them, since twenty panels would be twenty."""
+
+    def __init__(self, board: Board, lifetime_s: float) -> None:
+        super().__init__()
+        self._board = board
+        self._lifetime_s = lifetime_s
+
+    async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
+        """Begin the answer, and stay until the client goes or the time is over."""
+        await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+        try:
+            async with asyncio.timeout(max(0.0, self._lifetime_s)) as timeout:
+                watcher = self._board.open(send, lambda: timeout.reschedule(0))
+                try:
+                    while not await _gone(receive):
+                        send_now(send, PING)
+                finally:
+                    self._board.close(watcher)
+        except TimeoutError:
+            send_now(send, b"", last=True)
+
+
+async def _gone(receive: Receive) -> bool:
+    """Whether the client goes before the next ping is due."""
     try:
-        yield RETRY
-        until = time.monotonic() + lifetime_s
-        while (left := until - time.monotonic()) > 0:
-            try:
-                async with asyncio.timeout(min(PING_S, left)):
-                    event = await watcher.events.get()
-                yield board.snapshot() if event is None else event
-            except TimeoutError:
-                yield PING
-    finally:
-        board.close(watcher)
+        async with asyncio.timeout(PING_S):
+            while (await receive())["type"] != "http.disconnect":
+                pass
+    except TimeoutError:
+        return False
+    return True

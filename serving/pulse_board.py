@@ -1,7 +1,7 @@
 """The board: what the pulse told last, worked out once a second for all panels that are open, each number with its `as_of`.
 
-While nobody looks, nothing is read: with the first panel a thread begins to follow `pulse.seconds`, five minutes back; half a
-minute behind the last one it ends. The board runs in the event loop alone. Of counts it shows how much came in the last minute,
+While nobody looks, nothing is read: with the first panel a thread begins to follow `pulse.seconds`, five minutes back; a
+moment behind the last one it ends. The board runs in the event loop alone. Of counts it shows how much came in the last minute,
 of ring and answer the share and the time of the last five. The memory: five minutes of seconds of each metric, and SAMPLES
 samples at most.
 """
@@ -24,6 +24,8 @@ from infra.kafka import TIMEOUT_S, reader, records_of
 from schemas.log.base import unix_second
 from schemas.log.topics import PULSE_SECONDS
 from schemas.pulse import LEVELS, SECOND_S, Pulse, PulseWindow, window_of
+from serving.runtime.feed import Send, send_now
+from serving.runtime.stream import RETRY
 
 log = logging.getLogger("olo.now")
 
@@ -34,9 +36,7 @@ POINT_S: Final = 5
 MINUTE_S: Final = 60
 # At most so often panels are told what has changed.
 TELL_S: Final = 0.5
-# A panel that has so many changes to read yet reads everything anew.
-MAX_WAITING: Final = 8
-IDLE_S: Final = 30.0
+IDLE_S: Final = 3.0
 # Flows are a handful; whatever else may stand in the topic, no more numbers than this are kept.
 SAMPLES: Final = 500
 COUNTS: Final = tuple(metric for metric in Pulse if metric not in {*LEVELS, Pulse.RANG, Pulse.ANSWERED, Pulse.ANSWER_MS})
@@ -47,10 +47,14 @@ Numbers = dict[str, tuple[float | None, datetime]]
 
 
 class Watcher:
-    """One open panel, and what it has not been sent yet."""
+    """One open panel: how it is written to, how its stream is ended, and whether it has missed what was told."""
 
-    def __init__(self) -> None:
-        self.events: asyncio.Queue[bytes | None] = asyncio.Queue()
+    __slots__ = ("behind", "cut", "send")
+
+    def __init__(self, send: Send, cut: Callable[[], None]) -> None:
+        self.send = send
+        self.cut = cut
+        self.behind = False
 
 
 class Board:
@@ -69,14 +73,14 @@ class Board:
 
     # --- who looks ---------------------------------------------------------------------------------------------------------
 
-    def open(self) -> Watcher:
-        """A panel is open: it is sent everything, and then what changes."""
-        watcher = Watcher()
+    def open(self, send: Send, cut: Callable[[], None]) -> Watcher:
+        """A panel is open, whose answer has begun: it is sent everything, and then what changes. `cut`: ends its stream."""
+        watcher = Watcher(send, cut)
         self._watchers.add(watcher)
         PANELS.inc()
         if self._end is None:
             self._end = self._follow(self)
-        watcher.events.put_nowait(None)
+        watcher.behind = not send_now(send, RETRY + self.snapshot())
         return watcher
 
     def close(self, watcher: Watcher) -> None:
@@ -88,6 +92,11 @@ class Board:
     def _end_if_idle(self) -> None:
         if not self._watchers:
             self.stop()
+
+    def cut(self) -> None:
+        """The process ends: let every panel go and look elsewhere."""
+        for watcher in list(self._watchers):
+            watcher.cut()
 
     def stop(self) -> None:
         """Follow the log no more; the next panel begins anew."""
@@ -150,20 +159,17 @@ class Board:
         return _event("snapshot", {"point_s": POINT_S, "numbers": numbers})
 
     def _tell(self) -> None:
-        """Send what has changed to all panels: it is worked out and encoded once."""
+        """Send what has changed to all panels: it is worked out and encoded once, and written without waiting. A panel that
+        does not read what it was sent is sent everything, as soon as it reads again."""
         self._telling = None
         numbers = self.numbers()
         changed = {name: number for name, number in numbers.items() if self._told.get(name) != number}
         self._told = numbers
         rows = [{"name": name, "value": value, "as_of": as_of} for name, (value, as_of) in changed.items()]
         event = _event("numbers", {"numbers": rows})
+        snapshot = self.snapshot() if any(watcher.behind for watcher in self._watchers) else b""
         for watcher in self._watchers if rows else ():
-            if watcher.events.qsize() >= MAX_WAITING:
-                while not watcher.events.empty():
-                    watcher.events.get_nowait()
-                watcher.events.put_nowait(None)
-            else:
-                watcher.events.put_nowait(event)
+            watcher.behind = not send_now(watcher.send, snapshot if watcher.behind else event)
 
 
 def _event(name: str, data: Any) -> bytes:

@@ -35,7 +35,9 @@ def production(stack: Stack, home: str, google: FirebaseSignIn, monkeypatch: pyt
     config = load(env="production", **where, **google.settings)
     app, front, hub = build(config)
     port = free_port(set())
-    server = Server(uvicorn.Config(front, host="127.0.0.1", port=port, **options(config, app.state.rates)), hub)
+    server = Server(
+        uvicorn.Config(front, host="127.0.0.1", port=port, **options(config, app.state.rates)), hub, app.state.board
+    )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     url = f"http://127.0.0.1:{port}"
