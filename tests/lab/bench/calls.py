@@ -72,7 +72,8 @@ class Flow(NamedTuple):
 def main(tell: Callable[[str], None], scale: float = 1.0) -> None:
     """Print, for each number of calls at once, the processor time of live and money and the calls that a core would sustain."""
     levels = [max(10, int(calls * scale)) for calls in AT_ONCE]
-    window_s = max(10.0, WINDOW_S * min(1.0, scale * 4))
+    # Longer than a step by a half: as long as one, it may begin behind each call's step and end before the next.
+    window_s = max(1.5 * STEPS.step_s, WINDOW_S * min(1.0, scale * 4))
     with ExitStack() as stack:
         config = stack.enter_context(ground())
         flows = {name: stack.enter_context(_flow(name, config)) for name in ("live", "money")}
