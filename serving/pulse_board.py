@@ -165,10 +165,12 @@ class Board:
         numbers = self.numbers()
         changed = {name: number for name, number in numbers.items() if self._told.get(name) != number}
         self._told = numbers
+        if not changed:
+            return
         rows = [{"name": name, "value": value, "as_of": as_of} for name, (value, as_of) in changed.items()]
         event = _event("numbers", {"numbers": rows})
         snapshot = self.snapshot() if any(watcher.behind for watcher in self._watchers) else b""
-        for watcher in self._watchers if rows else ():
+        for watcher in self._watchers:
             watcher.behind = not send_now(watcher.send, snapshot if watcher.behind else event)
 
 
